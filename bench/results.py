@@ -1,0 +1,212 @@
+"""The results of a run as data: schema, catalogue of metrics, loading and saving (docs/results-format.md).
+
+This module is all that ``reports`` knows of ``bench``; importing it loads neither locust nor a client.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+SCHEMA_VERSION: Final = 1
+RESULTS_FILE: Final = "results.json"
+MAX_RESULTS_BYTES: Final = 256 << 20
+
+TRANSPORTS: Final = ("polling", "long_polling", "sse", "websocket", "raw")
+"""The rows of every table, in order; ``raw`` is the baseline and comes last."""
+
+PERCENTILES: Final = (1, *range(5, 100, 5), 99, 99.9)
+
+
+class ResultsError(ValueError):
+    """A results file that cannot be read or understood; the message names the file and the reason."""
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """What a number of a trial is: its unit, one sentence, and whether less of it is better."""
+
+    unit: str
+    meaning: str
+    margin: str = ""
+    """Which of the margins of DESIGN section 4 applies when it is compared: latency, bytes, cpu or none."""
+
+
+METRICS: Final[dict[str, Metric]] = {
+    "latency_ms_p50": Metric("ms", "delivery latency, median: receive time minus due time, probes only", "latency"),
+    "latency_ms_p95": Metric("ms", "delivery latency, 95th percentile, probes only", "latency"),
+    "latency_ms_p99": Metric("ms", "delivery latency, 99th percentile, probes only", "latency"),
+    "latency_ms_mean": Metric("ms", "delivery latency, mean, probes only", "latency"),
+    "latency_ms_max": Metric("ms", "delivery latency, largest seen by a probe"),
+    "generator_latency_ms_p50": Metric("ms", "generator view: median over all subscribers, their queueing included"),
+    "generator_latency_ms_p95": Metric("ms", "generator view: 95th percentile over all subscribers"),
+    "fanout_spread_ms_p50": Metric("ms", "last minus first probe of one event, median over events"),
+    "fanout_spread_ms_p95": Metric("ms", "last minus first probe of one event, 95th percentile over events"),
+    "wire_bytes_per_event": Metric("B", "bytes moved both ways per delivered event, all causes", "bytes"),
+    "payload_bytes_per_event": Metric("B", "of these, the event's data", "bytes"),
+    "framing_bytes_per_event": Metric("B", "of these, envelope, framing and HTTP headers", "bytes"),
+    "tcp_ip_bytes_per_event": Metric("B", "of these, TCP and IP headers and bare acknowledgements", "bytes"),
+    "heartbeat_bytes_per_event": Metric("B", "of these, heartbeats at their long-run rate (streams only)", "bytes"),
+    "setup_bytes_per_connection": Metric("B", "TCP and HTTP handshake up to the first answer, once per connection", "bytes"),
+    "closing_bytes_per_connection": Metric("B", "segments that close a connection, once per connection", "bytes"),
+    "life_bytes_per_event": Metric("B", "all bytes of all connections of the trial, set-up and closing included, per event", "bytes"),
+    "idle_bytes_per_s": Metric("B/s", "one heartbeat or empty poll cycle over its period, per subscriber", "bytes"),
+    "requests_per_event": Metric("", "HTTP requests (or stream connects) per delivered event"),
+    "events_per_response": Metric("", "delivered events per HTTP response (or stream connect)"),
+    "connections_per_event": Metric("", "TCP connections opened inside the window per delivered event"),
+    "server_cpu_us_per_event": Metric("us", "server CPU per delivered event, idle server subtracted", "cpu"),
+    "server_cpu_us_per_request": Metric("us", "server CPU per HTTP request, idle server subtracted", "cpu"),
+    "rss_bytes_per_connection": Metric("B", "resident memory of the server per connection"),
+    "kernel_bytes_per_connection": Metric("B", "kernel socket memory of all sockets of the trial per connection"),
+    "generator_cpu_share": Metric("of a core", "CPU of the busiest generator process"),
+    "relay_cpu_share": Metric("of a core", "CPU of the relay"),
+    "server_cpu_share": Metric("of a core", "CPU of the server"),
+    "publisher_lateness_us_p50": Metric("us", "publish time minus due time, median"),
+    "publisher_lateness_us_p99": Metric("us", "publish time minus due time, 99th percentile"),
+    "relay_lateness_us_p50": Metric("us", "how late the relay released what it delayed, median"),
+    "relay_lateness_us_p99": Metric("us", "how late the relay released what it delayed, 99th percentile"),
+    "server_loop_lag_us_p99": Metric("us", "lateness of a 100 Hz timer on the server's event loop, 99th percentile"),
+    "probe_loop_lag_us_p99": Metric("us", "lateness of a 100 Hz timer on the probes' event loop, 99th percentile"),
+    "server_gc_pause_ms_max": Metric("ms", "longest garbage collection of the server"),
+    "generator_gc_pause_ms_max": Metric("ms", "longest garbage collection of the generator in the window"),
+    "hiccup_ms_p99": Metric("ms", "1 ms timer on every core, 99th percentile of its lateness, worst core"),
+    "hiccup_ms_max": Metric("ms", "1 ms timer on every core, largest lateness, worst core"),
+}
+"""Every number a trial may carry, by name. A metric that a trial could not measure is absent, never 0."""
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Completeness over all subscribers: what was due to arrive in the measured part, and what did."""
+
+    expected: int
+    delivered: int
+    lost: int
+    duplicate: int
+    out_of_order: int
+    gaps: int
+    reconnects: int
+
+
+class Trial(msgspec.Struct):
+    """One transport, once, in a fresh server process.
+
+    ``purpose``: ``main`` feeds the table, ``curve`` the polling curve, ``loopback`` the smoke check without relay.
+    ``status``: ``ok``; ``invalid`` (measured, but something other than the transport was the bottleneck: never
+    averaged in); ``failed`` (no numbers). ``reasons`` says why. ``attempt`` counts re-runs from 1.
+    ``latency_ms``: percentile (as in ``PERCENTILES``, written as text) to milliseconds; a percentile that has
+    fewer than 10 independent events above it is absent.
+    """
+
+    id: str
+    transport: str
+    block: int
+    purpose: str
+    attempt: int
+    seed: int
+    rtt_ms: float
+    poll_interval_s: float
+    status: str
+    reasons: list[str]
+    started_at: str
+    duration_s: float
+    events: int
+    subscribers: int
+    probes: int
+    samples: str
+    """File of the probe samples, relative to results.json; empty if there are none."""
+    counts: Counts | None
+    metrics: dict[str, float]
+    latency_ms: dict[str, float]
+    preflight: list[str]
+    """Names of the contract checks passed before timing."""
+    details: dict[str, object]
+    """Ready lines, placement on cores, socket options as the kernel reports them, and other provenance."""
+
+
+class Idle(msgspec.Struct, frozen=True):
+    """One heartbeat or empty poll cycle, measured on its own with a short period: its bytes both ways."""
+
+    cycle_bytes: float
+    cycles: int
+    period_s: float
+    """The period that applies in the trials, over which ``idle_bytes_per_s`` spreads the cycle."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Everything that was decided before the run."""
+
+    preset: str
+    transports: list[str]
+    subscribers: int
+    probes: int
+    rooms: int
+    rate_hz: float
+    payload_bytes: int
+    poll_interval_s: float
+    hold_s: float
+    heartbeat_s: float
+    rtt_ms: float
+    duration_s: float
+    warmup_events: int
+    measured_events: int
+    ramp_s: float
+    blocks: int
+    seed: int
+    headers: str
+    history: int
+    curve_intervals_s: list[float]
+    curve_repeats: int
+    loopback_too: bool
+    max_reruns: int
+
+
+class Results(msgspec.Struct):
+    """One run. ``finished`` is false if it was interrupted; what was measured until then is here."""
+
+    schema_version: int
+    pushmark_version: str
+    created_at: str
+    finished: bool
+    command: list[str]
+    plan: Plan
+    host: dict[str, object]
+    versions: dict[str, str]
+    options: dict[str, object]
+    idle: dict[str, Idle]
+    trials: list[Trial]
+
+
+def save(results: Results, folder: Path) -> Path:
+    """Write ``results.json`` so that a reader never sees half of it."""
+    path = folder / RESULTS_FILE
+    part = path.with_suffix(".part")
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
+    os.replace(part, path)
+    return path
+
+
+def load(folder: Path) -> Results:
+    """Read a run's results. Raises ``ResultsError`` naming the file and what is wrong with it."""
+    path = folder / RESULTS_FILE if folder.is_dir() else folder
+    try:
+        size = path.stat().st_size
+        if size > MAX_RESULTS_BYTES:
+            raise ResultsError(f"{path}: {size} bytes is over the bound of {MAX_RESULTS_BYTES}")
+        text = path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{path}: {error.strerror}") from error
+    try:
+        version = msgspec.json.decode(text, type=_Versioned).schema_version
+        if version != SCHEMA_VERSION:
+            raise ResultsError(f"{path}: schema version {version}; this pushmark reads version {SCHEMA_VERSION}")
+        results = msgspec.json.decode(text, type=Results)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ResultsError(f"{path}: {error}") from error
+    unknown = sorted({name for trial in results.trials for name in trial.metrics} - METRICS.keys())
+    if unknown:
+        raise ResultsError(f"{path}: unknown metrics {', '.join(unknown)}")
+    return results
+
+
+class _Versioned(msgspec.Struct):
+    schema_version: int

@@ -1,0 +1,107 @@
+"""The one structured message that every transport carries, in both directions."""
+
+from typing import Any, Final
+
+import msgspec
+
+JSON_DECODE: Final = msgspec.json.decode
+JSON_ENCODE: Final = msgspec.json.encode
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """One message.
+
+    ``type`` is ``event`` for feed events, ``welcome`` for the first message of a stream, ``batch`` for the answer
+    to a poll, ``gap`` where history was lost, ``error`` for a refusal. ``id`` is the cursor after this message
+    (see ``feed.cursor``), empty where there is none. ``data`` is kept as the JSON text it arrived as, so that its
+    length is the payload's length on the wire and so that nobody pays for decoding what is not looked at.
+    """
+
+    type: str
+    id: str
+    room: str
+    data: msgspec.Raw
+
+    def value(self) -> Any:
+        """Decode ``data``."""
+        return JSON_DECODE(self.data)
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """What every benchmark event carries in its data: the number within its room, and when it was due.
+
+    ``due_ns`` is a CLOCK_MONOTONIC instant in nanoseconds, valid on the machine that published the event.
+    """
+
+    n: int
+    due_ns: int
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """Data of the first message of a stream.
+
+    ``resume`` is ``new`` (no cursor was given: only what comes from now on), ``resumed`` (nothing is missing) or
+    ``gap``. ``missed`` counts the events that are gone, and is ``null`` when that cannot be known because the
+    server restarted with an empty history.
+    """
+
+    resume: str
+    missed: int | None
+    client: str = ""
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Data of the answer to a poll: the same verdict as ``Welcome``, and all events newer than the cursor."""
+
+    resume: str
+    missed: int | None
+    events: list[Envelope]
+
+
+class ErrorData(msgspec.Struct, frozen=True):
+    """Data of an ``error`` message: a stable ``code`` for programs, a ``message`` for people."""
+
+    code: str
+    message: str
+
+
+_ENVELOPE_DECODER: Final = msgspec.json.Decoder(Envelope)
+_STAMP_DECODER: Final = msgspec.json.Decoder(Stamp)
+_WELCOME_DECODER: Final = msgspec.json.Decoder(Welcome)
+_BATCH_DECODER: Final = msgspec.json.Decoder(Batch)
+_ERROR_DECODER: Final = msgspec.json.Decoder(ErrorData)
+
+
+def decode_envelope(text: bytes | str) -> Envelope:
+    """Parse one envelope. Raises ``msgspec.ValidationError`` or ``msgspec.DecodeError`` naming what is wrong."""
+    return _ENVELOPE_DECODER.decode(text)
+
+
+def decode_stamp(data: msgspec.Raw) -> Stamp:
+    """Read ``n`` and ``due_ns`` of a benchmark event's data."""
+    return _STAMP_DECODER.decode(data)
+
+
+def decode_welcome(data: msgspec.Raw) -> Welcome:
+    """Read the data of a ``welcome`` or ``gap`` message."""
+    return _WELCOME_DECODER.decode(data)
+
+
+def decode_batch(data: msgspec.Raw) -> Batch:
+    """Read the data of a ``batch`` message."""
+    return _BATCH_DECODER.decode(data)
+
+
+def decode_error(data: msgspec.Raw) -> ErrorData:
+    """Read the data of an ``error`` message."""
+    return _ERROR_DECODER.decode(data)
+
+
+def encode_envelope(type_: str, id_: str, room: str, data: Any) -> bytes:
+    """Encode one envelope as JSON. ``data`` is anything msgspec encodes, or ``msgspec.Raw`` to pass JSON through."""
+    return JSON_ENCODE({"type": type_, "id": id_, "room": room, "data": data})
+
+
+def encode_error(code: str, message: str) -> bytes:
+    """Encode the one shape that every refusal has: ``{"type": "error", "data": {"code", "message"}}``."""
+    return JSON_ENCODE({"type": "error", "id": "", "room": "", "data": {"code": code, "message": message}})

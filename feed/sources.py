@@ -1,0 +1,168 @@
+"""What the events say: ``synthetic`` records of a chosen size, a ``replay`` of a recorded file, or the ``host``.
+
+A source yields ``Item``s: when (nanoseconds after the start), in which room, and how to make the data. The data of a
+synthetic event is exactly ``payload_bytes`` long, its ``n`` and ``due_ns`` included.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import psutil
+
+from feed.clock import NS_PER_S
+from feed.envelope import JSON_ENCODE
+from feed.rooms import DEFAULT_ROOM, RoomNameError, check_room, room_name
+from feed.schedule import Schedule, dues
+
+MIN_PAYLOAD_BYTES: Final = 96
+MAX_PAYLOAD_BYTES: Final = 65_536
+MAX_REPLAY_BYTES: Final = 256 << 20
+_VENUES: Final = ("XLON", "XETR", "XPAR", "XNAS", "XTKS")
+_SYMBOLS: Final = ("ACME", "BOLT", "CRUX", "DYNE", "ECHO", "FLUX", "GRID", "HALO")
+_WORDS: Final = tuple(
+    "order fill partial quote cancel replace market limit stop opening closing auction halted resumed crossed "
+    "booked routed dark lit block iceberg hidden midpoint peg sweep odd round lot spread depth level trade print "
+    "late corrected busted cleared settled margin hedge delta gamma basis carry roll swap forward option strike".split()
+)
+
+
+class SourceError(ValueError):
+    """A source that cannot be used; the message names the file, line or option and what is allowed."""
+
+
+class Item(NamedTuple):
+    """One event to come. ``make`` turns the instant it is due (CLOCK_MONOTONIC, ns) into its data as JSON text."""
+
+    offset_ns: int
+    room: str
+    make: Callable[[int], bytes]
+
+
+def synthetic_data(seed: int, room: str, n: int, payload_bytes: int, due_ns: int) -> bytes:
+    """A trade record of exactly ``payload_bytes`` bytes, drawn from (seed, room, n) and never a constant filler."""
+    draw = random.Random(f"{seed}-{room}-{n}")
+    record: dict[str, Any] = {"n": n, "due_ns": due_ns}
+    extra = {
+        "symbol": draw.choice(_SYMBOLS),
+        "price": round(draw.uniform(5, 500), 2),
+        "size": draw.randrange(1, 10_000),
+        "side": draw.choice(("buy", "sell")),
+        "venue": draw.choice(_VENUES),
+    }
+    for name, value in extra.items():
+        if len(JSON_ENCODE({**record, name: value, "note": ""})) > payload_bytes:
+            break
+        record[name] = value
+    record["note"] = _text(draw, payload_bytes - len(JSON_ENCODE({**record, "note": ""})))
+    return JSON_ENCODE(record)
+
+
+def recorded_data(n: int, data: dict[str, Any], due_ns: int) -> bytes:
+    """Data as it was recorded, with ``n`` and ``due_ns`` set anew."""
+    return JSON_ENCODE({**data, "n": n, "due_ns": due_ns})
+
+
+def host_data(n: int, due_ns: int) -> bytes:
+    """What this machine is doing, read through psutil at the moment of publishing."""
+    memory, disk, net = psutil.virtual_memory(), psutil.disk_io_counters(), psutil.net_io_counters()
+    return JSON_ENCODE(
+        {
+            "n": n,
+            "due_ns": due_ns,
+            "cpu_percent": psutil.cpu_percent(interval=None),
+            "memory_percent": memory.percent,
+            "memory_used_bytes": memory.used,
+            "network_sent_bytes": net.bytes_sent if net else 0,
+            "network_received_bytes": net.bytes_recv if net else 0,
+            "disk_read_bytes": disk.read_bytes if disk else 0,
+            "disk_written_bytes": disk.write_bytes if disk else 0,
+        }
+    )
+
+
+def check_payload_bytes(payload_bytes: int) -> int:
+    """Return ``payload_bytes`` if a synthetic event can have that size, else raise ``SourceError``."""
+    if not MIN_PAYLOAD_BYTES <= payload_bytes <= MAX_PAYLOAD_BYTES:
+        raise SourceError(f"payload_bytes {payload_bytes}: allowed are {MIN_PAYLOAD_BYTES} to {MAX_PAYLOAD_BYTES}")
+    return payload_bytes
+
+
+def synthetic(schedule: Schedule, payload_bytes: int) -> Iterator[Item]:
+    """Synthetic records on a schedule."""
+    check_payload_bytes(payload_bytes)
+    for due in dues(schedule):
+        room = room_name(due.room)
+        yield Item(due.offset_ns, room, partial(synthetic_data, schedule.seed, room, due.n, payload_bytes))
+
+
+def host(schedule: Schedule) -> Iterator[Item]:
+    """This machine's figures on a schedule."""
+    psutil.cpu_percent(interval=None)  # the first call only starts the measurement
+    for due in dues(schedule):
+        yield Item(due.offset_ns, room_name(due.room), partial(host_data, due.n))
+
+
+class ReplayLine(msgspec.Struct, forbid_unknown_fields=True):
+    """One line of a replay file: seconds since the recording began, the data, and the room."""
+
+    at_s: float
+    data: dict[str, Any]
+    room: str = DEFAULT_ROOM
+
+
+def load_replay(path: Path, speed: float = 1.0) -> list[Item]:
+    """Read a recording: one JSON object a line, ``at_s`` never falling; ``speed`` 2 plays it in half the time.
+
+    Raises ``SourceError`` naming file, line and reason, before anything is published.
+    """
+    if not (math.isfinite(speed) and 0 < speed <= 1e6):
+        raise SourceError(f"replay speed {speed}: allowed is above 0 up to 1000000")
+    try:
+        size = path.stat().st_size
+        if size > MAX_REPLAY_BYTES:
+            raise SourceError(f"{path}: {size} bytes is over the bound of {MAX_REPLAY_BYTES}")
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}") from error
+    items: list[Item] = []
+    numbers: dict[str, int] = {}
+    last_s = 0.0
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        recorded = _replay_line(line, f"{path}, line {number}", last_s)
+        last_s = recorded.at_s
+        n = numbers.get(recorded.room, 0)
+        numbers[recorded.room] = n + 1
+        make = partial(recorded_data, n, recorded.data)
+        items.append(Item(round(recorded.at_s / speed * NS_PER_S), recorded.room, make))
+    if not items:
+        raise SourceError(f"{path}: holds no events; expected one JSON object a line")
+    return items
+
+
+def _replay_line(line: bytes, where: str, last_s: float) -> ReplayLine:
+    try:
+        recorded = msgspec.json.decode(line, type=ReplayLine)
+        check_room(recorded.room)
+    except (msgspec.DecodeError, RoomNameError, UnicodeDecodeError, RecursionError) as error:
+        raise SourceError(f"{where}: {error}") from error
+    if not (math.isfinite(recorded.at_s) and recorded.at_s >= last_s):
+        raise SourceError(f"{where}: at_s {recorded.at_s} is before the line above it ({last_s})")
+    return recorded
+
+
+def _text(draw: random.Random, length: int) -> str:
+    """Words up to exactly ``length`` characters."""
+    words: list[str] = []
+    size = 0
+    while size < length + 1:
+        word = draw.choice(_WORDS)
+        words.append(word)
+        size += len(word) + 1
+    return " ".join(words)[:length]

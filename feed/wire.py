@@ -1,0 +1,196 @@
+"""Encodings of an event on the wire, each made once per event, and their incremental decoders.
+
+* JSON event: the envelope. Used by WebSocket messages and inside batches.
+* JSON batch: all events newer than a cursor, for the polls.
+* SSE block: ``id:`` and ``data:`` lines (WHATWG HTML, section 9.2, "Server-sent events").
+* Frame: a 4-byte big-endian length and that many bytes of JSON, for the raw baseline. Length 0 is a heartbeat.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Final, NamedTuple
+
+from feed.cursor import Cursor
+from feed.envelope import JSON_ENCODE
+
+MAX_FRAME_BYTES: Final = 1 << 20
+MAX_SSE_LINE_BYTES: Final = 1 << 20
+MAX_RETRY_DIGITS: Final = 10  # 115 days in milliseconds; longer ones are ignored like any malformed value
+HEARTBEAT_FRAME: Final = b"\x00\x00\x00\x00"
+_LENGTH: Final = struct.Struct(">I")
+
+
+class WireError(ValueError):
+    """The bytes cannot be what they should be."""
+
+
+class Event:
+    """One published event. Every encoding is made on first use and then shared by all subscribers."""
+
+    def __init__(self, type_: str, cursor: Cursor, room: str, data: bytes) -> None:
+        self.seq = cursor.seq
+        self.id = str(cursor)
+        # The data is JSON already; joining text is what an encoder would do, without parsing it again.
+        head = f'{{"type":"{type_}","id":"{self.id}","room":"{room}","data":'.encode()
+        self.json = b"".join((head, data, b"}"))
+
+    @cached_property
+    def text(self) -> str:
+        """The JSON event as text, for a WebSocket text message."""
+        return self.json.decode()
+
+    @cached_property
+    def sse(self) -> bytes:
+        """The event as an SSE block."""
+        return encode_sse(self.json, self.id)
+
+    @cached_property
+    def frame(self) -> bytes:
+        """The event as a length-prefixed frame."""
+        return encode_frame(self.json)
+
+
+def encode_batch(cursor: Cursor, room: str, resume: str, missed: int | None, events: Iterable[Event]) -> bytes:
+    """The answer to a poll: one envelope whose data holds the verdict on the cursor and all newer events."""
+    head = JSON_ENCODE({"type": "batch", "id": str(cursor), "room": room})[:-1]
+    verdict = JSON_ENCODE({"resume": resume, "missed": missed})[:-1]
+    body = b",".join([event.json for event in events])
+    return b"".join((head, b',"data":', verdict, b',"events":[', body, b"]}}"))
+
+
+def encode_sse(data: bytes, id_: str = "") -> bytes:
+    """An SSE block: one ``data:`` line, since JSON as encoded here holds no line break, and an ``id:`` if given."""
+    if id_:
+        return b"".join((b"id: ", id_.encode(), b"\ndata: ", data, b"\n\n"))
+    return b"".join((b"data: ", data, b"\n\n"))
+
+
+def encode_frame(body: bytes) -> bytes:
+    """A length-prefixed frame."""
+    return _LENGTH.pack(len(body)) + body
+
+
+class FrameDecoder:
+    """Cuts a byte stream into frames, whatever the pieces in which it arrives."""
+
+    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._max_frame_bytes = max_frame_bytes
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the frames that ``data`` completes. Raises ``WireError`` for a length over the bound."""
+        buffer = self._buffer
+        buffer += data
+        frames: list[bytes] = []
+        start = 0
+        while len(buffer) - start >= 4:
+            (length,) = _LENGTH.unpack_from(buffer, start)
+            if length > self._max_frame_bytes:
+                raise WireError(f"a frame of {length} bytes is over the bound of {self._max_frame_bytes}")
+            stop = start + 4 + length
+            if stop > len(buffer):
+                break
+            frames.append(bytes(buffer[start + 4 : stop]))
+            start = stop
+        del buffer[:start]
+        return frames
+
+
+class SseItem(NamedTuple):
+    """What an event stream yields: a dispatched event, or a comment (``comment`` set, used as heartbeat).
+
+    ``end`` is the number of stream bytes consumed when the item was complete, so that a receiver can tell which
+    of its reads brought the last byte.
+    """
+
+    data: bytes
+    event: str
+    last_event_id: str
+    comment: bool
+    end: int
+
+
+class SseParser:
+    """The event-stream format (WHATWG HTML 9.2.6), fed with pieces of bytes cut anywhere.
+
+    Attributes: ``last_event_id`` and ``retry_ms`` (``None`` until the stream sets it), kept across events as the
+    standard says. A line longer than ``MAX_SSE_LINE_BYTES`` raises ``WireError``.
+    """
+
+    def __init__(self) -> None:
+        self.last_event_id = ""
+        self.retry_ms: int | None = None
+        self._line = bytearray()
+        self._data: list[bytes] = []
+        self._event = ""
+        self._id_buffer = ""
+        self._after_cr = False
+        self._at_start = True
+        self._consumed = 0
+
+    def feed(self, chunk: bytes) -> Iterator[SseItem]:
+        """Yield the items that ``chunk`` completes."""
+        start = 0
+        if self._after_cr and chunk[:1] == b"\n":  # the second half of a CRLF that was cut in two
+            start = 1
+        if chunk:
+            self._after_cr = False
+        base = self._consumed
+        self._consumed += len(chunk)
+        size = len(chunk)
+        while start < size:
+            stop, after = _line_end(chunk, start)
+            if stop < 0:
+                self._line += chunk[start:]
+                break
+            line = bytes(self._line) + chunk[start:stop]
+            self._line.clear()
+            self._after_cr = after == size and chunk[stop : stop + 1] == b"\r"
+            start = after
+            item = self._take(line, base + after)
+            if item is not None:
+                yield item
+        if len(self._line) > MAX_SSE_LINE_BYTES:
+            raise WireError(f"an event-stream line is over the bound of {MAX_SSE_LINE_BYTES} bytes")
+
+    def _take(self, line: bytes, end: int) -> SseItem | None:
+        if self._at_start:
+            self._at_start = False
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if not line:
+            return self._dispatch(end)
+        if line.startswith(b":"):
+            return SseItem(line[1:].removeprefix(b" "), "", self.last_event_id, True, end)
+        name, _, value = line.partition(b":")
+        self._field(name, value.removeprefix(b" "))
+        return None
+
+    def _field(self, name: bytes, value: bytes) -> None:
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._event = value.decode("utf-8", "replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id_buffer = value.decode("utf-8", "replace")
+        elif name == b"retry" and value.isdigit() and len(value) <= MAX_RETRY_DIGITS:
+            self.retry_ms = int(value)
+
+    def _dispatch(self, end: int) -> SseItem | None:
+        self.last_event_id = self._id_buffer
+        data, event = self._data, self._event
+        self._data, self._event = [], ""
+        if not data:
+            return None
+        return SseItem(b"\n".join(data), event or "message", self.last_event_id, False, end)
+
+
+def _line_end(chunk: bytes, start: int) -> tuple[int, int]:
+    """Index of the line's end and of the next line's start; (-1, -1) if the line does not end in this chunk."""
+    newline = chunk.find(b"\n", start)
+    carriage = chunk.find(b"\r", start, newline if newline >= 0 else len(chunk))
+    if carriage >= 0:
+        return carriage, carriage + (2 if chunk[carriage + 1 : carriage + 2] == b"\n" else 1)
+    if newline >= 0:
+        return newline, newline + 1
+    return -1, -1
