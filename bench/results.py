@@ -3,7 +3,6 @@
 This module is all that ``reports`` knows of ``bench``; importing it loads neither locust nor a client.
 """
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -47,9 +46,13 @@ METRICS: Final[dict[str, Metric]] = {
     "framing_bytes_per_event": Metric("B", "of these, envelope, framing and HTTP headers", "bytes"),
     "tcp_ip_bytes_per_event": Metric("B", "of these, TCP and IP headers and bare acknowledgements", "bytes"),
     "heartbeat_bytes_per_event": Metric("B", "of these, heartbeats at their long-run rate (streams only)", "bytes"),
-    "setup_bytes_per_connection": Metric("B", "TCP and HTTP handshake up to the first answer, once per connection", "bytes"),
+    "setup_bytes_per_connection": Metric(
+        "B", "TCP and HTTP handshake up to the first answer, once per connection", "bytes"
+    ),
     "closing_bytes_per_connection": Metric("B", "segments that close a connection, once per connection", "bytes"),
-    "life_bytes_per_event": Metric("B", "all bytes of all connections of the trial, set-up and closing included, per event", "bytes"),
+    "life_bytes_per_event": Metric(
+        "B", "all bytes of all connections of the trial, set-up and closing included, per event", "bytes"
+    ),
     "idle_bytes_per_s": Metric("B/s", "one heartbeat or empty poll cycle over its period, per subscriber", "bytes"),
     "requests_per_event": Metric("", "HTTP requests (or stream connects) per delivered event"),
     "events_per_response": Metric("", "delivered events per HTTP response (or stream connect)"),
@@ -181,7 +184,7 @@ def save(results: Results, folder: Path) -> Path:
     path = folder / RESULTS_FILE
     part = path.with_suffix(".part")
     part.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
-    os.replace(part, path)
+    part.replace(path)
     return path
 
 

@@ -24,11 +24,11 @@ MAX_PAYLOAD_BYTES: Final = 65_536
 MAX_REPLAY_BYTES: Final = 256 << 20
 _VENUES: Final = ("XLON", "XETR", "XPAR", "XNAS", "XTKS")
 _SYMBOLS: Final = ("ACME", "BOLT", "CRUX", "DYNE", "ECHO", "FLUX", "GRID", "HALO")
-_WORDS: Final = tuple(
+_WORDS: Final = (
     "order fill partial quote cancel replace market limit stop opening closing auction halted resumed crossed "
     "booked routed dark lit block iceberg hidden midpoint peg sweep odd round lot spread depth level trade print "
-    "late corrected busted cleared settled margin hedge delta gamma basis carry roll swap forward option strike".split()
-)
+    "late corrected busted cleared settled margin hedge delta gamma basis carry roll swap forward option strike"
+).split()
 
 
 class SourceError(ValueError):
@@ -36,11 +36,15 @@ class SourceError(ValueError):
 
 
 class Item(NamedTuple):
-    """One event to come. ``make`` turns the instant it is due (CLOCK_MONOTONIC, ns) into its data as JSON text."""
+    """One event to come. ``make`` turns the instant it is due (CLOCK_MONOTONIC, ns) into its data as JSON text.
+
+    ``live`` data is a reading, to be made at the due instant; any other can be made ahead of it.
+    """
 
     offset_ns: int
     room: str
     make: Callable[[int], bytes]
+    live: bool = False
 
 
 def synthetic_data(seed: int, room: str, n: int, payload_bytes: int, due_ns: int) -> bytes:
@@ -104,7 +108,7 @@ def host(schedule: Schedule) -> Iterator[Item]:
     """This machine's figures on a schedule."""
     psutil.cpu_percent(interval=None)  # the first call only starts the measurement
     for due in dues(schedule):
-        yield Item(due.offset_ns, room_name(due.room), partial(host_data, due.n))
+        yield Item(due.offset_ns, room_name(due.room), partial(host_data, due.n), live=True)
 
 
 class ReplayLine(msgspec.Struct, forbid_unknown_fields=True):

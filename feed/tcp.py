@@ -1,0 +1,102 @@
+"""What the kernel says a TCP connection moved: TCP_INFO (tcp(7), struct tcp_info of linux/tcp.h), both ends alike."""
+
+import socket
+import struct
+from typing import Final, NamedTuple
+
+CONGESTION_CONTROL: Final = "cubic"
+"""Set on every socket where the kernel allows it: pacing controls such as BBR would shape a loopback unlike a LAN."""
+MAX_SEGMENT_BYTES: Final = 1460
+"""TCP_MAXSEG: segments as on a path with an MTU of 1500, not loopback's 64 KiB. Timestamps take 12 of them."""
+
+IP_HEADER_BYTES: Final = 20
+TCP_HEADER_BYTES: Final = 20
+TIMESTAMP_BYTES: Final = 12
+SYN_EXTRA_BYTES: Final = 8
+"""A SYN has 20 bytes of options (MSS, SACK permitted, timestamps, window scale) where other segments have 12."""
+
+ESTABLISHED: Final = 1
+CLOSED_STATES: Final = (6, 7)  # TIME_WAIT, CLOSE
+_TIMESTAMPS_OPTION: Final = 1
+_MIN_BYTES: Final = 208
+
+
+class TcpInfo(NamedTuple):
+    """One reading. Byte counts are of the TCP stream, from the connection's beginning."""
+
+    state: int
+    timestamps: bool
+    send_mss_bytes: int
+    unacked_segments: int
+    rtt_us: int
+    retransmits: int
+    bytes_acked: int
+    bytes_received: int
+    segments_out: int
+    segments_in: int
+    notsent_bytes: int
+    bytes_sent: int
+
+    @property
+    def stream_bytes(self) -> int:
+        """What the two ends handed to TCP, both directions, retransmissions included."""
+        return self.bytes_sent + self.bytes_received
+
+    @property
+    def header_bytes(self) -> int:
+        """TCP and IP headers of every segment so far, both directions."""
+        per_segment = IP_HEADER_BYTES + TCP_HEADER_BYTES + (TIMESTAMP_BYTES if self.timestamps else 0)
+        return (self.segments_out + self.segments_in) * per_segment + 2 * SYN_EXTRA_BYTES
+
+    @property
+    def wire_bytes(self) -> int:
+        """IP bytes moved in both directions: stream plus headers."""
+        return self.stream_bytes + self.header_bytes
+
+
+def read_tcp_info(sock: socket.socket) -> TcpInfo:
+    """Ask the kernel. Raises ``OSError`` if the socket is gone or the kernel's structure is too short."""
+    raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 280)
+    if len(raw) < _MIN_BYTES:
+        raise OSError(f"TCP_INFO has {len(raw)} bytes; at least {_MIN_BYTES} are needed (Linux 4.19 or newer)")
+    u32 = struct.unpack_from("=40I", raw, 0)
+    u64 = struct.unpack_from("=11Q", raw, 120)
+    return TcpInfo(
+        state=raw[0],
+        timestamps=bool(raw[5] & _TIMESTAMPS_OPTION),
+        send_mss_bytes=u32[4],
+        unacked_segments=u32[6],
+        rtt_us=u32[17],
+        retransmits=u32[25],
+        bytes_acked=u64[0],
+        bytes_received=u64[1],
+        segments_out=u32[34],
+        segments_in=u32[35],
+        notsent_bytes=u32[36],
+        bytes_sent=u64[10],
+    )
+
+
+def tune(sock: socket.socket) -> None:
+    """Make a loopback connection's segments and congestion control those of an ordinary path.
+
+    For a socket that has neither connected nor begun to listen; what it accepts inherits both. A kernel that does
+    not offer the congestion control keeps its own: ``describe`` tells what is in force.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, MAX_SEGMENT_BYTES)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION_CONTROL.encode())
+    except OSError:
+        return
+
+
+def describe(sock: socket.socket) -> dict[str, object]:
+    """The options in force that move a number, for the record."""
+    congestion = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).split(b"\0")[0].decode()
+    return {
+        "congestion_control": congestion,
+        "mss_bytes": sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG),
+        "nodelay": bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)),
+        "send_buffer_bytes": sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
+        "receive_buffer_bytes": sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF),
+    }

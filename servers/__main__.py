@@ -1,0 +1,5 @@
+"""``python -m servers``: see ``servers.cli``."""
+
+from servers.cli import main
+
+main(prog_name="python -m servers")

@@ -1,0 +1,116 @@
+"""One server process from bound sockets to exit code 0: the transport, its control listener, the feed, the end."""
+
+import asyncio
+import importlib
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from feed.clock import Timer, now_ns
+from feed.sources import Item
+from feed.tcp import describe, tune
+from servers import control
+from servers.context import Context, Listener
+from servers.guard import Guard
+from servers.http import HttpListener
+from servers.hub import Hub
+from servers.options import TRANSPORTS, ServerOptions
+from servers.publisher import Publisher
+from servers.stats import Stats, measure_loop_lag
+
+SCHEMES = {"websocket": "ws", "raw": "tcp"}
+
+
+def bind(host: str, port: int, unsent_bytes: int) -> socket.socket:
+    """A listening socket with its options set, which what it accepts inherits. Raises ``OSError``."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent_bytes)
+        tune(sock)
+        sock.setblocking(False)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def run(options: ServerOptions, items: Iterable[Item] | None, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT. ``announce`` gets the one JSON line that says where, once it is true."""
+    sock = bind(options.host, options.port, options.unsent_bytes)
+    control_sock = bind(control.CONTROL_HOST, 0, options.unsent_bytes)
+    line = _ready_line(options, sock, control_sock)
+    loop = asyncio.get_running_loop()
+    context = Context(
+        options,
+        Hub(options.rooms, options.history),
+        Guard(options.request_timeout_s, options.stall_timeout_s),
+        Stats(),
+        Timer(loop),
+    )
+    publisher = Publisher(context.hub, context.timer, context.stats.publisher_lateness)
+    # The control listener has a guard of its own: its connections are nobody's load.
+    apart = context._replace(guard=Guard(options.request_timeout_s, options.stall_timeout_s))
+    listeners: tuple[Listener, Listener] = (
+        _import(TRANSPORTS[options.transport])(context),
+        HttpListener(apart, control.routes(context, publisher)),
+    )
+    stopped = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stopped.set)
+    started = asyncio.Semaphore(0)
+    background = [
+        asyncio.ensure_future(measure_loop_lag(context.timer, context.stats.loop_lag)),
+        asyncio.ensure_future(context.guard.sweep_for_ever()),
+        asyncio.ensure_future(apart.guard.sweep_for_ever()),
+    ]
+    serving = [
+        asyncio.ensure_future(listener.serve(listening, started.release))
+        for listener, listening in zip(listeners, (sock, control_sock), strict=True)
+    ]
+    for _ in listeners:
+        await started.acquire()
+    announce(line)
+    if items is not None:
+        publisher.start(items, now_ns())
+    await stopped.wait()
+    publisher.stop()
+    context.hub.close()
+    for listener in listeners:
+        listener.stop()
+    loop.call_later(options.shutdown_grace_s, context.guard.abort_all)
+    loop.call_later(options.shutdown_grace_s, apart.guard.abort_all)
+    await asyncio.gather(*serving)
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
+    context.timer.close()
+
+
+def _import(path: str) -> Callable[[Context], Listener]:
+    module, _, name = path.partition(":")
+    build: Callable[[Context], Listener] = getattr(importlib.import_module(module), name)
+    return build
+
+
+def _ready_line(options: ServerOptions, sock: socket.socket, control_sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    ready: dict[str, Any] = {
+        "transport": options.transport,
+        "host": host,
+        "port": port,
+        "pid": os.getpid(),
+        "url": f"{SCHEMES.get(options.transport, 'http')}://{shown}:{port}",
+        "control_url": f"http://{control.CONTROL_HOST}:{control_sock.getsockname()[1]}",
+        "options": msgspec.to_builtins(options),
+        "socket": describe(sock),
+    }
+    return json.dumps(ready)

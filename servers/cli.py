@@ -1,0 +1,181 @@
+"""The command line: ``python -m servers TRANSPORT`` and ``python -m servers relay``."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+
+from feed.rooms import MAX_ROOMS
+from feed.schedule import KINDS, Schedule, ScheduleError
+from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES, Item, SourceError, host, load_replay, synthetic
+from servers import relay as relay_server
+from servers.app import run
+from servers.options import TRANSPORTS, VARIANTS, ServerOptions
+from servers.publisher import repeated
+
+HELP = """Serve one feed over one transport, or delay TCP connections with the relay.
+
+When connections are accepted, one JSON line on stdout says where; everything else goes to stderr. Stop it with Ctrl-C.
+"""
+
+
+def _list(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo("\n".join(TRANSPORTS))
+        context.exit()
+
+
+@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Name the transports.")
+def main() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+
+
+def announce(line: str) -> None:
+    """Print the ready line so that a reader at the other end of a pipe has it at once."""
+    print(line, flush=True)
+
+
+FEED_OPTIONS = (
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free port."),
+    click.option(
+        "--source",
+        type=click.Choice(["host", "synthetic", "replay", "none"]),
+        default="host",
+        show_default=True,
+        help="What the feed says: this machine's figures, seeded records, a recording, or nothing until the control "
+        "listener starts it.",
+    ),
+    click.option("--replay-file", type=click.Path(path_type=Path), help="Recording for --source replay (JSON lines)."),
+    click.option("--replay-speed", default=1.0, show_default=True, help="2 plays it in half the time."),
+    click.option(
+        "--schedule", type=click.Choice(KINDS), default="constant", show_default=True, help="Spacing in time."
+    ),
+    click.option("--rate-hz", default=1.0, show_default=True, help="Events per second over all rooms."),
+    click.option("--burst-events", default=10, show_default=True, help="Events at one instant, --schedule burst."),
+    click.option(
+        "--rooms",
+        default=1,
+        show_default=True,
+        type=click.IntRange(1, MAX_ROOMS),
+        help="Rooms feed, feed-1, feed-2, ...; events take turns among them.",
+    ),
+    click.option(
+        "--payload-bytes",
+        default=256,
+        show_default=True,
+        type=click.IntRange(MIN_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES),
+        help="Size of a synthetic event's data.",
+    ),
+    click.option(
+        "--history",
+        default=1024,
+        show_default=True,
+        type=click.IntRange(1, 1_000_000),
+        help="Events kept per room for those who resume.",
+    ),
+    click.option("--seed", default=1, show_default=True, help="Of the schedule and the synthetic data."),
+    click.option(
+        "--heartbeat-s",
+        type=click.FloatRange(0.05, 3600),
+        help="Seconds between heartbeats on a stream.  [default: 15; websocket: 30]",
+    ),
+    click.option(
+        "--stall-timeout-s",
+        default=20.0,
+        show_default=True,
+        type=click.FloatRange(0.1, 3600),
+        help="A peer that takes nothing for this long is cut off.",
+    ),
+    click.option(
+        "--request-timeout-s",
+        default=10.0,
+        show_default=True,
+        type=click.FloatRange(0.1, 3600),
+        help="A request must be complete within this.",
+    ),
+)
+
+
+def _serve(transport: str, **given: Any) -> None:
+    try:
+        items = _items(given)
+    except (ScheduleError, SourceError) as error:
+        raise click.ClickException(str(error)) from error
+    heartbeat_s = given["heartbeat_s"] or (30.0 if transport == "websocket" else 15.0)
+    names = ("host", "port", "rooms", "history", "stall_timeout_s", "request_timeout_s")
+    options = ServerOptions(
+        transport=transport,
+        variant=given.get("variant") or "",
+        heartbeat_s=heartbeat_s,
+        **{name: given[name] for name in names},
+    )
+    _run(partial(run, options, items, announce), f"{options.host}:{options.port}")
+
+
+def _items(given: dict[str, Any]) -> Iterable[Item] | None:
+    schedule = Schedule(
+        kind=given["schedule"],
+        rate_hz=given["rate_hz"],
+        rooms=given["rooms"],
+        seed=given["seed"],
+        burst_events=given["burst_events"],
+    ).check()
+    source, file = given["source"], given["replay_file"]
+    if (source == "replay") != (file is not None):
+        raise SourceError("--source replay and --replay-file FILE go together")
+    if source == "replay":
+        return repeated(load_replay(file, given["replay_speed"]))
+    if source == "synthetic":
+        return synthetic(schedule, given["payload_bytes"])
+    return host(schedule) if source == "host" else None
+
+
+def _run(coroutine_function: Any, where: str) -> None:
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(coroutine_function())
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {where}: {error.strerror or error}") from error
+
+
+def _add_transport(name: str) -> None:
+    command: Any = partial(_serve, name)
+    for option in reversed(FEED_OPTIONS):
+        command = option(command)
+    if name in VARIANTS:
+        choices = click.Choice(VARIANTS[name])
+        command = click.option("--variant", type=choices, help="A variant for the cost benchmark.")(command)
+    help_ = f"Serve the feed over {name.replace('_', ' ')}."
+    main.add_command(click.Command(name, callback=command, params=command.__click_params__[::-1], help=help_))
+
+
+for _name in TRANSPORTS:
+    _add_transport(_name)
+
+
+@main.command()
+@click.option("--to", "target", required=True, metavar="HOST:PORT", help="Where connections are passed on to.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free port.")
+@click.option(
+    "--rtt-ms",
+    default=40.0,
+    show_default=True,
+    type=click.FloatRange(0, 10_000),
+    help="Round trip; half of it delays each direction.",
+)
+def relay(target: str, host: str, port: int, rtt_ms: float) -> None:
+    """Pass TCP connections on to a server as if it were --rtt-ms away."""
+    target_host, _, target_port = target.rpartition(":")
+    if not target_host or not target_port.isdigit() or not 0 < int(target_port) < 65536:
+        raise click.BadParameter(f"{target!r} is not HOST:PORT", param_hint="--to")
+    options = relay_server.RelayOptions(target_host, int(target_port), host, port, rtt_ms)
+    _run(partial(relay_server.run, options, announce), f"{host}:{port}")

@@ -1,0 +1,31 @@
+"""What a transport is given to serve with, and the two things it gives back: a listener, and how to stop it."""
+
+import socket
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from feed.clock import Timer
+from servers.guard import Guard
+from servers.hub import Hub
+from servers.options import ServerOptions
+from servers.stats import Stats
+
+
+class Context(NamedTuple):
+    """The parts that all transports of one server share."""
+
+    options: ServerOptions
+    hub: Hub
+    guard: Guard
+    stats: Stats
+    timer: Timer
+
+
+class Listener(Protocol):
+    """A transport that accepts connections on a bound socket until it is told to stop."""
+
+    async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
+        """Accept connections; call ``ready`` once that works; return after ``stop`` when all of them are gone."""
+
+    def stop(self) -> None:
+        """Stop accepting and end what is open in the transport's own way."""

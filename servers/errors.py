@@ -1,0 +1,65 @@
+"""Refusals: one shape on every transport, and the status or close code that goes with each (docs/protocol.md)."""
+
+from typing import Final, NamedTuple
+
+from starlette.responses import Response
+
+from feed.envelope import encode_error
+
+
+class Kind(NamedTuple):
+    """How one error code shows itself on HTTP and on a WebSocket."""
+
+    status: int
+    close_code: int
+
+
+KINDS: Final = {
+    "bad_request": Kind(400, 1008),
+    "bad_cursor": Kind(400, 1008),
+    "bad_number": Kind(400, 1008),
+    "bad_room": Kind(400, 1008),
+    "unknown_room": Kind(404, 1008),
+    "not_found": Kind(404, 1008),
+    "method_not_allowed": Kind(405, 1008),
+    "request_timeout": Kind(408, 1008),
+    "body_too_large": Kind(413, 1009),
+    "url_too_long": Kind(414, 1008),
+    "upgrade_required": Kind(426, 1008),
+    "headers_too_large": Kind(431, 1008),
+    "unexpected_message": Kind(400, 1008),
+    "frame_too_large": Kind(413, 1009),
+    "internal_error": Kind(500, 1011),
+}
+
+
+class Refusal(Exception):  # noqa: N818 - it is what the peer is told, not a fault of ours
+    """A request that is refused, with the code and the sentence that the peer gets."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.code]
+
+    @property
+    def body(self) -> bytes:
+        return encode_error(self.code, self.message)
+
+
+def error_response(refusal: Refusal, headers: dict[str, str] | None = None) -> Response:
+    """The refusal as an HTTP response."""
+    return Response(refusal.body, refusal.kind.status, headers, "application/json")
+
+
+def raw_error_response(code: str, message: str) -> bytes:
+    """The refusal as the bytes of an HTTP/1.1 response that ends the connection, for where no request was parsed."""
+    refusal = Refusal(code, message)
+    head = (
+        f"HTTP/1.1 {refusal.kind.status} {code.replace('_', ' ').title()}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(refusal.body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + refusal.body

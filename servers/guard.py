@@ -1,0 +1,127 @@
+"""Bounds on every connection, whatever the transport: a request must be finished, and a peer must keep reading.
+
+uvicorn only ever closes a transport, and closing waits until the peer has taken what is buffered: a peer that has
+stopped reading then keeps its socket, its task and its memory for ever. So one sweep looks at every connection about
+once a second and aborts what has passed a bound. A peer counts as stalled when its kernel has acknowledged nothing
+new for ``stall_timeout_s`` although bytes wait for it; a slow reader acknowledges and is left alone (the ring bounds
+what it can cost), a dead one does not.
+"""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from feed.clock import NS_PER_S, now_ns
+from feed.tcp import TcpInfo, read_tcp_info
+
+SWEEP_INTERVAL_S: Final = 0.1
+SWEEP_PERIOD_S: Final = 1.0
+
+
+class Link:
+    """One connection as the guard sees it."""
+
+    __slots__ = ("acked_bytes", "on_overdue", "request_due_ns", "sock", "stalled_since_ns", "transport")
+
+    def __init__(self, transport: asyncio.Transport, on_overdue: Callable[[], None]) -> None:
+        self.transport = transport
+        self.sock: socket.socket = transport.get_extra_info("socket")
+        self.on_overdue = on_overdue
+        self.request_due_ns = 0
+        self.stalled_since_ns = 0
+        self.acked_bytes = -1
+
+
+class Guard:
+    """All open connections of one server, their bounds, and what they have moved."""
+
+    def __init__(self, request_timeout_s: float, stall_timeout_s: float) -> None:
+        self._request_timeout_ns = round(request_timeout_s * NS_PER_S)
+        self._stall_timeout_ns = round(stall_timeout_s * NS_PER_S)
+        self._links: dict[asyncio.BaseTransport, Link] = {}
+        self._to_check: deque[Link] = deque()
+        self._closed_wire_bytes = 0
+        self.opened = 0
+        self.aborted_slow_readers = 0
+        self.request_timeouts = 0
+
+    def opened_by(self, transport: asyncio.Transport, on_overdue: Callable[[], None]) -> Link:
+        """Watch a new connection, whose first request is now expected; ``on_overdue`` answers it if it never comes.
+
+        A connection that changes its protocol (a WebSocket upgrade) keeps its link.
+        """
+        link = self._links.get(transport)
+        if link is None:
+            link = self._links[transport] = Link(transport, on_overdue)
+            self.opened += 1
+        self.expect_request(link)
+        return link
+
+    def expect_request(self, link: Link) -> None:
+        """The first byte of a request is expected or has come: the rest is due."""
+        link.request_due_ns = now_ns() + self._request_timeout_ns
+
+    def lost(self, transport: asyncio.BaseTransport) -> None:
+        """A connection is gone; called from ``connection_lost``, where the kernel still knows its counters."""
+        link = self._links.pop(transport, None)
+        if link is not None and (info := _info(link)) is not None:
+            self._closed_wire_bytes += info.wire_bytes
+
+    async def sweep_for_ever(self) -> None:
+        """Check a slice of the connections ten times a second, each of them about once a second."""
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            if not self._to_check:
+                self._to_check.extend(self._links.values())
+            share = max(1, round(len(self._links) * SWEEP_INTERVAL_S / SWEEP_PERIOD_S))
+            for _ in range(min(share, len(self._to_check))):
+                link = self._to_check.popleft()
+                if link.transport in self._links:
+                    self.check(link, now_ns())
+
+    def check(self, link: Link, at_ns: int) -> None:
+        """Answer or abort the connection if it has passed a bound at ``at_ns``."""
+        if link.request_due_ns and at_ns > link.request_due_ns:
+            self.request_timeouts += 1
+            link.request_due_ns = 0
+            link.on_overdue()
+            link.transport.close()  # after the answer; a peer that does not even take that is stalled
+        elif self._stalled(link, at_ns):
+            self.aborted_slow_readers += 1
+            link.transport.abort()
+
+    def abort_all(self) -> None:
+        """End of the grace of a shutdown: cut what is still open."""
+        for link in tuple(self._links.values()):
+            link.transport.abort()
+
+    def summary(self) -> dict[str, Any]:
+        """Connections now and in total, wire bytes of all of them, and what was aborted."""
+        live = sum(info.wire_bytes for link in self._links.values() if (info := _info(link)) is not None)
+        return {
+            "connections_now": len(self._links),
+            "connections_total": self.opened,
+            "wire_bytes": self._closed_wire_bytes + live,
+            "aborted_slow_readers": self.aborted_slow_readers,
+            "request_timeouts": self.request_timeouts,
+        }
+
+    def _stalled(self, link: Link, at_ns: int) -> bool:
+        info = _info(link)
+        if info is None:
+            return False
+        waiting = link.transport.get_write_buffer_size() or info.unacked_segments or info.notsent_bytes
+        if not waiting or info.bytes_acked != link.acked_bytes:
+            link.acked_bytes = info.bytes_acked
+            link.stalled_since_ns = at_ns
+            return False
+        return at_ns - link.stalled_since_ns > self._stall_timeout_ns
+
+
+def _info(link: Link) -> TcpInfo | None:
+    try:
+        return read_tcp_info(link.sock)
+    except OSError:  # closed between two looks at it
+        return None

@@ -1,0 +1,229 @@
+"""HTTP and WebSocket service on uvicorn: every option explicit, and the bounds that uvicorn itself does not have.
+
+The protocol subclasses report each connection to the guard (``servers.guard``) and refuse a request head over
+``max_head_bytes``. Everything else is uvicorn's.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Generator, Sequence
+from http import HTTPStatus
+from typing import Any, cast
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from servers.context import Context
+from servers.errors import Refusal, error_response, raw_error_response
+from servers.guard import Guard, Link
+from servers.options import ServerOptions
+
+
+class HttpListener:
+    """Starlette routes on uvicorn."""
+
+    def __init__(self, context: Context, routes: Sequence[BaseRoute], websocket: bool = False) -> None:
+        self._server = _Server(_config(context, _application(context, routes), websocket))
+
+    async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
+        self._server.when_started = ready
+        await self._server.serve(sockets=[sock])
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: ``servers.app`` decides when to stop, and the exit code is 0."""
+
+    when_started: Callable[[], None]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.when_started()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def _config(context: Context, app: ASGIApp, websocket: bool) -> uvicorn.Config:
+    options, guard = context.options, context.guard
+
+    def http_protocol(**kwargs: Any) -> asyncio.Protocol:
+        return BoundedHttp(guard, options, **kwargs)
+
+    def websocket_protocol(**kwargs: Any) -> asyncio.Protocol:
+        return BoundedWebSocket(guard, **kwargs)
+
+    return uvicorn.Config(
+        app,
+        loop="none",
+        http=cast(type[asyncio.Protocol], http_protocol),
+        ws=cast(type[asyncio.Protocol], websocket_protocol) if websocket else "none",
+        ws_max_size=options.max_frame_bytes,
+        ws_ping_interval=options.heartbeat_s,
+        ws_ping_timeout=options.heartbeat_s,
+        ws_per_message_deflate=options.per_message_deflate,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=True,
+        date_header=True,
+        backlog=options.backlog,
+        timeout_keep_alive=options.keep_alive_s,
+        timeout_graceful_shutdown=round(options.shutdown_grace_s) + 1,
+    )
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol with a deadline for a complete request and a bound on its head."""
+
+    def __init__(self, guard: Guard, options: ServerOptions, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._guard = guard
+        self._options = options
+        self._link: Link
+        self._head_bytes = 0
+        self._in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        self._link = self._guard.opened_by(transport, self._on_overdue)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._guard.lost(self.transport)
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn leaves it running after a reset, holding the whole connection
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            end = data.find(b"\r\n\r\n")
+            self._head_bytes += len(data) if end < 0 else end
+            if self._head_bytes > self._options.max_head_bytes:
+                self._refuse("headers_too_large", f"the request head is over {self._options.max_head_bytes} bytes")
+                return
+        if not self._link.request_due_ns:
+            self._guard.expect_request(self._link)
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        self._link.request_due_ns = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse("bad_request", "this is not an HTTP/1.1 request")
+
+    def _on_overdue(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:  # else an answer is on its way already
+            limit_s = self._options.request_timeout_s
+            self.transport.write(raw_error_response("request_timeout", f"no complete request within {limit_s:g} s"))
+
+    def _refuse(self, code: str, message: str) -> None:
+        self.transport.write(raw_error_response(code, message))
+        self.transport.close()
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket protocol, seen by the guard."""
+
+    def __init__(self, guard: Guard, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._guard = guard
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        link = self._guard.opened_by(cast(asyncio.Transport, transport), lambda: None)
+        link.request_due_ns = 0  # the request was complete, or this protocol would not be here
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._guard.lost(self.transport)
+        super().connection_lost(exc)
+
+
+def _application(context: Context, routes: Sequence[BaseRoute]) -> ASGIApp:
+    options = context.options
+
+    async def about(request: Request) -> Response:
+        """What this server is, so that a client needs nothing but its address."""
+        return JSONResponse({"transport": options.transport, "variant": options.variant, "rooms": options.rooms})
+
+    app = Starlette(
+        routes=[Route("/", about), *routes],
+        exception_handlers={HTTPException: _on_http_exception, Refusal: _on_refusal, Exception: _on_failure},
+    )
+    return _Limits(app, options)
+
+
+class _Limits:
+    """Refuses an oversize URL or body before the application sees the request."""
+
+    def __init__(self, app: ASGIApp, options: ServerOptions) -> None:
+        self._app = app
+        self._max_url_bytes = options.max_url_bytes
+        self._max_body_bytes = options.max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if len(scope["raw_path"]) + len(scope["query_string"]) > self._max_url_bytes:
+            refusal = Refusal("url_too_long", f"the URL is over {self._max_url_bytes} bytes")
+        elif scope["type"] == "http" and _content_length(scope) > self._max_body_bytes:
+            refusal = Refusal("body_too_large", f"the body is over {self._max_body_bytes} bytes")
+        else:
+            await self._app(scope, receive, send)
+            return
+        await error_response(refusal, {"connection": "close"})(scope, receive, send)
+
+
+def _content_length(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value)  # the parser has refused anything but digits
+    return 0
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "bad_request")
+    message = {
+        404: f"there is nothing at {request.url.path[:200]!r}; GET / says what this server is",
+        405: f"{request.method[:20]} is not allowed here",
+    }.get(status, error.detail)
+    return error_response(Refusal(code, message), dict(error.headers or {}))
+
+
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return error_response(error)
+
+
+async def _on_failure(request: Request, error: Exception) -> Response:
+    return error_response(Refusal("internal_error", "the server failed on this request"))
+
+
+def number(params: Any, name: str, default: float, low: float, high: float) -> float:
+    """A number from the query. Raises ``Refusal`` naming the parameter and its range."""
+    text = params.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise Refusal("bad_number", f"{name}={text[:40]!r}: expected a number from {low:g} to {high:g}")
+    return value

@@ -1,0 +1,59 @@
+"""Publishes a source's events when they are due: open loop, never early, its lateness recorded."""
+
+import asyncio
+import itertools
+from collections.abc import Iterable
+from contextlib import suppress
+
+from feed.clock import Timer, now_ns
+from feed.sources import Item
+from servers.hub import Hub, UnknownRoomError
+from servers.stats import Lateness
+
+
+class Publisher:
+    """At most one feed at a time. It never waits for subscribers."""
+
+    def __init__(self, hub: Hub, timer: Timer, lateness: Lateness) -> None:
+        self._hub = hub
+        self._timer = timer
+        self._lateness = lateness
+        self._task: asyncio.Task[None] | None = None
+        self.published = 0
+        """Events published by the feed that runs, or ran last."""
+
+    @property
+    def running(self) -> bool:
+        """Is a feed under way?"""
+        return self._task is not None and not self._task.done()
+
+    def start(self, items: Iterable[Item], start_ns: int) -> None:
+        """Replace the running feed by ``items``, whose offsets count from the instant ``start_ns``."""
+        self.stop()
+        self.published = 0
+        self._task = asyncio.ensure_future(self._run(items, start_ns))
+
+    def stop(self) -> None:
+        """Publish nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self, items: Iterable[Item], start_ns: int) -> None:
+        for item in items:
+            due_ns = start_ns + item.offset_ns
+            # Making the data takes time that would count as lateness, so it is made ahead unless it is a reading.
+            data = b"" if item.live else item.make(due_ns)
+            await self._timer.sleep_until(due_ns)
+            if item.live:
+                data = item.make(due_ns)
+            self._lateness.record(now_ns() - due_ns)
+            with suppress(UnknownRoomError):  # a recording may name rooms that this server was not given
+                self._hub.publish(item.room, data)
+            self.published += 1
+
+
+def repeated(items: list[Item]) -> Iterable[Item]:
+    """A recording played again and again, each time from its end on."""
+    for turn in itertools.count():
+        for item in items:
+            yield item._replace(offset_ns=item.offset_ns + turn * (items[-1].offset_ns + 1))

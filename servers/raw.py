@@ -1,0 +1,175 @@
+"""The baseline: length-prefixed JSON over bare TCP on uvloop. No HTTP, no framework; nobody would ship it.
+
+The client's first frame is ``{"type": "subscribe", "room": ..., "since": ...}``; then come a ``welcome``, the
+events, and an empty frame whenever ``heartbeat_s`` passed without one. The bytes of an event are made once and handed
+to the kernel from the publisher itself, so what this costs is next to what the kernel charges.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import msgspec
+
+from feed.envelope import Welcome, encode_envelope
+from feed.rooms import DEFAULT_ROOM
+from feed.wire import HEARTBEAT_FRAME, FrameDecoder, WireError, encode_frame
+from servers.context import Context, Listener
+from servers.errors import Refusal
+from servers.hub import Subscription
+from servers.subscribing import subscribe
+
+MAX_HELLO_BYTES = 4096
+
+
+class Hello(msgspec.Struct, forbid_unknown_fields=True):
+    """The client's first and only message."""
+
+    type: str
+    room: str = DEFAULT_ROOM
+    since: str = ""
+
+
+def build(context: Context) -> Listener:
+    """The listener of this transport."""
+    return RawListener(context)
+
+
+class RawListener:
+    """Accepts bare TCP connections."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._stopped = asyncio.Event()
+        self._all_gone = asyncio.Event()
+        self.open: set[RawConnection] = set()
+
+    async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: RawConnection(self._context, self), sock=sock, backlog=self._context.options.backlog
+        )
+        ready()
+        heartbeats = asyncio.ensure_future(self._heartbeats())
+        await self._stopped.wait()
+        heartbeats.cancel()
+        server.close()
+        for connection in tuple(self.open):
+            connection.transport.close()
+        if self.open:
+            await self._all_gone.wait()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def lost(self, connection: "RawConnection") -> None:
+        """A connection is gone; the last one after a stop ends the serving."""
+        self.open.discard(connection)
+        if self._stopped.is_set() and not self.open:
+            self._all_gone.set()
+
+    async def _heartbeats(self) -> None:
+        interval_s = self._context.options.heartbeat_s
+        while True:
+            await asyncio.sleep(interval_s)
+            for connection in tuple(self.open):
+                connection.heartbeat()
+
+
+class RawConnection(asyncio.Protocol):
+    """One subscriber. While the kernel takes no more, it stays behind; then it goes on from the ring."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, context: Context, listener: RawListener) -> None:
+        self._context = context
+        self._listener = listener
+        self._decoder = FrameDecoder(MAX_HELLO_BYTES)
+        self._subscription: Subscription | None = None
+        self._paused = False
+        self._quiet = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._link = self._context.guard.opened_by(transport, self._on_overdue)
+        self._listener.open.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._context.guard.lost(self.transport)
+        self._listener.lost(self)
+        if self._subscription is not None:
+            self._subscription.room.listeners.pop(self._send_new, None)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame in self._decoder.feed(data):
+                self._hello(frame)
+        except WireError as error:
+            self._refuse(Refusal("frame_too_large", str(error)))
+        except Refusal as refusal:
+            self._refuse(refusal)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._send_new()
+
+    def heartbeat(self) -> None:
+        """Send an empty frame if nothing was sent since the last call."""
+        if self._quiet and not self._paused and self._subscription is not None:
+            self.transport.write(HEARTBEAT_FRAME)
+        self._quiet = True
+
+    def _hello(self, frame: bytes) -> None:
+        if self._subscription is not None:
+            raise Refusal("unexpected_message", f"this feed takes no messages, and {len(frame)} bytes came")
+        self._link.request_due_ns = 0
+        hello = _read_hello(frame)
+        subscription = self._subscription = subscribe(self._context.hub, hello.room, hello.since)
+        resume = subscription.resume
+        self._context.stats.requests += 1
+        self._context.stats.gaps += resume.verdict == "gap"
+        self._notice("welcome", Welcome(resume.verdict, resume.missed))
+        subscription.room.listeners[self._send_new] = None
+        self._send_new()
+
+    def _send_new(self) -> None:
+        subscription = self._subscription
+        limit = self._context.options.stream_batch_events
+        while subscription is not None and not self._paused and not self.transport.is_closing():
+            events, missed = subscription.take(limit)
+            if missed:
+                self._context.stats.gaps += 1
+                self._notice("gap", Welcome("gap", missed))
+            if not events:
+                return
+            self._quiet = False
+            self._context.stats.deliveries += len(events)
+            self.transport.write(events[0].frame if len(events) == 1 else b"".join([e.frame for e in events]))
+
+    def _notice(self, type_: str, data: Welcome) -> None:
+        subscription = self._subscription
+        assert subscription is not None
+        body = encode_envelope(type_, str(subscription.cursor), subscription.room.name, data)
+        self.transport.write(encode_frame(body))
+
+    def _on_overdue(self) -> None:
+        limit_s = self._context.options.request_timeout_s
+        self.transport.write(encode_frame(Refusal("request_timeout", f"no subscribe within {limit_s:g} s").body))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.transport.write(encode_frame(refusal.body))
+        self.transport.close()
+
+
+def _read_hello(frame: bytes) -> Hello:
+    try:
+        hello = msgspec.json.decode(frame, type=Hello)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refusal("bad_request", f"not a subscribe message: {error}") from error
+    if hello.type != "subscribe":
+        raise Refusal("bad_request", f"type {hello.type[:40]!r}: the first message is 'subscribe'")
+    return hello

@@ -1,0 +1,236 @@
+"""A user-space TCP relay that puts a round trip between client and server.
+
+Each direction is delayed by half the round trip and keeps its order. TCP's own handshake happens between the client
+and the relay at once, where on a real path it takes a round trip; so what a new connection's client sends first
+waits one more round trip. Instants are absolute, on a timerfd; how late each piece is released is recorded.
+Per connection and direction at most ``MAX_HELD_BYTES`` are held; beyond that the relay stops reading.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from feed.clock import NS_PER_MS, Timer, now_ns
+from feed.tcp import describe, tune
+from servers import control
+from servers.app import bind
+from servers.context import Context
+from servers.guard import Guard
+from servers.http import HttpListener
+from servers.hub import Hub
+from servers.options import ServerOptions
+from servers.stats import Lateness, Stats
+
+MAX_HELD_BYTES: Final = 1 << 20
+CONNECT_TIMEOUT_S: Final = 10.0
+
+
+class RelayOptions(NamedTuple):
+    """Where to, from where, and how far away (milliseconds for a round trip)."""
+
+    target_host: str
+    target_port: int
+    host: str
+    port: int
+    rtt_ms: float
+
+
+class Relay:
+    """State shared by all connections of one relay."""
+
+    def __init__(self, options: RelayOptions, timer: Timer) -> None:
+        self.options = options
+        self.timer = timer
+        self.lateness = Lateness()
+        self.round_trip_ns = round(options.rtt_ms * NS_PER_MS)
+        self.one_way_ns = self.round_trip_ns // 2
+        self.connections_total = 0
+        self.legs: set[Leg] = set()
+
+    def accept(self) -> "Leg":
+        """The client side of a new connection."""
+        self.connections_total += 1
+        opened_ns = now_ns()
+        client = Leg(self, opened_ns + self.round_trip_ns)
+        self.timer.call_at(opened_ns + self.round_trip_ns + self.one_way_ns, lambda: self._start_connect(client))
+        return client
+
+    def _start_connect(self, client: "Leg") -> None:
+        client.connecting = asyncio.ensure_future(self._connect(client))
+
+    async def _connect(self, client: "Leg") -> None:
+        server = Leg(self, 0)
+        server.peer = client
+        host, port = self.options.target_host, self.options.target_port
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            tune(sock)
+            sock.setblocking(False)
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await loop.sock_connect(sock, (host, port))
+                await loop.create_connection(lambda: server, sock=sock)
+        except (OSError, TimeoutError):
+            sock.close()
+            client.abort()
+            return
+        client.peer = server
+        if client.lost:
+            server.abort()
+        client.release_due()
+
+    def summary(self) -> dict[str, Any]:
+        """What the relay says of itself."""
+        return {
+            "connections_now": len(self.legs) // 2,
+            "connections_total": self.connections_total,
+            "release_lateness": self.lateness.summary(),
+        }
+
+
+class Leg(asyncio.Protocol):
+    """One side of a relayed connection. What it receives is released to its peer when it is due."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, relay: Relay, not_before_ns: int) -> None:
+        self._relay = relay
+        self._not_before_ns = not_before_ns
+        self._held: deque[tuple[int, bytes | None]] = deque()
+        self._held_bytes = 0
+        self._stopped_reading = False
+        self._blocked = False
+        self.peer: Leg | None = None
+        self.connecting: asyncio.Future[None] | None = None
+        self.lost = False
+        self.ended = False
+        """Has the end of the stream been written to this side?"""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._relay.legs.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._hold(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > MAX_HELD_BYTES:
+            self._stopped_reading = True
+            self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._hold(None)
+        return True  # the other direction stays open
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._relay.legs.discard(self)
+        self.lost = True
+        if exc is not None and self.peer is not None:
+            peer = self.peer
+            self._relay.timer.call_at(now_ns() + self._relay.one_way_ns, peer.abort)
+
+    def pause_writing(self) -> None:
+        if self.peer is not None:
+            self.peer._blocked = True
+
+    def resume_writing(self) -> None:
+        if self.peer is not None:
+            self.peer._blocked = False
+            self.peer.release_due()
+
+    def abort(self) -> None:
+        """Reset this side."""
+        if not self.lost:
+            self.transport.abort()
+
+    def release_due(self) -> None:
+        """Pass on what is due, in order."""
+        peer, held = self.peer, self._held
+        if peer is None:
+            return  # still connecting: whoever connects calls this again
+        at_ns = now_ns()
+        while held and held[0][0] <= at_ns and not self._blocked:
+            due_ns, data = held.popleft()
+            self._relay.lateness.record(now_ns() - due_ns)
+            self._pass_on(peer, data)
+        if self._stopped_reading and self._held_bytes <= MAX_HELD_BYTES // 2 and not self.lost:
+            self._stopped_reading = False
+            self.transport.resume_reading()
+
+    def _hold(self, data: bytes | None) -> None:
+        due_ns = max(now_ns(), self._not_before_ns) + self._relay.one_way_ns
+        self._held.append((due_ns, data))
+        self._relay.timer.call_at(due_ns, self.release_due)
+
+    def _pass_on(self, peer: "Leg", data: bytes | None) -> None:
+        if peer.lost:
+            return
+        if data is not None:
+            self._held_bytes -= len(data)
+            peer.transport.write(data)
+            return
+        peer.transport.write_eof()
+        peer.ended = True
+        if self.ended:  # both directions have come to their end
+            self.transport.close()
+            peer.transport.close()
+
+
+async def run(options: RelayOptions, announce: Callable[[str], None]) -> None:
+    """Relay until SIGTERM or SIGINT."""
+    defaults = ServerOptions("relay")
+    sock = bind(options.host, options.port, defaults.unsent_bytes)
+    control_sock = bind(control.CONTROL_HOST, 0, defaults.unsent_bytes)
+    loop = asyncio.get_running_loop()
+    relay = Relay(options, Timer(loop))
+    stopped = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stopped.set)
+    server = await loop.create_server(relay.accept, sock=sock, backlog=defaults.backlog)
+    listener = HttpListener(
+        Context(
+            defaults,
+            Hub(1, 1),
+            Guard(defaults.request_timeout_s, defaults.stall_timeout_s),
+            Stats(),
+            relay.timer,
+        ),
+        _routes(relay),
+    )
+    ready = {
+        "transport": "relay",
+        "host": sock.getsockname()[0],
+        "port": sock.getsockname()[1],
+        "pid": os.getpid(),
+        "control_url": f"http://{control.CONTROL_HOST}:{control_sock.getsockname()[1]}",
+        "options": options._asdict(),
+        "socket": describe(sock),
+    }
+    serving = asyncio.ensure_future(listener.serve(control_sock, lambda: announce(json.dumps(ready))))
+    await stopped.wait()
+    listener.stop()
+    server.close()
+    for leg in tuple(relay.legs):
+        leg.abort()
+    await serving
+    relay.timer.close()
+
+
+def _routes(relay: Relay) -> list[Route]:
+    async def stats(request: Request) -> Response:
+        return JSONResponse(relay.summary())
+
+    async def reset(request: Request) -> Response:
+        relay.lateness.reset()
+        return JSONResponse(relay.summary())
+
+    return [Route("/stats", stats), Route("/stats/reset", reset, methods=["POST"])]

@@ -1,0 +1,109 @@
+"""Server-Sent Events: ``GET /sse`` is one response that never ends (WHATWG HTML, section 9.2).
+
+Each event is an ``id:`` line with the cursor and a ``data:`` line with the envelope, so a browser's EventSource
+resumes by itself with ``Last-Event-ID``. The row of the table is sse-starlette as its users deploy it, fed with
+bytes encoded once; ``--variant plain`` is Starlette's StreamingResponse and shows what the library costs.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from feed.envelope import Welcome, encode_envelope
+from feed.wire import encode_sse
+from servers.context import Context, Listener
+from servers.http import HttpListener
+from servers.hub import HubClosedError, Subscription
+from servers.subscribing import subscribe
+
+RETRY_MS = 1000
+"""Reconnection time told to the browser; our own client jitters on top of it."""
+
+
+def build(context: Context) -> Listener:
+    """The listener of this transport."""
+    options = context.options
+
+    async def sse(request: Request) -> Response:
+        params = request.query_params
+        since = request.headers.get("last-event-id") or params.get("last_event_id") or params.get("since")
+        subscription = subscribe(context.hub, params.get("room"), since)
+        stream = _stream(context, subscription)
+        if options.variant == "plain":
+            return _Subscribed(
+                subscription,
+                StreamingResponse(
+                    _with_heartbeats(stream, options.heartbeat_s),
+                    media_type="text/event-stream",
+                    headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+                ),
+            )
+        return _Subscribed(
+            subscription,
+            EventSourceResponse(
+                stream,
+                ping=options.heartbeat_s,
+                ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
+                sep="\n",
+            ),
+        )
+
+    return HttpListener(context, [Route("/sse", sse)])
+
+
+class _Subscribed(Response):
+    """Runs a response while its subscription listens; ends both whatever way the connection ends."""
+
+    def __init__(self, subscription: Subscription, response: Response) -> None:
+        self._subscription = subscription
+        self._response = response
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._subscription:
+            await self._response(scope, receive, send)
+
+
+async def _stream(context: Context, subscription: Subscription) -> AsyncIterator[bytes]:
+    stats, resume, limit = context.stats, subscription.resume, context.options.stream_batch_events
+    stats.requests += 1
+    stats.gaps += resume.verdict == "gap"
+    welcome = _notice(subscription, "welcome", Welcome(resume.verdict, resume.missed))
+    yield b"retry: %d\n" % RETRY_MS + welcome
+    with suppress(HubClosedError):
+        while True:
+            events, missed = await subscription.next(limit)
+            if missed:
+                stats.gaps += 1
+                yield _notice(subscription, "gap", Welcome("gap", missed))
+            stats.deliveries += len(events)
+            yield events[0].sse if len(events) == 1 else b"".join([event.sse for event in events])
+
+
+def _notice(subscription: Subscription, type_: str, data: Welcome) -> bytes:
+    cursor = str(subscription.cursor)
+    return encode_sse(encode_envelope(type_, cursor, subscription.room.name, data), cursor)
+
+
+async def _with_heartbeats(stream: AsyncIterator[bytes], heartbeat_s: float) -> AsyncIterator[bytes]:
+    """The stream, and a comment after each ``heartbeat_s`` without anything in it."""
+    upcoming = asyncio.ensure_future(anext(stream, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait((upcoming,), timeout=heartbeat_s)
+            if not done:
+                yield b": ping\n\n"
+                continue
+            block = upcoming.result()
+            if block is None:
+                return
+            yield block
+            upcoming = asyncio.ensure_future(anext(stream, None))
+    finally:
+        upcoming.cancel()

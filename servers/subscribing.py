@@ -1,0 +1,18 @@
+"""From what a request says to a subscription, or to the refusal that names what was wrong with it."""
+
+from feed.cursor import CursorError, parse_cursor
+from feed.rooms import DEFAULT_ROOM, RoomNameError
+from servers.errors import Refusal
+from servers.hub import Hub, Subscription, UnknownRoomError
+
+
+def subscribe(hub: Hub, room: str | None, since: str | None) -> Subscription:
+    """A subscription to ``room`` (default ``feed``) from the cursor ``since`` on (default: now). Raises ``Refusal``."""
+    try:
+        return hub.subscribe(DEFAULT_ROOM if room is None else room, parse_cursor(since) if since else None)
+    except RoomNameError as error:
+        raise Refusal("bad_room", str(error)) from error
+    except UnknownRoomError as error:
+        raise Refusal("unknown_room", str(error)) from error
+    except CursorError as error:
+        raise Refusal("bad_cursor", str(error)) from error
