@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from feed.clock import Timer, now_ns
+from feed.meters import measure_loop_lag
 from feed.sources import Item
 from feed.tcp import describe, tune
 from servers import control
@@ -21,7 +22,7 @@ from servers.http import HttpListener
 from servers.hub import Hub
 from servers.options import TRANSPORTS, ServerOptions
 from servers.publisher import Publisher
-from servers.stats import Stats, measure_loop_lag
+from servers.stats import Stats
 
 SCHEMES = {"websocket": "ws", "raw": "tcp"}
 

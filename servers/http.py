@@ -6,6 +6,7 @@ The protocol subclasses report each connection to the guard (``servers.guard``) 
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Callable, Generator, Sequence
 from http import HTTPStatus
@@ -25,6 +26,14 @@ from servers.context import Context
 from servers.errors import Refusal, error_response, raw_error_response
 from servers.guard import Guard, Link
 from servers.options import ServerOptions
+
+
+def _no_false_alarm(record: logging.LogRecord) -> bool:
+    """uvicorn reports every WebSocket refused with a response as a fault of the application; it is none."""
+    return record.msg != "ASGI callable returned without completing handshake."
+
+
+logging.getLogger("uvicorn.error").addFilter(_no_false_alarm)
 
 
 class HttpListener:

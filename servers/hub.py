@@ -75,10 +75,11 @@ class Hub:
 
 
 class Delivery(NamedTuple):
-    """The next events for a subscriber, and how many before them it has lost by being too slow."""
+    """The next events for a subscriber, how many before them it has lost by being too slow, and where they begin."""
 
     events: list[Event]
     missed: int
+    start: Cursor
 
 
 class Subscription:
@@ -112,10 +113,11 @@ class Subscription:
         """Take the events that are there, at most ``limit``, without waiting."""
         ring = self.room.ring
         missed = ring.missed(self.seq)
+        start = Cursor(ring.epoch, self.seq + missed)
         events = ring.after(self.seq, limit)
         if events:
             self.seq = events[-1].seq
-        return Delivery(events, missed)
+        return Delivery(events, missed, start)
 
     def wakeup(self) -> asyncio.Future[None]:
         """A future that is done at the next event or when the hub closes. One waiter at a time."""

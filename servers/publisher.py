@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from feed.clock import Timer, now_ns
+from feed.meters import Lateness
 from feed.sources import Item
 from servers.hub import Hub, UnknownRoomError
-from servers.stats import Lateness
 
 
 class Publisher:

@@ -8,9 +8,11 @@ to the kernel from the publisher itself, so what this costs is next to what the 
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
+from feed.cursor import Cursor
 from feed.envelope import Welcome, encode_envelope
 from feed.rooms import DEFAULT_ROOM
 from feed.wire import HEARTBEAT_FRAME, FrameDecoder, WireError, encode_frame
@@ -90,9 +92,8 @@ class RawConnection(asyncio.Protocol):
         self._quiet = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self._link = self._context.guard.opened_by(transport, self._on_overdue)
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are not asyncio's subclasses
+        self._link = self._context.guard.opened_by(self.transport, self._on_overdue)
         self._listener.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -132,7 +133,7 @@ class RawConnection(asyncio.Protocol):
         resume = subscription.resume
         self._context.stats.requests += 1
         self._context.stats.gaps += resume.verdict == "gap"
-        self._notice("welcome", Welcome(resume.verdict, resume.missed))
+        self._notice("welcome", subscription.cursor, Welcome(resume.verdict, resume.missed))
         subscription.room.listeners[self._send_new] = None
         self._send_new()
 
@@ -140,20 +141,20 @@ class RawConnection(asyncio.Protocol):
         subscription = self._subscription
         limit = self._context.options.stream_batch_events
         while subscription is not None and not self._paused and not self.transport.is_closing():
-            events, missed = subscription.take(limit)
+            events, missed, start = subscription.take(limit)
             if missed:
                 self._context.stats.gaps += 1
-                self._notice("gap", Welcome("gap", missed))
+                self._notice("gap", start, Welcome("gap", missed))
             if not events:
                 return
             self._quiet = False
             self._context.stats.deliveries += len(events)
             self.transport.write(events[0].frame if len(events) == 1 else b"".join([e.frame for e in events]))
 
-    def _notice(self, type_: str, data: Welcome) -> None:
+    def _notice(self, type_: str, cursor: Cursor, data: Welcome) -> None:
         subscription = self._subscription
         assert subscription is not None
-        body = encode_envelope(type_, str(subscription.cursor), subscription.room.name, data)
+        body = encode_envelope(type_, str(cursor), subscription.room.name, data)
         self.transport.write(encode_frame(body))
 
     def _on_overdue(self) -> None:

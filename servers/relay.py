@@ -13,13 +13,14 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from feed.clock import NS_PER_MS, Timer, now_ns
+from feed.meters import Lateness
 from feed.tcp import describe, tune
 from servers import control
 from servers.app import bind
@@ -28,7 +29,7 @@ from servers.guard import Guard
 from servers.http import HttpListener
 from servers.hub import Hub
 from servers.options import ServerOptions
-from servers.stats import Lateness, Stats
+from servers.stats import Stats
 
 MAX_HELD_BYTES: Final = 1 << 20
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -116,8 +117,7 @@ class Leg(asyncio.Protocol):
         """Has the end of the stream been written to this side?"""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are not asyncio's subclasses
         self._relay.legs.add(self)
 
     def data_received(self, data: bytes) -> None:

@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from feed.cursor import Cursor
 from feed.envelope import Welcome, encode_envelope
 from feed.wire import encode_sse
 from servers.context import Context, Listener
@@ -74,21 +75,20 @@ async def _stream(context: Context, subscription: Subscription) -> AsyncIterator
     stats, resume, limit = context.stats, subscription.resume, context.options.stream_batch_events
     stats.requests += 1
     stats.gaps += resume.verdict == "gap"
-    welcome = _notice(subscription, "welcome", Welcome(resume.verdict, resume.missed))
+    welcome = _notice(subscription, "welcome", subscription.cursor, Welcome(resume.verdict, resume.missed))
     yield b"retry: %d\n" % RETRY_MS + welcome
     with suppress(HubClosedError):
         while True:
-            events, missed = await subscription.next(limit)
+            events, missed, start = await subscription.next(limit)
             if missed:
                 stats.gaps += 1
-                yield _notice(subscription, "gap", Welcome("gap", missed))
+                yield _notice(subscription, "gap", start, Welcome("gap", missed))
             stats.deliveries += len(events)
             yield events[0].sse if len(events) == 1 else b"".join([event.sse for event in events])
 
 
-def _notice(subscription: Subscription, type_: str, data: Welcome) -> bytes:
-    cursor = str(subscription.cursor)
-    return encode_sse(encode_envelope(type_, cursor, subscription.room.name, data), cursor)
+def _notice(subscription: Subscription, type_: str, cursor: Cursor, data: Welcome) -> bytes:
+    return encode_sse(encode_envelope(type_, str(cursor), subscription.room.name, data), str(cursor))
 
 
 async def _with_heartbeats(stream: AsyncIterator[bytes], heartbeat_s: float) -> AsyncIterator[bytes]:

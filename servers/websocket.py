@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from feed.cursor import Cursor
 from feed.envelope import Welcome, encode_envelope
 from servers.context import Context, Listener
 from servers.errors import Refusal, error_response
@@ -73,12 +74,12 @@ async def _send(context: Context, websocket: WebSocket, subscription: Subscripti
     stats.gaps += resume.verdict == "gap"
     try:
         welcome = Welcome(resume.verdict, resume.missed, secrets.token_hex(8))
-        await websocket.send_text(_notice(subscription, "welcome", welcome))
+        await websocket.send_text(_notice(subscription, "welcome", subscription.cursor, welcome))
         while True:
-            events, missed = await subscription.next(limit)
+            events, missed, start = await subscription.next(limit)
             if missed:
                 stats.gaps += 1
-                await websocket.send_text(_notice(subscription, "gap", Welcome("gap", missed)))
+                await websocket.send_text(_notice(subscription, "gap", start, Welcome("gap", missed)))
             for event in events:
                 await websocket.send_text(event.text)
             stats.deliveries += len(events)
@@ -88,5 +89,5 @@ async def _send(context: Context, websocket: WebSocket, subscription: Subscripti
         return
 
 
-def _notice(subscription: Subscription, type_: str, data: Welcome) -> str:
-    return encode_envelope(type_, str(subscription.cursor), subscription.room.name, data).decode()
+def _notice(subscription: Subscription, type_: str, cursor: Cursor, data: Welcome) -> str:
+    return encode_envelope(type_, str(cursor), subscription.room.name, data).decode()

@@ -1,0 +1,69 @@
+"""One generator process: an event loop in a thread, the population on it, and its link to locust's statistics."""
+
+from typing import Any, NamedTuple
+
+import gevent
+
+from bench.locust_stats import merge_deliveries
+from bench.loop_thread import LoopThread
+from bench.population import Population
+from bench.spec import MAX_SAMPLES, SAMPLE_FIELDS, LoadSpec
+
+MERGE_INTERVAL_S = 1.0
+
+
+class Place(NamedTuple):
+    """Which of the load processes this one is: subscribers are dealt out to them in turn."""
+
+    turn: int = 0
+    of: int = 1
+
+
+class Generator:
+    """Made when a test starts, closed when it stops. Call from greenlets."""
+
+    def __init__(self, environment: Any, spec: LoadSpec, place: Place) -> None:
+        self.environment = environment
+        self.spec = spec
+        self.place = place
+        self.thread = LoopThread()
+        self.population: Population = self.thread.run(Population, spec)
+        self.samples = bytearray()
+        self.probes: list[int] = []
+        self.loads: list[int] = []
+        self._merger = gevent.spawn(self._merge_for_ever)
+
+    def add(self, is_probe: bool) -> int:
+        """Add the next subscriber of this process; returns its number, unique over all processes of the test."""
+        if is_probe:
+            index = len(self.probes)
+            self.probes.append(index)
+        else:
+            index = self.spec.probes + len(self.loads) * self.place.of + self.place.turn
+            self.loads.append(index)
+        self.thread.call(self.population.add, index)
+        return index
+
+    def merge(self) -> None:
+        """Take what was recorded since the last call; add it to locust's statistics and, in a trial, keep it."""
+        self.thread.run(self.population.take)
+        while self.population.batches:
+            batch = self.population.batches.popleft()
+            if self.spec.socket:
+                self.samples += batch.tobytes()
+            merge_deliveries(self.environment.stats, self.spec.transport, batch, self.spec.payload_bytes)
+        while self.population.failures:
+            self.environment.stats.log_error("EVENT", self.spec.transport, self.population.failures.popleft())
+        if len(self.samples) > MAX_SAMPLES * len(SAMPLE_FIELDS) * 8:
+            raise MemoryError(f"over {MAX_SAMPLES} deliveries in one generator process: lower the rate or the duration")
+
+    def close(self) -> None:
+        """Disconnect all subscribers and stop."""
+        self._merger.kill()
+        self.thread.run(self.population.close)
+        self.merge()
+
+    def _merge_for_ever(self) -> None:
+        while True:
+            gevent.sleep(MERGE_INTERVAL_S)
+            self.merge()

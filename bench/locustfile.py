@@ -1,0 +1,159 @@
+"""The generator: locust decides who runs when, the shipped clients receive.
+
+By hand: ``locust -f bench/locustfile.py --host http://127.0.0.1:8000`` against ``python -m servers TRANSPORT``; with
+the web UI or ``--headless``, with ``--processes``, or master and workers on one machine. Within ``python -m bench``
+the environment names a trial, which ``bench.driver`` conducts.
+"""
+
+import json
+import os
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # locust imports this file by its path
+
+from gevent.event import Event
+from locust import User, events, task
+from locust.runners import LocalRunner, MasterRunner, WorkerRunner
+
+from bench.driver import Conductor, Player, ProbesApart
+from bench.generator import Generator, Place
+from bench.spec import SPEC_VARIABLE, LoadSpec, load_spec
+from clients.options import HEADER_SETS, TRANSPORTS
+
+PLACE = "pushmark_place"
+ABOUT_TIMEOUT_S = 5.0
+TRIAL = load_spec(Path(os.environ[SPEC_VARIABLE])) if SPEC_VARIABLE in os.environ else None
+
+
+class Parked(User):
+    """One subscriber: its greenlet only waits, the event loop does the work."""
+
+    abstract = True
+    is_probe = False
+
+    def on_start(self) -> None:
+        self.generator: Generator = self.environment.pushmark_generator
+        self.index = self.generator.add(self.is_probe)
+
+    def on_stop(self) -> None:
+        self.generator.thread.call(self.generator.population.remove, self.index)
+
+    @task
+    def stay(self) -> None:
+        Event().wait()
+
+
+if TRIAL is None:
+
+    class Subscriber(Parked):
+        """A subscriber, for a locust run by hand."""
+
+else:
+
+    class Probe(Parked):
+        """A subscriber whose every delivery counts as a latency sample."""
+
+        fixed_count = TRIAL.probes
+        is_probe = True
+
+    if TRIAL.subscribers > TRIAL.probes:
+
+        class Load(Parked):
+            """A subscriber that is there for load, completeness, bytes and cost."""
+
+            fixed_count = TRIAL.subscribers - TRIAL.probes
+
+
+@events.init_command_line_parser.add_listener
+def add_arguments(parser: Any) -> None:
+    group = parser.add_argument_group("pushmark")
+    group.add_argument(
+        "--transport", choices=list(TRANSPORTS), help="How to receive; by default the server at --host is asked."
+    )
+    group.add_argument("--rooms", type=int, default=0, help="Spread subscribers over that many rooms (default: all).")
+    group.add_argument("--poll-interval-s", type=float, default=1.0, help="Of polling.")
+    group.add_argument("--hold-s", type=float, default=25.0, help="Of long polling.")
+    group.add_argument("--headers", choices=HEADER_SETS, default="browser", help="Of the HTTP transports.")
+    group.add_argument("--payload-bytes", type=int, default=256, help="For locust's content-length column.")
+
+
+@events.init.add_listener
+def prepare(environment: Any, runner: Any, **_: Any) -> None:
+    environment.pushmark_place = Place()
+    if isinstance(runner, WorkerRunner):
+        runner.register_message(PLACE, _on_place)
+    if TRIAL is not None:
+        environment.dispatcher_class = ProbesApart
+        if not isinstance(runner, WorkerRunner):
+            environment.pushmark_conductor = Conductor(environment, TRIAL)
+        if not isinstance(runner, MasterRunner):
+            environment.pushmark_player = Player(environment, TRIAL)
+
+
+def _on_place(environment: Any, msg: Any, **_: Any) -> None:
+    environment.pushmark_place = Place(msg.data["turn"], msg.data["of"])
+    cores = TRIAL.cores if TRIAL is not None else []
+    if cores:
+        os.sched_setaffinity(0, {cores[msg.data["process"] % len(cores)]})
+
+
+@events.test_start.add_listener
+def start(environment: Any, **_: Any) -> None:
+    runner = environment.runner
+    if isinstance(runner, MasterRunner):
+        _deal_places(runner)
+    else:
+        spec = TRIAL or _spec_by_hand(environment)
+        environment.pushmark_generator = Generator(environment, spec, environment.pushmark_place)
+        if TRIAL is None:
+            environment.pushmark_generator.thread.call(environment.pushmark_generator.population.go)
+        elif isinstance(runner, LocalRunner) and TRIAL.cores:
+            os.sched_setaffinity(0, {TRIAL.cores[0]})
+    if TRIAL is not None and not isinstance(runner, WorkerRunner):
+        environment.pushmark_conductor.start()
+
+
+@events.test_stopping.add_listener
+def stop(environment: Any, **_: Any) -> None:
+    generator = getattr(environment, "pushmark_generator", None)
+    if generator is not None and TRIAL is None:
+        generator.close()
+
+
+def _deal_places(runner: MasterRunner) -> None:
+    """Tell each worker which load subscribers are its own. The first worker has the probes, if there are others."""
+    workers = sorted(runner.clients)
+    probes_apart = TRIAL is not None and len(workers) > 1
+    loads = workers[1:] if probes_apart else workers
+    for process, client_id in enumerate(workers):
+        turn = loads.index(client_id) if client_id in loads else 0
+        runner.send_message(PLACE, {"turn": turn, "of": len(loads), "process": process}, client_id)
+
+
+def _spec_by_hand(environment: Any) -> LoadSpec:
+    options, host = environment.parsed_options, environment.host
+    if not host:
+        raise SystemExit("name the server: --host http://127.0.0.1:8000 (tcp://127.0.0.1:8000 for raw)")
+    about = {"transport": "raw", "rooms": 1} if host.startswith("tcp://") else _about(host)
+    return LoadSpec(
+        transport=options.transport or about["transport"],
+        url=host,
+        rooms=options.rooms or about["rooms"],
+        poll_interval_s=options.poll_interval_s,
+        hold_s=options.hold_s,
+        headers=options.headers,
+        payload_bytes=options.payload_bytes,
+    )
+
+
+def _about(host: str) -> dict[str, Any]:
+    url = host.replace("ws://", "http://").rstrip("/") + "/"
+    try:
+        with urllib.request.urlopen(url, timeout=ABOUT_TIMEOUT_S) as answer:
+            about: dict[str, Any] = json.load(answer)
+            return {"transport": about["transport"], "rooms": about["rooms"]}
+    except (OSError, ValueError, KeyError) as error:
+        raise SystemExit(f"{url} does not say which transport it serves ({error}); name it with --transport") from error

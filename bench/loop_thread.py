@@ -1,0 +1,57 @@
+"""One uvloop event loop in a native thread of a process that locust has monkey-patched (PITFALLS 3.6).
+
+gevent replaces threads by greenlets; the loop needs the original, or it would block every greenlet.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import uvloop
+from gevent import monkey
+
+POLL_S = 0.01
+
+
+class LoopThread:
+    """Runs coroutines for greenlets."""
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+        monkey.get_original("_thread", "start_new_thread")(self._run, ())
+        while self.loop is None or not self.loop.is_running():
+            gevent.sleep(POLL_S)
+
+    def _run(self) -> None:
+        loop = uvloop.new_event_loop()
+        asyncio.set_event_loop(loop)
+        self.loop = loop
+        loop.run_forever()
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call in the loop's thread, soon."""
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(function, *arguments)
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call in the loop's thread, await the result if it can be awaited, and return it; the greenlet waits.
+
+        Raises what the function raises.
+        """
+        outcome: list[tuple[Any, BaseException | None]] = []
+
+        async def work() -> None:
+            try:
+                result = function(*arguments)
+                outcome.append((await result if asyncio.iscoroutine(result) else result, None))
+            except Exception as error:
+                outcome.append((None, error))
+
+        self.call(lambda: asyncio.ensure_future(work()))
+        while not outcome:
+            gevent.sleep(POLL_S)
+        result, error = outcome[0]
+        if error is not None:
+            raise error
+        return result

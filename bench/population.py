@@ -1,0 +1,121 @@
+"""The subscribers of one generator process: shipped clients on one event loop, and what they record.
+
+Runs in the event loop's thread and knows nothing of locust. Every delivery is appended to one flat array of 64-bit
+integers; ``take`` hands the array over and starts a new one.
+"""
+
+import asyncio
+import gc
+import random
+import time
+from array import array
+from collections import deque
+from contextlib import aclosing
+
+from bench.spec import LoadSpec, Mark
+from clients.client import Client, ClientError, new_client, new_shared
+from clients.options import ClientOptions
+from feed.clock import NS_PER_S, now_ns
+from feed.envelope import decode_stamp
+from feed.meters import GcPauses, Lateness, measure_loop_lag
+from feed.rooms import room_name
+
+
+class Population:
+    """Subscribers of one process. Create and call inside the event loop; counters may be read from any thread."""
+
+    def __init__(self, spec: LoadSpec) -> None:
+        self.spec = spec
+        self.shared = new_shared(spec.seed)
+        self.opened = 0
+        self.failures: deque[str] = deque(maxlen=100)
+        self.batches: deque[array[int]] = deque()
+        """Deliveries handed over by ``take``, each as ``SAMPLE_FIELDS`` in a row."""
+        self.loop_lag = Lateness()
+        self.gc_pauses = GcPauses()
+        self._samples: array[int] = array("q")
+        self._clients: dict[int, Client] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._go = asyncio.Event()
+        self._ramp_start_ns = 0
+        self._lag_task = asyncio.ensure_future(measure_loop_lag(self.shared.timer, self.loop_lag))
+
+    def add(self, index: int) -> None:
+        """Add subscriber ``index``; it connects at its place in the ramp once ``go`` was called."""
+        self._tasks[index] = asyncio.ensure_future(self._subscribe(index))
+
+    def remove(self, index: int) -> None:
+        """Disconnect subscriber ``index``."""
+        task = self._tasks.pop(index, None)
+        if task is not None:
+            task.cancel()
+
+    def go(self) -> None:
+        """Begin the ramp."""
+        self._ramp_start_ns = now_ns()
+        self._go.set()
+
+    def take(self) -> None:
+        """Move what was recorded since the last call to ``batches``."""
+        self.batches.append(self._samples)
+        self._samples = array("q")
+
+    def begin_measuring(self) -> None:
+        """After the ramp: from now on no collection interrupts the process, and the meters start over."""
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self.loop_lag.reset()
+        self.gc_pauses.reset()
+
+    def mark(self) -> Mark:
+        """The counters at this instant."""
+        return Mark(self.shared.ledger.totals()._asdict(), time.process_time_ns())
+
+    def counts(self) -> dict[str, int]:
+        """Sums over all sessions of this process."""
+        clients = self._clients.values()
+        return {
+            "duplicates": sum(client.session.duplicates for client in clients),
+            "out_of_order": sum(client.session.out_of_order for client in clients),
+            "gaps": sum(client.session.gaps for client in clients),
+            "missed": sum(client.session.missed for client in clients),
+            "reconnects": sum(client.reconnects for client in clients),
+        }
+
+    async def close(self) -> None:
+        """Disconnect everybody and wait until the kernel has counted the last segments."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.shared.ledger.settle()
+        self.take()
+        self._lag_task.cancel()
+        gc.enable()
+
+    async def _subscribe(self, index: int) -> None:
+        spec = self.spec
+        draw = random.Random(f"subscriber-{spec.seed}-{index}")
+        ramp_share, phase = draw.random(), draw.random()
+        await self._go.wait()
+        await self.shared.timer.sleep_until(self._ramp_start_ns + round(ramp_share * spec.ramp_s * NS_PER_S))
+        options = ClientOptions(
+            room=room_name(index % spec.rooms),
+            headers=spec.headers,
+            poll_interval_s=spec.poll_interval_s,
+            poll_phase_s=phase * spec.poll_interval_s,
+            hold_s=spec.hold_s,
+            first_hold_s=phase * spec.hold_s,
+        )
+        client = self._clients[index] = new_client(spec.transport, spec.url, options, self.shared)
+        try:
+            async with aclosing(client.events()) as stream:
+                async for envelope, receive_ns in stream:
+                    if envelope.type == "event":
+                        stamp = decode_stamp(envelope.data)
+                        self._samples.extend((index, stamp.n, stamp.due_ns, receive_ns))
+                    elif envelope.type == "welcome" and not client.reconnects:
+                        self.opened += 1
+        except ClientError as error:
+            self.failures.append(f"subscriber {index}: {error}")

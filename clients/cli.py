@@ -1,0 +1,131 @@
+"""The command line: ``python -m clients TRANSPORT URL`` shows a live feed, or prints it as JSON lines."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+import click
+import uvloop
+from rich.console import Console
+from rich.markup import escape
+
+from clients.client import Client, ClientError, Received, State, new_client, new_shared
+from clients.options import HEADER_SETS, TRANSPORTS, ClientOptions, UrlError
+from feed.clock import NS_PER_MS
+from feed.cursor import CursorError
+from feed.envelope import Envelope, decode_welcome
+from feed.rooms import DEFAULT_ROOM, RoomNameError, check_room
+
+SHOWN_CHARACTERS = 110
+
+
+@click.command(
+    help="Receive a feed from the server at URL, for example http://127.0.0.1:8000 (tcp://127.0.0.1:8000 for raw). "
+    "Reconnects with back-off and resumes where it was. Stop it with Ctrl-C.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.argument("transport", type=click.Choice(list(TRANSPORTS)))
+@click.argument("url")
+@click.option("--room", default=DEFAULT_ROOM, show_default=True, help="Room to receive.")
+@click.option("--since", default="", help="Cursor to resume from, as in an event's id.  [default: from now on]")
+@click.option("--count", type=click.IntRange(1), help="Stop after that many events.  [default: never]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@click.option("--poll-interval-s", default=1.0, show_default=True, type=click.FloatRange(0.001, 3600), help="polling.")
+@click.option("--hold-s", default=25.0, show_default=True, type=click.FloatRange(0, 55), help="long_polling.")
+@click.option("--headers", type=click.Choice(HEADER_SETS), default="minimal", show_default=True, help="HTTP headers.")
+@click.option("--backoff-base-s", default=1.0, show_default=True, type=click.FloatRange(0.001, 600), help="First wait.")
+@click.option("--backoff-factor", default=2.0, show_default=True, type=click.FloatRange(1, 10), help="Growth of waits.")
+@click.option("--backoff-cap-s", default=30.0, show_default=True, type=click.FloatRange(0.001, 3600), help="Longest.")
+@click.option("--max-attempts", default=5, show_default=True, type=click.IntRange(0, 1000), help="Tries in a row.")
+def main(transport: str, url: str, count: int | None, as_json: bool, **given: Any) -> None:
+    try:
+        check_room(given["room"])
+        options = ClientOptions(**given)
+        show: Callable[[Received], None] = _print_json if as_json else Pretty(Console()).show
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_receive(transport, url, options, count, show, quiet=as_json))
+    except (UrlError, CursorError, RoomNameError) as error:
+        raise click.UsageError(str(error)) from error
+    except ClientError as error:
+        raise click.ClickException(str(error)) from error
+    except BrokenPipeError:  # the reader of our output has had enough
+        sys.stderr.close()
+
+
+async def _receive(
+    transport: str, url: str, options: ClientOptions, count: int | None, show: Callable[[Received], None], quiet: bool
+) -> None:
+    shared = new_shared()
+    client = new_client(transport, url, options, shared)
+    if not quiet:
+        client.state_listeners.append(lambda state: _tell_state(client, state))
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    left = count
+    try:
+        async with aclosing(client.events()) as stream:
+            async for received in stream:
+                show(received)
+                if left is not None and received.envelope.type == "event":
+                    left -= 1
+                    if left == 0:
+                        return
+    except asyncio.CancelledError:
+        return  # Ctrl-C is the ordinary way to leave
+    finally:
+        shared.timer.close()
+
+
+def _tell_state(client: Client, state: State) -> None:
+    reason = f" ({client.last_failure})" if state is State.RECONNECTING else ""
+    print(f"{state}{reason}", file=sys.stderr)
+
+
+def _print_json(received: Received) -> None:
+    envelope, receive_ns = received
+    line = {
+        "type": envelope.type,
+        "id": envelope.id,
+        "room": envelope.room,
+        "receive_ns": receive_ns,
+        "data": envelope.value(),
+    }
+    print(json.dumps(line), flush=True)
+
+
+class Pretty:
+    """Prints a feed for people: one line per event, how late it was, its data."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def show(self, received: Received) -> None:
+        """Print one envelope."""
+        envelope, receive_ns = received
+        if envelope.type == "event":
+            self._console.print(_event_line(envelope, receive_ns), no_wrap=True, overflow="ellipsis", highlight=False)
+        else:
+            self._console.print(_notice_line(envelope), style="dim", highlight=False)
+
+
+def _event_line(envelope: Envelope, receive_ns: int) -> str:
+    value = envelope.value()
+    fields = value if isinstance(value, dict) else {"data": value}
+    due_ns = fields.get("due_ns")
+    late = f"{(receive_ns - due_ns) / NS_PER_MS:9.2f} ms" if isinstance(due_ns, int) else " " * 12
+    said = "  ".join(f"{name} {value}" for name, value in fields.items() if name not in ("n", "due_ns"))
+    return f"[bold]{escape(envelope.id)}[/]  [cyan]{late}[/]  {escape(said[:SHOWN_CHARACTERS])}"
+
+
+def _notice_line(envelope: Envelope) -> str:
+    notice = decode_welcome(envelope.data)
+    if notice.resume == "gap":
+        missed = "an unknown number of" if notice.missed is None else str(notice.missed)
+        return f"gap: {missed} events are gone; going on from {envelope.id}"
+    return f"{notice.resume} at {envelope.id}"

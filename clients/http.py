@@ -1,0 +1,123 @@
+"""aiohttp as all HTTP clients here use it: one connection per subscriber, receive times, kernel counters.
+
+aiohttp makes its protocol objects in one place, the connector's factory; a subclass of the protocol notes the time in
+the first line of ``data_received`` and hands the socket to the ledger.
+"""
+
+import asyncio
+import socket
+from collections import deque
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+from clients.client import RefusedError
+from clients.ledger import Ledger, Meter
+from feed.clock import NS_PER_S, now_ns
+from feed.envelope import decode_envelope, decode_error
+from feed.tcp import tune
+
+KEEP_ALIVE_S = 60.0
+"""Longer than any poll interval used here and shorter than the servers' 75 s: the client, not the server, ends it."""
+RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class StampedProtocol(ResponseHandler):
+    """aiohttp's client protocol with receive times."""
+
+    def __init__(self, ledger: Ledger, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._ledger = ledger
+        self.meter: Meter
+        self.receive_ns = 0
+        """When the newest bytes came (CLOCK_MONOTONIC, ns)."""
+        self.stamps: deque[tuple[int, int]] = deque()
+        """(count, receive time): body bytes (streams) or queued messages (WebSocket) there were after each read."""
+        self.messages = 0
+        self._silence_watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.meter = self._ledger.open(transport.get_extra_info("socket"))
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.meter.lost()
+        if self._silence_watch is not None:
+            self._silence_watch.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        at_ns = self.receive_ns = now_ns()
+        payload: Any = self._payload
+        queued = 0 if self._payload_parser is None else len(payload._buffer)
+        super().data_received(data)
+        if self._payload_parser is not None:
+            self.messages += len(payload._buffer) - queued
+            self.stamps.append((self.messages, at_ns))
+        elif isinstance(self._payload, aiohttp.StreamReader):
+            self.stamps.append((self._payload.total_bytes, at_ns))
+
+    def watch_silence(self, timeout_s: float) -> None:
+        """Cut the connection once it has brought nothing, not even a heartbeat, for ``timeout_s``."""
+        left_s = timeout_s - (now_ns() - self.receive_ns) / NS_PER_S
+        if left_s <= 0:
+            self.abort()
+        else:
+            self._silence_watch = self._loop.call_later(left_s, self.watch_silence, timeout_s)
+
+    def stamp(self, count: int) -> int:
+        """When the read came that brought the ``count``-th body byte or message. Ask in rising order."""
+        stamps = self.stamps
+        while len(stamps) > 1 and stamps[0][0] < count:
+            stamps.popleft()
+        return stamps[0][1]
+
+
+class OneConnection(aiohttp.TCPConnector):
+    """A connector for one subscriber, that knows its newest protocol object."""
+
+    def __init__(self, ledger: Ledger, keep_alive: bool) -> None:
+        lifetime: dict[str, Any] = {} if keep_alive else {"force_close": True}
+        if keep_alive:
+            lifetime["keepalive_timeout"] = KEEP_ALIVE_S
+        super().__init__(limit=0, socket_factory=_socket, use_dns_cache=False, **lifetime)
+        self._ledger = ledger
+        self.protocol: StampedProtocol
+        self._factory = self._make_protocol  # type: ignore[assignment]  # the one place where aiohttp makes them
+
+    def _make_protocol(self) -> StampedProtocol:
+        self.protocol = StampedProtocol(self._ledger, self._loop)
+        return self.protocol
+
+
+def _socket(address: Any) -> socket.socket:
+    family, type_, proto, _, _ = address
+    sock = socket.socket(family, type_, proto)
+    tune(sock)
+    return sock
+
+
+def new_session(connector: OneConnection, connect_timeout_s: float) -> aiohttp.ClientSession:
+    """A session without aiohttp's total time-out, which would end every stream after five minutes."""
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s),
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        auto_decompress=True,
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
+async def check_status(response: aiohttp.ClientResponse) -> None:
+    """Raise ``RefusedError`` with what the server said, or an ``aiohttp.ClientError`` where trying again may help."""
+    if response.status == 200:
+        return
+    if response.status in RETRY_STATUSES:
+        response.raise_for_status()
+    body = await response.content.read(65_536)
+    try:
+        error = decode_error(decode_envelope(body).data)
+    except ValueError:
+        raise RefusedError("not_pushmark", f"status {response.status} without the error shape of this feed") from None
+    raise RefusedError(error.code, error.message)

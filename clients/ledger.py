@@ -1,0 +1,140 @@
+"""What the connections of this process have moved, from the kernel's own counters.
+
+When a connection ends, its last segments have not been sent yet. So the ledger ends the sending side itself
+(shutdown(2), which sends the FIN whatever else holds the socket), keeps a duplicate of the descriptor until the peer's
+end has come or ``LINGER_S`` has passed, and reads the counters then: the closing segments are counted, not assumed.
+"""
+
+import asyncio
+import os
+import socket
+from typing import Final, NamedTuple
+
+from feed.tcp import CLOSED_STATES, TcpInfo, read_tcp_info
+
+LINGER_S: Final = 1.0
+LINGER_CHECK_S: Final = 0.02
+
+
+class Totals(NamedTuple):
+    """Sums over all connections since the process began. Differences of two readings describe what lies between."""
+
+    opened: int = 0
+    closed: int = 0
+    stream_bytes: int = 0
+    """Bytes of the TCP streams, both directions: payload, envelopes, framing, HTTP headers."""
+    header_bytes: int = 0
+    """TCP and IP headers of all segments, both directions."""
+    setup_bytes: int = 0
+    """Wire bytes up to each connection's first answer."""
+    closing_bytes: int = 0
+    """Wire bytes of each connection after its last message."""
+    requests: int = 0
+    heartbeats: int = 0
+    deliveries: int = 0
+    payload_bytes: int = 0
+
+    def since(self, earlier: "Totals") -> "Totals":
+        """What happened between two readings."""
+        return Totals(*(now - then for now, then in zip(self, earlier, strict=True)))
+
+
+class Meter:
+    """One connection."""
+
+    __slots__ = ("_final", "_ledger", "_loop", "_sock", "answered")
+
+    def __init__(self, ledger: "Ledger", sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        self._ledger = ledger
+        self._sock = sock
+        self._loop = loop
+        self._final: TcpInfo | None = None
+        self.answered = False
+
+    def read(self) -> TcpInfo:
+        """The counters now, or the last ones if the connection is gone."""
+        return self._final or read_tcp_info(self._sock)
+
+    def first_answer(self) -> None:
+        """The connection has brought its first answer: what it moved until now was setting it up."""
+        if not self.answered:
+            self.answered = True
+            self._ledger.setup_bytes += self.read().wire_bytes
+
+    def lost(self) -> None:
+        """Call in ``connection_lost``: ends the sending side and counts what still comes."""
+        before = self.read()
+        try:
+            self._sock = socket.socket(fileno=os.dup(self._sock.fileno()))
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:  # reset by the peer: nothing more is exchanged
+            self._finish(before)
+            return
+        self._ledger.lingering += 1
+        self._wait(before, self._loop.time() + LINGER_S)
+
+    def _wait(self, before: TcpInfo, until: float) -> None:
+        if self.read().state in CLOSED_STATES or self._loop.time() > until:
+            self._ledger.lingering -= 1
+            self._finish(before)
+            self._sock.close()
+        else:
+            self._loop.call_later(LINGER_CHECK_S, self._wait, before, until)
+
+    def _finish(self, before: TcpInfo) -> None:
+        self._final = self.read()
+        self._ledger.finished(self, self._final, self._final.wire_bytes - before.wire_bytes)
+
+
+class Ledger:
+    """All connections of one process. Clients add their requests, heartbeats and deliveries to it."""
+
+    def __init__(self) -> None:
+        self._live: set[Meter] = set()
+        self._past = Totals()
+        self.setup_bytes = 0
+        self.lingering = 0
+        self.opened = 0
+        self.requests = 0
+        self.heartbeats = 0
+        self.deliveries = 0
+        self.payload_bytes = 0
+
+    def open(self, sock: socket.socket) -> Meter:
+        """Meter a new connection; call from its event loop."""
+        meter = Meter(self, sock, asyncio.get_running_loop())
+        self._live.add(meter)
+        self.opened += 1
+        return meter
+
+    def finished(self, meter: Meter, final: TcpInfo, closing_bytes: int) -> None:
+        """A connection has moved its last segment."""
+        self._live.discard(meter)
+        past = self._past
+        self._past = past._replace(
+            closed=past.closed + 1,
+            stream_bytes=past.stream_bytes + final.stream_bytes,
+            header_bytes=past.header_bytes + final.header_bytes,
+            closing_bytes=past.closing_bytes + closing_bytes,
+        )
+
+    def totals(self) -> Totals:
+        """The sums at this moment, live connections included."""
+        live = [meter.read() for meter in self._live]
+        return self._past._replace(
+            opened=self.opened,
+            stream_bytes=self._past.stream_bytes + sum(info.stream_bytes for info in live),
+            header_bytes=self._past.header_bytes + sum(info.header_bytes for info in live),
+            setup_bytes=self.setup_bytes,
+            requests=self.requests,
+            heartbeats=self.heartbeats,
+            deliveries=self.deliveries,
+            payload_bytes=self.payload_bytes,
+        )
+
+    async def settle(self) -> None:
+        """Wait until every ended connection has been counted, at most ``LINGER_S`` and a little."""
+        for _ in range(round(2 * LINGER_S / LINGER_CHECK_S)):
+            if not self.lingering:
+                return
+            await asyncio.sleep(LINGER_CHECK_S)

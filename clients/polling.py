@@ -1,0 +1,25 @@
+"""Polling: ask on a fixed cadence, start + phase + k x interval; a tick that was missed is skipped, not made up for."""
+
+from collections.abc import AsyncIterator
+
+from clients.client import Received
+from clients.polls import Poller
+from feed.clock import NS_PER_S, now_ns
+
+
+class Polling(Poller):
+    """``GET /poll`` every ``poll_interval_s``, on an absolute timer."""
+
+    path = "/poll"
+
+    async def _receive(self) -> AsyncIterator[Received]:
+        options = self.options
+        self._first = True
+        interval_ns = round(options.poll_interval_s * NS_PER_S)
+        start_ns = now_ns() + round(options.poll_phase_s * NS_PER_S)
+        tick = -1
+        while True:
+            for received in await self._ask({}, options.answer_margin_s):
+                yield received
+            tick = max(tick + 1, (now_ns() - start_ns) // interval_ns + 1)
+            await self.timer.sleep_until(start_ns + tick * interval_ns)

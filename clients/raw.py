@@ -1,0 +1,116 @@
+"""The baseline's client: length-prefixed JSON frames over bare TCP."""
+
+import asyncio
+import json
+import socket
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import cast
+
+from clients.client import Client, Received, RefusedError, Shared
+from clients.ledger import Ledger, Meter
+from clients.options import ClientOptions, target
+from feed.clock import now_ns
+from feed.envelope import decode_envelope, decode_error
+from feed.tcp import tune
+from feed.wire import FrameDecoder, encode_frame
+
+MAX_WAITING_FRAMES = 1024
+
+
+class Raw(Client):
+    """Sends ``subscribe``, then only reads."""
+
+    def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
+        super().__init__(url, options, shared)
+        self._target = target(url, "tcp", "")
+
+    async def _receive(self) -> AsyncIterator[Received]:
+        options, ledger = self.options, self.ledger
+        protocol = await self._connect()
+        hello = {"type": "subscribe", "room": options.room}
+        if self.session.cursor is not None:
+            hello["since"] = str(self.session.cursor)
+        ledger.requests += 1
+        protocol.transport.write(encode_frame(json.dumps(hello).encode()))
+        try:
+            while True:
+                async with asyncio.timeout(options.silence_timeout_s):
+                    frames = await protocol.read()
+                for frame, receive_ns in frames:
+                    if not frame:
+                        ledger.heartbeats += 1
+                        continue
+                    envelope = decode_envelope(frame)
+                    if envelope.type == "error":
+                        error = decode_error(envelope.data)
+                        raise RefusedError(error.code, error.message)
+                    protocol.meter.first_answer()
+                    yield Received(envelope, receive_ns)
+        finally:
+            protocol.transport.close()
+
+    async def _connect(self) -> "FrameProtocol":
+        loop = asyncio.get_running_loop()
+        host, port = self._target.host or "", self._target.port or 0
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            tune(sock)
+            sock.setblocking(False)
+            async with asyncio.timeout(self.options.connect_timeout_s):
+                await loop.sock_connect(sock, (host, port))
+                _, protocol = await loop.create_connection(lambda: FrameProtocol(self.ledger), sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return protocol
+
+
+class FrameProtocol(asyncio.Protocol):
+    """Frames with their receive times. Stops reading while ``MAX_WAITING_FRAMES`` wait to be taken."""
+
+    transport: asyncio.Transport
+    meter: Meter
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._decoder = FrameDecoder()
+        self._frames: deque[tuple[bytes, int]] = deque()
+        self._arrived = asyncio.Event()
+        self._paused = False
+        self._failure: Exception | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are not asyncio's subclasses
+        self.meter = self._ledger.open(transport.get_extra_info("socket"))
+
+    def data_received(self, data: bytes) -> None:
+        at_ns = now_ns()
+        try:
+            self._frames.extend((frame, at_ns) for frame in self._decoder.feed(data))
+        except ValueError as error:
+            self._failure = error
+            self.transport.abort()
+        if len(self._frames) > MAX_WAITING_FRAMES:
+            self._paused = True
+            self.transport.pause_reading()
+        self._arrived.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.meter.lost()
+        self._failure = self._failure or exc or EOFError("closed by the server")
+        self._arrived.set()
+
+    async def read(self) -> list[tuple[bytes, int]]:
+        """All frames that have come; waits for one. Raises why the connection ended, once all are taken."""
+        while not self._frames:
+            if self._failure is not None:
+                raise self._failure
+            self._arrived.clear()
+            await self._arrived.wait()
+        frames = list(self._frames)
+        self._frames.clear()
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        return frames

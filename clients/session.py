@@ -1,0 +1,80 @@
+"""Judges what a subscriber receives: new, duplicate, out of order, or with a gap before it. Pure.
+
+The same table serves every transport, so that no transport is judged by rules of its own.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from feed.cursor import Cursor, parse_cursor
+from feed.envelope import Envelope, decode_welcome
+
+MAX_REMEMBERED_HOLES: Final = 10_000
+
+
+class Verdict(StrEnum):
+    """What an envelope is to the subscriber."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out_of_order"
+    NOTICE = "notice"
+
+
+class Session:
+    """One subscriber's place in one room. ``cursor`` is what to resume from."""
+
+    def __init__(self, cursor: Cursor | None = None) -> None:
+        self.cursor = cursor
+        self.delivered = 0
+        self.duplicates = 0
+        self.out_of_order = 0
+        self.gaps = 0
+        self.missed = 0
+        """Events that gap notices said were gone, as far as their number was known."""
+        self._holes: set[int] = set()
+
+    @property
+    def silently_lost(self) -> int:
+        """Events that were skipped without a gap notice and have not come since."""
+        return len(self._holes)
+
+    def observe(self, envelope: Envelope) -> Verdict:
+        """Take note of one envelope. Raises ``CursorError`` if its id is none."""
+        if envelope.type == "event":
+            return self._event(parse_cursor(envelope.id))
+        if envelope.type in ("welcome", "gap"):
+            self._notice(envelope)
+        return Verdict.NOTICE
+
+    def _notice(self, envelope: Envelope) -> None:
+        notice = decode_welcome(envelope.data)
+        if notice.resume == "gap":
+            self.gaps += 1
+            self.missed += notice.missed or 0
+        if notice.resume != "resumed":
+            self.cursor = parse_cursor(envelope.id)
+            self._holes.clear()
+
+    def _event(self, at: Cursor) -> Verdict:
+        here = self.cursor
+        if here is None or here.epoch != at.epoch:
+            self.gaps += here is not None  # a new history that no notice announced
+            self._holes.clear()
+        elif at.seq <= here.seq:
+            return self._late(at.seq)
+        elif at.seq > here.seq + 1:
+            room = MAX_REMEMBERED_HOLES - len(self._holes)
+            self._holes.update(range(here.seq + 1, min(at.seq, here.seq + 1 + room)))
+        self.cursor = at
+        self.delivered += 1
+        return Verdict.NEW
+
+    def _late(self, seq: int) -> Verdict:
+        if seq not in self._holes:
+            self.duplicates += 1
+            return Verdict.DUPLICATE
+        self._holes.discard(seq)
+        self.out_of_order += 1
+        self.delivered += 1
+        return Verdict.OUT_OF_ORDER

@@ -1,0 +1,68 @@
+"""WebSocket: one connection, one text message per event."""
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+
+from clients.client import Client, Received, RefusedError, Shared
+from clients.http import RETRY_STATUSES, OneConnection, new_session
+from clients.options import ClientOptions, header_set, target
+from feed.envelope import decode_envelope
+
+MAX_MESSAGE_BYTES = 1 << 20
+CLOSE_TIMEOUT_S = 2.0
+
+
+class WebSocket(Client):
+    """``/ws?since=``. Compression is not offered: it is an axis of its own, off here."""
+
+    def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
+        super().__init__(url, options, shared)
+        self._target = target(url, "ws", "/ws")
+        origin = str(self._target.with_scheme("http").origin())
+        self._headers = header_set(options.headers, "websocket", origin)
+
+    async def _receive(self) -> AsyncIterator[Received]:
+        options, ledger = self.options, self.ledger
+        connector = OneConnection(ledger, keep_alive=False)
+        ledger.requests += 1
+        async with new_session(connector, options.connect_timeout_s) as session:
+            socket = await self._connect(session)
+            protocol = connector.protocol
+            protocol.watch_silence(options.silence_timeout_s)
+            count = 0
+            try:
+                while True:
+                    message = await socket.receive()
+                    count += 1
+                    if message.type is aiohttp.WSMsgType.TEXT:
+                        yield Received(decode_envelope(message.data), protocol.stamp(count))
+                        protocol.meter.first_answer()
+                    elif message.type is aiohttp.WSMsgType.PING:
+                        ledger.heartbeats += 1
+                        await socket.pong(message.data)
+                    elif message.type is not aiohttp.WSMsgType.PONG:
+                        raise EOFError(f"closed with code {socket.close_code}")
+            finally:
+                await socket.close()
+
+    async def _connect(self, session: aiohttp.ClientSession) -> "aiohttp.ClientWebSocketResponse[bool]":
+        query = {"room": self.options.room}
+        if self.session.cursor is not None:
+            query["since"] = str(self.session.cursor)
+        try:
+            return await session.ws_connect(
+                self._target.update_query(query),
+                headers=self._headers,
+                autoping=False,  # so that one receive() is one message, which keeps the receive times aligned
+                heartbeat=None,
+                compress=0,
+                max_msg_size=MAX_MESSAGE_BYTES,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            if error.status in RETRY_STATUSES:
+                raise
+            raise RefusedError(
+                "handshake_refused", f"status {error.status} for {error.request_info.real_url}"
+            ) from error
