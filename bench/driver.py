@@ -127,7 +127,7 @@ class Player:
         spec, generator = self._spec, self._generator
         part = window(spec.schedule, spec.warmup_events, spec.schedule.limit - spec.warmup_events)
         generator.thread.run(self._set_marks, start_ns + part.begin_ns, start_ns + part.end_ns)
-        generator.thread.run(generator.population.begin_measuring)
+        generator.thread.run(generator.population.stop_collecting)
         until_ns = start_ns + part.end_ns + round(spec.drain_s * NS_PER_S)
         gevent.sleep(max(0.0, (until_ns - now_ns()) / NS_PER_S))
         loop_lag, gc_pauses = generator.population.loop_lag.summary(), generator.population.gc_pauses.summary()
@@ -149,10 +149,11 @@ class Player:
         )
         self._environment.runner.send_message(RECORDS, msgspec.msgpack.encode(records))
 
-    def _set_marks(self, *instants_ns: int) -> None:
+    def _set_marks(self, begin_ns: int, end_ns: int) -> None:
         population = self._generator.population
-        for at_ns in instants_ns:
-            population.shared.timer.call_at(at_ns, lambda: self._marks.append(population.mark()))
+        timer = population.shared.timer
+        timer.call_at(begin_ns, lambda: self._marks.append(population.begin_window()))
+        timer.call_at(end_ns, lambda: self._marks.append(population.mark()))
 
 
 def _say(line: socket.socket, event: str) -> None:

@@ -60,13 +60,17 @@ class Population:
         self.batches.append(self._samples)
         self._samples = array("q")
 
-    def begin_measuring(self) -> None:
-        """After the ramp: from now on no collection interrupts the process, and the meters start over."""
+    def stop_collecting(self) -> None:
+        """After the ramp: from now on no collection interrupts the process."""
         gc.collect()
         gc.freeze()
         gc.disable()
+
+    def begin_window(self) -> Mark:
+        """The measured part begins: the meters start over. Returns the counters at this instant."""
         self.loop_lag.reset()
         self.gc_pauses.reset()
+        return self.mark()
 
     def mark(self) -> Mark:
         """The counters at this instant."""

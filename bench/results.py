@@ -130,6 +130,8 @@ class Idle(msgspec.Struct, frozen=True):
     """One heartbeat or empty poll cycle, measured on its own with a short period: its bytes both ways."""
 
     cycle_bytes: float
+    cycle_stream_bytes: float
+    """The part of it that is not TCP and IP headers."""
     cycles: int
     period_s: float
     """The period that applies in the trials, over which ``idle_bytes_per_s`` spreads the cycle."""

@@ -1,0 +1,78 @@
+"""Facts about this machine and the versions of everything, for the record."""
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import psutil
+
+PACKAGES: Final = (
+    "aiohttp",
+    "gevent",
+    "hdrhistogram",
+    "httptools",
+    "locust",
+    "msgspec",
+    "numpy",
+    "sse-starlette",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "websockets",
+)
+
+
+class Placement(NamedTuple):
+    """Which core runs what. The generator's processes take its cores in turn, the probes' process the first."""
+
+    server: int
+    relay: int
+    generator: list[int]
+
+
+def placement(cores: list[int]) -> Placement:
+    """The server has a core to itself; with only two cores the relay shares it, never the generator."""
+    if len(cores) == 1:
+        return Placement(cores[0], cores[0], cores)
+    if len(cores) == 2:
+        return Placement(cores[0], cores[0], cores[1:])
+    return Placement(cores[0], cores[1], cores[2:])
+
+
+def facts() -> dict[str, object]:
+    """Host facts, units in their names."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cpu_model": _cpu_model(),
+        "cores": sorted(os.sched_getaffinity(0)),
+        "memory_bytes": psutil.virtual_memory().total,
+        "load_average_1m": os.getloadavg()[0],
+        "clock_source": _read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        "tcp_congestion_control_default": _read("/proc/sys/net/ipv4/tcp_congestion_control"),
+        "tcp_rmem_bytes": _read("/proc/sys/net/ipv4/tcp_rmem"),
+        "tcp_wmem_bytes": _read("/proc/sys/net/ipv4/tcp_wmem"),
+        "virtual": "hypervisor" in _read("/proc/cpuinfo"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python and every package that takes part in a measurement."""
+    return {"python": sys.version.split()[0], **{name: metadata.version(name) for name in PACKAGES}}
+
+
+def _cpu_model() -> str:
+    for line in _read("/proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,217 @@
+"""From what the processes of a trial recorded to its counts and metrics (docs/method.md says each in words). Pure."""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.results import PERCENTILES, Counts, Idle
+from bench.spec import SAMPLE_FIELDS, Records
+from bench.window import Window
+from clients.ledger import Totals
+from feed.clock import NS_PER_MS, NS_PER_S
+
+MIN_EVENTS_ABOVE: Final = 10
+"""A percentile is printed only if at least this many independent events lie above it."""
+POLLS: Final = ("polling", "long_polling")
+
+
+class Samples(NamedTuple):
+    """Deliveries of the measured part: one entry each."""
+
+    subscriber: NDArray[np.int64]
+    n: NDArray[np.int64]
+    due_ns: NDArray[np.int64]
+    receive_ns: NDArray[np.int64]
+
+    @property
+    def latency_ms(self) -> NDArray[np.float64]:
+        """Receive time minus due time."""
+        return (self.receive_ns - self.due_ns) / NS_PER_MS
+
+    def of(self, chosen: NDArray[np.bool_]) -> "Samples":
+        """Some of them."""
+        return Samples(*(column[chosen] for column in self))
+
+
+class Gauges(NamedTuple):
+    """What was read around the measured part, outside the generator."""
+
+    window_s: float
+    server_cpu_ns: int
+    server_idle_share: float
+    relay_cpu_ns: int
+    rss_growth_bytes: int
+    kernel_growth_bytes: int
+    server_stats: dict[str, Any]
+    relay_stats: dict[str, Any]
+    hiccups: list[dict[str, Any]]
+
+
+def measured_samples(records: list[Records], part: Window, rooms: int) -> Samples:
+    """All deliveries of the measured events, warm-up left out."""
+    joined = np.frombuffer(b"".join(record.samples for record in records), dtype=np.int64)
+    rows = joined.reshape(-1, len(SAMPLE_FIELDS))
+    samples = Samples(*(rows[:, column] for column in range(len(SAMPLE_FIELDS))))
+    first_n = np.full(rooms, np.iinfo(np.int64).max)
+    last_n = np.full(rooms, -1)
+    for due in part.events:
+        first_n[due.room] = min(first_n[due.room], due.n)
+        last_n[due.room] = max(last_n[due.room], due.n)
+    room = samples.subscriber % rooms
+    return samples.of((samples.n >= first_n[room]) & (samples.n <= last_n[room]))
+
+
+def wrong_dues(samples: Samples, part: Window, rooms: int, start_ns: int) -> int:
+    """How many deliveries carry another due instant than the schedule says, or came before it: each is a bug."""
+    expected = {(due.room, due.n): start_ns + due.offset_ns for due in part.events}
+    keys = zip((samples.subscriber % rooms).tolist(), samples.n.tolist(), strict=True)
+    dues = np.array([expected[key] for key in keys], dtype=np.int64)
+    return int(np.count_nonzero((dues != samples.due_ns) | (samples.receive_ns < samples.due_ns)))
+
+
+def count(samples: Samples, records: list[Records], part: Window, rooms: int, subscribers: int) -> Counts:
+    """Completeness over all subscribers."""
+    per_room = np.bincount([due.room for due in part.events], minlength=rooms)
+    expected = int(per_room[np.arange(subscribers) % rooms].sum())
+    delivered = len(np.unique(np.stack([samples.subscriber, samples.n]), axis=1).T) if len(samples.n) else 0
+    totals = {name: sum(record.counts[name] for record in records) for name in records[0].counts}
+    return Counts(
+        expected=expected,
+        delivered=delivered,
+        lost=expected - delivered,
+        duplicate=totals["duplicates"] + len(samples.n) - delivered,
+        out_of_order=totals["out_of_order"],
+        gaps=totals["gaps"],
+        reconnects=totals["reconnects"],
+    )
+
+
+def percentiles_ms(latency_ms: NDArray[np.float64], independent_events: int) -> dict[str, float]:
+    """Percentiles that enough independent events support, keyed by the percentile as text."""
+    supported = [q for q in PERCENTILES if independent_events * (1 - q / 100) >= MIN_EVENTS_ABOVE - 1e-9]
+    if not len(latency_ms) or not supported:
+        return {}
+    return {f"{q:g}": float(value) for q, value in zip(supported, np.percentile(latency_ms, supported), strict=True)}
+
+
+def latency_metrics(samples: Samples, records: list[Records], part: Window, rooms: int) -> dict[str, float]:
+    """Latency of the probes, the generator's view, and the spread of the fan-out."""
+    probe_numbers = np.array([index for record in records for index in record.probes], dtype=np.int64)
+    probes = samples.of(np.isin(samples.subscriber, probe_numbers))
+    metrics: dict[str, float] = {}
+    if not len(probes.n):
+        return metrics
+    probed_rooms = set((probe_numbers % rooms).tolist())
+    independent = sum(due.room in probed_rooms for due in part.events)
+    for q, value in percentiles_ms(probes.latency_ms, independent).items():
+        if q in ("50", "95", "99"):
+            metrics[f"latency_ms_p{q}"] = value
+    metrics["latency_ms_mean"] = float(probes.latency_ms.mean())
+    metrics["latency_ms_max"] = float(probes.latency_ms.max())
+    for q, value in percentiles_ms(samples.latency_ms, independent).items():
+        if q in ("50", "95"):
+            metrics[f"generator_latency_ms_p{q}"] = value
+    spreads = _spreads_ms(probes, rooms)
+    for q, value in percentiles_ms(spreads, len(spreads)).items():
+        if q in ("50", "95"):
+            metrics[f"fanout_spread_ms_p{q}"] = value
+    return metrics
+
+
+def probe_percentiles(samples: Samples, records: list[Records], part: Window, rooms: int) -> dict[str, float]:
+    """The latency percentiles of the probes, for the curve."""
+    probe_numbers = np.array([index for record in records for index in record.probes], dtype=np.int64)
+    probed_rooms = set((probe_numbers % rooms).tolist())
+    probes = samples.of(np.isin(samples.subscriber, probe_numbers))
+    return percentiles_ms(probes.latency_ms, sum(due.room in probed_rooms for due in part.events))
+
+
+def _spreads_ms(probes: Samples, rooms: int) -> NDArray[np.float64]:
+    """Last minus first probe of each event that several probes received."""
+    keys = np.stack([probes.subscriber % rooms, probes.n])
+    _, inverse, counts = np.unique(keys, axis=1, return_inverse=True, return_counts=True)
+    inverse = inverse.reshape(-1)
+    first = np.full(len(counts), np.iinfo(np.int64).max)
+    last = np.zeros(len(counts), dtype=np.int64)
+    np.minimum.at(first, inverse, probes.receive_ns)
+    np.maximum.at(last, inverse, probes.receive_ns)
+    several = counts > 1
+    return (last[several] - first[several]) / NS_PER_MS
+
+
+def totals(records: list[Records], begin: str, end: str) -> Totals:
+    """What all processes' connections moved between two marks."""
+    spans = [Totals(**getattr(record, end).totals).since(Totals(**getattr(record, begin).totals)) for record in records]
+    return Totals(*(sum(values) for values in zip(*spans, strict=True)))
+
+
+def byte_metrics(
+    records: list[Records], transport: str, window_s: float, subscribers: int, idle: Idle | None
+) -> dict[str, float]:
+    """Bytes per delivered event by cause, and bytes per connection.
+
+    Counted between the two marks: what moved, over what was delivered. A stream's heartbeats fall into a short window
+    by chance, so the ones that did are taken out, and their long-run rate is put in.
+    """
+    moved, life = totals(records, "begin", "end"), Totals(*_sum_final(records))
+    metrics: dict[str, float] = {}
+    if moved.deliveries:
+        stream, headers = float(moved.stream_bytes), float(moved.header_bytes)
+        heartbeat = 0.0
+        if idle is not None and transport not in POLLS:
+            stream -= moved.heartbeats * idle.cycle_stream_bytes
+            headers -= moved.heartbeats * (idle.cycle_bytes - idle.cycle_stream_bytes)
+            heartbeat = idle.cycle_bytes / idle.period_s * subscribers * window_s / moved.deliveries
+            metrics["heartbeat_bytes_per_event"] = heartbeat
+        metrics["payload_bytes_per_event"] = moved.payload_bytes / moved.deliveries
+        metrics["framing_bytes_per_event"] = (stream - moved.payload_bytes) / moved.deliveries
+        metrics["tcp_ip_bytes_per_event"] = headers / moved.deliveries
+        metrics["wire_bytes_per_event"] = (stream + headers) / moved.deliveries + heartbeat
+        metrics["requests_per_event"] = moved.requests / moved.deliveries
+        metrics["connections_per_event"] = moved.opened / moved.deliveries
+    if moved.requests and moved.deliveries:
+        metrics["events_per_response"] = moved.deliveries / moved.requests
+    if life.opened and life.deliveries:
+        metrics["setup_bytes_per_connection"] = life.setup_bytes / life.opened
+        metrics["closing_bytes_per_connection"] = life.closing_bytes / max(1, life.closed)
+        metrics["life_bytes_per_event"] = (life.stream_bytes + life.header_bytes) / life.deliveries
+    if idle is not None:
+        metrics["idle_bytes_per_s"] = idle.cycle_bytes / idle.period_s
+    return metrics
+
+
+def _sum_final(records: list[Records]) -> list[int]:
+    finals = [Totals(**record.final.totals) for record in records]
+    return [sum(values) for values in zip(*finals, strict=True)]
+
+
+def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> dict[str, float]:
+    """CPU, memory, and how late everything that keeps time was."""
+    moved = totals(records, "begin", "end")
+    window_ns = gauges.window_s * NS_PER_S
+    busy_us = max(0.0, gauges.server_cpu_ns - gauges.server_idle_share * window_ns) / 1000
+    generator_ns = [record.end.cpu_ns - record.begin.cpu_ns for record in records]
+    metrics = {
+        "server_cpu_share": gauges.server_cpu_ns / window_ns,
+        "generator_cpu_share": max(generator_ns) / window_ns,
+        "rss_bytes_per_connection": gauges.rss_growth_bytes / subscribers,
+        "kernel_bytes_per_connection": gauges.kernel_growth_bytes / subscribers,
+        "publisher_lateness_us_p50": gauges.server_stats["publisher_lateness"]["us_p50"],
+        "publisher_lateness_us_p99": gauges.server_stats["publisher_lateness"]["us_p99"],
+        "server_loop_lag_us_p99": gauges.server_stats["loop_lag"]["us_p99"],
+        "server_gc_pause_ms_max": gauges.server_stats["gc_pauses"]["max_ms"],
+        "probe_loop_lag_us_p99": max(record.loop_lag["us_p99"] for record in records if record.probes),
+        "generator_gc_pause_ms_max": max(record.gc_pauses["max_ms"] for record in records),
+        "hiccup_ms_p99": max((hiccup["us_p99"] for hiccup in gauges.hiccups), default=0.0) / 1000,
+        "hiccup_ms_max": max((hiccup["us_max"] for hiccup in gauges.hiccups), default=0.0) / 1000,
+    }
+    if moved.deliveries:
+        metrics["server_cpu_us_per_event"] = busy_us / moved.deliveries
+    if moved.requests:
+        metrics["server_cpu_us_per_request"] = busy_us / moved.requests
+    if gauges.relay_stats:
+        metrics["relay_cpu_share"] = gauges.relay_cpu_ns / window_ns
+        metrics["relay_lateness_us_p50"] = gauges.relay_stats["release_lateness"]["us_p50"]
+        metrics["relay_lateness_us_p99"] = gauges.relay_stats["release_lateness"]["us_p99"]
+    return metrics

@@ -1,0 +1,173 @@
+"""What a run will do, decided before it begins: presets, checks, and the trials in their seeded order. Pure."""
+
+import random
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from bench.results import TRANSPORTS, Plan
+from clients.options import HEADER_SETS
+from feed.rooms import MAX_ROOMS
+from feed.schedule import Schedule
+from feed.sources import SourceError, check_payload_bytes
+
+ALL_PROBES_BELOW_HZ: Final = 200.0
+"""Deliveries per second up to which every subscriber is a probe: one process receives these without queueing."""
+PROBES: Final = 16
+DRAIN_ROUND_TRIPS: Final = 2
+BOOT_S: Final = 1.6
+"""What starting and stopping the processes of a trial takes, about: for the time remaining only."""
+
+
+class PlanError(ValueError):
+    """A plan that cannot be carried out; the message names the option and what is allowed."""
+
+
+PRESETS: Final[dict[str, dict[str, Any]]] = {
+    # The sparse operating point: many quiet rooms, one subscriber each.
+    "default": {
+        "subscribers": 200,
+        "rooms": 200,
+        "rate_hz": 20.0,
+        "duration_s": 10.5,
+        "warmup_events": 50,
+        "blocks": 5,
+        "poll_interval_s": 1.0,
+        "rtt_ms": 40.0,
+        "curve_intervals_s": [0.2, 5.0],
+        "ramp_s": 0.5,
+    },
+    # The broadcast operating point: one busy room.
+    "broadcast": {
+        "subscribers": 100,
+        "rooms": 1,
+        "rate_hz": 10.0,
+        "duration_s": 21.0,
+        "warmup_events": 50,
+        "blocks": 5,
+        "poll_interval_s": 1.0,
+        "rtt_ms": 40.0,
+        "curve_intervals_s": [0.2, 5.0],
+        "ramp_s": 0.5,
+    },
+    # Everything once, to see that it works. Its numbers are too few to conclude anything.
+    "smoke": {
+        "subscribers": 20,
+        "rooms": 20,
+        "rate_hz": 50.0,
+        "duration_s": 1.0,
+        "warmup_events": 20,
+        "blocks": 1,
+        "poll_interval_s": 0.2,
+        "rtt_ms": 40.0,
+        "curve_intervals_s": [0.1, 0.4],
+        "ramp_s": 0.2,
+        "loopback_too": True,
+        "max_reruns": 1,
+    },
+}
+
+COMMON: Final[dict[str, Any]] = {
+    "transports": list(TRANSPORTS),
+    "payload_bytes": 256,
+    "hold_s": 25.0,
+    "heartbeat_s": 15.0,
+    "seed": 1,
+    "headers": "browser",
+    "history": 1024,
+    "curve_repeats": 1,
+    "loopback_too": False,
+    "max_reruns": 2,
+}
+
+RANGES: Final = {
+    "subscribers": (1, 10_000),
+    "rooms": (1, MAX_ROOMS),
+    "rate_hz": (0.1, 10_000),
+    "duration_s": (0.5, 3600),
+    "blocks": (1, 1000),
+    "poll_interval_s": (0.01, 60),
+    "rtt_ms": (0, 10_000),
+}
+
+
+class TrialPlan(NamedTuple):
+    """One trial to come. ``rtt_ms`` 0 means without the relay."""
+
+    id: str
+    transport: str
+    block: int
+    purpose: str
+    seed: int
+    rtt_ms: float
+    poll_interval_s: float
+
+
+def make_plan(preset: str, **given: Any) -> Plan:
+    """A preset with what was given instead of its own values (``None``: not given). Raises ``PlanError``."""
+    values = {**COMMON, **PRESETS[preset], **{name: value for name, value in given.items() if value is not None}}
+    for name, (low, high) in RANGES.items():
+        if not low <= values[name] <= high:
+            raise PlanError(f"{name} {values[name]:g}: allowed are {low:g} to {high:g}")
+    if values["headers"] not in HEADER_SETS:
+        raise PlanError(f"headers {values['headers']!r}: allowed are {', '.join(HEADER_SETS)}")
+    unknown = [name for name in values["transports"] if name not in TRANSPORTS]
+    if unknown or not values["transports"]:
+        raise PlanError(f"transports {', '.join(unknown) or 'none'}: allowed are {', '.join(TRANSPORTS)}")
+    try:
+        check_payload_bytes(values["payload_bytes"])
+    except SourceError as error:
+        raise PlanError(str(error)) from error
+    deliveries_hz = values["rate_hz"] * values["subscribers"] / values["rooms"]
+    all_probes = deliveries_hz <= ALL_PROBES_BELOW_HZ
+    return msgspec.convert(
+        {
+            **values,
+            "preset": preset,
+            "transports": [name for name in TRANSPORTS if name in values["transports"]],
+            "probes": values["subscribers"] if all_probes else min(PROBES, values["subscribers"]),
+            "measured_events": max(1, round(values["rate_hz"] * values["duration_s"])),
+        },
+        Plan,
+    )
+
+
+def trials(plan: Plan) -> list[TrialPlan]:
+    """All trials in order: blocks of one trial per transport with the same seed, shuffled by the run's seed."""
+    planned: list[TrialPlan] = []
+    for block in range(1, plan.blocks + 1):
+        seed = plan.seed * 10_000 + block
+        members = [
+            TrialPlan(f"b{block}-{name}", name, block, "main", seed, plan.rtt_ms, plan.poll_interval_s)
+            for name in plan.transports
+        ]
+        if block <= plan.curve_repeats and "polling" in plan.transports:
+            members += [
+                TrialPlan(f"b{block}-polling-{s:g}s", "polling", block, "curve", seed, plan.rtt_ms, s)
+                for s in plan.curve_intervals_s
+            ]
+        if plan.loopback_too and plan.rtt_ms:
+            members += [
+                TrialPlan(f"b{block}-{name}-loopback", name, block, "loopback", seed, 0.0, plan.poll_interval_s)
+                for name in plan.transports
+            ]
+        random.Random(f"order-{plan.seed}-{block}").shuffle(members)
+        planned += members
+    return planned
+
+
+def schedule_of(plan: Plan, trial: TrialPlan) -> Schedule:
+    """The schedule of a trial: warm-up and measured events in one piece, the same for all trials of a block."""
+    return Schedule("poisson", plan.rate_hz, plan.rooms, trial.seed, limit=plan.warmup_events + plan.measured_events)
+
+
+def drain_s(plan: Plan, trial: TrialPlan) -> float:
+    """How long deliveries are awaited after the last event: a poll interval and two round trips."""
+    return trial.poll_interval_s + DRAIN_ROUND_TRIPS * trial.rtt_ms / 1000 + 0.02
+
+
+def expected_s(plan: Plan, trial: TrialPlan) -> float:
+    """About how long a trial takes."""
+    events = plan.warmup_events + plan.measured_events
+    first_polls_s = trial.poll_interval_s if trial.transport == "polling" else 0
+    return BOOT_S + plan.ramp_s + min(first_polls_s, 0.5) + events / plan.rate_hz + drain_s(plan, trial)

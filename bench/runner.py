@@ -1,0 +1,131 @@
+"""Carries out a plan: trial after trial, saved after each, ended early by Ctrl-C without losing what was measured."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench.hiccup import Hiccups
+from bench.host import Placement, facts, versions
+from bench.idle import measure_idle
+from bench.plan import TrialPlan, expected_s, trials
+from bench.processes import ROOT
+from bench.progress import Reporter
+from bench.results import SCHEMA_VERSION, Plan, Results, save
+from bench.trial import SAMPLES_FOLDER, Bed, Measure, run_trial
+from clients.options import ClientOptions
+from feed.tcp import CONGESTION_CONTROL, MAX_SEGMENT_BYTES
+
+IDLE_EXPECTED_S: Final = 4.0
+
+
+def new_results(plan: Plan, command: list[str], placement: Placement) -> Results:
+    """The record of a run that has not measured anything yet."""
+    return Results(
+        schema_version=SCHEMA_VERSION,
+        pushmark_version=_version(),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=False,
+        command=command,
+        plan=plan,
+        host=facts(),
+        versions=versions(),
+        options={
+            "placement": placement._asdict(),
+            "client": msgspec.to_builtins(ClientOptions()),
+            "congestion_control_asked_for": CONGESTION_CONTROL,
+            "max_segment_bytes": MAX_SEGMENT_BYTES,
+            "generator_gc": "collected, frozen and off after the ramp",
+            "server_gc": "Python's default",
+        },
+        idle={},
+        trials=[],
+    )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("pushmark")
+    except metadata.PackageNotFoundError:  # run without `make setup`
+        return "unknown"
+
+
+async def run_plan(results: Results, folder: Path, placement: Placement, reporter: Reporter) -> None:
+    """Measure everything the plan says, into ``results`` and ``folder``. Cancelling it stops all processes."""
+    plan = results.plan
+    for name in (SAMPLES_FOLDER, "logs"):
+        (folder / name).mkdir()
+    planned = trials(plan)
+    reporter.begin(IDLE_EXPECTED_S + sum(expected_s(plan, trial) for trial in planned), len(planned))
+    hiccups = Hiccups()
+    try:
+        reporter.starting("idle cycles", IDLE_EXPECTED_S)
+        results.idle = await measure_idle(plan, placement.server, folder)
+        await hiccups.start(sorted({placement.server, placement.relay, *placement.generator}), folder / "logs")
+        bed = Bed(plan, folder, placement, hiccups, results.idle)
+        await run_trials(results, folder, planned, lambda trial, attempt: run_trial(bed, trial, attempt), reporter)
+        results.finished = True
+    finally:
+        save(results, folder)
+        await hiccups.stop()
+        _remove_if_empty(folder / "logs")
+
+
+async def run_trials(
+    results: Results, folder: Path, planned: list[TrialPlan], measure: Measure, reporter: Reporter
+) -> None:
+    """Run the trials in order and save after each. An invalid one is run again while the plan's bound allows."""
+    plan, reruns_left = results.plan, results.plan.max_reruns
+    left = [expected_s(plan, trial) for trial in planned]
+    expected_so_far = taken_so_far = 0.0
+    for place, trial in enumerate(planned):
+        attempt, status = 0, "invalid"
+        while status == "invalid" and (attempt == 0 or reruns_left > 0):
+            reruns_left -= attempt > 0
+            attempt += 1
+            began = time.monotonic()
+            reporter.starting(trial.id, left[place])
+            record = await measure(trial, attempt)
+            status = record.status
+            results.trials.append(record)
+            await asyncio.to_thread(save, results, folder)
+            expected_so_far, taken_so_far = expected_so_far + left[place], taken_so_far + time.monotonic() - began
+            reporter.finished(record, sum(left[place + 1 :]) * taken_so_far / expected_so_far)
+
+
+def failed_transports(results: Results) -> dict[str, str]:
+    """Transports without a single valid main trial, with the reason given last."""
+    reasons: dict[str, str] = {}
+    for name in results.plan.transports:
+        mine = [trial for trial in results.trials if trial.transport == name and trial.purpose == "main"]
+        if mine and not any(trial.status == "ok" for trial in mine):
+            reasons[name] = "; ".join(mine[-1].reasons)
+    return reasons
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def new_folder(out: Path | None) -> Path:
+    """The folder for a run's results: ``out``, or ``results/<time>`` with ``results/latest`` pointing at it.
+
+    Raises ``FileExistsError`` if it already holds results.
+    """
+    if out is None:
+        out = ROOT / "results" / datetime.now().strftime("%Y%m%d-%H%M%S")
+        out.mkdir(parents=True)
+        latest = out.parent / "latest"
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(out.name)
+        return out
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        raise FileExistsError(f"{out} is not empty: name a new folder, results are never mixed or overwritten")
+    return out

@@ -1,0 +1,365 @@
+"""One trial from fresh processes to a ``Trial`` record: start, preflight, connect, warm up, measure, drain, stop."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from bench import metrics, validity
+from bench.hiccup import Hiccups
+from bench.host import Placement
+from bench.plan import TrialPlan, drain_s, schedule_of
+from bench.processes import Child, ChildError, cpu_ns, kernel_tcp_bytes, rss_bytes, start
+from bench.results import Idle, Plan, Trial
+from bench.spec import SPEC_VARIABLE, GeneratorRecords, LoadSpec, Records
+from bench.window import Window, window
+from clients.contract import ContractError, Target, preflight
+from clients.control import Control, ControlError
+from feed.clock import NS_PER_MS, NS_PER_S, now_ns
+
+IDLE_MEASURE_S: Final = 0.3
+LEAD_NS: Final = 100 * NS_PER_MS
+GENERATOR_TIMEOUT_S: Final = 30.0
+SAMPLES_FOLDER: Final = "samples"
+
+Measure = Callable[[TrialPlan, int], Awaitable[Trial]]
+"""Runs a trial (its plan, and which attempt this is). The seam where the tests put a fake."""
+
+
+class TrialError(Exception):
+    """A trial that could not be carried out; the message says why."""
+
+
+class Bed(NamedTuple):
+    """What all trials of a run share."""
+
+    plan: Plan
+    folder: Path
+    placement: Placement
+    hiccups: Hiccups
+    idle: dict[str, Idle]
+
+
+class Rig(NamedTuple):
+    """The processes of one trial."""
+
+    server: Child
+    relay: Child | None
+    generator: Child
+    url: str
+    line: "OrderLine"
+
+
+class Reading(NamedTuple):
+    """CPU times at one end of the measured part."""
+
+    server_cpu_ns: int
+    relay_cpu_ns: int
+
+
+async def run_trial(bed: Bed, trial: TrialPlan, attempt: int) -> Trial:
+    """Carry out one trial. Never raises for what goes wrong in it: that becomes its status and reasons."""
+    began, started_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    record = blank(bed.plan, trial, attempt, started_at)
+    children: list[Child] = []
+    try:
+        await _measure(bed, trial, record, children)
+    except (TrialError, ChildError, ContractError, ControlError, OSError, TimeoutError) as error:
+        record.status = "failed"
+        record.reasons.append(str(error) or type(error).__name__)
+        record.metrics, record.latency_ms, record.counts = {}, {}, None
+    finally:
+        await asyncio.gather(*(child.stop() for child in reversed(children)))
+    record.duration_s = time.monotonic() - began
+    return record
+
+
+def blank(plan: Plan, trial: TrialPlan, attempt: int, started_at: str) -> Trial:
+    """The record of a trial that has not been measured yet."""
+    return Trial(
+        id=trial.id,
+        transport=trial.transport,
+        block=trial.block,
+        purpose=trial.purpose,
+        attempt=attempt,
+        seed=trial.seed,
+        rtt_ms=trial.rtt_ms,
+        poll_interval_s=trial.poll_interval_s,
+        status="ok",
+        reasons=[],
+        started_at=started_at,
+        duration_s=0.0,
+        events=plan.measured_events,
+        subscribers=plan.subscribers,
+        probes=plan.probes,
+        samples="",
+        counts=None,
+        metrics={},
+        latency_ms={},
+        preflight=[],
+        details={},
+    )
+
+
+async def _measure(bed: Bed, trial: TrialPlan, record: Trial, children: list[Child]) -> None:
+    plan = bed.plan
+    server = await _start_server(bed, trial, children)
+    line = OrderLine(bed.folder / f"{trial.id}.sock")
+    async with line:
+        relay = await _start_relay(bed, trial, server, children) if trial.rtt_ms else None
+        url = server.ready["url"] if relay is None else _through(server, relay)
+        generator = await _start_generator(bed, trial, url, line, children)
+        ready = server.ready
+        record.details = {"server": ready, "relay": relay.ready if relay else None, "cores": bed.placement._asdict()}
+        record.preflight = await preflight(Target(trial.transport, ready["url"], ready["control_url"], plan.headers))
+        await line.hear("ready", generator)
+        idle_share = await _idle_share(server)
+        rig = Rig(server, relay, generator, url, line)
+        await _conduct(bed, trial, record, rig, idle_share)
+
+
+async def _start_server(bed: Bed, trial: TrialPlan, children: list[Child]) -> Child:
+    plan = bed.plan
+    arguments = ["-m", "servers", trial.transport, "--port", "0", "--source", "none"]
+    arguments += ["--rooms", str(plan.rooms), "--history", str(plan.history), "--heartbeat-s", str(plan.heartbeat_s)]
+    log = bed.folder / "logs" / f"{trial.id}-server.log"
+    server = await start("server", arguments, bed.placement.server, log)
+    children.append(server)
+    await server.await_ready()
+    return server
+
+
+async def _start_relay(bed: Bed, trial: TrialPlan, server: Child, children: list[Child]) -> Child:
+    target = f"{server.ready['host']}:{server.ready['port']}"
+    arguments = ["-m", "servers", "relay", "--to", target, "--rtt-ms", str(trial.rtt_ms)]
+    relay = await start("relay", arguments, bed.placement.relay, bed.folder / "logs" / f"{trial.id}-relay.log")
+    children.append(relay)
+    await relay.await_ready()
+    return relay
+
+
+def _through(server: Child, relay: Child) -> str:
+    scheme = server.ready["url"].partition("://")[0]
+    return f"{scheme}://{relay.ready['host']}:{relay.ready['port']}"
+
+
+async def _start_generator(bed: Bed, trial: TrialPlan, url: str, line: "OrderLine", children: list[Child]) -> Child:
+    plan, cores = bed.plan, bed.placement.generator
+    processes = 1 if plan.probes == plan.subscribers else max(2, len(cores))
+    spec = LoadSpec(
+        transport=trial.transport,
+        url=url,
+        rooms=plan.rooms,
+        subscribers=plan.subscribers,
+        probes=plan.probes,
+        poll_interval_s=trial.poll_interval_s,
+        hold_s=plan.hold_s,
+        headers=plan.headers,
+        seed=trial.seed,
+        ramp_s=plan.ramp_s,
+        drain_s=drain_s(plan, trial),
+        warmup_events=plan.warmup_events,
+        schedule=schedule_of(plan, trial),
+        payload_bytes=plan.payload_bytes,
+        cores=cores,
+        socket=str(line.path),
+        records_file=str(_records_file(bed, trial)),
+    )
+    spec_file = bed.folder / f"{trial.id}.spec.json"
+    spec_file.write_bytes(msgspec.json.encode(spec))
+    arguments = ["-m", "locust", "-f", "bench/locustfile.py", "--headless", "--host", url, "--only-summary"]
+    arguments += ["-u", str(plan.subscribers), "-r", str(plan.subscribers), "--loglevel", "ERROR"]
+    if processes > 1:
+        arguments += ["--processes", str(processes), "--master-bind-port", str(_free_port())]
+    log = bed.folder / "logs" / f"{trial.id}-generator.log"
+    generator = await start("generator", arguments, cores[0], log, **{SPEC_VARIABLE: str(spec_file)})
+    children.append(generator)
+    return generator
+
+
+def _records_file(bed: Bed, trial: TrialPlan) -> Path:
+    return bed.folder / f"{trial.id}.records"
+
+
+async def _idle_share(server: Child) -> float:
+    """The server's CPU with nobody connected, as a share of a core: what is subtracted from its cost."""
+    before, began_ns = cpu_ns(server.pid), now_ns()
+    await asyncio.sleep(IDLE_MEASURE_S)
+    return (cpu_ns(server.pid) - before) / (now_ns() - began_ns)
+
+
+async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_share: float) -> None:
+    """Connect, warm up, measure, drain; then turn what everybody recorded into the trial's numbers."""
+    plan, pid = bed.plan, rig.server.pid
+    schedule = schedule_of(plan, trial)
+    part = window(schedule, plan.warmup_events, plan.measured_events)
+    rss_before, kernel_before = rss_bytes(pid), kernel_tcp_bytes()
+    await rig.line.order("go")
+    await rig.line.hear("connected", rig.generator)
+    growth = rss_bytes(pid) - rss_before, kernel_tcp_bytes() - kernel_before
+    async with Control(rig.server.ready["control_url"]) as control, _relay_control(rig) as relay_control:
+        start_ns = await control.start_feed(schedule, plan.payload_bytes, now_ns() + LEAD_NS)
+        await rig.line.order("window", start_ns=start_ns)
+        await _sleep_until(start_ns + part.begin_ns)
+        begin = _read_cpu(rig)
+        await control.reset_stats()
+        if relay_control:
+            await relay_control.reset_stats()
+        await bed.hiccups.read()
+        await _sleep_until(start_ns + part.end_ns)
+        end = _read_cpu(rig)
+        hiccups = await bed.hiccups.read()
+        await asyncio.sleep(drain_s(plan, trial))
+        relay_stats = await relay_control.stats() if relay_control else {}
+        server_stats = await control.stats()
+        published = await control.stop_feed()
+    await rig.line.hear("records", rig.generator)
+    rig.server.check_alive()
+    if published != plan.warmup_events + plan.measured_events:
+        raise TrialError(f"the server published {published} events, not {schedule.limit}")
+    gauges = metrics.Gauges(
+        window_s=(part.end_ns - part.begin_ns) / NS_PER_S,
+        server_cpu_ns=end.server_cpu_ns - begin.server_cpu_ns,
+        server_idle_share=idle_share,
+        relay_cpu_ns=end.relay_cpu_ns - begin.relay_cpu_ns,
+        rss_growth_bytes=growth[0],
+        kernel_growth_bytes=growth[1],
+        server_stats=server_stats,
+        relay_stats=relay_stats,
+        hiccups=hiccups,
+    )
+    _evaluate(bed, trial, record, part, gauges, start_ns)
+
+
+def _evaluate(bed: Bed, trial: TrialPlan, record: Trial, part: Window, gauges: metrics.Gauges, start_ns: int) -> None:
+    plan = bed.plan
+    records_file = _records_file(bed, trial)
+    records = msgspec.msgpack.decode(records_file.read_bytes(), type=GeneratorRecords).processes
+    records_file.unlink()
+    (bed.folder / f"{trial.id}.spec.json").unlink()
+    failures = [failure for process in records for failure in process.failures]
+    if failures:
+        raise TrialError(f"{len(failures)} subscribers failed; the first: {failures[0]}")
+    samples = metrics.measured_samples(records, part, plan.rooms)
+    wrong = metrics.wrong_dues(samples, part, plan.rooms, start_ns)
+    if wrong:
+        raise TrialError(f"{wrong} deliveries came before they were due, or with another due instant than scheduled")
+    record.counts = metrics.count(samples, records, part, plan.rooms, plan.subscribers)
+    record.metrics = {
+        **metrics.latency_metrics(samples, records, part, plan.rooms),
+        **metrics.byte_metrics(
+            records, trial.transport, gauges.window_s, plan.subscribers, bed.idle.get(trial.transport)
+        ),
+        **metrics.cost_metrics(records, gauges, plan.subscribers),
+    }
+    record.latency_ms = metrics.probe_percentiles(samples, records, part, plan.rooms)
+    record.samples = _save_samples(bed, record, samples, records)
+    record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
+    unrecorded = _unrecorded(gauges, records)
+    record.reasons = validity.reasons(record.metrics, record.counts, unrecorded)
+    if record.reasons:
+        record.status = "invalid"
+
+
+def _unrecorded(gauges: metrics.Gauges, records: list[Records]) -> int:
+    meters: list[dict[str, Any]] = [gauges.server_stats["publisher_lateness"], gauges.server_stats["loop_lag"]]
+    if gauges.relay_stats:
+        meters.append(gauges.relay_stats["release_lateness"])
+    meters += [process.loop_lag for process in records]
+    return int(sum(meter["unrecorded"] for meter in meters))
+
+
+def _save_samples(bed: Bed, record: Trial, samples: metrics.Samples, records: list[Records]) -> str:
+    """Every probe sample, compressed: subscriber, room, n, due_ns, receive_ns."""
+    probe_numbers = np.array([index for process in records for index in process.probes], dtype=np.int64)
+    probes = samples.of(np.isin(samples.subscriber, probe_numbers))
+    name = f"{SAMPLES_FOLDER}/{record.id}-{record.attempt}.npz"
+    np.savez_compressed(bed.folder / name, room=probes.subscriber % bed.plan.rooms, **probes._asdict())
+    return name
+
+
+def _read_cpu(rig: Rig) -> Reading:
+    return Reading(cpu_ns(rig.server.pid), cpu_ns(rig.relay.pid) if rig.relay else 0)
+
+
+def _relay_control(rig: Rig) -> Any:
+    return Control(rig.relay.ready["control_url"]) if rig.relay else _Nothing()
+
+
+class _Nothing:
+    """An async context of nothing, where there is no relay."""
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
+async def _sleep_until(at_ns: int) -> None:
+    await asyncio.sleep(max(0.0, (at_ns - now_ns()) / NS_PER_S))
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class OrderLine:
+    """The Unix socket over which locust is told what to do next and says what it has done."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter
+        self._connected = asyncio.Event()
+
+    async def __aenter__(self) -> "OrderLine":
+        self._server = await asyncio.start_unix_server(self._on_connect, str(self.path))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        if self._reader is not None:
+            self._writer.close()
+        self.path.unlink(missing_ok=True)
+
+    async def _on_connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._connected.set()
+
+    async def order(self, command: str, **values: Any) -> None:
+        """Give an order."""
+        self._writer.write(json.dumps({"command": command, **values}).encode() + b"\n")
+        await self._writer.drain()
+
+    async def hear(self, event: str, generator: Child) -> None:
+        """Wait until the generator says ``event``. Raises ``ChildError`` if it ends instead, ``TrialError`` if late."""
+        ended = asyncio.ensure_future(generator.process.wait())
+        heard = asyncio.ensure_future(self._hear(event))
+        try:
+            async with asyncio.timeout(GENERATOR_TIMEOUT_S):
+                await asyncio.wait((ended, heard), return_when=asyncio.FIRST_COMPLETED)
+                if not heard.done():
+                    generator.check_alive()
+                await heard
+        except TimeoutError as error:
+            raise TrialError(f"the generator did not say {event!r} within {GENERATOR_TIMEOUT_S:g} s") from error
+        finally:
+            ended.cancel()
+            heard.cancel()
+
+    async def _hear(self, event: str) -> None:
+        await self._connected.wait()
+        assert self._reader is not None
+        line = await self._reader.readline()
+        if not line or json.loads(line)["event"] != event:
+            raise TrialError(f"the generator said {line!r} where {event!r} was expected")
