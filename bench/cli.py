@@ -93,8 +93,8 @@ def _announcement(results: Results, folder: Path) -> str:
     total_s = sum(expected_s(plan, trial) for trial in trials(plan))
     network = f"{plan.rtt_ms:g} ms round trip" if plan.rtt_ms else "loopback"
     return (
-        f"{', '.join(plan.transports)}: {plan.subscribers} subscribers in {plan.rooms} rooms, {plan.rate_hz:g} events/s "
-        f"of {plan.payload_bytes} bytes, {network}, {plan.blocks} blocks, seed {plan.seed}; "
+        f"{', '.join(plan.transports)}: {plan.subscribers} subscribers in {plan.rooms} rooms, "
+        f"{plan.rate_hz:g} events/s of {plan.payload_bytes} bytes, {network}, {plan.blocks} blocks, seed {plan.seed}; "
         f"about {duration(total_s)}. Results: {folder}"
     )
 

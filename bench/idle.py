@@ -20,6 +20,7 @@ PERIOD_S: Final = 0.25
 CYCLES: Final = 6
 SETTLE_S: Final = 0.6 * PERIOD_S
 """After a cycle its last acknowledgement may be delayed by up to 40 ms."""
+LOOK_S: Final = 0.005
 TIMEOUT_S: Final = 30.0
 
 
@@ -65,8 +66,8 @@ async def _receive(client: Client) -> None:
 async def _after_cycles(client: Client, transport: str, count: int) -> Totals:
     """The totals in the quiet part after ``count`` more cycles."""
     target = _cycles(client.ledger.totals(), transport) + count
-    while _cycles(client.ledger.totals(), transport) < target:
-        await asyncio.sleep(0.005)
+    while _cycles(client.ledger.totals(), transport) < target:  # noqa: ASYNC110 - the ledger has no event to wait for
+        await asyncio.sleep(LOOK_S)
     await asyncio.sleep(SETTLE_S)
     return client.ledger.totals()
 

@@ -30,9 +30,9 @@ def merge_deliveries(stats: RequestStats, name: str, batch: "array[int]", payloa
 def _entry(stats: RequestStats, name: str, latencies_ms: Any, payload_bytes: int) -> StatsEntry:
     entry = StatsEntry(stats, name, METHOD)
     entry.num_requests = len(latencies_ms)
-    entry.total_response_time = float(latencies_ms.sum())
-    entry.min_response_time = float(latencies_ms.min())
-    entry.max_response_time = float(latencies_ms.max())
+    entry.total_response_time = round(latencies_ms.sum())
+    entry.min_response_time = round(latencies_ms.min())
+    entry.max_response_time = round(latencies_ms.max())
     entry.total_content_length = len(latencies_ms) * payload_bytes
     entry.last_request_timestamp = time.time()
     entry.num_reqs_per_sec[int(time.time())] = len(latencies_ms)

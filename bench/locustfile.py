@@ -26,6 +26,7 @@ from clients.options import HEADER_SETS, TRANSPORTS
 PLACE = "pushmark_place"
 ABOUT_TIMEOUT_S = 5.0
 TRIAL = load_spec(Path(os.environ[SPEC_VARIABLE])) if SPEC_VARIABLE in os.environ else None
+PROBES, LOADS = (TRIAL.probes, TRIAL.subscribers - TRIAL.probes) if TRIAL else (0, 0)
 
 
 class Parked(User):
@@ -56,18 +57,17 @@ else:
     class Probe(Parked):
         """A subscriber whose every delivery counts as a latency sample."""
 
-        fixed_count = TRIAL.probes
+        fixed_count = PROBES
         is_probe = True
 
-    if TRIAL.subscribers > TRIAL.probes:
+    if LOADS:
 
         class Load(Parked):
             """A subscriber that is there for load, completeness, bytes and cost."""
 
-            fixed_count = TRIAL.subscribers - TRIAL.probes
+            fixed_count = LOADS
 
 
-@events.init_command_line_parser.add_listener
 def add_arguments(parser: Any) -> None:
     group = parser.add_argument_group("pushmark")
     group.add_argument(
@@ -80,7 +80,6 @@ def add_arguments(parser: Any) -> None:
     group.add_argument("--payload-bytes", type=int, default=256, help="For locust's content-length column.")
 
 
-@events.init.add_listener
 def prepare(environment: Any, runner: Any, **_: Any) -> None:
     environment.pushmark_place = Place()
     if isinstance(runner, WorkerRunner):
@@ -100,7 +99,6 @@ def _on_place(environment: Any, msg: Any, **_: Any) -> None:
         os.sched_setaffinity(0, {cores[msg.data["process"] % len(cores)]})
 
 
-@events.test_start.add_listener
 def start(environment: Any, **_: Any) -> None:
     runner = environment.runner
     if isinstance(runner, MasterRunner):
@@ -116,7 +114,6 @@ def start(environment: Any, **_: Any) -> None:
         environment.pushmark_conductor.start()
 
 
-@events.test_stopping.add_listener
 def stop(environment: Any, **_: Any) -> None:
     generator = getattr(environment, "pushmark_generator", None)
     if generator is not None and TRIAL is None:
@@ -137,7 +134,7 @@ def _spec_by_hand(environment: Any) -> LoadSpec:
     options, host = environment.parsed_options, environment.host
     if not host:
         raise SystemExit("name the server: --host http://127.0.0.1:8000 (tcp://127.0.0.1:8000 for raw)")
-    about = {"transport": "raw", "rooms": 1} if host.startswith("tcp://") else _about(host)
+    about: dict[str, Any] = {"transport": "raw", "rooms": 1} if host.startswith("tcp://") else _about(host)
     return LoadSpec(
         transport=options.transport or about["transport"],
         url=host,
@@ -157,3 +154,9 @@ def _about(host: str) -> dict[str, Any]:
             return {"transport": about["transport"], "rooms": about["rooms"]}
     except (OSError, ValueError, KeyError) as error:
         raise SystemExit(f"{url} does not say which transport it serves ({error}); name it with --transport") from error
+
+
+events.init_command_line_parser.add_listener(add_arguments)
+events.init.add_listener(prepare)
+events.test_start.add_listener(start)
+events.test_stopping.add_listener(stop)

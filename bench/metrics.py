@@ -137,7 +137,7 @@ def _spreads_ms(probes: Samples, rooms: int) -> NDArray[np.float64]:
     np.minimum.at(first, inverse, probes.receive_ns)
     np.maximum.at(last, inverse, probes.receive_ns)
     several = counts > 1
-    return (last[several] - first[several]) / NS_PER_MS
+    return np.asarray((last[several] - first[several]) / NS_PER_MS, dtype=np.float64)
 
 
 def totals(records: list[Records], begin: str, end: str) -> Totals:
@@ -147,7 +147,12 @@ def totals(records: list[Records], begin: str, end: str) -> Totals:
 
 
 def byte_metrics(
-    records: list[Records], transport: str, window_s: float, subscribers: int, idle: Idle | None
+    records: list[Records],
+    transport: str,
+    window_s: float,
+    subscribers: int,
+    idle: Idle | None,
+    poll_interval_s: float,
 ) -> dict[str, float]:
     """Bytes per delivered event by cause, and bytes per connection.
 
@@ -177,7 +182,7 @@ def byte_metrics(
         metrics["closing_bytes_per_connection"] = life.closing_bytes / max(1, life.closed)
         metrics["life_bytes_per_event"] = (life.stream_bytes + life.header_bytes) / life.deliveries
     if idle is not None:
-        metrics["idle_bytes_per_s"] = idle.cycle_bytes / idle.period_s
+        metrics["idle_bytes_per_s"] = idle.cycle_bytes / (poll_interval_s if transport == "polling" else idle.period_s)
     return metrics
 
 

@@ -255,7 +255,12 @@ def _evaluate(bed: Bed, trial: TrialPlan, record: Trial, part: Window, gauges: m
     record.metrics = {
         **metrics.latency_metrics(samples, records, part, plan.rooms),
         **metrics.byte_metrics(
-            records, trial.transport, gauges.window_s, plan.subscribers, bed.idle.get(trial.transport)
+            records,
+            trial.transport,
+            gauges.window_s,
+            plan.subscribers,
+            bed.idle.get(trial.transport),
+            trial.poll_interval_s,
         ),
         **metrics.cost_metrics(records, gauges, plan.subscribers),
     }

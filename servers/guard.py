@@ -1,8 +1,8 @@
 """Bounds on every connection, whatever the transport: a request must be finished, and a peer must keep reading.
 
 uvicorn only ever closes a transport, and closing waits until the peer has taken what is buffered: a peer that has
-stopped reading then keeps its socket, its task and its memory for ever. So one sweep looks at every connection about
-once a second and aborts what has passed a bound. A peer counts as stalled when its kernel has acknowledged nothing
+stopped reading then keeps its socket, its task and its memory for ever. So one sweep looks at every connection
+every two seconds and aborts what has passed a bound. A peer counts as stalled when its kernel has acknowledged nothing
 new for ``stall_timeout_s`` although bytes wait for it; a slow reader acknowledges and is left alone (the ring bounds
 what it can cost), a dead one does not.
 """
@@ -14,10 +14,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from feed.clock import NS_PER_S, now_ns
-from feed.tcp import TcpInfo, read_tcp_info
+from feed.tcp import TcpInfo, read_progress, read_tcp_info
 
-SWEEP_INTERVAL_S: Final = 0.1
-SWEEP_PERIOD_S: Final = 1.0
+TICK_S: Final = 0.2
+SWEEP_S: Final = 2.0
+"""Every connection is looked at once in this time, a tenth of them at each tick."""
 
 
 class Link:
@@ -42,6 +43,7 @@ class Guard:
         self._stall_timeout_ns = round(stall_timeout_s * NS_PER_S)
         self._links: dict[asyncio.BaseTransport, Link] = {}
         self._to_check: deque[Link] = deque()
+        self._expecting: dict[Link, None] = {}
         self._closed_wire_bytes = 0
         self.opened = 0
         self.aborted_slow_readers = 0
@@ -62,35 +64,44 @@ class Guard:
     def expect_request(self, link: Link) -> None:
         """The first byte of a request is expected or has come: the rest is due."""
         link.request_due_ns = now_ns() + self._request_timeout_ns
+        self._expecting[link] = None
+
+    def request_complete(self, link: Link) -> None:
+        """The request that was expected is there."""
+        link.request_due_ns = 0
+        self._expecting.pop(link, None)
 
     def lost(self, transport: asyncio.BaseTransport) -> None:
         """A connection is gone; called from ``connection_lost``, where the kernel still knows its counters."""
         link = self._links.pop(transport, None)
-        if link is not None and (info := _info(link)) is not None:
+        if link is None:
+            return
+        self._expecting.pop(link, None)
+        if (info := _info(link)) is not None:
             self._closed_wire_bytes += info.wire_bytes
 
     async def sweep_for_ever(self) -> None:
-        """Check a slice of the connections ten times a second, each of them about once a second."""
+        """Check requests that are expected at every tick, and of all connections a share."""
         while True:
-            await asyncio.sleep(SWEEP_INTERVAL_S)
+            await asyncio.sleep(TICK_S)
+            at_ns = now_ns()
+            for link in [link for link in self._expecting if at_ns > link.request_due_ns]:
+                self.overdue(link)
             if not self._to_check:
                 self._to_check.extend(self._links.values())
-            share = max(1, round(len(self._links) * SWEEP_INTERVAL_S / SWEEP_PERIOD_S))
+            share = max(1, round(len(self._links) * TICK_S / SWEEP_S))
             for _ in range(min(share, len(self._to_check))):
                 link = self._to_check.popleft()
-                if link.transport in self._links:
-                    self.check(link, now_ns())
+                if link.transport in self._links and self._stalled(link, at_ns):
+                    self.aborted_slow_readers += 1
+                    link.transport.abort()
 
-    def check(self, link: Link, at_ns: int) -> None:
-        """Answer or abort the connection if it has passed a bound at ``at_ns``."""
-        if link.request_due_ns and at_ns > link.request_due_ns:
-            self.request_timeouts += 1
-            link.request_due_ns = 0
-            link.on_overdue()
-            link.transport.close()  # after the answer; a peer that does not even take that is stalled
-        elif self._stalled(link, at_ns):
-            self.aborted_slow_readers += 1
-            link.transport.abort()
+    def overdue(self, link: Link) -> None:
+        """A request did not come in time: answer so and close; who does not even take that is stalled."""
+        self.request_timeouts += 1
+        self.request_complete(link)
+        link.on_overdue()
+        link.transport.close()
 
     def abort_all(self) -> None:
         """End of the grace of a shutdown: cut what is still open."""
@@ -109,12 +120,13 @@ class Guard:
         }
 
     def _stalled(self, link: Link, at_ns: int) -> bool:
-        info = _info(link)
-        if info is None:
+        try:
+            unacked, acked_bytes = read_progress(link.sock)
+        except OSError:  # closed between two looks at it
             return False
-        waiting = link.transport.get_write_buffer_size() or info.unacked_segments or info.notsent_bytes
-        if not waiting or info.bytes_acked != link.acked_bytes:
-            link.acked_bytes = info.bytes_acked
+        waiting = unacked or link.transport.get_write_buffer_size()
+        if not waiting or acked_bytes != link.acked_bytes:
+            link.acked_bytes = acked_bytes
             link.stalled_since_ns = at_ns
             return False
         return at_ns - link.stalled_since_ns > self._stall_timeout_ns
@@ -123,5 +135,5 @@ class Guard:
 def _info(link: Link) -> TcpInfo | None:
     try:
         return read_tcp_info(link.sock)
-    except OSError:  # closed between two looks at it
+    except OSError:  # closed already
         return None

@@ -131,7 +131,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_head, self._head_bytes = True, 0
-        self._link.request_due_ns = 0
+        self._guard.request_complete(self._link)
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -157,7 +157,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         link = self._guard.opened_by(cast(asyncio.Transport, transport), lambda: None)
-        link.request_due_ns = 0  # the request was complete, or this protocol would not be here
+        self._guard.request_complete(link)  # or this protocol would not be here
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._guard.lost(self.transport)

@@ -127,7 +127,7 @@ class RawConnection(asyncio.Protocol):
     def _hello(self, frame: bytes) -> None:
         if self._subscription is not None:
             raise Refusal("unexpected_message", f"this feed takes no messages, and {len(frame)} bytes came")
-        self._link.request_due_ns = 0
+        self._context.guard.request_complete(self._link)
         hello = _read_hello(frame)
         subscription = self._subscription = subscribe(self._context.hub, hello.room, hello.since)
         resume = subscription.resume
