@@ -100,7 +100,8 @@ class Client:
                             yield received
                     self.last_failure = "the server ended the stream"
                 except RETRIED as error:
-                    self.last_failure = f"{type(error).__name__}: {error}".removesuffix(": ")
+                    cause = getattr(error, "os_error", error)  # aiohttp wraps the system's words in its own
+                    self.last_failure = f"{type(cause).__name__}: {cause}".removesuffix(": ")
                 await self._wait_before_retry()
         finally:
             self._enter(State.CLOSED)
@@ -126,12 +127,12 @@ class Client:
         return True
 
     async def _wait_before_retry(self) -> None:
-        self.reconnects += 1
         self._enter(State.RECONNECTING)
         delay_s = self._backoff.delay_s()
         if delay_s is None:
             attempts = self.options.max_attempts
-            raise GaveUpError(f"gave up on {self.url} after {attempts} attempts; the last: {self.last_failure}")
+            raise GaveUpError(f"gave up on {self.url} after {attempts} reconnections; {self.last_failure}")
+        self.reconnects += 1
         await asyncio.sleep(delay_s)
 
     def _enter(self, state: State) -> None:

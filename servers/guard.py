@@ -9,13 +9,16 @@ what it can cost), a dead one does not.
 
 import asyncio
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from feed.clock import NS_PER_S, now_ns
 from feed.tcp import TcpInfo, read_progress, read_tcp_info
 
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 TICK_S: Final = 0.2
 SWEEP_S: Final = 2.0
 """Every connection is looked at once in this time, a tenth of them at each tick."""
@@ -94,7 +97,7 @@ class Guard:
                 link = self._to_check.popleft()
                 if link.transport in self._links and self._stalled(link, at_ns):
                     self.aborted_slow_readers += 1
-                    link.transport.abort()
+                    _abort(link)
 
     def overdue(self, link: Link) -> None:
         """A request did not come in time: answer so and close; who does not even take that is stalled."""
@@ -106,7 +109,7 @@ class Guard:
     def abort_all(self) -> None:
         """End of the grace of a shutdown: cut what is still open."""
         for link in tuple(self._links.values()):
-            link.transport.abort()
+            _abort(link)
 
     def summary(self) -> dict[str, Any]:
         """Connections now and in total, wire bytes of all of them, and what was aborted."""
@@ -130,6 +133,13 @@ class Guard:
             link.stalled_since_ns = at_ns
             return False
         return at_ns - link.stalled_since_ns > self._stall_timeout_ns
+
+
+def _abort(link: Link) -> None:
+    """Reset the connection: with lingering off the kernel drops what it still holds for the peer (socket(7))."""
+    with suppress(OSError):
+        link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    link.transport.abort()
 
 
 def _info(link: Link) -> TcpInfo | None:

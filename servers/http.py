@@ -134,6 +134,12 @@ class BoundedHttp(HttpToolsProtocol):
         self._guard.request_complete(self._link)
         super().on_message_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        if len(self.url) > self._options.max_url_bytes:
+            self._refuse("url_too_long", f"the URL is over {self._options.max_url_bytes} bytes")
+        else:
+            super().handle_websocket_upgrade()
+
     def send_400_response(self, msg: str) -> None:
         self._refuse("bad_request", "this is not an HTTP/1.1 request")
 
@@ -158,6 +164,12 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         link = self._guard.opened_by(cast(asyncio.Transport, transport), lambda: None)
         self._guard.request_complete(link)  # or this protocol would not be here
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self.handshake_initiated:  # the first data is the whole request, and uvicorn waits for ever if it is bad
+            self.transport.write(raw_error_response("bad_request", "not a WebSocket handshake (RFC 6455, section 4.1)"))
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._guard.lost(self.transport)

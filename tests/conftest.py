@@ -1,0 +1,123 @@
+"""Fixtures: real servers as child processes, and checks that nothing is left behind."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import uvloop
+
+from clients.contract import Target
+from servers.options import TRANSPORTS
+
+ROOT = Path(__file__).resolve().parent.parent
+STOP_TIMEOUT_S = 10
+
+
+class Running(NamedTuple):
+    """A server or relay under test."""
+
+    process: "subprocess.Popen[bytes]"
+    ready: dict[str, Any]
+    log: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.ready["port"])
+
+    @property
+    def url(self) -> str:
+        return str(self.ready["url"])
+
+    @property
+    def target(self) -> Target:
+        return Target(self.ready["transport"], self.url, self.ready["control_url"])
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_TIMEOUT_S)
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start ``python -m servers ARGUMENTS`` on a free port. At the end each must exit with 0 and without a traceback."""
+    running: list[Running] = []
+
+    def start_one(*arguments: str, free_port: bool = True) -> Running:
+        log = tmp_path / f"server-{len(running)}.log"
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "servers", *arguments, *(["--port", "0"] if free_port else [])],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+            )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, log.read_text()
+        one = Running(process, json.loads(line), log)
+        running.append(one)
+        return one
+
+    yield start_one
+    killed = {one.process.pid for one in running if one.process.poll() == -signal.SIGKILL}
+    codes = {one.process.pid: one.stop() for one in running}
+    for one in running:
+        assert one.process.stdout is not None
+        one.process.stdout.close()
+        said = one.log.read_text()
+        assert "Traceback" not in said, said
+        assert one.process.pid in killed or codes[one.process.pid] == 0, (codes, said)
+
+
+@pytest.fixture(params=list(TRANSPORTS))
+def transport(request: pytest.FixtureRequest) -> str:
+    """Every transport in turn."""
+    return str(request.param)
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine on uvloop, as servers and clients do."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(coroutine)
+
+
+def run_module(*arguments: str, timeout_s: float = 60, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run ``python -m ARGUMENTS`` in the checkout."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def open_files(pid: int) -> int:
+    """How many descriptors a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+async def until(condition: Callable[[], bool | Coroutine[Any, Any, bool]], what: str, timeout_s: float = 10) -> None:
+    """Wait for a condition; fail naming it if it does not come true."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while True:
+        outcome = condition()
+        if await outcome if asyncio.iscoroutine(outcome) else outcome:
+            return
+        assert loop.time() < deadline, f"not within {timeout_s} s: {what}"
+        await asyncio.sleep(0.01)

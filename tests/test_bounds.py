@@ -1,0 +1,234 @@
+"""Who stops reading, or never finishes asking, is bounded in time and memory; the others do not notice."""
+
+import asyncio
+import contextlib
+import socket
+from contextlib import aclosing
+
+import pytest
+
+from clients.client import new_client, new_shared
+from clients.control import Control
+from clients.options import ClientOptions
+from feed.cursor import parse_cursor
+from feed.envelope import decode_envelope, decode_error, decode_welcome
+from feed.schedule import Schedule
+from feed.wire import FrameDecoder, SseParser, encode_frame
+from servers.options import TRANSPORTS
+from tests.conftest import Running, Start, open_files, run, until
+
+STREAMS = ("sse", "websocket", "raw")
+STALL_S = "1.5"
+OPENINGS = {
+    "sse": b"GET /sse HTTP/1.1\r\nHost: x\r\n\r\n",
+    "websocket": b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n\r\n",
+    "raw": encode_frame(b'{"type":"subscribe"}'),
+}
+
+
+def stalled_peer(server: Running, opening: bytes) -> socket.socket:
+    """A subscriber that takes almost nothing and then never reads again."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(("127.0.0.1", server.port))
+    sock.sendall(opening)
+    return sock
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stalled_reader_is_aborted_and_its_memory_bounded(start: Start, name: str) -> None:
+    server = start(name, "--source", "none", "--stall-timeout-s", STALL_S, "--history", "64")
+
+    async def body() -> None:
+        shared = new_shared(seed=1)
+        files_before = open_files(server.process.pid)
+        peers = [stalled_peer(server, OPENINGS[name]) for _ in range(5)]
+        async with Control(server.ready["control_url"]) as control:
+            healthy = new_client(name, server.url, ClientOptions(max_attempts=0), shared)
+            async with aclosing(healthy.events()) as stream:
+                assert decode_welcome((await anext(stream)).envelope.data).resume == "new"
+                await until(lambda: _connections(control, 6), "all connected")
+                await control.start_feed(Schedule("constant", 1000.0, limit=3000), 4096)
+                for _ in range(3000):
+                    await anext(stream)
+                await until(lambda: _aborted(control, 5), "stalled readers aborted", timeout_s=15)
+                assert healthy.session.gaps == 0 and healthy.session.delivered == 3000
+                await until(lambda: _connections(control, 1), "only the healthy one is left")
+        for peer in peers:
+            with pytest.raises(ConnectionResetError):
+                while True:
+                    if not peer.recv(1 << 20):
+                        raise AssertionError("closed instead of aborted")
+            peer.close()
+        await until(lambda: open_files(server.process.pid) <= files_before + 1, "no descriptor is left")
+        shared.timer.close()
+
+    run(body())
+
+
+async def _connections(control: Control, count: int) -> bool:
+    return bool((await control.stats())["connections_now"] == count)
+
+
+async def _aborted(control: Control, count: int) -> bool:
+    return bool((await control.stats())["aborted_slow_readers"] == count)
+
+
+@pytest.mark.parametrize("name", ("sse", "raw"))
+def test_a_slow_reader_is_told_of_its_gap_and_stays(start: Start, name: str) -> None:
+    """It reads on after a pause in which it has fallen off the ring: a gap notice with the exact number, then events."""
+    server = start(name, "--source", "none", "--history", "32")
+
+    async def body() -> None:
+        async with Control(server.ready["control_url"]) as control:
+            peer = stalled_peer(server, OPENINGS[name])
+            peer.settimeout(10)
+            await until(lambda: _connections(control, 1), "connected")
+            await control.start_feed(Schedule("constant", 2000.0, limit=3000), 4096)
+            await until(lambda: _all_published(control, 3000), "all published", timeout_s=15)
+            envelopes = await asyncio.to_thread(_read_until, peer, name, 3000)
+            peer.close()
+        expected = 1
+        gaps = 0
+        for envelope in envelopes:
+            if envelope.type == "gap":
+                gaps += 1
+                missed = decode_welcome(envelope.data).missed
+                assert missed
+                expected += missed
+                assert parse_cursor(envelope.id).seq == expected - 1
+            elif envelope.type == "event":
+                assert parse_cursor(envelope.id).seq == expected
+                expected += 1
+        assert gaps >= 1 and expected == 3001
+
+    run(body())
+
+
+async def _all_published(control: Control, count: int) -> bool:
+    return bool((await control.stats())["feed_published"] == count)
+
+
+def _read_until(peer: socket.socket, name: str, last_seq: int) -> list:  # type: ignore[type-arg]
+    envelopes = []
+    sse, frames, skipped_head = SseParser(), FrameDecoder(), name == "raw"
+    pending = b""
+    while not envelopes or envelopes[-1].type != "event" or parse_cursor(envelopes[-1].id).seq < last_seq:
+        pending += peer.recv(1 << 16)
+        if not skipped_head:
+            head, found, pending = pending.partition(b"\r\n\r\n")
+            skipped_head = bool(found)
+            continue
+        if name == "raw":
+            bodies = [body for body in frames.feed(pending) if body]
+            pending = b""
+        else:
+            chunks, pending = _unchunk(pending)
+            bodies = [item.data for item in sse.feed(chunks) if not item.comment]
+        envelopes += [decode_envelope(body) for body in bodies]
+    return envelopes
+
+
+def _unchunk(data: bytes) -> tuple[bytes, bytes]:
+    """Complete chunks of a chunked body, joined, and what is left."""
+    joined = b""
+    while (end := data.find(b"\r\n")) >= 0:
+        size = int(data[:end], 16)
+        if len(data) < end + 2 + size + 2:
+            break
+        joined += data[end + 2 : end + 2 + size]
+        data = data[end + 2 + size + 2 :]
+    return joined, data
+
+
+@pytest.mark.parametrize("name", list(TRANSPORTS))
+def test_unfinished_requests_are_answered_and_closed(start: Start, name: str) -> None:
+    server = start(name, "--source", "none", "--request-timeout-s", "0.5")
+    beginning = b"\x00\x00" if name == "raw" else b"GET / HTTP/1.1\r\nHo"
+
+    async def body() -> None:
+        peers = []
+        for sent in [beginning, b""] * 25:
+            peer = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+            peer.sendall(sent)
+            peers.append(peer)
+        async with Control(server.ready["control_url"]) as control:
+            await until(lambda: _connections(control, 50), "all connected")
+            await until(lambda: _connections(control, 0), "all closed")
+            assert (await control.stats())["request_timeouts"] == 50
+        for peer in peers:
+            answer = b""
+            with contextlib.closing(peer):
+                while piece := peer.recv(4096):
+                    answer += piece
+            body = answer[4:] if name == "raw" else answer.partition(b"\r\n\r\n")[2]
+            assert decode_error(decode_envelope(body).data).code == "request_timeout"
+
+    run(body())
+
+
+def test_a_trickled_request_is_cut_at_the_deadline(start: Start) -> None:
+    """A peer that sends a byte now and then does not extend its time."""
+    server = start("polling", "--source", "none", "--request-timeout-s", "0.6")
+
+    async def body() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        answered = asyncio.ensure_future(reader.read())
+        for letter in b"GET /poll HTTP/1.1\r\nX: " + b"y" * 1000:
+            if answered.done():
+                break
+            with contextlib.suppress(ConnectionError):
+                writer.write(bytes([letter]))
+                await writer.drain()
+            await asyncio.sleep(0.02)
+        assert (await answered).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+    run(body())
+
+
+def test_an_oversize_websocket_message_is_refused(start: Start) -> None:
+    import aiohttp
+
+    server = start("websocket", "--source", "none")
+
+    async def body() -> None:
+        async with aiohttp.ClientSession() as session, session.ws_connect(server.url + "/ws") as socket_:
+            assert (await socket_.receive_json())["type"] == "welcome"
+            await socket_.send_str("x" * 70_000)
+            await socket_.receive()
+            assert socket_.close_code == 1009
+        async with aiohttp.ClientSession() as session, session.ws_connect(server.url + "/ws") as socket_:
+            await socket_.receive_json()
+            await socket_.send_str("hello")
+            assert (await socket_.receive_json())["data"]["code"] == "unexpected_message"
+            await socket_.receive()
+            assert socket_.close_code == 1008
+
+    run(body())
+
+
+def test_the_handler_of_a_held_poll_ends_when_its_client_leaves(start: Start) -> None:
+    """Starlette would let it wait for the whole hold."""
+    server = start("long_polling", "--source", "none")
+
+    async def body() -> None:
+        async with Control(server.ready["control_url"]) as control:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET /long-poll HTTP/1.1\r\nHost: x\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            cursor = decode_envelope(await reader.readexactly(length)).id
+            writer.write(f"GET /long-poll?since={cursor}&hold_s=50 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await writer.drain()
+            before = (await control.stats())["requests"]
+            writer.close()
+            await until(lambda: _answered(control, before + 1), "the handler has ended")
+            assert (await control.stats())["connections_now"] == 0
+
+    run(body())
+
+
+async def _answered(control: Control, count: int) -> bool:
+    return bool((await control.stats())["requests"] == count)

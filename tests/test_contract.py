@@ -1,0 +1,35 @@
+"""One body of checks over every transport and variant, over real sockets."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from clients.client import new_shared
+from clients.contract import CHECKS, Bench, Target, preflight, run_check
+from clients.control import Control
+from servers.options import TRANSPORTS, VARIANTS
+from tests.conftest import Start, run
+
+SERVED = [(name, "") for name in TRANSPORTS] + [(name, variant) for name in VARIANTS for variant in VARIANTS[name]]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(("name", "variant"), SERVED)
+def test_contract(start: Start, name: str, variant: str, check: Callable[[Bench], Awaitable[None]]) -> None:
+    server = start(name, "--source", "none", "--rooms", "2", *(["--variant", variant] if variant else []))
+
+    async def body() -> None:
+        shared = new_shared(seed=1)
+        async with Control(server.ready["control_url"]) as control:
+            await run_check(check, Bench(server.target, control, shared))
+        shared.timer.close()
+
+    run(body())
+
+
+def test_the_contract_holds_across_a_network(start: Start, transport: str) -> None:
+    server = start(transport, "--source", "none")
+    relay = start("relay", "--to", f"127.0.0.1:{server.port}", "--rtt-ms", "5")
+    scheme = server.url.partition("://")[0]
+    passed = run(preflight(Target(transport, f"{scheme}://127.0.0.1:{relay.port}", server.ready["control_url"])))
+    assert passed == [check.__name__ for check in CHECKS]

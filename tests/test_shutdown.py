@@ -1,0 +1,115 @@
+"""SIGTERM with 500 clients, stalled ones among them: everything is ended in its transport's own way, exit code 0."""
+
+import asyncio
+import signal
+import socket
+import time
+from contextlib import aclosing
+
+import aiohttp
+import pytest
+
+from clients.client import Client, ClientError, new_client, new_shared
+from clients.control import Control
+from clients.options import ClientOptions
+from feed.schedule import Schedule
+from tests.conftest import Start, run, until
+from tests.test_bounds import OPENINGS, stalled_peer
+
+CLIENTS = 490
+STALLED = 10
+EXIT_WITHIN_S = 5.0
+
+
+@pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))
+def test_exits_in_time_with_500_clients(start: Start, transport: str, number: signal.Signals) -> None:
+    server = start(transport, "--source", "none")
+
+    async def body() -> None:
+        shared = new_shared(seed=1)
+        options = ClientOptions(poll_interval_s=0.5, max_attempts=0)
+        clients = [new_client(transport, server.url, options, shared) for _ in range(CLIENTS)]
+        tasks = [asyncio.ensure_future(_receive(client)) for client in clients]
+        stalled = _stalled(server, transport)
+        async with Control(server.ready["control_url"]) as control:
+            await until(lambda: _connected(control, CLIENTS + len(stalled)), "all connected", timeout_s=20)
+            await control.start_feed(Schedule("constant", 200.0, limit=100), 4096)
+            await until(lambda: _published(control, 100), "events on their way")
+        began = time.monotonic()
+        server.process.send_signal(number)
+        code = await asyncio.to_thread(server.process.wait, 20)
+        assert code == 0
+        assert time.monotonic() - began < EXIT_WITHIN_S
+        ends = await asyncio.gather(*tasks)
+        assert all(ends), "a client was not told"
+        for peer in stalled:
+            peer.close()
+        shared.timer.close()
+
+    run(body())
+
+
+def _stalled(server, transport: str) -> list[socket.socket]:  # type: ignore[no-untyped-def]
+    opening = OPENINGS.get(transport, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+    return [stalled_peer(server, opening) for _ in range(STALLED)]
+
+
+async def _receive(client: Client) -> str:
+    try:
+        async with aclosing(client.events()) as stream:
+            async for _ in stream:
+                pass
+    except ClientError as error:
+        return str(error)
+    return ""
+
+
+async def _connected(control: Control, count: int) -> bool:
+    return bool((await control.stats())["connections_now"] == count)
+
+
+async def _published(control: Control, count: int) -> bool:
+    return bool((await control.stats())["feed_published"] == count)
+
+
+def test_a_websocket_is_closed_with_1012(start: Start) -> None:
+    server = start("websocket", "--source", "none")
+
+    async def body() -> None:
+        async with aiohttp.ClientSession() as session, session.ws_connect(server.url + "/ws") as ws:
+            await ws.receive_json()
+            server.process.send_signal(signal.SIGTERM)
+            assert (await ws.receive()).type is aiohttp.WSMsgType.CLOSE
+            assert ws.close_code == 1012
+
+    run(body())
+
+
+@pytest.mark.parametrize("variant", ((), ("--variant", "plain")))
+def test_an_event_stream_ends_cleanly(start: Start, variant: tuple[str, ...]) -> None:
+    server = start("sse", "--source", "none", *variant)
+
+    async def body() -> bytes:
+        async with aiohttp.ClientSession() as session, session.get(server.url + "/sse") as response:
+            await response.content.readuntil(b"\n\n")
+            server.process.send_signal(signal.SIGTERM)
+            return await response.content.read()  # raises if the chunked body is cut off
+
+    assert run(body()) == b""
+
+
+def test_a_held_poll_is_answered(start: Start) -> None:
+    server = start("long_polling", "--source", "none")
+
+    async def body() -> None:
+        async with aiohttp.ClientSession() as session:
+            async with session.get(server.url + "/long-poll") as response:
+                cursor = (await response.json())["id"]
+            held = asyncio.ensure_future(session.get(server.url + f"/long-poll?since={cursor}&hold_s=50"))
+            async with Control(server.ready["control_url"]) as control:
+                await until(lambda: _connected(control, 1), "connected")
+            server.process.send_signal(signal.SIGTERM)
+            response = await held
+            assert response.status == 200 and (await response.json())["data"]["events"] == []
+
+    run(body())
