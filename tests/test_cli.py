@@ -1,0 +1,111 @@
+"""The commands as a person or a script uses them: what they print, and what they say to a mistake."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from servers.options import TRANSPORTS
+from tests.conftest import ROOT, Start, run_module
+
+
+@pytest.mark.parametrize("module", ("servers", "clients", "bench", "reports"))
+def test_help_explains(module: str) -> None:
+    done = run_module(module, "--help")
+    assert done.returncode == 0 and "Usage: python -m " + module in done.stdout and done.stderr == ""
+
+
+def test_list_names_the_transports() -> None:
+    assert run_module("servers", "--list").stdout.split() == list(TRANSPORTS)
+
+
+def test_the_ready_line_is_the_only_output(start: Start) -> None:
+    server = start("sse")
+    assert {"transport", "host", "port", "pid", "url", "control_url"} <= server.ready.keys()
+    assert server.ready["pid"] == server.process.pid and server.port > 0
+    assert server.stop() == 0
+    assert server.process.stdout is not None and server.process.stdout.read() == b""
+
+
+def test_the_client_prints_json_lines_of_the_host_feed(start: Start, transport: str) -> None:
+    server = start(transport, "--rate-hz", "50")
+    done = run_module("clients", transport, server.url, "--count", "3", "--json", "--poll-interval-s", "0.05")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and done.stderr == ""
+    assert [line["type"] for line in lines] == ["welcome", "event", "event", "event"]
+    assert all(line["data"]["memory_percent"] > 0 and line["receive_ns"] > line["data"]["due_ns"] for line in lines[1:])
+
+
+def test_the_client_prints_a_feed_for_people(start: Start) -> None:
+    server = start("sse", "--rate-hz", "50")
+    done = run_module("clients", "sse", server.url, "--count", "2", COLUMNS="160")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("new at ") and len(lines) == 3
+    assert " ms " in lines[1] and "cpu_percent" in lines[1]
+    assert done.stderr.splitlines() == ["connecting", "open", "closed"]
+
+
+def test_ctrl_c_ends_the_client_quietly(start: Start) -> None:
+    server = start("websocket", "--rate-hz", "50")
+    command = [sys.executable, "-m", "clients", "websocket", server.url, "--json"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=10)
+    assert process.returncode == 0 and said == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("clients", "sse", "nonsense"), "'nonsense' is no server address"),
+        (("clients", "sse", "http://127.0.0.1:8000", "--since", "x"), "'x' is not a cursor"),
+        (("clients", "sse", "http://127.0.0.1:8000", "--room", "a b"), "'a b' is not a room name"),
+        (("clients", "fax", "http://127.0.0.1:8000"), "'fax' is not one of"),
+        (("clients", "sse", "http://127.0.0.1:9", "--max-attempts", "0"), "gave up on http://127.0.0.1:9"),
+        (("servers", "fax"), "No such command 'fax'"),
+        (("servers", "sse", "--rate-hz", "0"), "rate_hz 0.0: allowed is above 0"),
+        (("servers", "sse", "--rate-hz", "nan"), "rate_hz nan"),
+        (("servers", "sse", "--payload-bytes", "3"), "96<=x<=65536"),
+        (("servers", "sse", "--source", "replay"), "--replay-file FILE go together"),
+        (("servers", "sse", "--source", "replay", "--replay-file", "no/such.jsonl"), "no/such.jsonl: No such file"),
+        (("servers", "sse", "--host", "203.0.113.1"), "cannot listen on 203.0.113.1:8000"),
+        (("bench", "--transports", "sse,fax"), "transports fax: allowed are polling"),
+        (("bench", "--blocks", "0"), "blocks 0: allowed are 1 to 1000"),
+        (("bench", "--payload-bytes", "1"), "payload_bytes 1: allowed are"),
+        (("bench", "--out", "bench"), "is not empty"),
+        (("reports", "no/such/folder"), "no/such/folder"),
+    ],
+)
+def test_a_mistake_is_named_without_a_traceback(arguments: tuple[str, ...], named: str) -> None:
+    done = run_module(*arguments)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode in (1, 2) and "Traceback" not in said, said
+    assert named in said, said
+
+
+def test_a_busy_port_is_named(start: Start) -> None:
+    server = start("polling", "--source", "none")
+    done = run_module("servers", "polling", "--port", str(server.port))
+    assert done.returncode == 1 and f"cannot listen on 127.0.0.1:{server.port}: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_malformed_recording_is_refused_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"at_s": 0, "data": {"a": 1}}\n{"at_s": 1, "data": 5}\n')
+    done = run_module("servers", "sse", "--source", "replay", "--replay-file", str(file))
+    assert done.returncode == 1 and f"{file}, line 2: Expected `object`" in done.stderr and done.stdout == ""
+
+
+def test_a_recording_is_played(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "good.jsonl"
+    file.write_text("".join(json.dumps({"at_s": i, "data": {"mark": i}}) + "\n" for i in range(100)))
+    server = start("websocket", "--source", "replay", "--replay-file", str(file), "--replay-speed", "50")
+    done = run_module("clients", "websocket", server.url, "--count", "3", "--json")
+    marks = [json.loads(line)["data"]["mark"] for line in done.stdout.splitlines()[1:]]
+    assert marks == list(range(marks[0], marks[0] + 3))
