@@ -15,6 +15,8 @@ MAX_RESULTS_BYTES: Final = 256 << 20
 TRANSPORTS: Final = ("polling", "long_polling", "sse", "websocket", "raw")
 """The rows of every table, in order; ``raw`` is the baseline and comes last."""
 
+PURPOSES: Final = ("main", "curve", "loopback")
+STATUSES: Final = ("ok", "invalid", "failed")
 PERCENTILES: Final = (1, *range(5, 100, 5), 99, 99.9)
 
 
@@ -207,10 +209,22 @@ def load(folder: Path) -> Results:
         results = msgspec.json.decode(text, type=Results)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ResultsError(f"{path}: {error}") from error
-    unknown = sorted({name for trial in results.trials for name in trial.metrics} - METRICS.keys())
-    if unknown:
-        raise ResultsError(f"{path}: unknown metrics {', '.join(unknown)}")
+    for kind, unknown in _unknown(results).items():
+        if unknown:
+            raise ResultsError(f"{path}: unknown {kind} {', '.join(sorted(unknown))}")
     return results
+
+
+def _unknown(results: Results) -> dict[str, set[str]]:
+    """Names that this pushmark does not know, by kind."""
+    trials = results.trials
+    return {
+        "metrics": {name for trial in trials for name in trial.metrics} - METRICS.keys(),
+        "percentiles": {name for trial in trials for name in trial.latency_ms} - {f"{q:g}" for q in PERCENTILES},
+        "transports": {*results.plan.transports, *(trial.transport for trial in trials)} - set(TRANSPORTS),
+        "purposes": {trial.purpose for trial in trials} - set(PURPOSES),
+        "statuses": {trial.status for trial in trials} - set(STATUSES),
+    }
 
 
 class _Versioned(msgspec.Struct):

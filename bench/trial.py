@@ -52,9 +52,9 @@ class Rig(NamedTuple):
 
     server: Child
     relay: Child | None
-    generator: Child
-    url: str
     line: "OrderLine"
+    children: list[Child]
+    """These two and the generator."""
 
 
 class Reading(NamedTuple):
@@ -115,13 +115,13 @@ async def _measure(bed: Bed, trial: TrialPlan, record: Trial, children: list[Chi
     async with line:
         relay = await _start_relay(bed, trial, server, children) if trial.rtt_ms else None
         url = server.ready["url"] if relay is None else _through(server, relay)
-        generator = await _start_generator(bed, trial, url, line, children)
+        await _start_generator(bed, trial, url, line, children)
         ready = server.ready
         record.details = {"server": ready, "relay": relay.ready if relay else None, "cores": bed.placement._asdict()}
         record.preflight = await preflight(Target(trial.transport, ready["url"], ready["control_url"], plan.headers))
-        await line.hear("ready", generator)
+        await line.hear("ready", children)
         idle_share = await _idle_share(server)
-        rig = Rig(server, relay, generator, url, line)
+        rig = Rig(server, relay, line, children)
         await _conduct(bed, trial, record, rig, idle_share)
 
 
@@ -150,7 +150,7 @@ def _through(server: Child, relay: Child) -> str:
     return f"{scheme}://{relay.ready['host']}:{relay.ready['port']}"
 
 
-async def _start_generator(bed: Bed, trial: TrialPlan, url: str, line: "OrderLine", children: list[Child]) -> Child:
+async def _start_generator(bed: Bed, trial: TrialPlan, url: str, line: "OrderLine", children: list[Child]) -> None:
     plan, cores = bed.plan, bed.placement.generator
     processes = 1 if plan.probes == plan.subscribers else max(2, len(cores))
     spec = LoadSpec(
@@ -177,11 +177,11 @@ async def _start_generator(bed: Bed, trial: TrialPlan, url: str, line: "OrderLin
     arguments = ["-m", "locust", "-f", "bench/locustfile.py", "--headless", "--host", url, "--only-summary"]
     arguments += ["-u", str(plan.subscribers), "-r", str(plan.subscribers), "--loglevel", "ERROR"]
     if processes > 1:
-        arguments += ["--processes", str(processes), "--master-bind-port", str(_free_port())]
+        port = str(_free_port())
+        arguments += ["--processes", str(processes), "--master-bind-port", port, "--master-port", port]
     log = bed.folder / "logs" / f"{trial.id}-generator.log"
     generator = await start("generator", arguments, cores[0], log, **{SPEC_VARIABLE: str(spec_file)})
     children.append(generator)
-    return generator
 
 
 def _records_file(bed: Bed, trial: TrialPlan) -> Path:
@@ -202,7 +202,7 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
     part = window(schedule, plan.warmup_events, plan.measured_events)
     rss_before, kernel_before = rss_bytes(pid), kernel_tcp_bytes()
     await rig.line.order("go")
-    await rig.line.hear("connected", rig.generator)
+    await rig.line.hear("connected", rig.children)
     growth = rss_bytes(pid) - rss_before, kernel_tcp_bytes() - kernel_before
     async with Control(rig.server.ready["control_url"]) as control, _relay_control(rig) as relay_control:
         start_ns = await control.start_feed(schedule, plan.payload_bytes, now_ns() + LEAD_NS)
@@ -220,7 +220,7 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
         relay_stats = await relay_control.stats() if relay_control else {}
         server_stats = await control.stats()
         published = await control.stop_feed()
-    await rig.line.hear("records", rig.generator)
+    await rig.line.hear("records", rig.children)
     rig.server.check_alive()
     if published != plan.warmup_events + plan.measured_events:
         raise TrialError(f"the server published {published} events, not {schedule.limit}")
@@ -346,21 +346,22 @@ class OrderLine:
         self._writer.write(json.dumps({"command": command, **values}).encode() + b"\n")
         await self._writer.drain()
 
-    async def hear(self, event: str, generator: Child) -> None:
-        """Wait until the generator says ``event``. Raises ``ChildError`` if it ends instead, ``TrialError`` if late."""
-        ended = asyncio.ensure_future(generator.process.wait())
+    async def hear(self, event: str, children: list[Child]) -> None:
+        """Wait until the generator says ``event``. Raises ``ChildError`` if a process ends first, or ``TrialError``."""
+        ended = [asyncio.ensure_future(child.process.wait()) for child in children]
         heard = asyncio.ensure_future(self._hear(event))
         try:
             async with asyncio.timeout(GENERATOR_TIMEOUT_S):
-                await asyncio.wait((ended, heard), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((*ended, heard), return_when=asyncio.FIRST_COMPLETED)
                 if not heard.done():
-                    generator.check_alive()
+                    for child in children:
+                        child.check_alive()
                 await heard
         except TimeoutError as error:
             raise TrialError(f"the generator did not say {event!r} within {GENERATOR_TIMEOUT_S:g} s") from error
         finally:
-            ended.cancel()
-            heard.cancel()
+            for waiting in (*ended, heard):
+                waiting.cancel()
 
     async def _hear(self, event: str) -> None:
         await self._connected.wait()

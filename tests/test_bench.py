@@ -1,0 +1,191 @@
+"""The benchmark's pipeline: with a fake in place of the measuring, and for real at smoke size."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.host import placement
+from bench.plan import TrialPlan, make_plan, trials
+from bench.progress import Lines
+from bench.results import Results, Trial, load
+from bench.runner import failed_transports, new_results, run_trials
+from bench.trial import blank
+from tests.conftest import ROOT, run_module
+
+SMALL = ("--subscribers", "10", "--rooms", "10", "--rate-hz", "40", "--duration-s", "0.5", "--blocks", "1")
+
+
+class FakeRunner:
+    """Answers every trial at once with made-up numbers; says what it is told to say about some."""
+
+    def __init__(self, results: Results, statuses: dict[str, list[str]]) -> None:
+        self._results = results
+        self._statuses = statuses
+        self.calls: list[tuple[str, int]] = []
+
+    async def __call__(self, trial: TrialPlan, attempt: int) -> Trial:
+        self.calls.append((trial.id, attempt))
+        record = blank(self._results.plan, trial, attempt, "2026-01-01T00:00:00+00:00")
+        said = self._statuses.get(trial.id, [])
+        record.status = said[attempt - 1] if attempt <= len(said) else "ok"
+        if record.status != "ok":
+            record.reasons = ["the fake says so"]
+        if record.status != "failed":
+            base = {"polling": 500.0, "long_polling": 22.0}.get(trial.transport, 20.5) + trial.block / 10
+            record.metrics = {"latency_ms_p50": base, "latency_ms_p95": base * 1.5, "wire_bytes_per_event": base * 20}
+            record.latency_ms = {"50": base, "95": base * 1.5}
+        return record
+
+
+def run_fake(folder: Path, statuses: dict[str, list[str]], **given: object) -> tuple[Results, FakeRunner]:
+    results = new_results(make_plan("default", **given), ["a", "test"], placement([0, 1]))
+    fake = FakeRunner(results, statuses)
+    asyncio.run(run_trials(results, folder, trials(results.plan), fake, Lines()))
+    return results, fake
+
+
+def test_the_whole_pipeline_to_the_report_with_a_fake_runner(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statuses = {"b1-sse": ["invalid"], "b2-raw": ["invalid"] * 9, "b3-polling": ["failed"], "b2-sse": ["invalid"] * 9}
+    results, fake = run_fake(tmp_path, statuses, blocks=3)
+    counts = {name: sum(call[0] == name for call in fake.calls) for name, _ in fake.calls}
+    assert counts["b1-sse"] == 2 and counts["b3-polling"] == 1
+    assert sum(counts.values()) == len(trials(results.plan)) + results.plan.max_reruns
+    assert failed_transports(results) == {}
+    assert [trial.id for trial in load(tmp_path).trials] == [name for name, _ in fake.calls]
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(fake.calls) and "b3-polling: FAILED: the fake says so" in "\n".join(lines)
+    done = run_module("reports", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "index.html").read_text()
+    assert "the fake says so" in page and "WebSocket" in page
+    assert (tmp_path / "report.md").exists() and (tmp_path / "results.csv").exists()
+
+
+def test_a_transport_without_a_valid_trial_is_named(tmp_path: Path) -> None:
+    results, _ = run_fake(tmp_path, {"b1-sse": ["failed"]}, blocks=1)
+    assert failed_transports(results) == {"sse": "the fake says so"}
+
+
+def test_smoke_from_end_to_end(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = run_module("bench", "--preset", "smoke", "--out", str(tmp_path / "out"), timeout_s=120)
+    took_s = time.monotonic() - began
+    results = load(tmp_path / "out")
+    assert results.finished and took_s < 90, f"{took_s:.0f} s"
+    kinds = {(trial.transport, trial.purpose) for trial in results.trials}
+    assert kinds == {(trial.transport, trial.purpose) for trial in trials(results.plan)}
+    for trial in results.trials:
+        assert trial.status in ("ok", "invalid"), (trial.id, trial.reasons)
+        assert (
+            trial.counts is not None and trial.counts.lost == trial.counts.duplicate == trial.counts.out_of_order == 0
+        )
+        assert len(trial.preflight) == 5 and (tmp_path / "out" / trial.samples).exists()
+        if trial.rtt_ms:
+            assert trial.metrics["latency_ms_p50"] >= trial.rtt_ms / 2
+        assert trial.metrics["payload_bytes_per_event"] == results.plan.payload_bytes
+        assert trial.metrics["wire_bytes_per_event"] > results.plan.payload_bytes + 104
+    assert (tmp_path / "out" / "index.html").exists()
+    assert "index.html" in done.stdout and done.returncode in (0, 1)
+    _nothing_left()
+
+
+def _nothing_left() -> None:
+    """No process of a run outlives it."""
+    mine = [child for child in psutil.Process().children(recursive=True) if "servers" in " ".join(child.cmdline())]
+    assert mine == []
+
+
+def start_bench(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "bench", *SMALL, "--out", str(folder), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_ctrl_c_keeps_what_was_measured_and_renders_it(tmp_path: Path) -> None:
+    with start_bench(tmp_path / "out", "--transports", "raw,sse,websocket", "--rtt-ms", "0") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("[1/3]"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stdout.read()
+        assert process.wait(60) == 130, rest
+    assert "Traceback" not in rest and "Interrupted" in rest and "index.html" in rest
+    results = load(tmp_path / "out")
+    assert not results.finished and len(results.trials) == 1 and results.trials[0].metrics
+    assert (tmp_path / "out" / "index.html").exists()
+    _nothing_left()
+
+
+def test_a_transport_that_crashes_is_reported_and_the_others_go_on(tmp_path: Path) -> None:
+    with start_bench(tmp_path / "out", "--transports", "sse,websocket", "--rtt-ms", "0") as process:
+        assert process.stdout is not None
+        killed = _kill_server(process.pid, "sse")
+        output = process.stdout.read()
+        code = process.wait(90)
+    assert killed and code == 1, output
+    assert "sse has no numbers" in output and "Traceback" not in output
+    by_name = {trial.transport: trial for trial in load(tmp_path / "out").trials}
+    assert by_name["sse"].status == "failed" and by_name["sse"].reasons and not by_name["sse"].metrics
+    assert by_name["websocket"].status in ("ok", "invalid") and by_name["websocket"].metrics
+    _nothing_left()
+
+
+def _kill_server(parent: int, transport: str) -> bool:
+    """Kill the server of that transport once its trial has clients."""
+    for _ in range(6000):
+        for child in psutil.Process(parent).children():
+            try:
+                line = child.cmdline()
+            except psutil.Error:
+                continue
+            history = "--history" in line  # the trial's server, not the one of the idle cycles
+            if "servers" in line and transport in line and history and len(child.net_connections("tcp")) > 8:
+                os.kill(child.pid, signal.SIGKILL)
+                return True
+        time.sleep(0.005)
+    return False
+
+
+def test_broadcast_has_its_probes_in_a_process_of_their_own(tmp_path: Path) -> None:
+    arguments = (
+        "--preset",
+        "broadcast",
+        "--subscribers",
+        "40",
+        "--duration-s",
+        "1",
+        "--rate-hz",
+        "20",
+        "--blocks",
+        "1",
+    )
+    done = run_module(
+        "bench", *arguments, "--transports", "websocket", "--rtt-ms", "0", "--out", str(tmp_path / "out"), timeout_s=120
+    )
+    trial = load(tmp_path / "out").trials[0]
+    assert trial.status in ("ok", "invalid"), (trial.reasons, done.stdout)
+    assert trial.counts is not None and trial.counts.expected == 20 * 40 and trial.counts.lost == 0
+    assert trial.probes == 16 and trial.metrics["fanout_spread_ms_p50"] > 0
+
+
+def test_the_schema_does_not_load_locust() -> None:
+    code = "import bench.results, sys; assert not {'locust', 'gevent'} & sys.modules.keys()"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    assert "gevent" not in sys.modules, "the tests themselves must not be monkey-patched"
+    assert (ROOT / "bench" / "__init__.py").read_text() == ""
+
+
+def test_results_are_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(json.dumps({}))
+    done = run_module("bench", "--preset", "smoke", "--out", str(tmp_path))
+    assert done.returncode == 2 and "is not empty" in done.stderr
