@@ -60,7 +60,7 @@ def test_headless(start: Start, transport: str, tmp_path: Path) -> None:
         "-t",
         "3",
         "--json-file",
-        str(tmp_path / "out.json"),
+        str(tmp_path / "out"),
         "--poll-interval-s",
         "0.05",
     )

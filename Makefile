@@ -1,0 +1,53 @@
+# The short names of everything; `make` alone explains itself.
+PYTHON ?= python3
+PRESET ?= default
+BIN := .venv/bin
+RUN := $(BIN)/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup bench report demo test lint nightly clean
+
+help: ## Say what there is
+	@echo "pushmark: polling, long polling, SSE and WebSocket on one feed, measured side by side."
+	@echo
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@echo
+	@echo "  make bench PRESET=smoke OUT=some/folder    picks a preset (default, broadcast, smoke) and a place"
+	@echo "  Every command has a --help: $(RUN) -m servers|clients|bench|reports --help"
+
+setup: $(BIN)/.ready ## Make .venv with exactly the versions of constraints.txt
+
+$(BIN)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "pushmark needs Python 3.11 or newer; name one: make setup PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+bench: setup ## Measure every transport and leave a report (about 8 minutes; PRESET=smoke: 1 minute)
+	@$(RUN) -m bench run --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
+
+report: setup ## Render the report of the newest run (or of OUT) again
+	@$(RUN) -m reports $(or $(OUT),results/latest)
+
+demo: setup ## Show a live feed in the terminal: this machine's figures over SSE
+	@$(RUN) -m servers sse --port 0 --rate-hz 2 | { \
+	  url=$$($(RUN) -c 'import json; print(json.loads(input())["url"])'); \
+	  $(RUN) -m clients sse "$$url"; }
+
+test: setup ## Run the tests (about 8 minutes)
+	@$(RUN) -m pytest
+
+lint: setup ## ruff, mypy --strict, and the walls between the folders
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+nightly: setup ## What takes longer: the tests three times over, and both full benchmarks
+	@for round in 1 2 3; do $(RUN) -m pytest -q || exit 1; done
+	@$(RUN) -m bench run --preset default
+	@$(RUN) -m bench run --preset broadcast
+
+clean: ## Remove .venv and caches; results stay
+	@rm -rf .venv *.egg-info build .mypy_cache .ruff_cache .hypothesis .import_linter_cache
