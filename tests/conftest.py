@@ -51,7 +51,7 @@ Start = Callable[..., Running]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start ``python -m servers ARGUMENTS`` on a free port. At the end each must exit with 0 and without a traceback."""
+    """Start ``python -m servers ARGUMENTS`` on a free port; at the end each must exit with 0 and without a traceback."""
     running: list[Running] = []
 
     def start_one(*arguments: str, free_port: bool = True) -> Running:
@@ -108,7 +108,7 @@ def run_module(*arguments: str, timeout_s: float = 60, **environment: str) -> "s
 
 def open_files(pid: int) -> int:
     """How many descriptors a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 async def until(condition: Callable[[], bool | Coroutine[Any, Any, bool]], what: str, timeout_s: float = 10) -> None:

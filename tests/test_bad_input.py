@@ -62,7 +62,10 @@ def upgrade(server: Running) -> str:
     """The headers that make a request to /ws a WebSocket handshake; nothing for the others."""
     if server.ready["transport"] != "websocket":
         return ""
-    return "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n"
+    return (
+        "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n"
+    )
 
 
 def test_http_refusals(http_server: Running) -> None:

@@ -77,7 +77,7 @@ async def _aborted(control: Control, count: int) -> bool:
 
 @pytest.mark.parametrize("name", ("sse", "raw"))
 def test_a_slow_reader_is_told_of_its_gap_and_stays(start: Start, name: str) -> None:
-    """It reads on after a pause in which it has fallen off the ring: a gap notice with the exact number, then events."""
+    """It reads on after it has fallen off the ring: a gap notice with the exact number, then events."""
     server = start(name, "--source", "none", "--history", "32")
 
     async def body() -> None:
@@ -117,7 +117,7 @@ def _read_until(peer: socket.socket, name: str, last_seq: int) -> list:  # type:
     while not envelopes or envelopes[-1].type != "event" or parse_cursor(envelopes[-1].id).seq < last_seq:
         pending += peer.recv(1 << 16)
         if not skipped_head:
-            head, found, pending = pending.partition(b"\r\n\r\n")
+            _head, found, pending = pending.partition(b"\r\n\r\n")
             skipped_head = bool(found)
             continue
         if name == "raw":

@@ -33,7 +33,7 @@ def test_curl_is_answered_when_an_event_comes_and_gets_all_that_is_newer(start: 
 
     run(publish())
     answer = json.loads(held.communicate(timeout=10)[0])
-    assert [event["data"]["n"] for event in answer["data"]["events"]][0] == 0
+    assert next(event["data"]["n"] for event in answer["data"]["events"]) == 0
     rest = json.loads(curl(f"{server.url}/long-poll?since={cursor}&hold_s=5"))
     assert [event["data"]["n"] for event in rest["data"]["events"]] == [0, 1, 2, 3, 4]
 

@@ -1,5 +1,6 @@
 """Polling as others see it: curl, the answer's form, and the client's cadence."""
 
+import itertools
 import json
 import subprocess
 from contextlib import aclosing
@@ -58,7 +59,7 @@ def test_the_cadence_is_fixed(start: Start) -> None:
             while client.session.delivered < 100:
                 times.append((await anext(stream)).receive_ns)
         ticks = sorted(set(times))
-        steps = [(b - a) / (0.1 * NS_PER_S) for a, b in zip(ticks, ticks[1:], strict=False)]
+        steps = [(b - a) / (0.1 * NS_PER_S) for a, b in itertools.pairwise(ticks)]
         assert abs(sum(steps) / len(steps) - round(sum(steps) / len(steps))) < 0.1, steps
         assert shared.ledger.requests <= len(ticks) + 3 and shared.ledger.opened == 1
         shared.timer.close()

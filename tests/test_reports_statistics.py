@@ -1,0 +1,234 @@
+"""The statistics of the report: intervals, Holm's procedure, verdicts."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import stats
+
+from reports.statistics import (
+    ALPHA,
+    DIFFERS,
+    EQUAL,
+    MARGINS,
+    OPEN,
+    Margin,
+    Paired,
+    Verdict,
+    compare,
+    estimate,
+    holm,
+    moments,
+    more_blocks,
+    verdicts,
+)
+
+POSITIVE = st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=12)
+LEVELS = st.lists(st.floats(0, 1), min_size=1, max_size=12)
+
+
+@given(POSITIVE)
+def test_interval_is_scipys_t_interval_of_the_logarithms(values: list[float]) -> None:
+    logs = np.log(values)
+    assume(float(logs.std(ddof=1)) > 1e-9)
+    low, high = stats.t.interval(0.95, len(logs) - 1, loc=logs.mean(), scale=stats.sem(logs))
+    assume(abs(low) < 600 and abs(high) < 600)
+    found = estimate(values)
+    assert found.low is not None and found.high is not None
+    assert math.log(found.low) == pytest.approx(low, rel=1e-9, abs=1e-9)
+    assert math.log(found.high) == pytest.approx(high, rel=1e-9, abs=1e-9)
+
+
+@given(POSITIVE, st.floats(1e-3, 1e3))
+def test_another_unit_changes_nothing_but_the_scale(values: list[float], scale: float) -> None:
+    plain, scaled = estimate(values), estimate([scale * value for value in values])
+    assert scaled.value == pytest.approx(scale * plain.value)
+    assert plain.low is not None and scaled.low is not None
+    assume(1e-200 < plain.low)
+    assert scaled.low == pytest.approx(scale * plain.low, rel=1e-6)
+
+
+def test_zeros_have_no_logarithm_so_the_arithmetic_mean_is_taken() -> None:
+    found = estimate([0.0, 1.0, 2.0])
+    low, high = stats.t.interval(0.95, 2, loc=1.0, scale=stats.sem([0.0, 1.0, 2.0]))
+    assert (found.value, found.low, found.high) == (1.0, pytest.approx(low), pytest.approx(high))
+
+
+def test_one_block_has_no_interval_and_none_has_no_average() -> None:
+    assert estimate([3.0]).low is None
+    assert estimate([3.0]).value == pytest.approx(3.0)
+    with pytest.raises(ValueError, match="no values"):
+        estimate([])
+
+
+@given(LEVELS)
+def test_holm_passes_the_smallest_and_lies_between_bonferroni_and_none(levels: list[float]) -> None:
+    held = holm(levels, ALPHA)
+    passed = [p for p, (_, passes) in zip(levels, held, strict=True) if passes]
+    failed = [p for p, (_, passes) in zip(levels, held, strict=True) if not passes]
+    assert all(a <= b for a in passed for b in failed)
+    for p, (level, passes) in zip(levels, held, strict=True):
+        assert ALPHA / len(levels) <= level <= ALPHA
+        assert passes == (p <= level)
+        assert passes or p > ALPHA / len(levels)
+
+
+@given(LEVELS, st.data())
+def test_holm_never_passes_less_when_a_level_gets_smaller(levels: list[float], data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(levels) - 1))
+    smaller = [*levels]
+    smaller[place] = data.draw(st.floats(0, levels[place]))
+    before, after = (sum(passes for _, passes in holm(of, ALPHA)) for of in (levels, smaller))
+    assert after >= before
+
+
+def test_holm_by_hand() -> None:
+    held = holm([0.01, 0.04, 0.03, 0.005], 0.05)
+    assert [passes for _, passes in held] == [True, False, False, True]
+    assert [level for level, _ in held] == pytest.approx([0.05 / 3, 0.05 / 2, 0.05 / 2, 0.05 / 4])
+
+
+def _one(differences: Sequence[float], margin: float) -> Verdict:
+    return verdicts([Paired(differences, margin)])[0]
+
+
+def test_verdict_reads_the_interval_against_the_margin() -> None:
+    assert _one([0.20, 0.21, 0.19, 0.20], 0.05).word == DIFFERS
+    assert _one([-0.20, -0.21, -0.19, -0.20], 0.05).word == DIFFERS
+    assert _one([0.00, 0.01, -0.01, 0.00], 0.05).word == EQUAL
+    across = _one([0.02, 0.08, 0.05, 0.04], 0.05)
+    assert across.word == OPEN
+    assert across.low is not None and across.high is not None
+    assert across.low < 0.05 < across.high
+
+
+@given(st.lists(st.lists(st.floats(-1, 1), min_size=2, max_size=6), min_size=1, max_size=6), st.floats(0, 0.3))
+def test_every_word_is_what_its_own_interval_says(samples: list[list[float]], margin: float) -> None:
+    assume(all(float(np.std(sample)) > 1e-6 for sample in samples))
+    for found in verdicts([Paired(sample, margin) for sample in samples]):
+        assert found.low is not None and found.high is not None
+        outside = found.low > margin or found.high < -margin
+        inside = -margin < found.low and found.high < margin
+        near = min(abs(abs(end) - margin) for end in (found.low, found.high)) < 1e-9
+        assert near or found.word == (DIFFERS if outside else EQUAL if inside else OPEN)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=8))
+def test_turning_a_pair_round_turns_its_interval(differences: list[float]) -> None:
+    there, back = _one(differences, 0.05), _one([-x for x in differences], 0.05)
+    assert there.word == back.word
+    assert there.low is not None and back.high is not None
+    assert there.low == pytest.approx(-back.high)
+
+
+def test_one_block_settles_nothing() -> None:
+    found = _one([5.0], 0.05)
+    assert (found.word, found.low, found.more_blocks) == (OPEN, None, None)
+
+
+def test_the_same_in_every_block_is_no_practical_difference() -> None:
+    assert _one([0.0, 0.0, 0.0], 0.0).word == EQUAL
+    assert _one([0.3, 0.3, 0.3], 0.05).word == DIFFERS
+
+
+def test_about_so_many_more_blocks() -> None:
+    of = moments([0.01, 0.09, 0.03, 0.07])
+    more = more_blocks(of, 0.1, ALPHA)
+    assert more is not None
+
+    def half(n: int) -> float:
+        return float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * of.error * math.sqrt(of.n / n)
+
+    gap = 0.1 - of.mean
+    assert half(of.n + more) < gap
+    assert more == 1 or half(of.n + more - 1) >= gap
+    assert more_blocks(moments([0.0, 0.1]), 0.05, ALPHA) is None
+
+
+def _share_of_false(word: str, draw: Callable[[np.random.Generator], list[list[float]]], margin: float) -> float:
+    """Share of simulated experiments in which at least one of the pairs got ``word``."""
+    generator = np.random.default_rng(20260101)
+    experiments = 1500
+    false = sum(
+        any(found.word == word for found in verdicts([Paired(pair, margin) for pair in draw(generator)]))
+        for _ in range(experiments)
+    )
+    return false / experiments
+
+
+def test_same_against_same_differs_in_about_one_of_twenty() -> None:
+    """One pair, no margin: the nominal level. 1500 experiments: standard error 0.6 %."""
+    assert 0.03 < _share_of_false(DIFFERS, lambda g: [g.normal(0, 0.05, 5).tolist()], 0.0) < 0.07
+
+
+def test_over_all_pairs_of_five_alike_false_differences_stay_below_the_level() -> None:
+    def pairs(generator: np.random.Generator) -> list[list[float]]:
+        levels = generator.normal(0, 0.05, (5, 5))
+        return [(levels[a] - levels[b]).tolist() for a in range(5) for b in range(a + 1, 5)]
+
+    assert _share_of_false(DIFFERS, pairs, 0.0) < 0.06
+    assert _share_of_false(DIFFERS, pairs, 0.05) < 0.01
+
+
+def test_at_the_margins_edge_neither_word_comes_too_often() -> None:
+    def pairs(generator: np.random.Generator) -> list[list[float]]:
+        return [generator.normal(0.05, 0.02, 5).tolist() for _ in range(4)]
+
+    assert _share_of_false(DIFFERS, pairs, 0.05) < 0.04
+    assert _share_of_false(EQUAL, pairs, 0.05) < 0.04
+
+
+def test_a_difference_of_a_fifth_is_found() -> None:
+    def pair(generator: np.random.Generator) -> list[list[float]]:
+        return [generator.normal(math.log(1.2), 0.03, 5).tolist()]
+
+    assert _share_of_false(DIFFERS, pair, math.log1p(0.05)) > 0.95
+
+
+def test_the_latency_margin_is_the_larger_of_share_and_half_a_millisecond() -> None:
+    margin = MARGINS["latency"]
+    assert margin.in_logs(2.0) == pytest.approx(math.log(1.25))
+    assert margin.in_logs(10.0) == pytest.approx(math.log(1.05))
+    assert margin.in_logs(500.0) == pytest.approx(math.log(1.05))
+    assert margin.in_units(2.0) == 0.5
+    assert margin.in_units(500.0) == 25.0
+    assert MARGINS["bytes"].in_logs(1000.0) == pytest.approx(math.log(1.02))
+    assert MARGINS["cpu"].in_logs(1000.0) == pytest.approx(math.log(1.10))
+
+
+def test_comparison_pairs_by_block_and_leaves_out_blocks_that_lack_one() -> None:
+    values = {"a": {1: 2.0, 2: 4.0, 3: 100.0}, "b": {1: 1.0, 2: 2.0, 4: 7.0}, "c": {9: 1.0}}
+    found = compare(values, Margin(0.05))
+    assert [(of.a, of.b) for of in found] == [("a", "b")]
+    assert found[0].factor == pytest.approx(2.0)
+    assert found[0].verdict.blocks == 2
+    assert found[0].verdict.word == DIFFERS
+
+
+def test_comparison_turned_round_is_the_inverse_ratio() -> None:
+    found = compare({"a": {1: 2.0, 2: 4.4}, "b": {1: 1.0, 2: 2.0}}, Margin(0.05))[0]
+    turned = found.turned()
+    assert (turned.a, turned.b) == ("b", "a")
+    assert turned.factor == pytest.approx(1 / found.factor)
+    assert found.low is not None and turned.high is not None
+    assert turned.high == pytest.approx(1 / found.low)
+    again = turned.turned()
+    assert (again.low, again.high) == (pytest.approx(found.low), pytest.approx(found.high))
+
+
+def test_values_with_zeros_are_compared_as_differences() -> None:
+    found = compare({"a": {1: 0.0, 2: 0.0, 3: 0.1}, "b": {1: 5.0, 2: 5.1, 3: 5.0}}, Margin(0.1))[0]
+    assert not found.is_ratio
+    assert found.factor == pytest.approx(-5.0)
+    assert found.verdict.word == DIFFERS
+    assert found.turned().factor == pytest.approx(5.0)
+
+
+def test_two_blocks_that_disagree_wildly_do_not_overflow() -> None:
+    found = compare({"a": {1: 1e-300, 2: 1e300}, "b": {1: 1e300, 2: 1e-300}}, Margin(0.05))[0]
+    assert found.low is not None and found.high is not None
+    assert 0 < found.low < found.high < math.inf
+    assert found.turned().verdict.word == OPEN
