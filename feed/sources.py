@@ -119,10 +119,11 @@ class ReplayLine(msgspec.Struct, forbid_unknown_fields=True):
     room: str = DEFAULT_ROOM
 
 
-def load_replay(path: Path, speed: float = 1.0) -> list[Item]:
+def load_replay(path: Path, speed: float = 1.0, rooms: frozenset[str] | None = None) -> list[Item]:
     """Read a recording: one JSON object a line, ``at_s`` never falling; ``speed`` 2 plays it in half the time.
 
-    Raises ``SourceError`` naming file, line and reason, before anything is published.
+    Only the given ``rooms`` may be named (``None``: any). Raises ``SourceError`` naming file, line and reason, before
+    anything is published.
     """
     if not (math.isfinite(speed) and 0 < speed <= 1e6):
         raise SourceError(f"replay speed {speed}: allowed is above 0 up to 1000000")
@@ -140,6 +141,8 @@ def load_replay(path: Path, speed: float = 1.0) -> list[Item]:
         if not line.strip():
             continue
         recorded = _replay_line(line, f"{path}, line {number}", last_s)
+        if rooms is not None and recorded.room not in rooms:
+            raise SourceError(f"{path}, line {number}: room {recorded.room!r} is not served; --rooms is {len(rooms)}")
         last_s = recorded.at_s
         n = numbers.get(recorded.room, 0)
         numbers[recorded.room] = n + 1

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -48,36 +48,21 @@ async def run(options: ServerOptions, items: Iterable[Item] | None, announce: Ca
     sock = bind(options.host, options.port, options.unsent_bytes)
     control_sock = bind(control.CONTROL_HOST, 0, options.unsent_bytes)
     line = _ready_line(options, sock, control_sock)
-    loop = asyncio.get_running_loop()
-    context = Context(
-        options,
-        Hub(options.rooms, options.history),
-        Guard(options.request_timeout_s, options.stall_timeout_s),
-        Stats(),
-        Timer(loop),
-    )
+    stopped = stop_signal()
+    context = _context(options)
     publisher = Publisher(context.hub, context.timer, context.stats.publisher_lateness)
     # The control listener has a guard of its own: its connections are nobody's load.
-    apart = context._replace(guard=Guard(options.request_timeout_s, options.stall_timeout_s))
+    control_guard = Guard(options.request_timeout_s, options.stall_timeout_s)
     listeners: tuple[Listener, Listener] = (
         _import(TRANSPORTS[options.transport])(context),
-        HttpListener(apart, control.routes(context, publisher)),
+        HttpListener(options, control_guard, control.routes(context, publisher)),
     )
-    stopped = asyncio.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, stopped.set)
-    started = asyncio.Semaphore(0)
     background = [
         asyncio.ensure_future(measure_loop_lag(context.timer, context.stats.loop_lag)),
         asyncio.ensure_future(context.guard.sweep_for_ever()),
-        asyncio.ensure_future(apart.guard.sweep_for_ever()),
+        asyncio.ensure_future(control_guard.sweep_for_ever()),
     ]
-    serving = [
-        asyncio.ensure_future(listener.serve(listening, started.release))
-        for listener, listening in zip(listeners, (sock, control_sock), strict=True)
-    ]
-    for _ in listeners:
-        await started.acquire()
+    serving = await _start(listeners, (sock, control_sock))
     announce(line)
     if items is not None:
         publisher.start(items, now_ns())
@@ -86,13 +71,43 @@ async def run(options: ServerOptions, items: Iterable[Item] | None, announce: Ca
     context.hub.close()
     for listener in listeners:
         listener.stop()
-    loop.call_later(options.shutdown_grace_s, context.guard.abort_all)
-    loop.call_later(options.shutdown_grace_s, apart.guard.abort_all)
+    for guard in (context.guard, control_guard):
+        asyncio.get_running_loop().call_later(options.shutdown_grace_s, guard.abort_all)
     await asyncio.gather(*serving)
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     context.timer.close()
+
+
+def stop_signal() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return stopped
+
+
+def _context(options: ServerOptions) -> Context:
+    return Context(
+        options,
+        Hub(options.rooms, options.history),
+        Guard(options.request_timeout_s, options.stall_timeout_s),
+        Stats(),
+        Timer(asyncio.get_running_loop()),
+    )
+
+
+async def _start(listeners: Sequence[Listener], socks: Sequence[socket.socket]) -> list[asyncio.Future[None]]:
+    """Let the listeners serve; returns once all of them accept connections."""
+    started = asyncio.Semaphore(0)
+    serving = [
+        asyncio.ensure_future(listener.serve(sock, started.release))
+        for listener, sock in zip(listeners, socks, strict=True)
+    ]
+    for _ in listeners:
+        await started.acquire()
+    return list(serving)
 
 
 def _import(path: str) -> Callable[[Context], Listener]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import uvloop
 
-from feed.rooms import MAX_ROOMS
+from feed.rooms import MAX_ROOMS, room_name
 from feed.schedule import KINDS, Schedule, ScheduleError
 from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES, Item, SourceError, host, load_replay, synthetic
 from servers import relay as relay_server
@@ -43,59 +43,63 @@ def announce(line: str) -> None:
 
 
 FEED_OPTIONS = (
-    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
-    click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free port."),
-    click.option(
-        "--source",
+    click.Option(["--host"], default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.Option(
+        ["--port"], default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free port."
+    ),
+    click.Option(
+        ["--source"],
         type=click.Choice(["host", "synthetic", "replay", "none"]),
         default="host",
         show_default=True,
         help="What the feed says: this machine's figures, seeded records, a recording, or nothing until the control "
         "listener starts it.",
     ),
-    click.option("--replay-file", type=click.Path(path_type=Path), help="Recording for --source replay (JSON lines)."),
-    click.option("--replay-speed", default=1.0, show_default=True, help="2 plays it in half the time."),
-    click.option(
-        "--schedule", type=click.Choice(KINDS), default="constant", show_default=True, help="Spacing in time."
+    click.Option(
+        ["--replay-file"], type=click.Path(path_type=Path), help="Recording for --source replay (JSON lines)."
     ),
-    click.option("--rate-hz", default=1.0, show_default=True, help="Events per second over all rooms."),
-    click.option("--burst-events", default=10, show_default=True, help="Events at one instant, --schedule burst."),
-    click.option(
-        "--rooms",
+    click.Option(["--replay-speed"], default=1.0, show_default=True, help="2 plays it in half the time."),
+    click.Option(
+        ["--schedule"], type=click.Choice(KINDS), default="constant", show_default=True, help="Spacing in time."
+    ),
+    click.Option(["--rate-hz"], default=1.0, show_default=True, help="Events per second over all rooms."),
+    click.Option(["--burst-events"], default=10, show_default=True, help="Events at one instant, --schedule burst."),
+    click.Option(
+        ["--rooms"],
         default=1,
         show_default=True,
         type=click.IntRange(1, MAX_ROOMS),
         help="Rooms feed, feed-1, feed-2, ...; events take turns among them.",
     ),
-    click.option(
-        "--payload-bytes",
+    click.Option(
+        ["--payload-bytes"],
         default=256,
         show_default=True,
         type=click.IntRange(MIN_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES),
         help="Size of a synthetic event's data.",
     ),
-    click.option(
-        "--history",
+    click.Option(
+        ["--history"],
         default=1024,
         show_default=True,
         type=click.IntRange(1, 1_000_000),
         help="Events kept per room for those who resume.",
     ),
-    click.option("--seed", default=1, show_default=True, help="Of the schedule and the synthetic data."),
-    click.option(
-        "--heartbeat-s",
+    click.Option(["--seed"], default=1, show_default=True, help="Of the schedule and the synthetic data."),
+    click.Option(
+        ["--heartbeat-s"],
         type=click.FloatRange(0.05, 3600),
         help="Seconds between heartbeats on a stream.  [default: 15; websocket: 30]",
     ),
-    click.option(
-        "--stall-timeout-s",
+    click.Option(
+        ["--stall-timeout-s"],
         default=20.0,
         show_default=True,
         type=click.FloatRange(0.1, 3600),
         help="A peer that takes nothing for this long is cut off.",
     ),
-    click.option(
-        "--request-timeout-s",
+    click.Option(
+        ["--request-timeout-s"],
         default=10.0,
         show_default=True,
         type=click.FloatRange(0.1, 3600),
@@ -132,7 +136,8 @@ def _items(given: dict[str, Any]) -> Iterable[Item] | None:
     if (source == "replay") != (file is not None):
         raise SourceError("--source replay and --replay-file FILE go together")
     if source == "replay":
-        return repeated(load_replay(file, given["replay_speed"]))
+        rooms = frozenset(map(room_name, range(given["rooms"])))
+        return repeated(load_replay(file, given["replay_speed"], rooms))
     if source == "synthetic":
         return synthetic(schedule, given["payload_bytes"])
     return host(schedule) if source == "host" else None
@@ -146,19 +151,17 @@ def _run(coroutine_function: Any, where: str) -> None:
         raise click.ClickException(f"cannot listen on {where}: {error.strerror or error}") from error
 
 
-def _add_transport(name: str) -> None:
-    command: Any = partial(_serve, name)
-    for option in reversed(FEED_OPTIONS):
-        command = option(command)
+def _command(name: str) -> click.Command:
+    options: list[click.Parameter] = list(FEED_OPTIONS)
     if name in VARIANTS:
         choices = click.Choice(VARIANTS[name])
-        command = click.option("--variant", type=choices, help="A variant for the cost benchmark.")(command)
+        options.insert(0, click.Option(["--variant"], type=choices, help="A variant for the cost benchmark."))
     help_ = f"Serve the feed over {name.replace('_', ' ')}."
-    main.add_command(click.Command(name, callback=command, params=command.__click_params__[::-1], help=help_))
+    return click.Command(name, callback=partial(_serve, name), params=options, help=help_)
 
 
 for _name in TRANSPORTS:
-    _add_transport(_name)
+    main.add_command(_command(_name))
 
 
 @main.command()

@@ -22,7 +22,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from servers.context import Context
 from servers.errors import Refusal, error_response, raw_error_response
 from servers.guard import Guard, Link
 from servers.options import ServerOptions
@@ -39,8 +38,10 @@ logging.getLogger("uvicorn.error").addFilter(_no_false_alarm)
 class HttpListener:
     """Starlette routes on uvicorn."""
 
-    def __init__(self, context: Context, routes: Sequence[BaseRoute], websocket: bool = False) -> None:
-        self._server = _Server(_config(context, _application(context, routes), websocket))
+    def __init__(
+        self, options: ServerOptions, guard: Guard, routes: Sequence[BaseRoute], websocket: bool = False
+    ) -> None:
+        self._server = _Server(_config(options, guard, _application(options, routes), websocket))
 
     async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
         self._server.when_started = ready
@@ -64,9 +65,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(context: Context, app: ASGIApp, websocket: bool) -> uvicorn.Config:
-    options, guard = context.options, context.guard
-
+def _config(options: ServerOptions, guard: Guard, app: ASGIApp, websocket: bool) -> uvicorn.Config:
     def http_protocol(**kwargs: Any) -> asyncio.Protocol:
         return BoundedHttp(guard, options, **kwargs)
 
@@ -144,7 +143,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._refuse("bad_request", "this is not an HTTP/1.1 request")
 
     def _on_overdue(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:  # else an answer is on its way already
+        if self._in_head or not self.cycle.response_started:  # else an answer is on its way already
             limit_s = self._options.request_timeout_s
             self.transport.write(raw_error_response("request_timeout", f"no complete request within {limit_s:g} s"))
 
@@ -176,9 +175,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
 
-def _application(context: Context, routes: Sequence[BaseRoute]) -> ASGIApp:
-    options = context.options
-
+def _application(options: ServerOptions, routes: Sequence[BaseRoute]) -> ASGIApp:
     async def about(request: Request) -> Response:
         """What this server is, so that a client needs nothing but its address."""
         return JSONResponse({"transport": options.transport, "variant": options.variant, "rooms": options.rooms})

@@ -33,7 +33,7 @@ def build(context: Context) -> Listener:
                 await _hold(subscription, request.receive, hold_s)
             return answer(context, subscription)
 
-    return HttpListener(context, [Route("/long-poll", long_poll)])
+    return HttpListener(context.options, context.guard, [Route("/long-poll", long_poll)])
 
 
 async def _hold(subscription: Subscription, receive: Receive, hold_s: float) -> None:

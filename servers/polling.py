@@ -17,4 +17,4 @@ def build(context: Context) -> Listener:
         params = request.query_params
         return answer(context, subscribe(context.hub, params.get("room"), params.get("since")))
 
-    return HttpListener(context, [Route("/poll", poll)])
+    return HttpListener(context.options, context.guard, [Route("/poll", poll)])

@@ -3,12 +3,11 @@
 import asyncio
 import itertools
 from collections.abc import Iterable
-from contextlib import suppress
 
 from feed.clock import Timer, now_ns
 from feed.meters import Lateness
 from feed.sources import Item
-from servers.hub import Hub, UnknownRoomError
+from servers.hub import Hub
 
 
 class Publisher:
@@ -47,8 +46,7 @@ class Publisher:
             if item.live:
                 data = item.make(due_ns)
             self._lateness.record(now_ns() - due_ns)
-            with suppress(UnknownRoomError):  # a recording may name rooms that this server was not given
-                self._hub.publish(item.room, data)
+            self._hub.publish(item.room, data)
             self.published += 1
 
 

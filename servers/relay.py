@@ -9,7 +9,6 @@ Per connection and direction at most ``MAX_HELD_BYTES`` are held; beyond that th
 import asyncio
 import json
 import os
-import signal
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -23,13 +22,10 @@ from feed.clock import NS_PER_MS, Timer, now_ns
 from feed.meters import Lateness
 from feed.tcp import describe, tune
 from servers import control
-from servers.app import bind
-from servers.context import Context
+from servers.app import bind, stop_signal
 from servers.guard import Guard
 from servers.http import HttpListener
-from servers.hub import Hub
 from servers.options import ServerOptions
-from servers.stats import Stats
 
 MAX_HELD_BYTES: Final = 1 << 20
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -192,20 +188,10 @@ async def run(options: RelayOptions, announce: Callable[[str], None]) -> None:
     control_sock = bind(control.CONTROL_HOST, 0, defaults.unsent_bytes)
     loop = asyncio.get_running_loop()
     relay = Relay(options, Timer(loop))
-    stopped = asyncio.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, stopped.set)
+    stopped = stop_signal()
     server = await loop.create_server(relay.accept, sock=sock, backlog=defaults.backlog)
-    listener = HttpListener(
-        Context(
-            defaults,
-            Hub(1, 1),
-            Guard(defaults.request_timeout_s, defaults.stall_timeout_s),
-            Stats(),
-            relay.timer,
-        ),
-        _routes(relay),
-    )
+    guard = Guard(defaults.request_timeout_s, defaults.stall_timeout_s)
+    listener = HttpListener(defaults, guard, _routes(relay))
     ready = {
         "transport": "relay",
         "host": sock.getsockname()[0],

@@ -55,7 +55,7 @@ def build(context: Context) -> Listener:
             ),
         )
 
-    return HttpListener(context, [Route("/sse", sse)])
+    return HttpListener(context.options, context.guard, [Route("/sse", sse)])
 
 
 class _Subscribed(Response):

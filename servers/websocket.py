@@ -49,7 +49,7 @@ def build(context: Context) -> Listener:
         Route("/ws", upgrade_required),
         WebSocketRoute("/{path:path}", nothing_here),
     ]
-    return HttpListener(context, routes, websocket=True)
+    return HttpListener(context.options, context.guard, routes, websocket=True)
 
 
 async def _converse(context: Context, websocket: WebSocket, subscription: Subscription) -> None:

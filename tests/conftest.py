@@ -51,7 +51,7 @@ Start = Callable[..., Running]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start ``python -m servers ARGUMENTS`` on a free port; at the end each must exit with 0 and without a traceback."""
+    """Start ``python -m servers ARGUMENTS`` on a free port; each must exit with 0 and without a traceback."""
     running: list[Running] = []
 
     def start_one(*arguments: str, free_port: bool = True) -> Running:

@@ -130,9 +130,8 @@ def _streams_only() -> Results:
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (lambda: fake_results(1), "nothing is settled"),
         (lambda: fake_results(2, finished=False), "interrupted"),
-        (lambda: fake_results(rtt_ms=0.0), "Loopback only"),
+        (lambda: fake_results(1, rtt_ms=0.0), "Without network delay, with a single block"),
         (_all_failed, "There is no valid measurement to compare."),
         (_interrupted_at_once, "interrupted"),
         (_streams_only, "WebSocket"),
