@@ -205,7 +205,7 @@ def test_labels_are_spread_as_little_as_needed() -> None:
 
 
 def test_a_bar_that_dwarfs_the_others_gets_the_enlarged_panel() -> None:
-    assert enlarged_up_to([9500.0, 520.0, 470.0]) == 950
+    assert enlarged_up_to([9500.0, 1480.0, 520.0, 470.0]) == 950
     assert enlarged_up_to([900.0, 520.0, 470.0]) is None
     assert enlarged_up_to([900.0]) is None
 

@@ -1,0 +1,41 @@
+"""``results.csv``: one row per trial, every metric a column; units are in the names."""
+
+import csv
+import io
+from typing import Final
+
+from bench.results import METRICS, Counts, Results, Trial
+
+FIELDS: Final = (
+    "id",
+    "transport",
+    "purpose",
+    "block",
+    "attempt",
+    "status",
+    "reasons",
+    "seed",
+    "rtt_ms",
+    "poll_interval_s",
+    "started_at",
+    "duration_s",
+    "events",
+    "subscribers",
+    "probes",
+)
+COUNTS: Final = tuple(Counts.__struct_fields__)
+
+
+def to_csv(results: Results) -> str:
+    """All trials, whatever their status; what was not measured is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*FIELDS, *COUNTS, *METRICS])
+    writer.writerows(_row(trial) for trial in results.trials)
+    return text.getvalue()
+
+
+def _row(trial: Trial) -> list[object]:
+    given = {field: getattr(trial, field) for field in FIELDS} | {"reasons": "; ".join(trial.reasons)}
+    counts = [getattr(trial.counts, field) if trial.counts else "" for field in COUNTS]
+    return [*given.values(), *counts, *(trial.metrics.get(name, "") for name in METRICS)]

@@ -1,0 +1,68 @@
+"""Numbers as people read them."""
+
+import math
+from typing import Final
+
+from reports.statistics import Estimate
+
+SIGNIFICANT_DIGITS: Final = 3
+MAX_SIGNIFICANT_DIGITS: Final = 5
+MAX_PLAIN: Final = 1e12
+NEGLIGIBLE: Final = 1e-9
+"""An interval narrower than this share of its value is rounding noise: the number was the same in every block."""
+NOT_MEASURED: Final = "–"
+
+
+def number(value: float) -> str:
+    """Three significant digits, thousands with commas; whole numbers are not rounded."""
+    return fixed(value, _decimals(value, 0.0))
+
+
+def fixed(value: float, places: int) -> str:
+    """A number with so many decimals and commas between thousands; never "-0"."""
+    if abs(value) >= MAX_PLAIN:
+        return f"{value:.1e}"
+    text = f"{value:,.{places}f}"
+    return text.lstrip("-") if not text.strip("-0.,") else text
+
+
+def parts(value: float, low: float | None, high: float | None) -> tuple[str, str]:
+    """Value and ``[low, high]`` with the same number of decimals.
+
+    The interval is empty where there is none, and where it has no width: the number was the same in every block.
+    """
+    if low is None or high is None or high - low <= NEGLIGIBLE * abs(value):
+        return number(value), ""
+    places = _decimals(value, (high - low) / 2)
+    return fixed(value, places), f"[{fixed(low, places)}, {fixed(high, places)}]"
+
+
+def joined(value: float, low: float | None, high: float | None) -> str:
+    """``value [low, high]``."""
+    return " ".join(parts(value, low, high)).strip()
+
+
+def with_interval(of: Estimate | None) -> str:
+    """An average as ``value [low, high]``."""
+    return NOT_MEASURED if of is None else joined(of.value, of.low, of.high)
+
+
+def listed(words: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def counted(count: int, thing: str) -> str:
+    """``1 block``, ``2 blocks``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def _decimals(value: float, half_width: float) -> int:
+    """Decimals that show three digits of the value, or more (up to five) where the interval is narrower than those."""
+    if value == 0 or not math.isfinite(value):
+        return 0
+    magnitude = math.floor(math.log10(abs(value)))
+    wanted = SIGNIFICANT_DIGITS - 1 - magnitude
+    if half_width and math.isfinite(half_width):
+        wanted = max(wanted, -math.floor(math.log10(half_width)))
+    return max(0, min(wanted, MAX_SIGNIFICANT_DIGITS - 1 - magnitude))

@@ -1,0 +1,127 @@
+"""``report.md``: the table and what qualifies it, for a repository or an issue."""
+
+from collections.abc import Iterable, Sequence
+
+from bench.results import Trial
+from reports.blocks import PAIRED_METRICS
+from reports.figures import FOLDER, Drawn
+from reports.formats import NOT_MEASURED
+from reports.style import LOOKS
+from reports.summary import PAIR_TITLES, Summary
+from reports.table import COLUMNS, Cell
+
+
+def render(summary: Summary, drawn: Sequence[Drawn]) -> str:
+    """The report as GitHub-flavoured Markdown; figures are named relative to it."""
+    parts = [
+        "# pushmark: what was measured",
+        _escape(summary.sentence),
+        _escape(summary.title) + ".",
+        *(f"> **Caution:** {_escape(caution)}" for caution in summary.cautions),
+        _table(
+            COLUMNS,
+            [_row(row.technology, row.latency, row.bandwidth, row.complexity, row.use_case) for row in summary.rows],
+        ),
+        _bullets(summary.rules),
+        *_trials("Left out of all averages", summary.left_out),
+        *_curve(summary),
+        "## Figures",
+        *(f"![{figure.caption}]({FOLDER}/{figure.name}.svg)" for figure in drawn),
+        "## Pairs",
+        _pairs(summary),
+        _bullets(summary.pair_rules),
+        "## What complexity means",
+        *_duties(summary),
+        "## Details",
+        *_details(summary),
+        "## Facts of the run",
+        *_facts(summary),
+        *_trials("All trials", summary.results.trials),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _row(technology: str, latency: Cell, bandwidth: Cell, complexity: str, use_case: str) -> list[str]:
+    cells = [_escape(technology), _cell(latency), _cell(bandwidth), _escape(complexity), _escape(use_case)]
+    return [f"**{cells[0]}**", *cells[1:]]
+
+
+def _cell(cell: Cell) -> str:
+    lines = [f"**{cell.value}** {cell.interval}".strip()]
+    rating = [f"*{cell.word}*"] if cell.word else []
+    lines += [" ".join([*rating, *([f"({cell.article_note})"] if cell.article_note else [])])]
+    lines += cell.notes
+    lines += [f"⚠ {caution}" for caution in cell.cautions]
+    return "<br>".join(line if line.startswith("*") else _escape(line) for line in lines if line)
+
+
+def _curve(summary: Summary) -> list[str]:
+    if not summary.curve:
+        return []
+    rows = [
+        [f"{point.interval_s:g} s", point.latency_text, point.wire_text, str(point.trials), point.caution]
+        for point in summary.curve
+    ]
+    head = ("Poll interval", "Latency, median", "Wire bytes per event", "Trials", "Caution")
+    return ["## Polling over its interval", _table(head, rows)]
+
+
+def _pairs(summary: Summary) -> str:
+    head = ["Pair", *(PAIR_TITLES[metric] for metric in PAIRED_METRICS)]
+    rows = [
+        [f"{line.a} / {line.b}", *(f"{cell.text}<br>{cell.word}" if cell else NOT_MEASURED for cell in line.cells)]
+        for line in summary.pairs
+    ]
+    return _table(head, rows) if rows else "No two transports have a valid trial of the same block."
+
+
+def _duties(summary: Summary) -> list[str]:
+    found = []
+    for row in summary.rows:
+        if row.duties:
+            lines = [f"- {duty.who}: {duty.what} ([{duty.source}]({duty.url}))" for duty in row.duties]
+            found.append(f"**{row.technology}** ({row.complexity.lower()})\n\n" + "\n".join(lines))
+    return found
+
+
+def _details(summary: Summary) -> list[str]:
+    names = [LOOKS[name].name for name in summary.blocks.trials]
+    found = []
+    for group in summary.details:
+        rows = [[line.label, line.unit, *line.cells] for line in group.lines]
+        found += [f"### {group.title}", _table(["", "Unit", *names], rows)]
+    return found
+
+
+def _facts(summary: Summary) -> list[str]:
+    found = []
+    for title, facts in summary.facts.items():
+        found += [f"### {title}", _table(("", ""), [[name, _escape(value)] for name, value in facts.items()])]
+    return found
+
+
+def _trials(title: str, trials: Sequence[Trial]) -> list[str]:
+    rows = [
+        [trial.id, str(trial.attempt), trial.purpose, trial.status, _escape("; ".join(trial.reasons))]
+        for trial in trials
+    ]
+    return [f"## {title}", _table(("Trial", "Attempt", "Purpose", "Status", "Reasons"), rows)] if rows else []
+
+
+def _table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {_escape(line)}" for line in lines)
+
+
+def _escape(text: str) -> str:
+    """Text that Markdown takes for itself: no markup, no line or column ends."""
+    for character in "\\`*_[]<>|":
+        text = text.replace(
+            character, f"\\{character}" if character not in "<>" else {"<": "&lt;", ">": "&gt;"}[character]
+        )
+    return " ".join(text.split())

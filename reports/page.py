@@ -1,0 +1,37 @@
+"""``index.html``: one file that opens from disk and loads nothing."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports import style
+from reports.blocks import PAIRED_METRICS
+from reports.figures import Drawn, inline
+from reports.statistics import DIFFERS, EQUAL
+from reports.summary import PAIR_TITLES, Summary
+from reports.table import COLUMNS
+
+TABLE_FIGURE: Final = "table"
+
+
+def render(summary: Summary, drawn: Sequence[Drawn]) -> str:
+    """The report as a page; the table itself is HTML there, so its figure is left to the folder."""
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    figures = [(figure, Markup(inline(figure))) for figure in drawn if figure.name != TABLE_FIGURE]
+    return environment.get_template("index.html").render(
+        summary=summary,
+        style=style,
+        figures=figures,
+        columns=COLUMNS,
+        pair_titles=[PAIR_TITLES[metric] for metric in PAIRED_METRICS],
+        verdict_classes={DIFFERS: "differs", EQUAL: "equal"},
+        names=[style.LOOKS[name].name for name in summary.blocks.trials],
+    )

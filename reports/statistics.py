@@ -1,0 +1,277 @@
+"""Averages, comparisons and verdicts over blocks (DESIGN section 4, docs/method.md). Pure: no files, no results schema.
+
+The unit is the block, never the message: 200 receivers of one event are one observation. Everything here takes one
+number per block.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Final
+
+import msgspec
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+ALPHA: Final = 0.05
+MAX_MORE_BLOCKS: Final = 1000
+"""A pair that needs more blocks than this to be settled is not worth settling; the number is then not given."""
+
+DIFFERS: Final = "differs"
+EQUAL: Final = "no practical difference"
+OPEN: Final = "not settled"
+
+
+MAX_EXPONENT: Final = 700.0
+"""Beyond it a float overflows; two blocks that disagree wildly can give an interval as wide as that."""
+
+
+def _exp(x: float) -> float:
+    return math.exp(max(-MAX_EXPONENT, min(MAX_EXPONENT, x)))
+
+
+class Margin(msgspec.Struct, frozen=True):
+    """The largest difference of no practical interest: ``relative`` (share) or ``absolute`` (the metric's unit).
+
+    The larger of the two applies.
+    """
+
+    relative: float
+    absolute: float = 0.0
+
+    def in_logs(self, level: float) -> float:
+        """The margin of ln(A/B) for a pair whose geometric mean is ``level``."""
+        return math.log1p(max(self.relative, self.absolute / level))
+
+    def in_units(self, level: float) -> float:
+        """The margin of A - B, in the metric's unit, for a pair whose arithmetic mean is ``level``."""
+        return max(self.relative * abs(level), self.absolute)
+
+
+MARGINS: Final[dict[str, Margin]] = {
+    "latency": Margin(0.05, absolute=0.5),  # ms
+    "bytes": Margin(0.02),
+    "cpu": Margin(0.10),
+}
+"""Committed before the first full run, by the name in ``bench.results.METRICS``."""
+
+
+class Moments(msgspec.Struct, frozen=True):
+    """Mean, standard error of the mean (nan for fewer than two values) and number of values."""
+
+    mean: float
+    error: float
+    n: int
+
+    def half_width(self, alpha: float) -> float:
+        """Half the width of the two-sided (1 - alpha) t interval; nan for fewer than two values."""
+        return self.error * float(stdtrit(self.n - 1, 1 - alpha / 2)) if self.n > 1 else math.nan
+
+    def tail(self, distance: float) -> float:
+        """Two-sided level at which the t interval's end lies ``distance`` from the mean; over 1 if it is negative."""
+        if self.n < 2:
+            return math.inf
+        if self.error == 0:
+            return 0.0 if distance > 0 else math.inf
+        return 2 * float(stdtr(self.n - 1, -distance / self.error))
+
+
+def moments(values: Sequence[float]) -> Moments:
+    """Raises ``ValueError`` if there are no values."""
+    if not values:
+        raise ValueError("no values to average")
+    array = np.asarray(values, dtype=float)
+    n = len(array)
+    error = float(array.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    return Moments(float(array.mean()), error, n)
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """An average over blocks with its interval, in the metric's unit.
+
+    ``low`` and ``high`` are ``None`` with a single block: one observation says nothing about its own error.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    blocks: int
+
+
+def estimate(values: Sequence[float], alpha: float = ALPHA) -> Estimate:
+    """Geometric mean with its t interval: the mean of ln(x), exponentiated, as ratios are what is compared.
+
+    A metric with a value of zero or below has no logarithm; it gets the arithmetic mean and its t interval instead.
+    Raises ``ValueError`` if there are no values.
+    """
+    positive = all(value > 0 for value in values)
+    of = moments([math.log(value) for value in values] if positive else values)
+    half = of.half_width(alpha)
+    back = _exp if positive else float
+    if of.n < 2:
+        return Estimate(back(of.mean), None, None, of.n)
+    return Estimate(back(of.mean), back(of.mean - half), back(of.mean + half), of.n)
+
+
+class Paired(msgspec.Struct, frozen=True):
+    """One pair: per block the difference of its two members, and the margin on the same scale (0 or above)."""
+
+    differences: Sequence[float]
+    margin: float
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What can be said of one pair after correction for all pairs judged together.
+
+    ``low`` and ``high`` are the t interval of the mean difference at the level ``1 - alpha`` that Holm's procedure
+    gave this pair; ``None`` with fewer than two blocks. ``more_blocks`` is about how many more are needed to settle
+    it if mean and spread stay as they are; ``None`` if it is settled, or if that cannot be said.
+    """
+
+    word: str
+    mean: float
+    low: float | None
+    high: float | None
+    alpha: float
+    blocks: int
+    more_blocks: int | None
+
+
+def holm(levels: Sequence[float], alpha: float) -> list[tuple[float, bool]]:
+    """Holm's step-down procedure: for each p value the level it was held against, and whether it passed.
+
+    The smallest of k p values is held against alpha / k, the next against alpha / (k - 1), and so on; the first that
+    fails ends it, and all after it fail at that same level. The chance of one or more false passes is at most
+    alpha, however the p values depend on each other (Holm, Scandinavian Journal of Statistics 6:65-70, 1979).
+    """
+    held: list[tuple[float, bool]] = [(alpha, False)] * len(levels)
+    passed = 0
+    for rank, place in enumerate(sorted(range(len(levels)), key=levels.__getitem__)):
+        level = alpha / (len(levels) - passed)
+        passes = passed == rank and levels[place] <= level
+        passed += passes
+        held[place] = (level, passes)
+    return held
+
+
+def verdicts(pairs: Sequence[Paired], alpha: float = ALPHA) -> list[Verdict]:
+    """Judge all pairs of one metric together: does the interval lie outside the margin, inside it, or across?
+
+    Two questions, each asked of every pair, are each corrected by Holm's procedure over all pairs:
+
+    - *differs*: the null hypothesis |mean| <= margin is rejected at level a when the (1 - a) t interval lies wholly
+      outside the margin;
+    - *no practical difference*: |mean| >= margin is rejected when the interval lies wholly inside (two one-sided
+      tests at a / 2 each: Schuirmann, J. Pharmacokinet. Biopharm. 15:657-680, 1987).
+
+    So each pair has a step-down adjusted confidence level, the interval at which is what its verdict reads; a pair
+    that is not settled shows the wider of its two. The chance of any false *differs* among the pairs is at most
+    ``alpha``, and so is that of any false *no practical difference*. It is this that is guaranteed: intervals at
+    step-down levels do not all hold together with 1 - alpha (Strassburger and Bretz, Stat. Med. 27:4914, 2008).
+    With a margin of 0, *differs* is the plain two-sided t test.
+    """
+    of = [moments(pair.differences) for pair in pairs]
+    outside = [m.tail(abs(m.mean) - pair.margin) for m, pair in zip(of, pairs, strict=True)]
+    inside = [_inside(m, pair.margin) for m, pair in zip(of, pairs, strict=True)]
+    held = zip(of, pairs, holm(outside, alpha), holm(inside, alpha), strict=True)
+    return [_verdict(m, pair.margin, differs, equal) for m, pair, differs, equal in held]
+
+
+def _inside(of: Moments, margin: float) -> float:
+    """Level at which the interval touches the margin from inside. Equal in every block is inside any margin."""
+    if of.n > 1 and of.error == 0 and abs(of.mean) <= margin:
+        return 0.0
+    return of.tail(margin - abs(of.mean))
+
+
+def _verdict(of: Moments, margin: float, differs: tuple[float, bool], equal: tuple[float, bool]) -> Verdict:
+    if differs[1]:
+        word, alpha = DIFFERS, differs[0]
+    elif equal[1]:
+        word, alpha = EQUAL, equal[0]
+    else:
+        word, alpha = OPEN, min(differs[0], equal[0])
+    if of.n < 2:
+        return Verdict(word, of.mean, None, None, alpha, of.n, None)
+    half = of.half_width(alpha)
+    more = more_blocks(of, margin, alpha) if word == OPEN else None
+    return Verdict(word, of.mean, of.mean - half, of.mean + half, alpha, of.n, more)
+
+
+def more_blocks(of: Moments, margin: float, alpha: float) -> int | None:
+    """How many more blocks bring the interval clear of the margin's edge, if mean and spread stay as they are."""
+    gap = abs(abs(of.mean) - margin)
+    deviation = of.error * math.sqrt(of.n)
+
+    def settles(total: int) -> bool:
+        return Moments(of.mean, deviation / math.sqrt(total), total).half_width(alpha) < gap
+
+    totals = range(of.n + 1, of.n + MAX_MORE_BLOCKS + 1)
+    place = bisect_left(totals, True, key=settles)  # the interval only gets narrower
+    return totals[place] - of.n if place < len(totals) else None
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """A against B on one metric.
+
+    ``factor``, ``low`` and ``high`` are A/B and its interval; with ``is_ratio`` false (a zero among the values) they
+    are A - B in the metric's unit. The interval is absent with fewer than two blocks that have both.
+    """
+
+    a: str
+    b: str
+    factor: float
+    low: float | None
+    high: float | None
+    is_ratio: bool
+    verdict: Verdict
+
+    def turned(self) -> "Comparison":
+        """The same, B against A."""
+        if self.is_ratio:
+            return self._swapped(1 / self.factor, [1 / x for x in self._ends()])
+        return self._swapped(-self.factor, [-x for x in self._ends()])
+
+    def _ends(self) -> list[float]:
+        return [] if self.low is None or self.high is None else [self.low, self.high]
+
+    def _swapped(self, factor: float, ends: list[float]) -> "Comparison":
+        high, low = ends or (None, None)
+        return Comparison(self.b, self.a, factor, low, high, self.is_ratio, self.verdict)
+
+
+def compare(values: Mapping[str, Mapping[int, float]], margin: Margin) -> list[Comparison]:
+    """Judge every pair of names on one metric. ``values``: name -> block -> value.
+
+    Values are paired by block, as a block's members share seed and time; blocks that lack one of the two are left out
+    of that pair, and pairs without a common block are left out altogether.
+    """
+    shared = [(a, b, sorted(values[a].keys() & values[b].keys())) for a, b in combinations(values, 2)]
+    matched = [
+        (a, b, [values[a][block] for block in blocks], [values[b][block] for block in blocks])
+        for a, b, blocks in shared
+        if blocks
+    ]
+    judged = [_paired(of_a, of_b, margin) for _, _, of_a, of_b in matched]
+    found = verdicts([pair for pair, _ in judged])
+    return [
+        _comparison(a, b, is_ratio, verdict)
+        for (a, b, _, _), (_, is_ratio), verdict in zip(matched, judged, found, strict=True)
+    ]
+
+
+def _paired(of_a: Sequence[float], of_b: Sequence[float], margin: Margin) -> tuple[Paired, bool]:
+    """Differences of logarithms where all values have one, plain differences otherwise; and which of the two."""
+    if min(*of_a, *of_b) <= 0:
+        level = (moments(of_a).mean + moments(of_b).mean) / 2
+        return Paired([a - b for a, b in zip(of_a, of_b, strict=True)], margin.in_units(level)), False
+    log_a, log_b = [math.log(a) for a in of_a], [math.log(b) for b in of_b]
+    level = math.exp((moments(log_a).mean + moments(log_b).mean) / 2)
+    return Paired([a - b for a, b in zip(log_a, log_b, strict=True)], margin.in_logs(level)), True
+
+
+def _comparison(a: str, b: str, is_ratio: bool, verdict: Verdict) -> Comparison:
+    back = _exp if is_ratio else float
+    low, high = (None if end is None else back(end) for end in (verdict.low, verdict.high))
+    return Comparison(a, b, back(verdict.mean), low, high, is_ratio, verdict)

@@ -1,0 +1,47 @@
+"""The table on the terminal."""
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from reports.style import LOOKS
+from reports.summary import Summary
+from reports.table import COLUMNS, Cell
+
+
+def show(summary: Summary, console: Console) -> None:
+    """Print the sentence, the table with its rules, and every trial that was left out."""
+    console.print(f"\n[bold]{escape(summary.sentence)}[/]\n")
+    console.print(_table(summary))
+    for rule in summary.rules:
+        console.print(f"[dim]{escape(rule)}[/]")
+    for caution in summary.cautions:
+        console.print(f"[yellow]! {escape(caution)}[/]")
+    for trial in summary.left_out:
+        reasons = escape("; ".join(trial.reasons))
+        console.print(f"[yellow]  {escape(trial.id)} (attempt {trial.attempt}) {escape(trial.status)}: {reasons}[/]")
+
+
+def _table(summary: Summary) -> Table:
+    table = Table(
+        box=box.HORIZONTALS, title=escape(summary.title), title_justify="left", title_style="dim", show_lines=True
+    )
+    for name in COLUMNS:
+        table.add_column(name, vertical="middle")
+    for row in summary.rows:
+        technology = f"[bold {LOOKS[row.transport].colour}]{escape(row.technology)}[/]"
+        table.add_row(
+            technology, _cell(row.latency), _cell(row.bandwidth), escape(row.complexity), escape(row.use_case)
+        )
+    return table
+
+
+def _cell(cell: Cell) -> str:
+    lines = [f"[bold]{escape(cell.value)}[/] {escape(cell.interval)}"]
+    words = [f"[bold cyan]{cell.word}[/]"] if cell.word else []
+    words += [f"[dim]({cell.article_note})[/]"] if cell.article_note else []
+    lines += [" ".join(words)] if words else []
+    lines += [f"[dim]{escape(note)}[/]" for note in cell.notes]
+    lines += [f"[yellow]! {escape(caution)}[/]" for caution in cell.cautions]
+    return "\n".join(lines)
