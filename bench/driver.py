@@ -79,8 +79,7 @@ class Conductor:
             while runner.user_count < spec.subscribers:
                 gevent.sleep(CHECK_S)
             _say(line, "ready")
-            _hear(orders, "go")
-            runner.send_message(GO)
+            runner.send_message(GO, {"url": _hear(orders, "go")["url"]})
             while sum(self._opened.values()) < spec.subscribers:
                 gevent.sleep(CHECK_S)
             _say(line, "connected")
@@ -109,7 +108,7 @@ class Player:
         return generator
 
     def _on_go(self, environment: Any, msg: Any, **_: Any) -> None:
-        self._generator.thread.call(self._generator.population.go)
+        self._generator.thread.call(self._generator.population.go, msg.data["url"])
         gevent.spawn(self._tell_opened)
 
     def _tell_opened(self) -> None:

@@ -107,7 +107,8 @@ def start(environment: Any, **_: Any) -> None:
         spec = TRIAL or _spec_by_hand(environment)
         environment.pushmark_generator = Generator(environment, spec, environment.pushmark_place)
         if TRIAL is None:
-            environment.pushmark_generator.thread.call(environment.pushmark_generator.population.go)
+            generator = environment.pushmark_generator
+            generator.thread.call(generator.population.go, environment.host)
         elif isinstance(runner, LocalRunner) and TRIAL.cores:
             os.sched_setaffinity(0, {TRIAL.cores[0]})
     if TRIAL is not None and not isinstance(runner, WorkerRunner):
@@ -137,7 +138,6 @@ def _spec_by_hand(environment: Any) -> LoadSpec:
     about: dict[str, Any] = {"transport": "raw", "rooms": 1} if host.startswith("tcp://") else _about(host)
     return LoadSpec(
         transport=options.transport or about["transport"],
-        url=host,
         rooms=options.rooms or about["rooms"],
         poll_interval_s=options.poll_interval_s,
         hold_s=options.hold_s,

@@ -15,7 +15,7 @@ ALL_PROBES_BELOW_HZ: Final = 200.0
 """Deliveries per second up to which every subscriber is a probe: one process receives these without queueing."""
 PROBES: Final = 16
 DRAIN_ROUND_TRIPS: Final = 2
-BOOT_S: Final = 1.6
+BOOT_S: Final = 1.3
 """What starting and stopping the processes of a trial takes, about: for the time remaining only."""
 
 

@@ -37,6 +37,7 @@ class Population:
         self._clients: dict[int, Client] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._go = asyncio.Event()
+        self._url = ""
         self._ramp_start_ns = 0
         self._lag_task = asyncio.ensure_future(measure_loop_lag(self.shared.timer, self.loop_lag))
 
@@ -50,8 +51,9 @@ class Population:
         if task is not None:
             task.cancel()
 
-    def go(self) -> None:
-        """Begin the ramp."""
+    def go(self, url: str) -> None:
+        """Begin the ramp, to the server at ``url``."""
+        self._url = url
         self._ramp_start_ns = now_ns()
         self._go.set()
 
@@ -112,7 +114,7 @@ class Population:
             hold_s=spec.hold_s,
             first_hold_s=phase * spec.hold_s,
         )
-        client = self._clients[index] = new_client(spec.transport, spec.url, options, self.shared)
+        client = self._clients[index] = new_client(spec.transport, self._url, options, self.shared)
         try:
             async with aclosing(client.events()) as stream:
                 async for envelope, receive_ns in stream:

@@ -17,11 +17,12 @@ SAMPLE_FIELDS: Final = ("subscriber", "n", "due_ns", "receive_ns")
 
 
 class LoadSpec(msgspec.Struct, frozen=True):
-    """Subscribers ``0 .. probes-1`` are probes, in a process of their own if there are others; subscriber i is in
+    """The address is not in it: it comes with the order to begin, so that locust can boot while the server does.
+
+    Subscribers ``0 .. probes-1`` are probes, in a process of their own if there are others; subscriber i is in
     room ``i mod rooms``."""
 
     transport: str
-    url: str
     rooms: int = 1
     subscribers: int = 1
     probes: int = 0

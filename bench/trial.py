@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -110,19 +111,17 @@ def blank(plan: Plan, trial: TrialPlan, attempt: int, started_at: str) -> Trial:
 
 async def _measure(bed: Bed, trial: TrialPlan, record: Trial, children: list[Child]) -> None:
     plan = bed.plan
-    server = await _start_server(bed, trial, children)
     line = OrderLine(bed.folder / f"{trial.id}.sock")
     async with line:
+        await _start_generator(bed, trial, line, children)  # first, since it takes longest to boot
+        server = await _start_server(bed, trial, children)
         relay = await _start_relay(bed, trial, server, children) if trial.rtt_ms else None
-        url = server.ready["url"] if relay is None else _through(server, relay)
-        await _start_generator(bed, trial, url, line, children)
         ready = server.ready
         record.details = {"server": ready, "relay": relay.ready if relay else None, "cores": bed.placement._asdict()}
         record.preflight = await preflight(Target(trial.transport, ready["url"], ready["control_url"], plan.headers))
         await line.hear("ready", children)
         idle_share = await _idle_share(server)
-        rig = Rig(server, relay, line, children)
-        await _conduct(bed, trial, record, rig, idle_share)
+        await _conduct(bed, trial, record, Rig(server, relay, line, children), idle_share)
 
 
 async def _start_server(bed: Bed, trial: TrialPlan, children: list[Child]) -> Child:
@@ -145,17 +144,18 @@ async def _start_relay(bed: Bed, trial: TrialPlan, server: Child, children: list
     return relay
 
 
-def _through(server: Child, relay: Child) -> str:
+def _address(server: Child, relay: Child | None) -> str:
+    if relay is None:
+        return str(server.ready["url"])
     scheme = server.ready["url"].partition("://")[0]
     return f"{scheme}://{relay.ready['host']}:{relay.ready['port']}"
 
 
-async def _start_generator(bed: Bed, trial: TrialPlan, url: str, line: "OrderLine", children: list[Child]) -> None:
+async def _start_generator(bed: Bed, trial: TrialPlan, line: "OrderLine", children: list[Child]) -> None:
     plan, cores = bed.plan, bed.placement.generator
     processes = 1 if plan.probes == plan.subscribers else max(2, len(cores))
     spec = LoadSpec(
         transport=trial.transport,
-        url=url,
         rooms=plan.rooms,
         subscribers=plan.subscribers,
         probes=plan.probes,
@@ -174,7 +174,7 @@ async def _start_generator(bed: Bed, trial: TrialPlan, url: str, line: "OrderLin
     )
     spec_file = bed.folder / f"{trial.id}.spec.json"
     spec_file.write_bytes(msgspec.json.encode(spec))
-    arguments = ["-m", "locust", "-f", "bench/locustfile.py", "--headless", "--host", url, "--only-summary"]
+    arguments = ["-m", "locust", "-f", "bench/locustfile.py", "--headless", "--only-summary"]
     arguments += ["-u", str(plan.subscribers), "-r", str(plan.subscribers), "--loglevel", "ERROR"]
     if processes > 1:
         port = str(_free_port())
@@ -201,25 +201,26 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
     schedule = schedule_of(plan, trial)
     part = window(schedule, plan.warmup_events, plan.measured_events)
     rss_before, kernel_before = rss_bytes(pid), kernel_tcp_bytes()
-    await rig.line.order("go")
+    await rig.line.order("go", url=_address(rig.server, rig.relay))
     await rig.line.hear("connected", rig.children)
     growth = rss_bytes(pid) - rss_before, kernel_tcp_bytes() - kernel_before
-    async with Control(rig.server.ready["control_url"]) as control, _relay_control(rig) as relay_control:
-        start_ns = await control.start_feed(schedule, plan.payload_bytes, now_ns() + LEAD_NS)
+    async with AsyncExitStack() as stack:
+        controls = [await stack.enter_async_context(Control(url)) for url in _control_urls(rig)]
+        for control in controls:
+            await control.reset_stats()  # a first request costs more, and shall not cost it in the measured part
+        start_ns = await controls[0].start_feed(schedule, plan.payload_bytes, now_ns() + LEAD_NS)
         await rig.line.order("window", start_ns=start_ns)
         await _sleep_until(start_ns + part.begin_ns)
         begin = _read_cpu(rig)
-        await control.reset_stats()
-        if relay_control:
-            await relay_control.reset_stats()
+        for control in controls:
+            await control.reset_stats()
         await bed.hiccups.read()
         await _sleep_until(start_ns + part.end_ns)
         end = _read_cpu(rig)
         hiccups = await bed.hiccups.read()
         await asyncio.sleep(drain_s(plan, trial))
-        relay_stats = await relay_control.stats() if relay_control else {}
-        server_stats = await control.stats()
-        published = await control.stop_feed()
+        server_stats, *relay_stats = [await control.stats() for control in controls]
+        published = await controls[0].stop_feed()
     await rig.line.hear("records", rig.children)
     rig.server.check_alive()
     if published != plan.warmup_events + plan.measured_events:
@@ -232,7 +233,7 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
         rss_growth_bytes=growth[0],
         kernel_growth_bytes=growth[1],
         server_stats=server_stats,
-        relay_stats=relay_stats,
+        relay_stats=relay_stats[0] if relay_stats else {},
         hiccups=hiccups,
     )
     _evaluate(bed, trial, record, part, gauges, start_ns)
@@ -294,18 +295,9 @@ def _read_cpu(rig: Rig) -> Reading:
     return Reading(cpu_ns(rig.server.pid), cpu_ns(rig.relay.pid) if rig.relay else 0)
 
 
-def _relay_control(rig: Rig) -> Any:
-    return Control(rig.relay.ready["control_url"]) if rig.relay else _Nothing()
-
-
-class _Nothing:
-    """An async context of nothing, where there is no relay."""
-
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
+def _control_urls(rig: Rig) -> list[str]:
+    """The server's, and the relay's if there is one."""
+    return [str(child.ready["control_url"]) for child in (rig.server, rig.relay) if child is not None]
 
 
 async def _sleep_until(at_ns: int) -> None:

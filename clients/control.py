@@ -33,9 +33,9 @@ class Control:
         """The statistics now."""
         return await self._call("GET", "/stats")
 
-    async def reset_stats(self) -> dict[str, Any]:
-        """Begin a measured part; returns the counters at its beginning."""
-        return await self._call("POST", "/stats/reset")
+    async def reset_stats(self) -> None:
+        """Begin a measured part: histograms start over, counters go on."""
+        await self._call("POST", "/stats/reset")
 
     async def start_feed(self, schedule: Schedule, payload_bytes: int, start_ns: int = 0) -> int:
         """Start publishing; returns the instant from which the schedule counts (CLOCK_MONOTONIC, ns)."""

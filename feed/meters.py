@@ -26,8 +26,11 @@ class Lateness:
             self.unrecorded += 1
 
     def reset(self) -> None:
-        """Forget everything, to begin a measured part."""
-        self._histogram.reset()
+        """Forget everything, to begin a measured part.
+
+        A new histogram takes a tenth of the millisecond for which clearing the old one would stop the event loop.
+        """
+        self._histogram = HdrHistogram(1, _MAX_US, _DIGITS)
         self.unrecorded = 0
 
     def summary(self) -> dict[str, float]:

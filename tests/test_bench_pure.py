@@ -1,0 +1,425 @@
+"""The parts of the benchmark that measure nothing themselves: plan, window, counts, percentiles, validity, results."""
+
+import math
+import subprocess
+import sys
+from array import array
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.metrics import MIN_EVENTS_ABOVE, count, measured_samples, percentiles_ms, wrong_dues
+from bench.plan import PRESETS, RANGES, PlanError, drain_s, expected_s, make_plan, schedule_of, trials
+from bench.results import (
+    METRICS,
+    PERCENTILES,
+    RESULTS_FILE,
+    SCHEMA_VERSION,
+    TRANSPORTS,
+    Counts,
+    Plan,
+    Results,
+    ResultsError,
+    load,
+    save,
+)
+from bench.spec import SAMPLE_FIELDS, Mark, Records
+from bench.validity import BOUNDS, reasons
+from bench.window import window
+from clients.options import HEADER_SETS
+from feed.schedule import KINDS, Schedule, dues
+from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES
+from tests.conftest import ROOT
+from tests.fake_results import fake_results
+
+PURE = settings(deadline=None, derandomize=True, database=None)
+# Each example overwrites the one results file.
+ON_FILES = settings(PURE, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+INTEGERS = ("subscribers", "rooms", "blocks")
+GIVEN = st.fixed_dictionaries(
+    {},
+    optional={
+        "subscribers": st.integers(1, 400),
+        "rooms": st.integers(1, 400),
+        "blocks": st.integers(1, 12),
+        "rate_hz": st.floats(0.1, 1000),
+        "duration_s": st.floats(0.5, 100),
+        "poll_interval_s": st.floats(0.01, 60),
+        "rtt_ms": st.sampled_from([0.0, 40.0]) | st.floats(0, 10_000),
+        "seed": st.integers(0, 2**31),
+        "transports": st.lists(st.sampled_from(TRANSPORTS), min_size=1, unique=True),
+        "payload_bytes": st.integers(MIN_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES),
+        "headers": st.sampled_from(HEADER_SETS),
+        "loopback_too": st.booleans(),
+        "curve_repeats": st.integers(0, 3),
+    },
+)
+PLANS = st.builds(lambda preset, given_values: make_plan(preset, **given_values), st.sampled_from(list(PRESETS)), GIVEN)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_a_valid_plan(preset: str) -> None:
+    plan = make_plan(preset)
+    assert plan.transports == list(TRANSPORTS)
+    for name, value in PRESETS[preset].items():
+        assert getattr(plan, name) == value
+    assert 1 <= plan.probes <= plan.subscribers
+    schedule_of(plan, trials(plan)[0]).check()
+    assert make_plan(preset, seed=None, rate_hz=None) == plan
+
+
+@PURE
+@given(st.sampled_from(list(PRESETS)), GIVEN)
+def test_what_was_given_is_planned(preset: str, given_values: dict[str, Any]) -> None:
+    plan = make_plan(preset, **given_values)
+    for name, value in given_values.items():
+        planned = getattr(plan, name)
+        assert (sorted(planned) if name == "transports" else planned) == (
+            sorted(value) if name == "transports" else value
+        )
+    assert plan.transports == [name for name in TRANSPORTS if name in plan.transports]
+    assert 1 <= plan.probes <= plan.subscribers
+    assert plan.probes in (plan.subscribers, 16)
+    assert plan.measured_events >= 1
+    assert plan.measured_events == max(1, round(plan.rate_hz * plan.duration_s))
+
+
+@PURE
+@given(PLANS)
+def test_a_block_holds_each_transport_once_with_one_seed(plan: Plan) -> None:
+    planned = trials(plan)
+    assert planned == trials(plan)
+    assert len({trial.id for trial in planned}) == len(planned)
+    assert [trial.block for trial in planned] == sorted(trial.block for trial in planned)
+    seeds = [{trial.seed for trial in planned if trial.block == block} for block in range(1, plan.blocks + 1)]
+    assert all(len(seed) == 1 for seed in seeds) and len(set.union(*seeds)) == plan.blocks
+    for block in range(1, plan.blocks + 1):
+        of_block = [trial for trial in planned if trial.block == block]
+        purposes = Counter((trial.purpose, trial.transport) for trial in of_block)
+        assert all(purposes["main", name] == 1 for name in plan.transports)
+        loopback = plan.loopback_too and plan.rtt_ms > 0
+        assert all(purposes["loopback", name] == loopback for name in plan.transports)
+        curve = len(plan.curve_intervals_s) if block <= plan.curve_repeats and "polling" in plan.transports else 0
+        assert purposes["curve", "polling"] == curve
+        assert len(of_block) == len(plan.transports) * (1 + loopback) + curve
+        assert all(trial.rtt_ms == (0 if trial.purpose == "loopback" else plan.rtt_ms) for trial in of_block)
+        assert len({schedule_of(plan, trial) for trial in of_block}) == 1
+    assert all(expected_s(plan, trial) > drain_s(plan, trial) > trial.poll_interval_s for trial in planned)
+
+
+def test_the_order_depends_on_seed_and_block() -> None:
+    def orders(seed: int) -> list[tuple[str, ...]]:
+        planned = trials(make_plan("default", seed=seed, blocks=20, curve_repeats=0))
+        return [tuple(trial.transport for trial in planned[at : at + 5]) for at in range(0, 100, 5)]
+
+    assert orders(1) == orders(1)
+    assert orders(1) != orders(2)
+    assert len(set(orders(1))) > 10
+    first = Counter(order[0] for seed in range(20) for order in orders(seed))
+    assert all(first[name] == pytest.approx(80, abs=40) for name in TRANSPORTS), "no transport is favoured"
+
+
+@pytest.mark.parametrize("name", RANGES)
+@PURE
+@given(st.integers() | st.floats())
+def test_a_value_out_of_range_is_refused_by_name(name: str, value: float) -> None:
+    low, high = RANGES[name]
+    if low <= value <= high:
+        if name not in INTEGERS or isinstance(value, int):
+            assert getattr(make_plan("default", **{name: value}), name) == value
+        return
+    with pytest.raises(PlanError, match=f"^{name} .*allowed are {low:g} to "):
+        make_plan("default", **{name: value})
+
+
+def test_a_number_too_large_for_a_float_is_refused_like_any_other() -> None:
+    with pytest.raises(PlanError, match="subscribers"):
+        make_plan("default", subscribers=10**400)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("headers", "none"),
+        ("headers", ""),
+        ("transports", []),
+        ("transports", ["sse", "carrier_pigeon"]),
+        ("payload_bytes", MIN_PAYLOAD_BYTES - 1),
+        ("payload_bytes", MAX_PAYLOAD_BYTES + 1),
+    ],
+)
+def test_any_other_wrong_value_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(PlanError, match=f"^{name} .*allowed are "):
+        make_plan("smoke", **{name: value})
+
+
+SCHEDULES = st.builds(
+    Schedule,
+    kind=st.sampled_from(KINDS),
+    rate_hz=st.floats(0.1, 1000),
+    rooms=st.integers(1, 6),
+    seed=st.integers(0, 100),
+    burst_events=st.just(1),
+)
+
+
+@PURE
+@given(SCHEDULES, st.integers(0, 20), st.integers(1, 30))
+def test_a_window_holds_exactly_the_measured_events(schedule: Schedule, warmup: int, measured: int) -> None:
+    everything = list(dues(msgspec.structs.replace(schedule, limit=warmup + measured)))
+    part = window(schedule, warmup, measured)
+    assert part.events == everything[warmup:] and len(part.events) == measured
+    assert part.begin_ns == (everything[warmup - 1].offset_ns if warmup else 0)
+    assert part.end_ns == everything[-1].offset_ns
+    assert [due for due in everything if part.begin_ns < due.offset_ns <= part.end_ns] == part.events
+
+
+@PURE
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60), st.integers(0, 30_000))
+def test_a_percentile_needs_ten_events_above_it(latencies: list[float], independent: int) -> None:
+    found = percentiles_ms(np.array(latencies), independent)
+    for q in PERCENTILES:
+        above = independent * (100 - Fraction(str(q))) / 100
+        assert (f"{q:g}" in found) == (above >= MIN_EVENTS_ABOVE)
+    assert found == {q: float(np.percentile(latencies, float(q))) for q in found}
+
+
+@pytest.mark.parametrize(
+    ("q", "events"), [("50", 20), ("75", 40), ("90", 100), ("95", 200), ("99", 1000), ("99.9", 10_000)]
+)
+def test_the_least_number_of_events_for_a_percentile(q: str, events: int) -> None:
+    latencies = np.linspace(1, 2, 50)
+    assert q in percentiles_ms(latencies, events)
+    assert q not in percentiles_ms(latencies, events - 1)
+    assert percentiles_ms(np.array([]), events) == {}
+
+
+def records_of(samples: list[tuple[int, int, int, int]], processes: int, **counts: int) -> list[Records]:
+    """Deliveries dealt out to generator processes; the counts are the first one's."""
+    mark = Mark({}, 0)
+    names = ("duplicates", "out_of_order", "gaps", "missed", "reconnects")
+    return [
+        Records(
+            pid=pid,
+            probes=[],
+            loads=[],
+            samples=array("q", [number for sample in samples[pid::processes] for number in sample]).tobytes(),
+            begin=mark,
+            end=mark,
+            final=mark,
+            counts={name: 0 if pid else counts.get(name, 0) for name in names},
+            failures=[],
+            loop_lag={},
+            gc_pauses={},
+        )
+        for pid in range(processes)
+    ]
+
+
+@PURE
+@given(SCHEDULES, st.integers(0, 12), st.integers(1, 25), st.integers(1, 9), st.integers(1, 3), st.data())
+def test_deliveries_are_counted_against_the_schedule(
+    schedule: Schedule, warmup: int, measured: int, subscribers: int, processes: int, data: st.DataObject
+) -> None:
+    rooms, start_ns = schedule.rooms, 81_000_000_000
+    part = window(schedule, warmup, measured)
+    everything = list(dues(msgspec.structs.replace(schedule, limit=warmup + measured)))
+    sent = [
+        (subscriber, due.n, start_ns + due.offset_ns, start_ns + due.offset_ns + 1000 * subscriber, i >= warmup)
+        for subscriber in range(subscribers)
+        for i, due in enumerate(everything)
+        if due.room == subscriber % rooms
+    ]
+    assert len(SAMPLE_FIELDS) == len(sent[0]) - 1 if sent else True
+    lost = data.draw(st.sets(st.integers(0, max(0, len(sent) - 1)), max_size=10)) if sent else set()
+    arrived = [row for i, row in enumerate(sent) if i not in lost]
+    copies = data.draw(st.lists(st.sampled_from(arrived), max_size=6)) if arrived else []
+    told = data.draw(st.fixed_dictionaries({name: st.integers(0, 5) for name in ("duplicates", "gaps", "reconnects")}))
+    records = records_of([row[:4] for row in [*arrived, *copies]], processes, out_of_order=2, **told)
+
+    samples = measured_samples(records, part, rooms)
+    assert Counter(zip(*(column.tolist() for column in samples), strict=True)) == Counter(
+        row[:4] for row in [*arrived, *copies] if row[4]
+    )
+    counts = count(samples, records, part, rooms, subscribers)
+    measured_rows, measured_arrived = sum(row[4] for row in sent), sum(row[4] for row in arrived)
+    assert counts == Counts(
+        expected=measured_rows,
+        delivered=measured_arrived,
+        lost=measured_rows - measured_arrived,
+        duplicate=told["duplicates"] + sum(row[4] for row in copies),
+        out_of_order=2,
+        gaps=told["gaps"],
+        reconnects=told["reconnects"],
+    )
+    assert wrong_dues(samples, part, rooms, start_ns) == 0
+    assert wrong_dues(samples, part, rooms, start_ns + 1) == len(samples.n)
+    assert samples.latency_ms.tolist() == [subscriber / 1000 for subscriber in samples.subscriber.tolist()]
+
+
+def test_a_delivery_before_its_due_instant_is_wrong() -> None:
+    schedule = Schedule("constant", 1000.0)
+    part = window(schedule, 0, 2)
+    early = [(0, due.n, due.offset_ns, due.offset_ns - due.n) for due in part.events]
+    assert wrong_dues(measured_samples(records_of(early, 1), part, 1), part, 1, 0) == 1
+
+
+GOOD_COUNTS = Counts(expected=5, delivered=4, lost=1, duplicate=2, out_of_order=3, gaps=4, reconnects=0)
+
+
+def test_a_trial_at_every_bound_is_valid() -> None:
+    assert set(BOUNDS) <= METRICS.keys()
+    assert reasons({}, GOOD_COUNTS, 0) == []
+    assert reasons({name: bound for name, (bound, _) in BOUNDS.items()}, GOOD_COUNTS, 0) == []
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_trial_just_over_a_bound_is_invalid_for_that_reason(name: str) -> None:
+    over = {other: bound for other, (bound, _) in BOUNDS.items()} | {name: math.nextafter(BOUNDS[name][0], math.inf)}
+    (reason,) = reasons(over, GOOD_COUNTS, 0)
+    assert reason.endswith(f"allowed {BOUNDS[name][0]:g}")
+    assert reason.split()[1] == {"generator": "generator", "relay": "relay", "publisher": "publisher"}.get(
+        name.split("_")[0], "probes"
+    )
+
+
+def test_reconnects_and_unrecorded_latenesses_are_reasons() -> None:
+    broken = msgspec.structs.replace(GOOD_COUNTS, reconnects=3)
+    assert [reason.split()[0] for reason in reasons({}, broken, 7)] == ["3", "7"]
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    """FAKE results, made once; whoever changes them copies them."""
+    return fake_results(3)
+
+
+NAMES = st.text(max_size=10)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@ON_FILES
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(METRICS, NUMBERS)),
+    st.lists(NAMES, max_size=3),
+    st.dictionaries(
+        NAMES, st.none() | st.booleans() | st.integers(-(2**53), 2**53) | NAMES | st.lists(NAMES), max_size=4
+    ),
+    st.integers(0, 2**60),
+)
+def test_what_is_saved_is_loaded(
+    results: Results, tmp_path: Path, metrics: dict[str, float], words: list[str], details: dict[str, object], seed: int
+) -> None:
+    trial = msgspec.structs.replace(results.trials[0], metrics=metrics, reasons=words, details=details, seed=seed)
+    kept = msgspec.structs.replace(results, trials=[trial, *results.trials[1:]], command=words, host=details)
+    path = save(kept, tmp_path)
+    assert path == tmp_path / RESULTS_FILE
+    assert load(tmp_path) == load(path) == kept
+    assert [file.name for file in tmp_path.iterdir()] == [RESULTS_FILE], "no half-written file is left"
+
+
+def refused(path: Path, folder: Path | None = None) -> str:
+    """The reason, after the file's name."""
+    with pytest.raises(ResultsError) as refusal:
+        load(folder or path)
+    said = str(refusal.value)
+    assert said.startswith(f"{path}: ") and len(said) > len(f"{path}: ")
+    return said.removeprefix(f"{path}: ")
+
+
+@ON_FILES
+@given(st.floats(0, 1, exclude_max=True))
+def test_a_truncated_file_is_refused(results: Results, tmp_path: Path, share: float) -> None:
+    path = save(results, tmp_path)
+    text = path.read_bytes().rstrip()
+    path.write_bytes(text[: int(share * len(text))])
+    refused(path, tmp_path)
+
+
+JUNK = st.one_of(
+    st.binary(max_size=100),
+    st.sampled_from(
+        ["{}", "[]", "null", "[" * 100_000, '{"schema_version":' * 50_000, '{"schema_version": 1}', "\0"]
+    ).map(str.encode),
+)
+
+
+@ON_FILES
+@given(JUNK)
+def test_garbage_is_refused(tmp_path: Path, junk: bytes) -> None:
+    path = tmp_path / RESULTS_FILE
+    path.write_bytes(junk)
+    refused(path, tmp_path)
+
+
+@ON_FILES
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 255))
+def test_one_wrong_byte_is_read_or_refused(results: Results, tmp_path: Path, share: float, byte: int) -> None:
+    path = save(results, tmp_path)
+    text = bytearray(path.read_bytes())
+    text[int(share * len(text))] = byte
+    path.write_bytes(text)
+    try:
+        load(path)
+    except ResultsError as refusal:
+        assert str(refusal).startswith(f"{path}: ")
+
+
+@ON_FILES
+@given(st.integers(-(2**63), 2**63 - 1).filter(lambda version: version != SCHEMA_VERSION))
+def test_another_version_is_refused_whatever_else_the_file_holds(tmp_path: Path, version: int) -> None:
+    path = tmp_path / RESULTS_FILE
+    path.write_bytes(msgspec.json.encode({"schema_version": version, "something": "new"}))
+    assert f"schema version {version};" in refused(path)
+
+
+def _changed(results: Results, **changes: Any) -> Results:
+    trial = msgspec.structs.replace(results.trials[-1], **changes)
+    return msgspec.structs.replace(results, trials=[*results.trials[:-1], trial])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"metrics": {"latency_ms_p42": 1.0}}, "unknown metrics latency_ms_p42"),
+        ({"metrics": {"b": 1.0, "a": 2.0}}, "unknown metrics a, b"),
+        ({"latency_ms": {"50.5": 1.0}}, "unknown percentiles 50.5"),
+        ({"transport": "carrier_pigeon"}, "unknown transports carrier_pigeon"),
+        ({"purpose": "fun"}, "unknown purposes fun"),
+        ({"status": "fine"}, "unknown statuses fine"),
+        ({"metrics": {"latency_ms_p50": math.nan}}, "Expected `float`, got `null`"),
+        ({"block": "1"}, "Expected `int`, got `str`"),
+    ],
+)
+def test_an_unknown_name_or_a_wrong_type_is_refused(
+    results: Results, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    assert reason in refused(save(_changed(results, **changes), tmp_path))
+
+
+@pytest.mark.parametrize("field", Results.__struct_fields__)
+def test_a_missing_field_is_refused_by_name(results: Results, tmp_path: Path, field: str) -> None:
+    path = tmp_path / RESULTS_FILE
+    path.write_bytes(msgspec.json.encode({k: v for k, v in msgspec.structs.asdict(results).items() if k != field}))
+    assert f"`{field}`" in refused(path)
+
+
+def test_no_file_is_refused_by_name(tmp_path: Path) -> None:
+    refused(tmp_path / RESULTS_FILE, tmp_path)
+    refused(tmp_path / "elsewhere")
+
+
+def test_the_schema_and_the_reports_load_no_locust() -> None:
+    code = (
+        "import bench.results, reports; import sys; assert 'locust' not in sys.modules and 'gevent' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
