@@ -30,12 +30,6 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
         "rooms": 200,
         "rate_hz": 20.0,
         "duration_s": 10.5,
-        "warmup_events": 50,
-        "blocks": 5,
-        "poll_interval_s": 1.0,
-        "rtt_ms": 40.0,
-        "curve_intervals_s": [0.2, 5.0],
-        "ramp_s": 0.5,
     },
     # The broadcast operating point: one busy room.
     "broadcast": {
@@ -43,12 +37,6 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
         "rooms": 1,
         "rate_hz": 10.0,
         "duration_s": 21.0,
-        "warmup_events": 50,
-        "blocks": 5,
-        "poll_interval_s": 1.0,
-        "rtt_ms": 40.0,
-        "curve_intervals_s": [0.2, 5.0],
-        "ramp_s": 0.5,
     },
     # Everything once, to see that it works. Its numbers are too few to conclude anything.
     "smoke": {
@@ -59,7 +47,6 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
         "warmup_events": 20,
         "blocks": 1,
         "poll_interval_s": 0.2,
-        "rtt_ms": 40.0,
         "curve_intervals_s": [0.1, 0.4],
         "ramp_s": 0.2,
         "loopback_too": True,
@@ -70,6 +57,12 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
 COMMON: Final[dict[str, Any]] = {
     "transports": list(TRANSPORTS),
     "payload_bytes": 256,
+    "blocks": 5,
+    "warmup_events": 50,
+    "ramp_s": 0.5,
+    "rtt_ms": 40.0,
+    "poll_interval_s": 1.0,
+    "curve_intervals_s": [0.2, 5.0],
     "hold_s": 25.0,
     "heartbeat_s": 15.0,
     "seed": 1,

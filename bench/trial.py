@@ -1,7 +1,6 @@
 """One trial from fresh processes to a ``Trial`` record: start, preflight, connect, warm up, measure, drain, stop."""
 
 import asyncio
-import json
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,7 @@ import numpy as np
 from bench import metrics, validity
 from bench.hiccup import Hiccups
 from bench.host import Placement
+from bench.order_line import OrderLine, TrialError
 from bench.plan import TrialPlan, drain_s, schedule_of
 from bench.processes import Child, ChildError, cpu_ns, kernel_tcp_bytes, rss_bytes, start
 from bench.results import Idle, Plan, Trial
@@ -27,15 +27,10 @@ from feed.clock import NS_PER_MS, NS_PER_S, now_ns
 
 IDLE_MEASURE_S: Final = 0.3
 LEAD_NS: Final = 100 * NS_PER_MS
-GENERATOR_TIMEOUT_S: Final = 30.0
 SAMPLES_FOLDER: Final = "samples"
 
 Measure = Callable[[TrialPlan, int], Awaitable[Trial]]
 """Runs a trial (its plan, and which attempt this is). The seam where the tests put a fake."""
-
-
-class TrialError(Exception):
-    """A trial that could not be carried out; the message says why."""
 
 
 class Bed(NamedTuple):
@@ -53,7 +48,7 @@ class Rig(NamedTuple):
 
     server: Child
     relay: Child | None
-    line: "OrderLine"
+    line: OrderLine
     children: list[Child]
     """These two and the generator."""
 
@@ -151,7 +146,7 @@ def _address(server: Child, relay: Child | None) -> str:
     return f"{scheme}://{relay.ready['host']}:{relay.ready['port']}"
 
 
-async def _start_generator(bed: Bed, trial: TrialPlan, line: "OrderLine", children: list[Child]) -> None:
+async def _start_generator(bed: Bed, trial: TrialPlan, line: OrderLine, children: list[Child]) -> None:
     plan, cores = bed.plan, bed.placement.generator
     processes = 1 if plan.probes == plan.subscribers else max(2, len(cores))
     spec = LoadSpec(
@@ -308,56 +303,3 @@ def _free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
-
-
-class OrderLine:
-    """The Unix socket over which locust is told what to do next and says what it has done."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter
-        self._connected = asyncio.Event()
-
-    async def __aenter__(self) -> "OrderLine":
-        self._server = await asyncio.start_unix_server(self._on_connect, str(self.path))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        if self._reader is not None:
-            self._writer.close()
-        self.path.unlink(missing_ok=True)
-
-    async def _on_connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._connected.set()
-
-    async def order(self, command: str, **values: Any) -> None:
-        """Give an order."""
-        self._writer.write(json.dumps({"command": command, **values}).encode() + b"\n")
-        await self._writer.drain()
-
-    async def hear(self, event: str, children: list[Child]) -> None:
-        """Wait until the generator says ``event``. Raises ``ChildError`` if a process ends first, or ``TrialError``."""
-        ended = [asyncio.ensure_future(child.process.wait()) for child in children]
-        heard = asyncio.ensure_future(self._hear(event))
-        try:
-            async with asyncio.timeout(GENERATOR_TIMEOUT_S):
-                await asyncio.wait((*ended, heard), return_when=asyncio.FIRST_COMPLETED)
-                if not heard.done():
-                    for child in children:
-                        child.check_alive()
-                await heard
-        except TimeoutError as error:
-            raise TrialError(f"the generator did not say {event!r} within {GENERATOR_TIMEOUT_S:g} s") from error
-        finally:
-            for waiting in (*ended, heard):
-                waiting.cancel()
-
-    async def _hear(self, event: str) -> None:
-        await self._connected.wait()
-        assert self._reader is not None
-        line = await self._reader.readline()
-        if not line or json.loads(line)["event"] != event:
-            raise TrialError(f"the generator said {line!r} where {event!r} was expected")
