@@ -101,7 +101,7 @@ def make_plan(preset: str, **given: Any) -> Plan:
     values = {**COMMON, **PRESETS[preset], **{name: value for name, value in given.items() if value is not None}}
     for name, (low, high) in RANGES.items():
         if not low <= values[name] <= high:
-            raise PlanError(f"{name} {values[name]:g}: allowed are {low:g} to {high:g}")
+            raise PlanError(f"{name} {values[name]}: allowed are {low:g} to {high:g}")
     if values["headers"] not in HEADER_SETS:
         raise PlanError(f"headers {values['headers']!r}: allowed are {', '.join(HEADER_SETS)}")
     unknown = [name for name in values["transports"] if name not in TRANSPORTS]

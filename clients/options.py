@@ -58,13 +58,12 @@ def target(url: str, scheme: str, default_path: str) -> URL:
     """
     try:
         parsed = URL(url)
-        host, port = parsed.host, parsed.port or parsed.explicit_port
-    except ValueError as error:
-        raise UrlError(f"{url!r}: {error}") from error
-    if parsed.scheme not in ("http", "ws", "tcp") or not host or not port:
-        raise UrlError(f"{url!r} is no server address: expected one such as {scheme}://127.0.0.1:8000")
-    path = parsed.path if parsed.path not in ("", "/") else default_path
-    return URL.build(scheme=scheme, host=host, port=port, path=path, query=parsed.query)
+        if parsed.scheme not in ("http", "ws", "tcp") or not parsed.host or not parsed.port:
+            raise ValueError("no scheme, host or port that could be used")
+        address = parsed.with_scheme(scheme).with_port(parsed.port)
+        return address if parsed.path not in ("", "/") else address.with_path(default_path, keep_query=True)
+    except (ValueError, IndexError) as error:  # yarl raises either
+        raise UrlError(f"{url!r} is no server address such as {scheme}://127.0.0.1:8000: {error}") from error
 
 
 def header_set(name: str, kind: str, base: str) -> dict[str, str]:

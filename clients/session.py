@@ -33,11 +33,12 @@ class Session:
         self.missed = 0
         """Events that gap notices said were gone, as far as their number was known."""
         self._holes: set[int] = set()
+        self._lost_for_good = 0
 
     @property
     def silently_lost(self) -> int:
         """Events that were skipped without a gap notice and have not come since."""
-        return len(self._holes)
+        return self._lost_for_good + len(self._holes)
 
     def observe(self, envelope: Envelope) -> Verdict:
         """Take note of one envelope. Raises ``CursorError`` if its id is none."""
@@ -53,20 +54,25 @@ class Session:
             self.gaps += 1
             self.missed += notice.missed or 0
         if notice.resume != "resumed":
-            self.cursor = parse_cursor(envelope.id)
+            self._move_to(parse_cursor(envelope.id))
+
+    def _move_to(self, cursor: Cursor) -> None:
+        """Go on from there. What was skipped in another life of the history cannot come any more."""
+        if self.cursor is not None and self.cursor.epoch != cursor.epoch:
+            self._lost_for_good += len(self._holes)
             self._holes.clear()
+        self.cursor = cursor
 
     def _event(self, at: Cursor) -> Verdict:
         here = self.cursor
         if here is None or here.epoch != at.epoch:
             self.gaps += here is not None  # a new history that no notice announced
-            self._holes.clear()
         elif at.seq <= here.seq:
             return self._late(at.seq)
         elif at.seq > here.seq + 1:
             room = MAX_REMEMBERED_HOLES - len(self._holes)
             self._holes.update(range(here.seq + 1, min(at.seq, here.seq + 1 + room)))
-        self.cursor = at
+        self._move_to(at)
         self.delivered += 1
         return Verdict.NEW
 

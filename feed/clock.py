@@ -94,7 +94,9 @@ class Timer:
             return  # re-armed for later after it had become readable
         self._armed_ns = 0
         heap = self._heap
-        while heap and heap[0][0] <= now_ns():
-            heapq.heappop(heap)[2]()
-        if heap:
-            self._arm(heap[0][0])
+        try:
+            while heap and heap[0][0] <= now_ns():
+                heapq.heappop(heap)[2]()
+        finally:  # one callback that raises does not stop the others
+            if heap:
+                self._arm(heap[0][0])

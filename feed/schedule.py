@@ -1,7 +1,6 @@
 """When events are due, and in which room: seeded, reproducible, the same for every transport of a block."""
 
 import itertools
-import math
 import random
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -12,6 +11,7 @@ from feed.clock import NS_PER_S
 from feed.rooms import MAX_ROOMS
 
 KINDS: Final = ("poisson", "constant", "burst")
+MIN_RATE_HZ: Final = 1e-6
 MAX_RATE_HZ: Final = 100_000.0
 
 
@@ -39,8 +39,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return self, or raise ``ScheduleError``."""
         if self.kind not in KINDS:
             raise ScheduleError(f"schedule kind {self.kind!r}: allowed are {', '.join(KINDS)}")
-        if not (math.isfinite(self.rate_hz) and 0 < self.rate_hz <= MAX_RATE_HZ):
-            raise ScheduleError(f"rate_hz {self.rate_hz}: allowed is above 0 up to {MAX_RATE_HZ:g} events per second")
+        if not MIN_RATE_HZ <= self.rate_hz <= MAX_RATE_HZ:
+            raise ScheduleError(f"rate_hz {self.rate_hz}: allowed are {MIN_RATE_HZ:g} to {MAX_RATE_HZ:g} per second")
         if not 1 <= self.rooms <= MAX_ROOMS:
             raise ScheduleError(f"rooms {self.rooms}: allowed are 1 to {MAX_ROOMS}")
         if not 1 <= self.burst_events <= 100_000:

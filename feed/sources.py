@@ -22,6 +22,8 @@ from feed.schedule import Schedule, dues
 MIN_PAYLOAD_BYTES: Final = 96
 MAX_PAYLOAD_BYTES: Final = 65_536
 MAX_REPLAY_BYTES: Final = 256 << 20
+MAX_INSTANT_S: Final = 3e9
+"""A century: what a recording may last when it is played. In nanoseconds it fits 64 bits."""
 _VENUES: Final = ("XLON", "XETR", "XPAR", "XNAS", "XTKS")
 _SYMBOLS: Final = ("ACME", "BOLT", "CRUX", "DYNE", "ECHO", "FLUX", "GRID", "HALO")
 _WORDS: Final = (
@@ -143,6 +145,10 @@ def load_replay(path: Path, speed: float = 1.0, rooms: frozenset[str] | None = N
         recorded = _replay_line(line, f"{path}, line {number}", last_s)
         if rooms is not None and recorded.room not in rooms:
             raise SourceError(f"{path}, line {number}: room {recorded.room!r} is not served; --rooms is {len(rooms)}")
+        if recorded.at_s / speed > MAX_INSTANT_S:
+            raise SourceError(
+                f"{path}, line {number}: at_s {recorded.at_s} at speed {speed} is over {MAX_INSTANT_S:g} s"
+            )
         last_s = recorded.at_s
         n = numbers.get(recorded.room, 0)
         numbers[recorded.room] = n + 1

@@ -145,14 +145,14 @@ class SseParser:
                 self._line += chunk[start:]
                 break
             line = bytes(self._line) + chunk[start:stop]
+            _check_line(len(line))
             self._line.clear()
             self._after_cr = after == size and chunk[stop : stop + 1] == b"\r"
             start = after
             item = self._take(line, base + after)
             if item is not None:
                 yield item
-        if len(self._line) > MAX_SSE_LINE_BYTES:
-            raise WireError(f"an event-stream line is over the bound of {MAX_SSE_LINE_BYTES} bytes")
+        _check_line(len(self._line))
 
     def _take(self, line: bytes, end: int) -> SseItem | None:
         if self._at_start:
@@ -183,6 +183,11 @@ class SseParser:
         if not data:
             return None
         return SseItem(b"\n".join(data), event or "message", self.last_event_id, False, end)
+
+
+def _check_line(size: int) -> None:
+    if size > MAX_SSE_LINE_BYTES:
+        raise WireError(f"an event-stream line is over the bound of {MAX_SSE_LINE_BYTES} bytes")
 
 
 def _line_end(chunk: bytes, start: int) -> tuple[int, int]:

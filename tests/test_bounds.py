@@ -11,7 +11,7 @@ from clients.client import new_client, new_shared
 from clients.control import Control
 from clients.options import ClientOptions
 from feed.cursor import parse_cursor
-from feed.envelope import decode_envelope, decode_error, decode_welcome
+from feed.envelope import Envelope, decode_envelope, decode_error, decode_welcome
 from feed.schedule import Schedule
 from feed.wire import FrameDecoder, SseParser, encode_frame
 from servers.options import TRANSPORTS
@@ -110,8 +110,8 @@ async def _all_published(control: Control, count: int) -> bool:
     return bool((await control.stats())["feed_published"] == count)
 
 
-def _read_until(peer: socket.socket, name: str, last_seq: int) -> list:  # type: ignore[type-arg]
-    envelopes = []
+def _read_until(peer: socket.socket, name: str, last_seq: int) -> list[Envelope]:
+    envelopes: list[Envelope] = []
     sse, frames, skipped_head = SseParser(), FrameDecoder(), name == "raw"
     pending = b""
     while not envelopes or envelopes[-1].type != "event" or parse_cursor(envelopes[-1].id).seq < last_seq:

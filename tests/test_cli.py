@@ -68,7 +68,7 @@ def test_ctrl_c_ends_the_client_quietly(start: Start) -> None:
         (("clients", "fax", "http://127.0.0.1:8000"), "'fax' is not one of"),
         (("clients", "sse", "http://127.0.0.1:9", "--max-attempts", "0"), "gave up on http://127.0.0.1:9"),
         (("servers", "fax"), "No such command 'fax'"),
-        (("servers", "sse", "--rate-hz", "0"), "rate_hz 0.0: allowed is above 0"),
+        (("servers", "sse", "--rate-hz", "0"), "rate_hz 0.0: allowed are 1e-06 to 100000"),
         (("servers", "sse", "--rate-hz", "nan"), "rate_hz nan"),
         (("servers", "sse", "--payload-bytes", "3"), "96<=x<=65536"),
         (("servers", "sse", "--source", "replay"), "--replay-file FILE go together"),

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import uvloop
@@ -59,7 +60,7 @@ def test_callbacks_come_in_order_of_time_and_never_early(new_loop: NewLoop) -> N
 
         for number, offset_us in enumerate(offsets_us):
             due_ns = start_ns + offset_us * NS_PER_US
-            timer.call_at(due_ns, lambda due_ns=due_ns, number=number: note(due_ns, number))
+            timer.call_at(due_ns, partial(note, due_ns, number))
         assert not came, "not from within call_at"
         await asyncio.wait_for(done, 5)
         timer.close()

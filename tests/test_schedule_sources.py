@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from feed.clock import NS_PER_S
 from feed.rooms import MAX_ROOMS, room_name
-from feed.schedule import KINDS, MAX_RATE_HZ, Due, Schedule, ScheduleError, dues
+from feed.schedule import KINDS, MAX_RATE_HZ, MIN_RATE_HZ, Due, Schedule, ScheduleError, dues
 from feed.sources import (
     MAX_PAYLOAD_BYTES,
     MIN_PAYLOAD_BYTES,
@@ -107,7 +107,7 @@ def test_another_seed_is_another_poisson_schedule() -> None:
 def test_a_bad_value_is_refused_by_its_name(rate_hz: float, rooms: int, burst: int, limit: int, kind: str) -> None:
     good = {
         "kind": kind in KINDS,
-        "rate_hz": 0 < rate_hz <= MAX_RATE_HZ,
+        "rate_hz": MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ,
         "rooms": 1 <= rooms <= MAX_ROOMS,
         "burst_events": 1 <= burst <= 100_000,
         "limit": limit >= 0,

@@ -13,7 +13,7 @@ from clients.client import Client, ClientError, new_client, new_shared
 from clients.control import Control
 from clients.options import ClientOptions
 from feed.schedule import Schedule
-from tests.conftest import Start, run, until
+from tests.conftest import Running, Start, run, until
 from tests.test_bounds import OPENINGS, stalled_peer
 
 CLIENTS = 490
@@ -49,7 +49,7 @@ def test_exits_in_time_with_500_clients(start: Start, transport: str, number: si
     run(body())
 
 
-def _stalled(server, transport: str) -> list[socket.socket]:  # type: ignore[no-untyped-def]
+def _stalled(server: Running, transport: str) -> list[socket.socket]:
     opening = OPENINGS.get(transport, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
     return [stalled_peer(server, opening) for _ in range(STALLED)]
 
