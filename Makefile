@@ -35,7 +35,7 @@ demo: setup ## Show a live feed in the terminal: this machine's figures over SSE
 	  url=$$($(RUN) -c 'import json; print(json.loads(input())["url"])'); \
 	  $(RUN) -m clients sse "$$url"; }
 
-test: setup ## Run the tests (about 8 minutes)
+test: setup ## Run the tests (about 6 minutes)
 	@$(RUN) -m pytest
 
 lint: setup ## ruff, mypy --strict, and the walls between the folders

@@ -8,7 +8,7 @@ from hdrh.histogram import HdrHistogram
 
 from feed.clock import NS_PER_MS, NS_PER_S, NS_PER_US, Timer, now_ns
 
-LAG_INTERVAL_NS: Final = 10 * NS_PER_MS
+LAG_INTERVAL_NS: Final = 50 * NS_PER_MS
 _MAX_US: Final = 600 * 1_000_000
 _DIGITS: Final = 3
 
@@ -72,7 +72,7 @@ class GcPauses:
 
 
 async def measure_loop_lag(timer: Timer, lag: Lateness) -> None:
-    """Record for ever how late a 100 Hz timer fires on this event loop."""
+    """Record for ever how late a 20 Hz timer fires on this event loop."""
     due_ns = now_ns()
     while True:
         due_ns += LAG_INTERVAL_NS
