@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import uvloop
 
 from clients.contract import Target
 from servers.options import TRANSPORTS
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_TIMEOUT_S = 10

@@ -6,10 +6,11 @@ import time
 
 from clients.control import Control
 from feed.schedule import Schedule
-from tests.conftest import Start, run, until
+from tests.conftest import Start, needs_curl, run, until
 from tests.test_polling import curl
 
 
+@needs_curl
 def test_curl_is_held_until_the_hold_ends(start: Start) -> None:
     server = start("long_polling", "--source", "none")
     cursor = json.loads(curl(f"{server.url}/long-poll"))["id"]
@@ -19,6 +20,7 @@ def test_curl_is_held_until_the_hold_ends(start: Start) -> None:
     assert answer["id"] == cursor and answer["data"] == {"resume": "resumed", "missed": 0, "events": []}
 
 
+@needs_curl
 def test_curl_is_answered_when_an_event_comes_and_gets_all_that_is_newer(start: Start) -> None:
     server = start("long_polling", "--source", "none")
     cursor = json.loads(curl(f"{server.url}/long-poll"))["id"]

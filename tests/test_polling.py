@@ -10,7 +10,7 @@ from clients.control import Control
 from clients.options import ClientOptions
 from feed.clock import NS_PER_S
 from feed.schedule import Schedule
-from tests.conftest import Start, run, until
+from tests.conftest import Start, needs_curl, run, until
 
 
 def curl(url: str, *arguments: str) -> str:
@@ -19,6 +19,7 @@ def curl(url: str, *arguments: str) -> str:
     return done.stdout
 
 
+@needs_curl
 def test_curl_polls(start: Start) -> None:
     server = start("polling", "--source", "none")
 

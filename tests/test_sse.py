@@ -9,7 +9,7 @@ from clients.control import Control
 from feed.envelope import decode_envelope
 from feed.schedule import Schedule
 from feed.wire import SseParser
-from tests.conftest import Start, run, until
+from tests.conftest import Start, needs_curl, run, until
 
 
 async def publish(control_url: str, count: int) -> None:
@@ -22,6 +22,7 @@ async def _connected(control: Control) -> bool:
     return bool((await control.stats())["connections_now"] >= 1)
 
 
+@needs_curl
 @pytest.mark.parametrize("variant", ((), ("--variant", "plain")), ids=("sse_starlette", "plain"))
 def test_curl_reads_the_stream(start: Start, variant: tuple[str, ...]) -> None:
     server = start("sse", "--source", "none", "--heartbeat-s", "0.2", *variant)
@@ -39,6 +40,7 @@ def test_curl_reads_the_stream(start: Start, variant: tuple[str, ...]) -> None:
     assert sum(item.comment for item in items) >= 3, "heartbeats"
 
 
+@needs_curl
 def test_curl_resumes_with_the_header_and_with_the_query(start: Start) -> None:
     server = start("sse", "--source", "synthetic", "--rate-hz", "200", "--history", "100000")
     body = subprocess.run(["curl", "-sSN", "--max-time", "0.5", f"{server.url}/sse"], capture_output=True, check=False)

@@ -42,7 +42,8 @@ def captured(port: int, folder: Path) -> Iterator[Capture]:
         assert process.stderr is not None
         line = process.stderr.readline()
         while "listening" not in line:
-            assert line, "tcpdump could not capture: it needs root or CAP_NET_RAW"
+            if not line:
+                pytest.skip("tcpdump may not capture: it needs root or CAP_NET_RAW")
             line = process.stderr.readline()
         try:
             yield capture
