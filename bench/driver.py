@@ -131,7 +131,6 @@ class Player:
         gevent.sleep(max(0.0, (until_ns - now_ns()) / NS_PER_S))
         loop_lag, gc_pauses = generator.population.loop_lag.summary(), generator.population.gc_pauses.summary()
         counts = generator.population.counts()
-        failures = list(generator.population.failures)
         generator.close()
         records = Records(
             pid=os.getpid(),
@@ -142,7 +141,7 @@ class Player:
             end=self._marks[1],
             final=generator.thread.run(generator.population.mark),
             counts=counts,
-            failures=failures,
+            failures=generator.failures,
             loop_lag=loop_lag,
             gc_pauses=gc_pauses,
         )

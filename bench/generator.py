@@ -29,6 +29,7 @@ class Generator:
         self.thread = LoopThread()
         self.population: Population = self.thread.run(Population, spec)
         self.samples = bytearray()
+        self.failures: list[str] = []
         self.probes: list[int] = []
         self.loads: list[int] = []
         self._merger = gevent.spawn(self._merge_for_ever)
@@ -53,7 +54,9 @@ class Generator:
                 self.samples += batch.tobytes()
             merge_deliveries(self.environment.stats, self.spec.transport, batch, self.spec.payload_bytes)
         while self.population.failures:
-            self.environment.stats.log_error("EVENT", self.spec.transport, self.population.failures.popleft())
+            failure = self.population.failures.popleft()
+            self.failures.append(failure)
+            self.environment.stats.log_error("EVENT", self.spec.transport, failure)
         if len(self.samples) > MAX_SAMPLES * len(SAMPLE_FIELDS) * 8:
             raise MemoryError(f"over {MAX_SAMPLES} deliveries in one generator process: lower the rate or the duration")
 

@@ -25,9 +25,14 @@ TIMEOUT_S: Final = 30.0
 
 
 async def measure_idle(plan: Plan, core: int, folder: Path) -> dict[str, Idle]:
-    """One cycle of every transport, all at the same time: bytes do not depend on load."""
-    measured = await asyncio.gather(*(_measure(plan, name, core, folder) for name in plan.transports))
-    return dict(zip(plan.transports, measured, strict=True))
+    """One cycle of every transport, all at the same time: bytes do not depend on load.
+
+    A transport that fails here is left out; its trials will say why.
+    """
+    measured = await asyncio.gather(
+        *(_measure(plan, name, core, folder) for name in plan.transports), return_exceptions=True
+    )
+    return {name: idle for name, idle in zip(plan.transports, measured, strict=True) if isinstance(idle, Idle)}
 
 
 async def _measure(plan: Plan, transport: str, core: int, folder: Path) -> Idle:

@@ -195,7 +195,7 @@ def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> di
     """CPU, memory, and how late everything that keeps time was."""
     moved = totals(records, "begin", "end")
     window_ns = gauges.window_s * NS_PER_S
-    busy_us = max(0.0, gauges.server_cpu_ns - gauges.server_idle_share * window_ns) / 1000
+    busy_us = (gauges.server_cpu_ns - gauges.server_idle_share * window_ns) / 1000
     generator_ns = [record.end.cpu_ns - record.begin.cpu_ns for record in records]
     metrics = {
         "server_cpu_share": gauges.server_cpu_ns / window_ns,
@@ -211,9 +211,9 @@ def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> di
         "hiccup_ms_p99": max((hiccup["us_p99"] for hiccup in gauges.hiccups), default=0.0) / 1000,
         "hiccup_ms_max": max((hiccup["us_max"] for hiccup in gauges.hiccups), default=0.0) / 1000,
     }
-    if moved.deliveries:
+    if moved.deliveries and busy_us > 0:  # else the server's idle cost drowned it: nothing was measured
         metrics["server_cpu_us_per_event"] = busy_us / moved.deliveries
-    if moved.requests:
+    if moved.requests and busy_us > 0:
         metrics["server_cpu_us_per_request"] = busy_us / moved.requests
     if gauges.relay_stats:
         metrics["relay_cpu_share"] = gauges.relay_cpu_ns / window_ns

@@ -6,6 +6,7 @@ integers; ``take`` hands the array over and starts a new one.
 
 import asyncio
 import gc
+import math
 import random
 import time
 from array import array
@@ -13,7 +14,7 @@ from collections import deque
 from contextlib import aclosing
 
 from bench.spec import LoadSpec, Mark
-from clients.client import Client, ClientError, new_client, new_shared
+from clients.client import Client, new_client, new_shared
 from clients.options import ClientOptions
 from feed.clock import NS_PER_S, now_ns
 from feed.envelope import decode_stamp
@@ -112,7 +113,7 @@ class Population:
             poll_interval_s=spec.poll_interval_s,
             poll_phase_s=phase * spec.poll_interval_s,
             hold_s=spec.hold_s,
-            first_hold_s=phase * spec.hold_s,
+            first_hold_s=_residual_hold_s(phase, spec.hold_s, spec.schedule.rate_hz / spec.rooms),
         )
         client = self._clients[index] = new_client(spec.transport, self._url, options, self.shared)
         try:
@@ -123,5 +124,15 @@ class Population:
                         self._samples.extend((index, stamp.n, stamp.due_ns, receive_ns))
                     elif envelope.type == "welcome" and not client.reconnects:
                         self.opened += 1
-        except ClientError as error:
-            self.failures.append(f"subscriber {index}: {error}")
+        except Exception as error:  # whatever ended it, the trial must know
+            self.failures.append(f"subscriber {index}: {type(error).__name__} {error}")
+
+
+def _residual_hold_s(draw: float, hold_s: float, rate_hz: float) -> float:
+    """What is left of a hold at a random moment of the long run; ``draw`` is uniform over [0, 1).
+
+    A hold ends at an event (Poisson, ``rate_hz`` per room) or after ``hold_s``, so its age at a random moment has the
+    exponential distribution cut off at ``hold_s`` (renewal theory: density proportional to survival).
+    """
+    age_s = -math.log1p(draw * math.expm1(-rate_hz * hold_s)) / rate_hz
+    return max(0.0, hold_s - age_s)

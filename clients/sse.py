@@ -1,5 +1,6 @@
 """Server-Sent Events: one response that never ends, read with the event-stream parser of ``feed.wire``."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from clients.client import Client, Received, Shared
@@ -27,9 +28,11 @@ class Sse(Client):
         ledger.requests += 1
         async with (
             new_session(connector, options.connect_timeout_s) as session,
+            asyncio.timeout(options.connect_timeout_s + options.answer_margin_s) as limit,
             session.get(url, headers=headers) as response,
         ):
             await check_status(response)
+            limit.reschedule(None)
             protocol = connector.protocol
             protocol.watch_silence(options.silence_timeout_s)
             parser = SseParser()

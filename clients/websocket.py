@@ -1,5 +1,6 @@
 """WebSocket: one connection, one text message per event."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -27,7 +28,8 @@ class WebSocket(Client):
         connector = OneConnection(ledger, keep_alive=False)
         ledger.requests += 1
         async with new_session(connector, options.connect_timeout_s) as session:
-            socket = await self._connect(session)
+            async with asyncio.timeout(options.connect_timeout_s + options.answer_margin_s):
+                socket = await self._connect(session)
             protocol = connector.protocol
             protocol.watch_silence(options.silence_timeout_s)
             count = 0

@@ -102,6 +102,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._options = options
         self._link: Link
         self._head_bytes = 0
+        self._body_bytes = 0
         self._in_head = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -123,6 +124,24 @@ class BoundedHttp(HttpToolsProtocol):
         if not self._link.request_due_ns:
             self._guard.expect_request(self._link)
         super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._guard.expect_request(self._link)
+        self._body_bytes = 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:  # the trailers of a chunked body
+            self._head_bytes += len(name) + len(value)
+            if self._head_bytes > self._options.max_head_bytes:
+                raise ValueError("trailers too large")  # the parser makes it a bad request
+        super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > self._options.max_body_bytes:
+            raise ValueError("chunked body too large")
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -163,6 +182,15 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().connection_made(transport)
         link = self._guard.opened_by(cast(asyncio.Transport, transport), lambda: None)
         self._guard.request_complete(link)  # or this protocol would not be here
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.transport.pause_reading()  # a ping is answered whether the peer reads or not: take no more of them
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.read_paused:
+            self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

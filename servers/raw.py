@@ -1,7 +1,7 @@
 """The baseline: length-prefixed JSON over bare TCP on uvloop. No HTTP, no framework; nobody would ship it.
 
 The client's first frame is ``{"type": "subscribe", "room": ..., "since": ...}``; then come a ``welcome``, the
-events, and an empty frame whenever ``heartbeat_s`` passed without one. The bytes of an event are made once and handed
+events, and an empty frame every ``heartbeat_s``. The bytes of an event are made once and handed
 to the kernel from the publisher itself, so what this costs is next to what the kernel charges.
 """
 
@@ -89,7 +89,6 @@ class RawConnection(asyncio.Protocol):
         self._decoder = FrameDecoder(MAX_HELLO_BYTES)
         self._subscription: Subscription | None = None
         self._paused = False
-        self._quiet = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are not asyncio's subclasses
@@ -119,10 +118,9 @@ class RawConnection(asyncio.Protocol):
         self._send_new()
 
     def heartbeat(self) -> None:
-        """Send an empty frame if nothing was sent since the last call."""
-        if self._quiet and not self._paused and self._subscription is not None:
+        """Send an empty frame, as the other streams send theirs: whatever else was sent."""
+        if not self._paused and self._subscription is not None:
             self.transport.write(HEARTBEAT_FRAME)
-        self._quiet = True
 
     def _hello(self, frame: bytes) -> None:
         if self._subscription is not None:
@@ -147,7 +145,6 @@ class RawConnection(asyncio.Protocol):
                 self._notice("gap", start, Welcome("gap", missed))
             if not events:
                 return
-            self._quiet = False
             self._context.stats.deliveries += len(events)
             self.transport.write(events[0].frame if len(events) == 1 else b"".join([e.frame for e in events]))
 

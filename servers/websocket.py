@@ -62,6 +62,7 @@ async def _converse(context: Context, websocket: WebSocket, subscription: Subscr
             sender.cancel()
             await websocket.send_text(refusal.body.decode())
             await websocket.close(refusal.kind.close_code, refusal.code)
+            return
     except WebSocketDisconnect:
         pass
     finally:
