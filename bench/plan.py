@@ -1,5 +1,6 @@
 """What a run will do, decided before it begins: presets, checks, and the trials in their seeded order. Pure."""
 
+import math
 import random
 from typing import Any, Final, NamedTuple
 
@@ -150,8 +151,16 @@ def trials(plan: Plan) -> list[TrialPlan]:
 
 
 def schedule_of(plan: Plan, trial: TrialPlan) -> Schedule:
-    """The schedule of a trial: warm-up and measured events in one piece, the same for all trials of a block."""
-    return Schedule("poisson", plan.rate_hz, plan.rooms, trial.seed, limit=plan.warmup_events + plan.measured_events)
+    """The schedule of a trial: warm-up and measured events in one piece, the same for all main trials of a block."""
+    limit = warmup_of(plan, trial) + plan.measured_events
+    return Schedule("poisson", plan.rate_hz, plan.rooms, trial.seed, limit=limit)
+
+
+def warmup_of(plan: Plan, trial: TrialPlan) -> int:
+    """Warm-up events of a trial: for polling at least so many that every poller has polled since they began."""
+    if trial.transport != "polling":
+        return plan.warmup_events
+    return max(plan.warmup_events, math.ceil(plan.rate_hz * (trial.poll_interval_s + 2 * trial.rtt_ms / 1000)))
 
 
 def drain_s(plan: Plan, trial: TrialPlan) -> float:
@@ -161,6 +170,6 @@ def drain_s(plan: Plan, trial: TrialPlan) -> float:
 
 def expected_s(plan: Plan, trial: TrialPlan) -> float:
     """About how long a trial takes."""
-    events = plan.warmup_events + plan.measured_events
+    events = warmup_of(plan, trial) + plan.measured_events
     first_polls_s = trial.poll_interval_s if trial.transport == "polling" else 0
     return BOOT_S + plan.ramp_s + min(first_polls_s, 0.5) + events / plan.rate_hz + drain_s(plan, trial)

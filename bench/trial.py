@@ -17,7 +17,7 @@ from bench import metrics, validity
 from bench.hiccup import Hiccups
 from bench.host import Placement
 from bench.order_line import OrderLine, TrialError
-from bench.plan import TrialPlan, drain_s, schedule_of
+from bench.plan import TrialPlan, drain_s, schedule_of, warmup_of
 from bench.processes import Child, cpu_ns, kernel_tcp_bytes, rss_bytes, start
 from bench.results import Idle, Plan, Trial
 from bench.spec import SPEC_VARIABLE, GeneratorRecords, LoadSpec, Records
@@ -165,7 +165,7 @@ async def _start_generator(bed: Bed, trial: TrialPlan, line: OrderLine, children
         seed=trial.seed,
         ramp_s=plan.ramp_s,
         drain_s=drain_s(plan, trial),
-        warmup_events=plan.warmup_events,
+        warmup_events=warmup_of(plan, trial),
         schedule=schedule_of(plan, trial),
         payload_bytes=plan.payload_bytes,
         cores=cores,
@@ -199,7 +199,7 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
     """Connect, warm up, measure, drain; then turn what everybody recorded into the trial's numbers."""
     plan, pid = bed.plan, rig.server.pid
     schedule = schedule_of(plan, trial)
-    part = window(schedule, plan.warmup_events, plan.measured_events)
+    part = window(schedule, warmup_of(plan, trial), plan.measured_events)
     rss_before, kernel_before = rss_bytes(pid), kernel_tcp_bytes()
     await rig.line.order("go", url=_address(rig.server, rig.relay))
     await rig.line.hear("connected", rig.children)
@@ -223,7 +223,7 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
         published = await controls[0].stop_feed()
     await rig.line.hear("records", rig.children)
     rig.server.check_alive()
-    if published != plan.warmup_events + plan.measured_events:
+    if published != schedule.limit:
         raise TrialError(f"the server published {published} events, not {schedule.limit}")
     gauges = metrics.Gauges(
         window_s=(part.end_ns - part.begin_ns) / NS_PER_S,
