@@ -72,7 +72,7 @@ def run(preset: str, out: Path | None, **given: Any) -> None:
     cores = sorted(os.sched_getaffinity(0))
     place = placement(cores)
     os.sched_setaffinity(0, {place.generator[-1]})
-    results = new_results(plan, sys.argv, place)
+    results = new_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
     console = Console()
     console.print(_announcement(results, folder), highlight=False)
     interrupted = False
