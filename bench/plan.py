@@ -157,9 +157,7 @@ def schedule_of(plan: Plan, trial: TrialPlan) -> Schedule:
 
 
 def warmup_of(plan: Plan, trial: TrialPlan) -> int:
-    """Warm-up events of a trial: for polling at least so many that every poller has polled since they began."""
-    if trial.transport != "polling":
-        return plan.warmup_events
+    """Warm-up events of a trial: at least so many that every poller has polled since they began."""
     return max(plan.warmup_events, math.ceil(plan.rate_hz * (trial.poll_interval_s + 2 * trial.rtt_ms / 1000)))
 
 

@@ -113,7 +113,7 @@ class Population:
             poll_interval_s=spec.poll_interval_s,
             poll_phase_s=phase * spec.poll_interval_s,
             hold_s=spec.hold_s,
-            first_hold_s=_residual_hold_s(phase, spec.hold_s, spec.schedule.rate_hz / spec.rooms),
+            first_hold_s=residual_hold_s(phase, spec.hold_s, spec.schedule.rate_hz / spec.rooms),
         )
         client = self._clients[index] = new_client(spec.transport, self._url, options, self.shared)
         try:
@@ -128,7 +128,7 @@ class Population:
             self.failures.append(f"subscriber {index}: {type(error).__name__} {error}")
 
 
-def _residual_hold_s(draw: float, hold_s: float, rate_hz: float) -> float:
+def residual_hold_s(draw: float, hold_s: float, rate_hz: float) -> float:
     """What is left of a hold at a random moment of the long run; ``draw`` is uniform over [0, 1).
 
     A hold ends at an event (Poisson, ``rate_hz`` per room) or after ``hold_s``, so its age at a random moment has the

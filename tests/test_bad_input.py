@@ -2,7 +2,7 @@
 
 import socket
 import struct
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import msgspec
 import pytest
@@ -114,6 +114,43 @@ def test_websocket_handshakes_that_are_none(start: Start) -> None:
     keyless = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     answer = exchange(server.port, f"GET /ws HTTP/1.1\r\nHost: x\r\n{keyless}\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 400 ")
+    still_serves(server)
+
+
+@pytest.mark.parametrize("name", ("polling", "websocket"))
+def test_a_body_in_chunks_and_its_trailers_are_bounded(start: Start, name: str) -> None:
+    server = start(name, "--source", "none")
+    head = b"POST /poll HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    trailers = b"0\r\n" + b"".join(b"X-%d: %s\r\n" % (i, b"y" * 4000) for i in range(20))
+    chunks = (b"1000\r\n" + b"z" * 4096 + b"\r\n") * 20
+    for rest in (trailers, chunks):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+            sock.sendall(head + rest)
+            answer = b""
+            with suppress(ConnectionResetError):  # what it has not read when it closes resets the connection
+                while piece := sock.recv(65_536):  # the end must come although the request never does
+                    answer += piece
+        assert not answer or answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 ", b"HTTP/1.1 405 "))
+    still_serves(server)
+
+
+def masked_text(body: bytes) -> bytes:
+    """A client's text frame (RFC 6455, 5.2) with a mask of zeros."""
+    return bytes([0x81, 0x80 | len(body)]) + bytes(4) + body
+
+
+def test_two_websocket_messages_at_once_are_one_refusal(start: Start) -> None:
+    """The fixture finds a traceback if the second one trips the server."""
+    server = start("websocket", "--source", "none")
+    handshake = f"GET /ws HTTP/1.1\r\nHost: x\r\n{upgrade(server)}\r\n".encode()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        sock.sendall(handshake)
+        answer = sock.recv(65_536)
+        while b"welcome" not in answer:
+            answer += sock.recv(65_536)
+        sock.sendall(masked_text(b"one") + masked_text(b"two"))
+        while b"unexpected_message" not in answer:
+            answer += sock.recv(65_536)
     still_serves(server)
 
 

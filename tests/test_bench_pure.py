@@ -6,6 +6,7 @@ import sys
 from array import array
 from collections import Counter
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from bench.metrics import MIN_EVENTS_ABOVE, count, measured_samples, percentiles_ms, wrong_dues
 from bench.plan import PRESETS, RANGES, PlanError, drain_s, expected_s, make_plan, schedule_of, trials
+from bench.population import residual_hold_s
 from bench.results import (
     METRICS,
     PERCENTILES,
@@ -111,7 +113,7 @@ def test_a_block_holds_each_transport_once_with_one_seed(plan: Plan) -> None:
         assert purposes["curve", "polling"] == curve
         assert len(of_block) == len(plan.transports) * (1 + loopback) + curve
         assert all(trial.rtt_ms == (0 if trial.purpose == "loopback" else plan.rtt_ms) for trial in of_block)
-        assert len({schedule_of(plan, trial) for trial in of_block}) == 1
+        assert len({schedule_of(plan, trial) for trial in of_block if trial.purpose == "main"}) == 1
     assert all(expected_s(plan, trial) > drain_s(plan, trial) > trial.poll_interval_s for trial in planned)
 
 
@@ -423,3 +425,16 @@ def test_the_schema_and_the_reports_load_no_locust() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("rate_hz", (0.001, 0.1, 10.0))
+def test_holds_begin_in_their_long_run_phase(rate_hz: float) -> None:
+    """Holds that end unanswered within a window are as many as in the long run: 1 per exp(rate x hold) - 1 events."""
+    hold_s, steps = 25.0, 20_000
+    residuals = [residual_hold_s(i / steps, hold_s, rate_hz) for i in range(steps)]
+    assert all(0 <= b <= a <= hold_s for a, b in pairwise(residuals))
+    window_s = hold_s / 1000
+    ending = sum(left_s <= window_s for left_s in residuals) / steps
+    # Renewals end after min(exponential, hold): their mean length, and the share of them that reach the hold.
+    cycle_s = -math.expm1(-rate_hz * hold_s) / rate_hz
+    assert ending == pytest.approx(window_s / cycle_s * math.exp(-rate_hz * hold_s), abs=2 / steps + 0.02 * ending)

@@ -209,6 +209,21 @@ def test_an_oversize_websocket_message_is_refused(start: Start) -> None:
     run(body())
 
 
+def test_pings_without_reading_are_not_taken_for_ever(start: Start) -> None:
+    """Each ping is answered, so a peer that sends them and never reads would fill the server's memory."""
+    server = start("websocket", "--source", "none")
+    peer = stalled_peer(server, OPENINGS["websocket"])
+    assert peer.recv(100).startswith(b"HTTP/1.1 101 ")  # a client may not send before that
+    pings = (bytes([0x89, 0x80 | 125]) + bytes(4 + 125)) * 500
+    peer.settimeout(1)
+    sent = 0
+    with pytest.raises(TimeoutError):
+        while sent < 256 << 20:
+            sent += peer.send(pings)
+    assert sent < 64 << 20, "the server takes whatever it is sent"
+    peer.close()
+
+
 def test_the_handler_of_a_held_poll_ends_when_its_client_leaves(start: Start) -> None:
     """Starlette would let it wait for the whole hold."""
     server = start("long_polling", "--source", "none")
