@@ -8,6 +8,7 @@ end has come or ``LINGER_S`` has passed, and reads the counters then: the closin
 import asyncio
 import os
 import socket
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from feed.tcp import CLOSED_STATES, TcpInfo, read_tcp_info
@@ -42,18 +43,23 @@ class Totals(NamedTuple):
 class Meter:
     """One connection."""
 
-    __slots__ = ("_final", "_ledger", "_loop", "_sock", "answered")
+    __slots__ = ("_final", "_last", "_ledger", "_loop", "_sock", "answered")
 
     def __init__(self, ledger: "Ledger", sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         self._ledger = ledger
         self._sock = sock
         self._loop = loop
         self._final: TcpInfo | None = None
+        self._last = read_tcp_info(sock)
         self.answered = False
 
     def read(self) -> TcpInfo:
         """The counters now, or the last ones if the connection is gone."""
-        return self._final or read_tcp_info(self._sock)
+        if self._final is not None:
+            return self._final
+        with suppress(OSError, ValueError):  # closed, and connection_lost not called yet: the last reading stands
+            self._last = read_tcp_info(self._sock)
+        return self._last
 
     def first_answer(self) -> None:
         """The connection has brought its first answer: what it moved until now was setting it up."""
