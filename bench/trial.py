@@ -52,6 +52,8 @@ class Rig(NamedTuple):
     line: OrderLine
     children: list[Child]
     """These two and the generator."""
+    records_file: Path
+    """Where the generator leaves what it recorded."""
 
 
 class Reading(NamedTuple):
@@ -107,13 +109,13 @@ def blank(plan: Plan, trial: TrialPlan, attempt: int, started_at: str) -> Trial:
 
 async def _measure(bed: Bed, trial: TrialPlan, record: Trial, children: list[Child]) -> None:
     with tempfile.TemporaryDirectory(prefix="pushmark-") as short:  # a Unix socket's path has at most 107 bytes
-        await _with_line(bed, trial, record, children, OrderLine(Path(short) / "orders"))
+        await _in_scratch(bed, trial, record, children, Path(short))
 
 
-async def _with_line(bed: Bed, trial: TrialPlan, record: Trial, children: list[Child], line: OrderLine) -> None:
+async def _in_scratch(bed: Bed, trial: TrialPlan, record: Trial, children: list[Child], scratch: Path) -> None:
     plan = bed.plan
-    async with line:
-        await _start_generator(bed, trial, line, children)  # first, since it takes longest to boot
+    async with OrderLine(scratch / "orders") as line:
+        records_file = await _start_generator(bed, trial, scratch, children)  # first, since it takes longest to boot
         server = await _start_server(bed, trial, children)
         relay = await _start_relay(bed, trial, server, children) if trial.rtt_ms else None
         ready = server.ready
@@ -121,7 +123,7 @@ async def _with_line(bed: Bed, trial: TrialPlan, record: Trial, children: list[C
         record.preflight = await preflight(Target(trial.transport, ready["url"], ready["control_url"], plan.headers))
         await line.hear("ready", children)
         idle_share = await _idle_share(server)
-        await _conduct(bed, trial, record, Rig(server, relay, line, children), idle_share)
+        await _conduct(bed, trial, record, Rig(server, relay, line, children, records_file), idle_share)
 
 
 async def _start_server(bed: Bed, trial: TrialPlan, children: list[Child]) -> Child:
@@ -151,8 +153,10 @@ def _address(server: Child, relay: Child | None) -> str:
     return f"{scheme}://{relay.ready['host']}:{relay.ready['port']}"
 
 
-async def _start_generator(bed: Bed, trial: TrialPlan, line: OrderLine, children: list[Child]) -> None:
+async def _start_generator(bed: Bed, trial: TrialPlan, scratch: Path, children: list[Child]) -> Path:
+    """Start locust, which listens for orders in ``scratch``. Returns the file it will leave its records in."""
     plan, cores = bed.plan, bed.placement.generator
+    records_file, spec_file = scratch / "records", scratch / "spec.json"
     processes = 1 if plan.probes == plan.subscribers else max(2, len(cores))
     spec = LoadSpec(
         transport=trial.transport,
@@ -169,10 +173,9 @@ async def _start_generator(bed: Bed, trial: TrialPlan, line: OrderLine, children
         schedule=schedule_of(plan, trial),
         payload_bytes=plan.payload_bytes,
         cores=cores,
-        socket=str(line.path),
-        records_file=str(_records_file(bed, trial)),
+        socket=str(scratch / "orders"),
+        records_file=str(records_file),
     )
-    spec_file = bed.folder / f"{trial.id}.spec.json"
     spec_file.write_bytes(msgspec.json.encode(spec))
     arguments = ["-m", "locust", "-f", "bench/locustfile.py", "--headless", "--only-summary"]
     arguments += ["-u", str(plan.subscribers), "-r", str(plan.subscribers), "--loglevel", "ERROR"]
@@ -182,10 +185,7 @@ async def _start_generator(bed: Bed, trial: TrialPlan, line: OrderLine, children
     log = bed.folder / "logs" / f"{trial.id}-generator.log"
     generator = await start("generator", arguments, cores[0], log, **{SPEC_VARIABLE: str(spec_file)})
     children.append(generator)
-
-
-def _records_file(bed: Bed, trial: TrialPlan) -> Path:
-    return bed.folder / f"{trial.id}.records"
+    return records_file
 
 
 async def _idle_share(server: Child) -> float:
@@ -236,15 +236,20 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
         relay_stats=relay_stats[0] if relay_stats else {},
         hiccups=hiccups,
     )
-    _evaluate(bed, trial, record, part, gauges, start_ns)
+    records = msgspec.msgpack.decode(rig.records_file.read_bytes(), type=GeneratorRecords).processes
+    _evaluate(bed, trial, record, part, gauges, records, start_ns)
 
 
-def _evaluate(bed: Bed, trial: TrialPlan, record: Trial, part: Window, gauges: metrics.Gauges, start_ns: int) -> None:
+def _evaluate(
+    bed: Bed,
+    trial: TrialPlan,
+    record: Trial,
+    part: Window,
+    gauges: metrics.Gauges,
+    records: list[Records],
+    start_ns: int,
+) -> None:
     plan = bed.plan
-    records_file = _records_file(bed, trial)
-    records = msgspec.msgpack.decode(records_file.read_bytes(), type=GeneratorRecords).processes
-    records_file.unlink()
-    (bed.folder / f"{trial.id}.spec.json").unlink()
     failures = [failure for process in records for failure in process.failures]
     if failures:
         raise TrialError(f"{len(failures)} subscribers failed; the first: {failures[0]}")
@@ -292,6 +297,8 @@ def _save_samples(bed: Bed, record: Trial, samples: metrics.Samples, records: li
 
 
 def _read_cpu(rig: Rig) -> Reading:
+    for child in rig.children:
+        child.check_alive()
     return Reading(cpu_ns(rig.server.pid), cpu_ns(rig.relay.pid) if rig.relay else 0)
 
 

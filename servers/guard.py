@@ -103,8 +103,9 @@ class Guard:
         """A request did not come in time: answer so and close; who does not even take that is stalled."""
         self.request_timeouts += 1
         self.request_complete(link)
-        link.on_overdue()
-        link.transport.close()
+        loop = asyncio.get_running_loop()  # called by the loop, so that an exception in one answer spares the sweep
+        loop.call_soon(link.on_overdue)
+        loop.call_soon(link.transport.close)
 
     def abort_all(self) -> None:
         """End of the grace of a shutdown: cut what is still open."""
