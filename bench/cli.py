@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from bench.cost_cli import INTERRUPTED, cost, generator
 from bench.host import placement
 from bench.plan import PRESETS, PlanError, expected_s, make_plan, trials
 from bench.processes import ROOT
@@ -17,8 +18,6 @@ from bench.progress import duration, new_reporter
 from bench.results import TRANSPORTS, Results
 from bench.runner import failed_transports, new_folder, new_results, run_plan
 from clients.options import HEADER_SETS
-
-INTERRUPTED = 130
 
 
 class DefaultToRun(click.Group):
@@ -86,6 +85,10 @@ def run(preset: str, out: Path | None, **given: Any) -> None:
         console.print("[yellow]Interrupted: what was measured until now is kept.[/]")
     rendered = subprocess.run([sys.executable, "-m", "reports", str(folder)], cwd=ROOT, check=False).returncode
     sys.exit(_exit_code(results, rendered, interrupted, console))
+
+
+main.add_command(cost)
+main.add_command(generator)
 
 
 def _announcement(results: Results, folder: Path) -> str:

@@ -129,22 +129,7 @@ class Player:
         generator.thread.run(generator.population.stop_collecting)
         until_ns = start_ns + part.end_ns + round(spec.drain_s * NS_PER_S)
         gevent.sleep(max(0.0, (until_ns - now_ns()) / NS_PER_S))
-        loop_lag, gc_pauses = generator.population.loop_lag.summary(), generator.population.gc_pauses.summary()
-        counts = generator.population.counts()
-        generator.close()
-        records = Records(
-            pid=os.getpid(),
-            probes=generator.probes,
-            loads=generator.loads,
-            samples=bytes(generator.samples),
-            begin=self._marks[0],
-            end=self._marks[1],
-            final=generator.thread.run(generator.population.mark),
-            counts=counts,
-            failures=generator.failures,
-            loop_lag=loop_lag,
-            gc_pauses=gc_pauses,
-        )
+        records = generator.finish(*self._marks)
         self._environment.runner.send_message(RECORDS, msgspec.msgpack.encode(records))
 
     def _set_marks(self, begin_ns: int, end_ns: int) -> None:

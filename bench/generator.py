@@ -7,7 +7,7 @@ import gevent
 from bench.locust_stats import merge_deliveries
 from bench.loop_thread import LoopThread
 from bench.population import Population
-from bench.spec import MAX_SAMPLES, SAMPLE_FIELDS, LoadSpec
+from bench.spec import MAX_SAMPLES, SAMPLE_FIELDS, LoadSpec, Mark, Records
 
 MERGE_INTERVAL_S = 1.0
 
@@ -59,6 +59,15 @@ class Generator:
             self.environment.stats.log_error("EVENT", self.spec.transport, failure)
         if len(self.samples) > MAX_SAMPLES * len(SAMPLE_FIELDS) * 8:
             raise MemoryError(f"over {MAX_SAMPLES} deliveries in one generator process: lower the rate or the duration")
+
+    def finish(self, begin: Mark, end: Mark) -> Records:
+        """Disconnect all subscribers and stop. Returns everything there is to tell about the trial."""
+        self._merger.kill()
+        records: Records = self.thread.run(self.population.finish, begin, end)
+        self.merge()
+        records.probes, records.loads = self.probes, self.loads
+        records.samples, records.failures = bytes(self.samples), self.failures
+        return records
 
     def close(self) -> None:
         """Disconnect all subscribers and stop."""

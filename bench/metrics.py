@@ -40,6 +40,8 @@ class Gauges(NamedTuple):
     window_s: float
     server_cpu_ns: int
     server_idle_share: float
+    server_user_share: float | None
+    """Of the CPU time in the window; none if that was under one tick of the kernel's accounting."""
     relay_cpu_ns: int
     rss_growth_bytes: int
     kernel_growth_bytes: int
@@ -161,7 +163,7 @@ def byte_metrics(
     """
     moved, life = totals(records, "begin", "end"), Totals(*_sum_final(records))
     metrics: dict[str, float] = {}
-    if moved.deliveries:
+    if moved.deliveries and moved.stream_bytes:  # a generator that is not ours counts no bytes
         stream, headers = float(moved.stream_bytes), float(moved.header_bytes)
         heartbeat = 0.0
         if idle is not None and transport not in POLLS:
@@ -177,7 +179,7 @@ def byte_metrics(
         metrics["connections_per_event"] = moved.opened / moved.deliveries
     if moved.requests and moved.deliveries:
         metrics["events_per_response"] = moved.deliveries / moved.requests
-    if life.opened and life.deliveries:
+    if life.opened and life.stream_bytes:
         metrics["setup_bytes_per_connection"] = life.setup_bytes / life.opened
         metrics["closing_bytes_per_connection"] = life.closing_bytes / max(1, life.closed)
         metrics["life_bytes_per_event"] = (life.stream_bytes + life.header_bytes) / life.deliveries
@@ -211,6 +213,11 @@ def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> di
         "hiccup_ms_p99": max((hiccup["us_p99"] for hiccup in gauges.hiccups), default=0.0) / 1000,
         "hiccup_ms_max": max((hiccup["us_max"] for hiccup in gauges.hiccups), default=0.0) / 1000,
     }
+    if gauges.server_user_share is not None:
+        metrics["server_user_share"] = gauges.server_user_share
+    if moved.deliveries:
+        metrics["generator_cpu_us_per_event"] = sum(generator_ns) / 1000 / moved.deliveries
+        metrics["received_events_per_s"] = moved.deliveries / gauges.window_s
     if moved.deliveries and busy_us > 0:  # else the server's idle cost drowned it: nothing was measured
         metrics["server_cpu_us_per_event"] = busy_us / moved.deliveries
     if moved.requests and busy_us > 0:

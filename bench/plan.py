@@ -95,6 +95,10 @@ class TrialPlan(NamedTuple):
     seed: int
     rtt_ms: float
     poll_interval_s: float
+    variant: str = ""
+    """Of the server; empty is the row of the table."""
+    generator: str = "locust"
+    """What receives: one of ``bench.trial.GENERATORS``."""
 
 
 def make_plan(preset: str, **given: Any) -> Plan:

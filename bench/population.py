@@ -7,13 +7,14 @@ integers; ``take`` hands the array over and starts a new one.
 import asyncio
 import gc
 import math
+import os
 import random
 import time
 from array import array
 from collections import deque
 from contextlib import aclosing
 
-from bench.spec import LoadSpec, Mark
+from bench.spec import LoadSpec, Mark, Records
 from clients.client import Client, new_client, new_shared
 from clients.options import ClientOptions
 from feed.clock import NS_PER_S, now_ns
@@ -89,6 +90,24 @@ class Population:
             "missed": sum(client.session.missed for client in clients),
             "reconnects": sum(client.reconnects for client in clients),
         }
+
+    async def finish(self, begin: Mark, end: Mark) -> Records:
+        """Disconnect everybody. Returns all there is to tell but samples and failures, which the caller collects."""
+        loop_lag, gc_pauses, counts = self.loop_lag.summary(), self.gc_pauses.summary(), self.counts()
+        await self.close()
+        return Records(
+            pid=os.getpid(),
+            probes=[],
+            loads=[],
+            samples=b"",
+            begin=begin,
+            end=end,
+            final=self.mark(),
+            counts=counts,
+            failures=[],
+            loop_lag=loop_lag,
+            gc_pauses=gc_pauses,
+        )
 
     async def close(self) -> None:
         """Disconnect everybody and wait until the kernel has counted the last segments."""

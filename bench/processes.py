@@ -106,6 +106,15 @@ def cpu_ns(pid: int) -> int:
     return total
 
 
+def user_and_system_ticks(pid: int) -> tuple[int, int]:
+    """CPU time of a process so far in user and in kernel mode, in clock ticks (proc_pid_stat(5), fields 14 and 15).
+
+    The kernel splits by sampling, so only the ratio over a second or more means something.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]), int(fields[12])
+
+
 def rss_bytes(pid: int) -> int:
     """Resident memory of a process."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])

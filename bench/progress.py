@@ -27,10 +27,21 @@ def outcome(trial: Trial) -> str:
     """A trial's outcome in a few words."""
     if trial.status != "ok":
         return f"{trial.status.upper()}: {'; '.join(trial.reasons)}"
-    p50 = trial.metrics.get("latency_ms_p50")
     lost = trial.counts.lost if trial.counts else 0
-    latency = f"p50 {p50:.1f} ms" if p50 is not None else "p50: too few events"
-    return latency + (f", {lost} lost" if lost else "")
+    found = _cost(trial) if trial.purpose in ("cost", "saturation") else _latency(trial)
+    return found + (f", {lost} lost" if lost else "")
+
+
+def _latency(trial: Trial) -> str:
+    p50 = trial.metrics.get("latency_ms_p50")
+    return f"p50 {p50:.1f} ms" if p50 is not None else "p50: too few events"
+
+
+def _cost(trial: Trial) -> str:
+    server, generator = (trial.metrics.get(f"{who}_cpu_us_per_event") for who in ("server", "generator"))
+    if server is None or generator is None:
+        return "too little CPU to measure"
+    return f"server {server:.1f} us, generator {generator:.1f} us per event"
 
 
 def duration(seconds: float) -> str:
@@ -42,7 +53,8 @@ def duration(seconds: float) -> str:
 class Lines:
     """One plain line a trial, for logs and pipes."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._done = 0
         self._count = 0
 
@@ -54,7 +66,7 @@ class Lines:
 
     def begin(self, expected_s: float, count: int) -> None:
         self._count = count
-        print(f"{count} trials, about {duration(expected_s)}", flush=True)
+        self._say(f"{count} trials, about {duration(expected_s)}")
 
     def starting(self, name: str, expected_s: float) -> None:
         return
@@ -62,7 +74,10 @@ class Lines:
     def finished(self, trial: Trial, left_s: float) -> None:
         self._done += 1
         left = f"about {duration(left_s)} left" if left_s else "done"
-        print(f"[{self._done}/{self._count}] {trial.id}: {outcome(trial)} ({left})", flush=True)
+        self._say(f"[{self._done}/{self._count}] {trial.id}: {outcome(trial)} ({left})")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class Bar:
@@ -105,4 +120,4 @@ class Bar:
 
 def new_reporter(console: Console) -> "Bar | Lines":
     """The bar on a terminal, lines elsewhere."""
-    return Bar(console) if console.is_terminal else Lines()
+    return Bar(console) if console.is_terminal else Lines(console)

@@ -4,18 +4,20 @@ This module is all that ``reports`` knows of ``bench``; importing it loads neith
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 SCHEMA_VERSION: Final = 1
 RESULTS_FILE: Final = "results.json"
+COST_FILE: Final = "cost.json"
+GENERATOR_FILE: Final = "generator.json"
 MAX_RESULTS_BYTES: Final = 256 << 20
 
 TRANSPORTS: Final = ("polling", "long_polling", "sse", "websocket", "raw")
 """The rows of every table, in order; ``raw`` is the baseline and comes last."""
 
-PURPOSES: Final = ("main", "curve", "loopback")
+PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation")
 STATUSES: Final = ("ok", "invalid", "failed")
 PERCENTILES: Final = (1, *range(5, 100, 5), 99, 99.9)
 
@@ -61,7 +63,10 @@ METRICS: Final[dict[str, Metric]] = {
     "connections_per_event": Metric("", "TCP connections opened inside the window per delivered event"),
     "server_cpu_us_per_event": Metric("us", "server CPU per delivered event, idle server subtracted", "cpu"),
     "server_cpu_us_per_request": Metric("us", "server CPU per HTTP request, idle server subtracted", "cpu"),
-    "rss_bytes_per_connection": Metric("B", "resident memory of the server per connection"),
+    "server_user_share": Metric("", "share of the server's CPU spent in user mode, the rest is the kernel's"),
+    "generator_cpu_us_per_event": Metric("us", "generator CPU per delivered event, all its processes", "cpu"),
+    "received_events_per_s": Metric("1/s", "deliveries over all subscribers per second of the measured part"),
+    "rss_bytes_per_connection": Metric("B", "growth of the server's resident memory per connection, events included"),
     "kernel_bytes_per_connection": Metric("B", "kernel socket memory of all sockets of the trial per connection"),
     "generator_cpu_share": Metric("of a core", "CPU of the busiest generator process"),
     "relay_cpu_share": Metric("of a core", "CPU of the relay"),
@@ -126,6 +131,9 @@ class Trial(msgspec.Struct):
     """Names of the contract checks passed before timing."""
     details: dict[str, object]
     """Ready lines, placement on cores, socket options as the kernel reports them, and other provenance."""
+    variant: str = ""
+    """Named variant of the server (`python -m bench cost` only); empty is the row of the table."""
+    generator: str = "locust"
 
 
 class Idle(msgspec.Struct, frozen=True):
@@ -165,6 +173,8 @@ class Plan(msgspec.Struct, frozen=True):
     curve_repeats: int
     loopback_too: bool
     max_reruns: int
+    idle_measure_s: float = 0.3
+    """How long the server's CPU with nobody connected is measured before each trial."""
 
 
 class Results(msgspec.Struct):
@@ -183,9 +193,34 @@ class Results(msgspec.Struct):
     trials: list[Trial]
 
 
-def save(results: Results, folder: Path) -> Path:
-    """Write ``results.json`` so that a reader never sees half of it."""
-    path = folder / RESULTS_FILE
+class CostTrial(msgspec.Struct):
+    """One trial of the cost benchmark: the section it belongs to, its load by label, and the trial."""
+
+    section: str
+    load: str
+    trial: Trial
+
+
+class CostResults(msgspec.Struct):
+    """One run of ``python -m bench cost`` or ``generator``. ``loads``: per section and label the load in full."""
+
+    schema_version: int
+    pushmark_version: str
+    created_at: str
+    finished: bool
+    command: list[str]
+    preset: str
+    seed: int
+    loads: dict[str, dict[str, Plan]]
+    host: dict[str, object]
+    versions: dict[str, str]
+    options: dict[str, object]
+    trials: list[CostTrial]
+
+
+def save(results: "Results | CostResults", folder: Path, name: str = RESULTS_FILE) -> Path:
+    """Write ``results.json``, or another file, so that a reader never sees half of it."""
+    path = folder / name
     part = path.with_suffix(".part")
     part.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
     part.replace(path)
@@ -195,6 +230,22 @@ def save(results: Results, folder: Path) -> Path:
 def load(folder: Path) -> Results:
     """Read a run's results. Raises ``ResultsError`` naming the file and what is wrong with it."""
     path = folder / RESULTS_FILE if folder.is_dir() else folder
+    results = _decoded(path, Results)
+    _check_names(path, results.trials, results.plan.transports)
+    return results
+
+
+def load_cost(path: Path) -> CostResults:
+    """Read a ``cost.json`` or ``generator.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
+    results = _decoded(path, CostResults)
+    _check_names(path, [one.trial for one in results.trials])
+    return results
+
+
+R = TypeVar("R")
+
+
+def _decoded(path: Path, type_: type[R]) -> R:
     try:
         size = path.stat().st_size
         if size > MAX_RESULTS_BYTES:
@@ -206,25 +257,23 @@ def load(folder: Path) -> Results:
         version = msgspec.json.decode(text, type=_Versioned).schema_version
         if version != SCHEMA_VERSION:
             raise ResultsError(f"{path}: schema version {version}; this pushmark reads version {SCHEMA_VERSION}")
-        results = msgspec.json.decode(text, type=Results)
+        return msgspec.json.decode(text, type=type_)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ResultsError(f"{path}: {error}") from error
-    for kind, unknown in _unknown(results).items():
-        if unknown:
-            raise ResultsError(f"{path}: unknown {kind} {', '.join(sorted(unknown))}")
-    return results
 
 
-def _unknown(results: Results) -> dict[str, set[str]]:
-    """Names that this pushmark does not know, by kind."""
-    trials = results.trials
-    return {
+def _check_names(path: Path, trials: list[Trial], transports: list[str] | None = None) -> None:
+    """Raise ``ResultsError`` for names that this pushmark does not know."""
+    unknown = {
         "metrics": {name for trial in trials for name in trial.metrics} - METRICS.keys(),
         "percentiles": {name for trial in trials for name in trial.latency_ms} - {f"{q:g}" for q in PERCENTILES},
-        "transports": {*results.plan.transports, *(trial.transport for trial in trials)} - set(TRANSPORTS),
+        "transports": {*(transports or ()), *(trial.transport for trial in trials)} - set(TRANSPORTS),
         "purposes": {trial.purpose for trial in trials} - set(PURPOSES),
         "statuses": {trial.status for trial in trials} - set(STATUSES),
     }
+    for kind, names in unknown.items():
+        if names:
+            raise ResultsError(f"{path}: unknown {kind} {', '.join(sorted(names))}")
 
 
 class _Versioned(msgspec.Struct):

@@ -27,27 +27,33 @@ def new_results(plan: Plan, command: list[str], placement: Placement) -> Results
     """The record of a run that has not measured anything yet."""
     return Results(
         schema_version=SCHEMA_VERSION,
-        pushmark_version=_version(),
+        pushmark_version=pushmark_version(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         finished=False,
         command=command,
         plan=plan,
         host=facts(),
         versions=versions(),
-        options={
-            "placement": placement._asdict(),
-            "client": msgspec.to_builtins(ClientOptions()),
-            "congestion_control_asked_for": CONGESTION_CONTROL,
-            "max_segment_bytes": MAX_SEGMENT_BYTES,
-            "generator_gc": "collected, frozen and off after the ramp",
-            "server_gc": "Python's default",
-        },
+        options=options_in_force(placement),
         idle={},
         trials=[],
     )
 
 
-def _version() -> str:
+def options_in_force(placement: Placement) -> dict[str, object]:
+    """Options that can move a number and are neither the plan's nor in a ready line."""
+    return {
+        "placement": placement._asdict(),
+        "client": msgspec.to_builtins(ClientOptions()),
+        "congestion_control_asked_for": CONGESTION_CONTROL,
+        "max_segment_bytes": MAX_SEGMENT_BYTES,
+        "generator_gc": "collected, frozen and off after the ramp",
+        "server_gc": "Python's default",
+    }
+
+
+def pushmark_version() -> str:
+    """Of this checkout as it was set up."""
     try:
         return metadata.version("pushmark")
     except metadata.PackageNotFoundError:  # run without `make setup`

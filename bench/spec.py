@@ -73,6 +73,13 @@ class GeneratorRecords(msgspec.Struct):
     processes: list[Records]
 
 
+def load_records(path: Path) -> list[Records]:
+    """What every process recorded: MessagePack, or JSON from a generator that is not Python."""
+    data = path.read_bytes()
+    decode = msgspec.json.decode if data[:1] == b"{" else msgspec.msgpack.decode
+    return decode(data, type=GeneratorRecords).processes
+
+
 def load_spec(path: Path) -> LoadSpec:
     """Read a spec file. Raises ``OSError`` and ``msgspec.DecodeError``."""
     return msgspec.json.decode(path.read_bytes(), type=LoadSpec)

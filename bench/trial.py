@@ -18,17 +18,19 @@ from bench.hiccup import Hiccups
 from bench.host import Placement
 from bench.order_line import OrderLine, TrialError
 from bench.plan import TrialPlan, drain_s, schedule_of, warmup_of
-from bench.processes import Child, cpu_ns, kernel_tcp_bytes, rss_bytes, start
+from bench.processes import Child, cpu_ns, kernel_tcp_bytes, rss_bytes, start, user_and_system_ticks
 from bench.results import Idle, Plan, Trial
-from bench.spec import SPEC_VARIABLE, GeneratorRecords, LoadSpec, Records
+from bench.spec import SPEC_VARIABLE, LoadSpec, Records, load_records
 from bench.window import Window, window
 from clients.contract import Target, preflight
 from clients.control import Control
 from feed.clock import NS_PER_MS, NS_PER_S, now_ns
 
-IDLE_MEASURE_S: Final = 0.3
 LEAD_NS: Final = 100 * NS_PER_MS
 SAMPLES_FOLDER: Final = "samples"
+LOCUST: Final = ("-m", "locust", "-f", "bench/locustfile.py", "--headless", "--only-summary", "--loglevel", "ERROR")
+GENERATORS: Final = {"locust": LOCUST, "bare": ("-m", "bench.bare"), "node": ("-m", "bench.node")}
+"""What can receive in a trial, by name: the arguments of Python that start it."""
 
 Measure = Callable[[TrialPlan, int], Awaitable[Trial]]
 """Runs a trial (its plan, and which attempt this is). The seam where the tests put a fake."""
@@ -61,6 +63,8 @@ class Reading(NamedTuple):
 
     server_cpu_ns: int
     relay_cpu_ns: int
+    server_user_ticks: int
+    server_system_ticks: int
 
 
 async def run_trial(bed: Bed, trial: TrialPlan, attempt: int) -> Trial:
@@ -104,6 +108,8 @@ def blank(plan: Plan, trial: TrialPlan, attempt: int, started_at: str) -> Trial:
         latency_ms={},
         preflight=[],
         details={},
+        variant=trial.variant,
+        generator=trial.generator,
     )
 
 
@@ -122,7 +128,7 @@ async def _in_scratch(bed: Bed, trial: TrialPlan, record: Trial, children: list[
         record.details = {"server": ready, "relay": relay.ready if relay else None, "cores": bed.placement._asdict()}
         record.preflight = await preflight(Target(trial.transport, ready["url"], ready["control_url"], plan.headers))
         await line.hear("ready", children)
-        idle_share = await _idle_share(server)
+        idle_share = await _idle_share(server, plan.idle_measure_s)
         await _conduct(bed, trial, record, Rig(server, relay, line, children, records_file), idle_share)
 
 
@@ -130,6 +136,7 @@ async def _start_server(bed: Bed, trial: TrialPlan, children: list[Child]) -> Ch
     plan = bed.plan
     arguments = ["-m", "servers", trial.transport, "--port", "0", "--source", "none"]
     arguments += ["--rooms", str(plan.rooms), "--history", str(plan.history), "--heartbeat-s", str(plan.heartbeat_s)]
+    arguments += ["--variant", trial.variant] if trial.variant else []
     log = bed.folder / "logs" / f"{trial.id}-server.log"
     server = await start("server", arguments, bed.placement.server, log)
     children.append(server)
@@ -177,9 +184,10 @@ async def _start_generator(bed: Bed, trial: TrialPlan, scratch: Path, children: 
         records_file=str(records_file),
     )
     spec_file.write_bytes(msgspec.json.encode(spec))
-    arguments = ["-m", "locust", "-f", "bench/locustfile.py", "--headless", "--only-summary"]
-    arguments += ["-u", str(plan.subscribers), "-r", str(plan.subscribers), "--loglevel", "ERROR"]
-    if processes > 1:
+    arguments = list(GENERATORS[trial.generator])
+    if trial.generator == "locust":
+        arguments += ["-u", str(plan.subscribers), "-r", str(plan.subscribers)]
+    if trial.generator == "locust" and processes > 1:
         port = str(_free_port())
         arguments += ["--processes", str(processes), "--master-bind-port", port, "--master-port", port]
     log = bed.folder / "logs" / f"{trial.id}-generator.log"
@@ -188,10 +196,10 @@ async def _start_generator(bed: Bed, trial: TrialPlan, scratch: Path, children: 
     return records_file
 
 
-async def _idle_share(server: Child) -> float:
+async def _idle_share(server: Child, measure_s: float) -> float:
     """The server's CPU with nobody connected, as a share of a core: what is subtracted from its cost."""
     before, began_ns = cpu_ns(server.pid), now_ns()
-    await asyncio.sleep(IDLE_MEASURE_S)
+    await asyncio.sleep(measure_s)
     return (cpu_ns(server.pid) - before) / (now_ns() - began_ns)
 
 
@@ -203,7 +211,6 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
     rss_before, kernel_before = rss_bytes(pid), kernel_tcp_bytes()
     await rig.line.order("go", url=_address(rig.server, rig.relay))
     await rig.line.hear("connected", rig.children)
-    growth = rss_bytes(pid) - rss_before, kernel_tcp_bytes() - kernel_before
     async with AsyncExitStack() as stack:
         controls = [await stack.enter_async_context(Control(url)) for url in _control_urls(rig)]
         for control in controls:
@@ -218,7 +225,9 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
         await _sleep_until(start_ns + part.end_ns)
         end = _read_cpu(rig)
         hiccups = await bed.hiccups.read()
-        await asyncio.sleep(drain_s(plan, trial))
+        await asyncio.sleep(drain_s(plan, trial) / 2)  # everybody is still connected, and has received events
+        growth = rss_bytes(pid) - rss_before, kernel_tcp_bytes() - kernel_before
+        await asyncio.sleep(drain_s(plan, trial) / 2)
         server_stats, *relay_stats = [await control.stats() for control in controls]
         published = await controls[0].stop_feed()
     await rig.line.hear("records", rig.children)
@@ -229,6 +238,7 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
         window_s=(part.end_ns - part.begin_ns) / NS_PER_S,
         server_cpu_ns=end.server_cpu_ns - begin.server_cpu_ns,
         server_idle_share=idle_share,
+        server_user_share=_user_share(begin, end),
         relay_cpu_ns=end.relay_cpu_ns - begin.relay_cpu_ns,
         rss_growth_bytes=growth[0],
         kernel_growth_bytes=growth[1],
@@ -236,7 +246,7 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
         relay_stats=relay_stats[0] if relay_stats else {},
         hiccups=hiccups,
     )
-    records = msgspec.msgpack.decode(rig.records_file.read_bytes(), type=GeneratorRecords).processes
+    records = load_records(rig.records_file)
     _evaluate(bed, trial, record, part, gauges, records, start_ns)
 
 
@@ -273,8 +283,14 @@ def _evaluate(
     record.latency_ms = metrics.probe_percentiles(samples, records, part, plan.rooms)
     record.samples = _save_samples(bed, record, samples, records)
     record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
-    unrecorded = _unrecorded(gauges, records)
-    record.reasons = validity.reasons(record.metrics, record.counts, unrecorded)
+    if trial.purpose == "cost":
+        closed_loop = trial.transport in metrics.POLLS
+        record.reasons = validity.cost_reasons(record.metrics, record.counts, closed_loop)
+    elif trial.purpose == "saturation":
+        record.reasons = validity.saturation_reasons(record.metrics)
+    else:
+        unrecorded = _unrecorded(gauges, records)
+        record.reasons = validity.reasons(record.metrics, record.counts, unrecorded)
     if record.reasons:
         record.status = "invalid"
 
@@ -299,7 +315,14 @@ def _save_samples(bed: Bed, record: Trial, samples: metrics.Samples, records: li
 def _read_cpu(rig: Rig) -> Reading:
     for child in rig.children:
         child.check_alive()
-    return Reading(cpu_ns(rig.server.pid), cpu_ns(rig.relay.pid) if rig.relay else 0)
+    relay_cpu_ns = cpu_ns(rig.relay.pid) if rig.relay else 0
+    return Reading(cpu_ns(rig.server.pid), relay_cpu_ns, *user_and_system_ticks(rig.server.pid))
+
+
+def _user_share(begin: Reading, end: Reading) -> float | None:
+    user = end.server_user_ticks - begin.server_user_ticks
+    system = end.server_system_ticks - begin.server_system_ticks
+    return user / (user + system) if user + system else None
 
 
 def _control_urls(rig: Rig) -> list[str]:

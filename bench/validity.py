@@ -24,16 +24,49 @@ BOUNDS: Final = {
     "probe_loop_lag_us_p99": (PROBE_LOOP_LAG_US_P99, "the probes were the bottleneck: loop lag p99 {:.0f} us"),
 }
 
+SERVER_CPU_SHARE: Final = 0.95
+SATURATED_CPU_SHARE: Final = 0.9
+
+COST_BOUNDS: Final = {
+    "server_cpu_share": (SERVER_CPU_SHARE, "the server was saturated, where work is merged: {:.2f} of a core"),
+    "generator_cpu_share": (SERVER_CPU_SHARE, "the generator was saturated and fell behind: {:.2f} of a core"),
+}
+"""What makes the cost of a stream's delivery untrue. Lateness does not: a fan-out lasts as long as it costs."""
+
+
+def cost_reasons(metrics: dict[str, float], counts: Counts, closed_loop: bool) -> list[str]:
+    """Why the cost that this trial measured does not count; empty if it does.
+
+    ``closed_loop``: pollers that are busy ask less often. That is part of what polling costs at such a load; the
+    events per response say how far it went.
+    """
+    found = [] if closed_loop else _over(metrics, COST_BOUNDS)
+    if counts.lost or counts.reconnects:
+        found.append(f"{counts.lost} deliveries lost, {counts.reconnects} reconnections")
+    return found
+
+
+def saturation_reasons(metrics: dict[str, float]) -> list[str]:
+    """Why what a generator received under too much load is not the most that it can receive; empty if it is."""
+    found = _over(metrics, {"server_cpu_share": COST_BOUNDS["server_cpu_share"]})
+    if metrics["generator_cpu_share"] < SATURATED_CPU_SHARE:
+        found.append(f"the generator was not saturated: {metrics['generator_cpu_share']:.2f} of a core")
+    return found
+
 
 def reasons(metrics: dict[str, float], counts: Counts, unrecorded: int) -> list[str]:
     """Why this trial is invalid; empty if it is valid."""
-    found = [
-        text.format(metrics[name]) + f", allowed {bound:g}"
-        for name, (bound, text) in BOUNDS.items()
-        if metrics.get(name, 0.0) > bound
-    ]
+    found = _over(metrics, BOUNDS)
     if counts.reconnects:
         found.append(f"{counts.reconnects} connections broke and were made again")
     if unrecorded:
         found.append(f"{unrecorded} latenesses could not be recorded")
     return found
+
+
+def _over(metrics: dict[str, float], bounds: dict[str, tuple[float, str]]) -> list[str]:
+    return [
+        text.format(metrics[name]) + f", allowed {bound:g}"
+        for name, (bound, text) in bounds.items()
+        if metrics.get(name, 0.0) > bound
+    ]

@@ -42,6 +42,7 @@ class Ring(Generic[T]):
         self.epoch = epoch
         self.capacity = capacity
         self.last_seq = 0
+        self.newest: T | None = None
         self._slots: list[T | None] = [None] * capacity
 
     @property
@@ -60,6 +61,7 @@ class Ring(Generic[T]):
             raise ValueError(f"event {event.seq} follows {self.last_seq}: numbers must have no holes")
         self._slots[event.seq % self.capacity] = event
         self.last_seq = event.seq
+        self.newest = event
 
     def resume(self, cursor: Cursor | None) -> Resume:
         """Where does a subscriber with this cursor go on?

@@ -3,6 +3,7 @@
 * JSON event: the envelope. Used by WebSocket messages and inside batches.
 * JSON batch: all events newer than a cursor, for the polls.
 * SSE block: ``id:`` and ``data:`` lines (WHATWG HTML, section 9.2, "Server-sent events").
+* WebSocket frame: an unmasked text message (RFC 6455, section 5.2).
 * Frame: a 4-byte big-endian length and that many bytes of JSON, for the raw baseline. Length 0 is a heartbeat.
 """
 
@@ -19,6 +20,7 @@ MAX_SSE_LINE_BYTES: Final = 1 << 20
 MAX_RETRY_DIGITS: Final = 10  # 115 days in milliseconds; longer ones are ignored like any malformed value
 HEARTBEAT_FRAME: Final = b"\x00\x00\x00\x00"
 _LENGTH: Final = struct.Struct(">I")
+_FINAL_TEXT: Final = 0x81
 
 
 class WireError(ValueError):
@@ -46,6 +48,11 @@ class Event:
         return encode_sse(self.json, self.id)
 
     @cached_property
+    def websocket_frame(self) -> bytes:
+        """The JSON event as a WebSocket text message, framed as a server does."""
+        return encode_websocket_text(self.json)
+
+    @cached_property
     def frame(self) -> bytes:
         """The event as a length-prefixed frame."""
         return encode_frame(self.json)
@@ -64,6 +71,18 @@ def encode_sse(data: bytes, id_: str = "") -> bytes:
     if id_:
         return b"".join((b"id: ", id_.encode(), b"\ndata: ", data, b"\n\n"))
     return b"".join((b"data: ", data, b"\n\n"))
+
+
+def encode_websocket_text(text: bytes) -> bytes:
+    """A final, unmasked, uncompressed text frame: the same for every client (RFC 6455, section 5.2)."""
+    size = len(text)
+    if size < 126:
+        head = struct.pack(">BB", _FINAL_TEXT, size)
+    elif size < 1 << 16:
+        head = struct.pack(">BBH", _FINAL_TEXT, 126, size)
+    else:
+        head = struct.pack(">BBQ", _FINAL_TEXT, 127, size)
+    return head + text
 
 
 def encode_frame(body: bytes) -> bytes:

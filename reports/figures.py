@@ -2,30 +2,34 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import matplotlib
 import msgspec
 from matplotlib.figure import Figure
 
-from reports import draw_bytes, draw_curve, draw_latency, draw_table
+from reports import draw_bytes, draw_cost, draw_curve, draw_latency, draw_table
+from reports.cost import CostSummary
+from reports.sections import Drawn
 from reports.style import PNG_DPI, RC
 from reports.summary import Summary
 
 FOLDER: Final = "figures"
+S = TypeVar("S")
+"""What is drawn: a ``Summary`` or a ``CostSummary``."""
 
 
-class Plate(msgspec.Struct, frozen=True):
+class Plate(msgspec.Struct, Generic[S], frozen=True):
     """One kind of figure: file name, what it shows in words, and its drawing function."""
 
     name: str
     caption: str
-    draw: Callable[[Summary], Figure | None]
+    draw: Callable[[S], Figure | None]
 
 
-PLATES: Final = (
+PLATES: Final[tuple[Plate[Summary], ...]] = (
     Plate("table", "The comparison table as a picture.", draw_table.draw),
     Plate(
         "latency_percentiles",
@@ -41,19 +45,22 @@ PLATES: Final = (
 )
 
 
-class Drawn(msgspec.Struct, frozen=True):
-    """A figure that was written: its name, caption and SVG text."""
+COST_PLATES: Final[tuple[Plate[CostSummary], ...]] = (
+    Plate(
+        "cost_cpu",
+        "Server CPU, user and system stacked; hatched: variants. Line at the end: 95 % interval; dotted: the baseline.",
+        draw_cost.draw_cpu,
+    ),
+    Plate("cost_memory", "Resident memory per connection; hatched: variants.", draw_cost.draw_memory),
+    Plate("cost_growth", "Server CPU per delivered event under other loads. Single trials.", draw_cost.draw_growth),
+)
 
-    name: str
-    caption: str
-    svg: str
 
-
-def draw_all(summary: Summary, folder: Path) -> list[Drawn]:
+def draw_all(plates: Sequence[Plate[S]], summary: S, folder: Path) -> list[Drawn]:
     """Write every figure there are numbers for as PNG and SVG. Raises ``OSError`` if the folder cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for plate in PLATES:
+    for plate in plates:
         with matplotlib.rc_context(rc=RC):
             figure = plate.draw(summary)
             if figure is not None:

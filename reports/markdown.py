@@ -4,17 +4,27 @@ from collections.abc import Iterable, Sequence
 
 from bench.results import Trial
 from reports.blocks import PAIRED_METRICS
-from reports.figures import FOLDER, Drawn
+from reports.figures import FOLDER
 from reports.formats import NOT_MEASURED
+from reports.sections import Drawn, Section
 from reports.style import LOOKS
 from reports.summary import PAIR_TITLES, Summary
 from reports.table import COLUMNS, Cell
 
 
-def render(summary: Summary, drawn: Sequence[Drawn]) -> str:
+def render(summary: Summary | None, drawn: Sequence[Drawn], sections: Sequence[Section]) -> str:
     """The report as GitHub-flavoured Markdown; figures are named relative to it."""
     parts = [
         "# pushmark: what was measured",
+        *(_comparison(summary, drawn) if summary else []),
+        *(part for section in sections for part in _section(section)),
+        *(_appendix(summary) if summary else []),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _comparison(summary: Summary, drawn: Sequence[Drawn]) -> list[str]:
+    return [
         _escape(summary.sentence),
         _escape(summary.title) + ".",
         *(f"> **Caution:** {_escape(caution)}" for caution in summary.cautions),
@@ -26,10 +36,29 @@ def render(summary: Summary, drawn: Sequence[Drawn]) -> str:
         *_trials("Left out of all averages", summary.left_out),
         *_curve(summary),
         "## Figures",
-        *(f"![{figure.caption}]({FOLDER}/{figure.name}.svg)" for figure in drawn),
+        *_figures(drawn),
         "## Pairs",
         _pairs(summary),
         _bullets(summary.pair_rules),
+    ]
+
+
+def _section(section: Section) -> list[str]:
+    parts = [f"## {section.heading}", _escape(section.title) + "."]
+    parts += [f"> **Caution:** {_escape(caution)}" for caution in section.cautions]
+    parts += _figures(section.figures)
+    for table in section.tables:
+        rows = [[_escape(cell) for cell in row] for row in table.rows]
+        parts += [f"### {table.title}", _table(table.head, rows), _bullets(table.notes)]
+    return parts
+
+
+def _figures(drawn: Sequence[Drawn]) -> list[str]:
+    return [f"![{figure.caption}]({FOLDER}/{figure.name}.svg)" for figure in drawn]
+
+
+def _appendix(summary: Summary) -> list[str]:
+    return [
         "## What complexity means",
         *_duties(summary),
         "## Details",
@@ -38,7 +67,6 @@ def render(summary: Summary, drawn: Sequence[Drawn]) -> str:
         *_facts(summary),
         *_trials("All trials", summary.results.trials),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _row(technology: str, latency: Cell, bandwidth: Cell, complexity: str, use_case: str) -> list[str]:

@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from reports import style
 from reports.blocks import PAIRED_METRICS
-from reports.figures import Drawn, inline
+from reports.figures import inline
+from reports.sections import Drawn, Section
 from reports.statistics import DIFFERS, EQUAL
 from reports.summary import PAIR_TITLES, Summary
 from reports.table import COLUMNS
@@ -16,7 +17,7 @@ from reports.table import COLUMNS
 TABLE_FIGURE: Final = "table"
 
 
-def render(summary: Summary, drawn: Sequence[Drawn]) -> str:
+def render(summary: Summary | None, drawn: Sequence[Drawn], sections: Sequence[Section]) -> str:
     """The report as a page; the table itself is HTML there, so its figure is left to the folder."""
     environment = Environment(
         loader=PackageLoader("reports"),
@@ -30,8 +31,10 @@ def render(summary: Summary, drawn: Sequence[Drawn]) -> str:
         summary=summary,
         style=style,
         figures=figures,
+        sections=sections,
+        picture=lambda figure: Markup(inline(figure)),
         columns=COLUMNS,
         pair_titles=[PAIR_TITLES[metric] for metric in PAIRED_METRICS],
         verdict_classes={DIFFERS: "differs", EQUAL: "equal"},
-        names=[style.LOOKS[name].name for name in summary.blocks.trials],
+        names=[style.LOOKS[name].name for name in summary.blocks.trials] if summary else [],
     )

@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from reports.sections import Section
 from reports.style import LOOKS
 from reports.summary import Summary
 from reports.table import COLUMNS, Cell
@@ -21,6 +22,23 @@ def show(summary: Summary, console: Console) -> None:
     for trial in summary.left_out:
         reasons = escape("; ".join(trial.reasons))
         console.print(f"[yellow]  {escape(trial.id)} (attempt {trial.attempt}) {escape(trial.status)}: {reasons}[/]")
+
+
+def show_section(section: Section, console: Console) -> None:
+    """Print a section's tables, each with its notes."""
+    console.print(f"\n[bold]{escape(section.heading)}[/]\n[dim]{escape(section.title)}[/]")
+    for of in section.tables:
+        table = Table(box=box.HORIZONTALS, title=escape(of.title), title_justify="left", title_style="bold")
+        for place, name in enumerate(of.head):
+            table.add_column(escape(name), justify="right" if place else "left")
+        for row in of.rows:
+            table.add_row(*(escape(cell) for cell in row))
+        console.print()
+        console.print(table)
+        for note in of.notes:
+            console.print(f"[dim]{escape(note)}[/]")
+    for caution in section.cautions:
+        console.print(f"[yellow]! {escape(caution)}[/]")
 
 
 def _table(summary: Summary) -> Table:

@@ -8,23 +8,29 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from servers.errors import Refusal, error_response, raw_error_response
 from servers.guard import Guard, Link
 from servers.options import ServerOptions
+from servers.push import Push
+
+PROTOCOL: Final = "pushmark.protocol"
+"""Extension of a scope: the connection's protocol object, for the variants that go past ASGI."""
 
 
 def _no_false_alarm(record: logging.LogRecord) -> bool:
@@ -36,12 +42,18 @@ logging.getLogger("uvicorn.error").addFilter(_no_false_alarm)
 
 
 class HttpListener:
-    """Starlette routes on uvicorn."""
+    """Starlette routes on uvicorn. ``bypass``: applications at exact paths, which Starlette does not see."""
 
     def __init__(
-        self, options: ServerOptions, guard: Guard, routes: Sequence[BaseRoute], websocket: bool = False
+        self,
+        options: ServerOptions,
+        guard: Guard,
+        routes: Sequence[BaseRoute],
+        websocket: bool = False,
+        bypass: Mapping[str, ASGIApp] = MappingProxyType({}),
     ) -> None:
-        self._server = _Server(_config(options, guard, _application(options, routes), websocket))
+        app = _Limits(_application(options, routes), bypass, options)
+        self._server = _Server(_config(options, guard, app, websocket))
 
     async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
         self._server.when_started = ready
@@ -104,13 +116,24 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes = 0
         self._body_bytes = 0
         self._in_head = True
+        self._when_lost: Callable[[], None] = _nothing
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         self._link = self._guard.opened_by(transport, self._on_overdue)
 
+    @contextlib.contextmanager
+    def telling(self, lost: Callable[[], None]) -> Iterator[None]:
+        """Call ``lost`` if the connection ends while inside."""
+        self._when_lost = lost
+        try:
+            yield
+        finally:
+            self._when_lost = _nothing
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._guard.lost(self.transport)
+        self._when_lost()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn leaves it running after a reset, holding the whole connection
 
@@ -129,6 +152,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._guard.expect_request(self._link)
         self._body_bytes = 0
         super().on_message_begin()
+        self.scope["extensions"] = {PROTOCOL: self}  # type: ignore[dict-item]
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:  # the trailers of a chunked body
@@ -172,25 +196,36 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol, seen by the guard."""
+    """uvicorn's WebSocket protocol, seen by the guard; an application finds it in its scope as ``PROTOCOL``."""
 
     def __init__(self, guard: Guard, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._guard = guard
+        self.push: Push | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        link = self._guard.opened_by(cast(asyncio.Transport, transport), lambda: None)
+        link = self._guard.opened_by(cast(asyncio.Transport, transport), _nothing)
+        link.on_overdue = _nothing  # else it would keep the HTTP protocol and its request for as long as it lives
         self._guard.request_complete(link)  # or this protocol would not be here
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            self.scope["extensions"][PROTOCOL] = self  # type: ignore[assignment]
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        if self.push is not None:
+            self.push.pause()
         self.transport.pause_reading()  # a ping is answered whether the peer reads or not: take no more of them
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if not self.read_paused:
             self.transport.resume_reading()
+        if self.push is not None:
+            self.push.resume()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -203,23 +238,27 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
 
+def _nothing() -> None:
+    """For where somebody is called and nobody needs to be."""
+
+
 def _application(options: ServerOptions, routes: Sequence[BaseRoute]) -> ASGIApp:
-    async def about(request: Request) -> Response:
+    async def about(request: HttpRequest) -> Response:
         """What this server is, so that a client needs nothing but its address."""
         return JSONResponse({"transport": options.transport, "variant": options.variant, "rooms": options.rooms})
 
-    app = Starlette(
-        routes=[Route("/", about), *routes],
+    return Starlette(
+        routes=[*routes, Route("/", about)],
         exception_handlers={HTTPException: _on_http_exception, Refusal: _on_refusal, Exception: _on_failure},
     )
-    return _Limits(app, options)
 
 
 class _Limits:
     """Refuses an oversize URL or body before the application sees the request."""
 
-    def __init__(self, app: ASGIApp, options: ServerOptions) -> None:
+    def __init__(self, app: ASGIApp, bypass: Mapping[str, ASGIApp], options: ServerOptions) -> None:
         self._app = app
+        self._bypass = bypass
         self._max_url_bytes = options.max_url_bytes
         self._max_body_bytes = options.max_body_bytes
 
@@ -229,7 +268,7 @@ class _Limits:
         elif scope["type"] == "http" and _content_length(scope) > self._max_body_bytes:
             refusal = Refusal("body_too_large", f"the body is over {self._max_body_bytes} bytes")
         else:
-            await self._app(scope, receive, send)
+            await self._bypass.get(scope["path"], self._app)(scope, receive, send)
             return
         await error_response(refusal, {"connection": "close"})(scope, receive, send)
 
@@ -241,7 +280,7 @@ def _content_length(scope: Scope) -> int:
     return 0
 
 
-async def _on_http_exception(request: Request, error: Exception) -> Response:
+async def _on_http_exception(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     code = {404: "not_found", 405: "method_not_allowed"}.get(status, "bad_request")
@@ -252,12 +291,12 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return error_response(Refusal(code, message), dict(error.headers or {}))
 
 
-async def _on_refusal(request: Request, error: Exception) -> Response:
+async def _on_refusal(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     return error_response(error)
 
 
-async def _on_failure(request: Request, error: Exception) -> Response:
+async def _on_failure(request: HttpRequest, error: Exception) -> Response:
     return error_response(Refusal("internal_error", "the server failed on this request"))
 
 

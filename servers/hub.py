@@ -88,6 +88,7 @@ class Subscription:
     def __init__(self, hub: Hub, room: Room, since: Cursor | None) -> None:
         self._hub = hub
         self._waiter: asyncio.Future[None] | None = None
+        self._nudged = False
         self.room = room
         self.resume: Resume = room.ring.resume(since)
         self.seq = self.resume.seq
@@ -109,6 +110,14 @@ class Subscription:
         """Is there anything newer than the cursor, or is the server stopping?"""
         return self.room.ring.last_seq > self.seq or self._hub.closing
 
+    def take_newest(self) -> Event | None:
+        """Take the newest event if it is the only one that is there: the quick way for who keeps up."""
+        ring = self.room.ring
+        if self.seq + 1 != ring.last_seq:
+            return None
+        self.seq = ring.last_seq
+        return ring.newest
+
     def take(self, limit: int | None = None) -> Delivery:
         """Take the events that are there, at most ``limit``, without waiting."""
         ring = self.room.ring
@@ -125,12 +134,18 @@ class Subscription:
         return self._waiter
 
     async def next(self, limit: int | None = None) -> Delivery:
-        """Wait for events and take them. Raises ``HubClosedError`` when the server stops."""
-        while not self.room.ring.last_seq > self.seq:
+        """Wait for events and take them; none after a nudge. Raises ``HubClosedError`` when the server stops."""
+        while self.room.ring.last_seq <= self.seq and not self._nudged:
             if self._hub.closing:
                 raise HubClosedError
             await self.wakeup()
+        self._nudged = False
         return self.take(limit)
+
+    def nudge(self) -> None:
+        """Let who waits in ``next`` go on without an event, to send a heartbeat."""
+        self._nudged = True
+        self._wake()
 
     def _wake(self) -> None:
         waiter = self._waiter

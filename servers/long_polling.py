@@ -5,15 +5,18 @@ cursor, so nothing that is published between two requests is missed and nothing 
 """
 
 import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from feed.wire import encode_batch
 from servers.context import Context, Listener
-from servers.http import HttpListener, number
+from servers.direct import direct
+from servers.http import PROTOCOL, HttpListener, number
 from servers.hub import Subscription
 from servers.options import MAX_HOLD_S
 from servers.subscribing import subscribe
@@ -25,40 +28,71 @@ def build(context: Context) -> Listener:
     """The listener of this transport."""
 
     async def long_poll(request: Request) -> Response:
-        params = request.query_params
-        hold_s = number(params, "hold_s", DEFAULT_HOLD_S, 0, MAX_HOLD_S)
-        with subscribe(context.hub, params.get("room"), params.get("since")) as subscription:
-            # A client without a cursor, or with one that has a gap behind it, is told where it is at once.
-            if subscription.resume.verdict == "resumed" and not subscription.pending:
-                await _hold(subscription, request.receive, hold_s)
-            return answer(context, subscription)
+        hold_s, subscription = _asked(context, request.query_params)
+        with subscription:
+            if _must_wait(subscription):
+                with _until_gone(request.receive, subscription), _at_most(hold_s, subscription):
+                    await subscription.wakeup()
+            return respond(batch(context, subscription))
 
-    return HttpListener(context.options, context.guard, [Route("/long-poll", long_poll)])
+    async def tuned(params: Mapping[str, str], scope: Scope) -> bytes:
+        """The same without a task that waits for the client's leaving: the connection tells."""
+        hold_s, subscription = _asked(context, params)
+        with subscription:
+            if _must_wait(subscription):
+                with scope["extensions"][PROTOCOL].telling(subscription.nudge), _at_most(hold_s, subscription):
+                    await subscription.wakeup()
+            return batch(context, subscription)
+
+    bypass = {"/long-poll": direct(tuned)} if context.options.variant == "tuned" else {}
+    return HttpListener(context.options, context.guard, [Route("/long-poll", long_poll)], bypass=bypass)
 
 
-async def _hold(subscription: Subscription, receive: Receive, hold_s: float) -> None:
-    """Wait for an event, the end of the hold, the end of the server, or the client's leaving.
+def _asked(context: Context, params: Mapping[str, str]) -> tuple[float, Subscription]:
+    hold_s = number(params, "hold_s", DEFAULT_HOLD_S, 0, MAX_HOLD_S)
+    return hold_s, subscribe(context.hub, params.get("room"), params.get("since"))
 
-    Starlette does not cancel a handler whose client has gone, so the wait races the disconnect message.
-    """
-    gone = asyncio.ensure_future(_disconnected(receive))
+
+def _must_wait(subscription: Subscription) -> bool:
+    """A client without a cursor, or with one that has a gap behind it, is told where it is at once."""
+    return subscription.resume.verdict == "resumed" and not subscription.pending
+
+
+@contextmanager
+def _at_most(hold_s: float, subscription: Subscription) -> Iterator[None]:
+    timer = asyncio.get_running_loop().call_later(hold_s, subscription.nudge)
     try:
-        await asyncio.wait((subscription.wakeup(), gone), timeout=hold_s, return_when=asyncio.FIRST_COMPLETED)
+        yield
     finally:
-        gone.cancel()
+        timer.cancel()
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+@contextmanager
+def _until_gone(receive: Receive, subscription: Subscription) -> Iterator[None]:
+    """Starlette does not cancel a handler whose client has gone, so somebody has to wait for that message."""
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        subscription.nudge()
+
+    watcher = asyncio.ensure_future(watch())
+    try:
+        yield
+    finally:
+        watcher.cancel()
 
 
-def answer(context: Context, subscription: Subscription) -> Response:
-    """All that is newer than the cursor, in one response."""
+def batch(context: Context, subscription: Subscription) -> bytes:
+    """The body of an answer: all that is newer than the cursor."""
     resume = subscription.resume
     events = subscription.take().events
     context.stats.requests += 1
     context.stats.deliveries += len(events)
     context.stats.gaps += resume.verdict == "gap"
-    body = encode_batch(subscription.cursor, subscription.room.name, resume.verdict, resume.missed, events)
+    return encode_batch(subscription.cursor, subscription.room.name, resume.verdict, resume.missed, events)
+
+
+def respond(body: bytes) -> Response:
+    """A response with such a body, which no cache may keep."""
     return Response(body, headers={"cache-control": "no-store"}, media_type="application/json")

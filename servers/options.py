@@ -13,7 +13,12 @@ TRANSPORTS: Final = {
 }
 """Transport -> where its listener is built. The one list of what can be served."""
 
-VARIANTS: Final = {"sse": ("plain",)}
+VARIANTS: Final = {
+    "polling": ("tuned",),
+    "long_polling": ("tuned",),
+    "sse": ("plain",),
+    "websocket": ("tuned",),
+}
 """Named variants beside the row of the table; the empty variant is the row."""
 
 MAX_HOLD_S: Final = 55.0

@@ -8,17 +8,16 @@ to the kernel from the publisher itself, so what this costs is next to what the 
 import asyncio
 import socket
 from collections.abc import Callable
+from operator import attrgetter
 from typing import cast
 
 import msgspec
 
-from feed.cursor import Cursor
-from feed.envelope import Welcome, encode_envelope
 from feed.rooms import DEFAULT_ROOM
 from feed.wire import HEARTBEAT_FRAME, FrameDecoder, WireError, encode_frame
 from servers.context import Context, Listener
 from servers.errors import Refusal
-from servers.hub import Subscription
+from servers.push import Push
 from servers.subscribing import subscribe
 
 MAX_HELLO_BYTES = 4096
@@ -79,7 +78,7 @@ class RawListener:
 
 
 class RawConnection(asyncio.Protocol):
-    """One subscriber. While the kernel takes no more, it stays behind; then it goes on from the ring."""
+    """One subscriber."""
 
     transport: asyncio.Transport
 
@@ -87,8 +86,7 @@ class RawConnection(asyncio.Protocol):
         self._context = context
         self._listener = listener
         self._decoder = FrameDecoder(MAX_HELLO_BYTES)
-        self._subscription: Subscription | None = None
-        self._paused = False
+        self._push: Push | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are not asyncio's subclasses
@@ -98,8 +96,7 @@ class RawConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._context.guard.lost(self.transport)
         self._listener.lost(self)
-        if self._subscription is not None:
-            self._subscription.room.listeners.pop(self._send_new, None)
+        self._unsubscribe()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -111,56 +108,43 @@ class RawConnection(asyncio.Protocol):
             self._refuse(refusal)
 
     def pause_writing(self) -> None:
-        self._paused = True
+        if self._push is not None:
+            self._push.pause()
 
     def resume_writing(self) -> None:
-        self._paused = False
-        self._send_new()
+        if self._push is not None:
+            self._push.resume()
 
     def heartbeat(self) -> None:
         """Send an empty frame, as the other streams send theirs: whatever else was sent."""
-        if not self._paused and self._subscription is not None:
+        if self._push is not None and not self._push.paused:
             self.transport.write(HEARTBEAT_FRAME)
 
     def _hello(self, frame: bytes) -> None:
-        if self._subscription is not None:
+        if self._push is not None:
             raise Refusal("unexpected_message", f"this feed takes no messages, and {len(frame)} bytes came")
         self._context.guard.request_complete(self._link)
         hello = _read_hello(frame)
-        subscription = self._subscription = subscribe(self._context.hub, hello.room, hello.since)
-        resume = subscription.resume
-        self._context.stats.requests += 1
-        self._context.stats.gaps += resume.verdict == "gap"
-        self._notice("welcome", subscription.cursor, Welcome(resume.verdict, resume.missed))
-        subscription.room.listeners[self._send_new] = None
-        self._send_new()
+        subscription = subscribe(self._context.hub, hello.room, hello.since)
+        self._push = Push(self._context, subscription, self.transport, attrgetter("frame"), _frame)
+        self._push.start()
 
-    def _send_new(self) -> None:
-        subscription = self._subscription
-        limit = self._context.options.stream_batch_events
-        while subscription is not None and not self._paused and not self.transport.is_closing():
-            events, missed, start = subscription.take(limit)
-            if missed:
-                self._context.stats.gaps += 1
-                self._notice("gap", start, Welcome("gap", missed))
-            if not events:
-                return
-            self._context.stats.deliveries += len(events)
-            self.transport.write(events[0].frame if len(events) == 1 else b"".join([e.frame for e in events]))
-
-    def _notice(self, type_: str, cursor: Cursor, data: Welcome) -> None:
-        subscription = self._subscription
-        assert subscription is not None
-        body = encode_envelope(type_, str(cursor), subscription.room.name, data)
-        self.transport.write(encode_frame(body))
+    def _unsubscribe(self) -> None:
+        if self._push is not None:
+            self._push.stop()
 
     def _on_overdue(self) -> None:
         limit_s = self._context.options.request_timeout_s
         self.transport.write(encode_frame(Refusal("request_timeout", f"no subscribe within {limit_s:g} s").body))
 
     def _refuse(self, refusal: Refusal) -> None:
+        self._unsubscribe()
         self.transport.write(encode_frame(refusal.body))
         self.transport.close()
+
+
+def _frame(body: bytes, cursor: str) -> bytes:
+    return encode_frame(body)
 
 
 def _read_hello(frame: bytes) -> Hello:

@@ -6,8 +6,8 @@ bytes encoded once; ``--variant plain`` is Starlette's StreamingResponse and sho
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
@@ -23,6 +23,7 @@ from servers.http import HttpListener
 from servers.hub import HubClosedError, Subscription
 from servers.subscribing import subscribe
 
+HEARTBEAT = b": ping\n\n"
 RETRY_MS = 1000
 """Reconnection time told to the browser; our own client jitters on top of it."""
 
@@ -39,14 +40,16 @@ def build(context: Context) -> Listener:
         if options.variant == "plain":
             return _Subscribed(
                 subscription,
+                options.heartbeat_s,
                 StreamingResponse(
-                    _with_heartbeats(stream, options.heartbeat_s),
+                    stream,
                     media_type="text/event-stream",
                     headers={"cache-control": "no-store", "x-accel-buffering": "no"},
                 ),
             )
         return _Subscribed(
             subscription,
+            None,
             EventSourceResponse(
                 stream,
                 ping=options.heartbeat_s,
@@ -59,15 +62,19 @@ def build(context: Context) -> Listener:
 
 
 class _Subscribed(Response):
-    """Runs a response while its subscription listens; ends both whatever way the connection ends."""
+    """Runs a response while its subscription listens; ends both whatever way the connection ends.
 
-    def __init__(self, subscription: Subscription, response: Response) -> None:
+    ``heartbeat_s``: let the stream send a heartbeat that often, if the response does not do so itself.
+    """
+
+    def __init__(self, subscription: Subscription, heartbeat_s: float | None, response: Response) -> None:
         self._subscription = subscription
+        self._heartbeat_s = heartbeat_s
         self._response = response
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._subscription:
+        with self._subscription, _every(self._heartbeat_s, self._subscription.nudge):
             await self._response(scope, receive, send)
 
 
@@ -84,26 +91,28 @@ async def _stream(context: Context, subscription: Subscription) -> AsyncIterator
                 stats.gaps += 1
                 yield _notice(subscription, "gap", start, Welcome("gap", missed))
             stats.deliveries += len(events)
-            yield events[0].sse if len(events) == 1 else b"".join([event.sse for event in events])
+            yield b"".join([event.sse for event in events]) or HEARTBEAT
 
 
 def _notice(subscription: Subscription, type_: str, cursor: Cursor, data: Welcome) -> bytes:
     return encode_sse(encode_envelope(type_, str(cursor), subscription.room.name, data), str(cursor))
 
 
-async def _with_heartbeats(stream: AsyncIterator[bytes], heartbeat_s: float) -> AsyncIterator[bytes]:
-    """The stream, and a comment after each ``heartbeat_s`` without anything in it."""
-    upcoming = asyncio.ensure_future(anext(stream, None))
+@contextmanager
+def _every(interval_s: float | None, call: Callable[[], None]) -> Iterator[None]:
+    """Call again and again while inside; one timer is cheaper than a time-out on every wait."""
+    if interval_s is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+
+    def beat() -> None:
+        timers[:] = [loop.call_later(interval_s, beat)]
+        call()
+
+    timers.append(loop.call_later(interval_s, beat))
     try:
-        while True:
-            done, _ = await asyncio.wait((upcoming,), timeout=heartbeat_s)
-            if not done:
-                yield b": ping\n\n"
-                continue
-            block = upcoming.result()
-            if block is None:
-                return
-            yield block
-            upcoming = asyncio.ensure_future(anext(stream, None))
+        yield
     finally:
-        upcoming.cancel()
+        timers[0].cancel()

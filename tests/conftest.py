@@ -15,12 +15,14 @@ import pytest
 import uvloop
 
 from clients.contract import Target
-from servers.options import TRANSPORTS
+from servers.options import TRANSPORTS, VARIANTS
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_TIMEOUT_S = 10
+SERVED = [*TRANSPORTS, *(f"{name}:{variant}" for name, variants in VARIANTS.items() for variant in variants)]
+"""Every transport, and every variant as ``transport:variant``; ``start`` takes both."""
 
 
 class Running(NamedTuple):
@@ -59,6 +61,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def start_one(*arguments: str, free_port: bool = True) -> Running:
         log = tmp_path / f"server-{len(running)}.log"
+        name, _, variant = arguments[0].partition(":")
+        arguments = (name, *(["--variant", variant] if variant else []), *arguments[1:])
         with log.open("wb") as stderr:
             process = subprocess.Popen(
                 [sys.executable, "-m", "servers", *arguments, *(["--port", "0"] if free_port else [])],
@@ -87,6 +91,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture(params=list(TRANSPORTS))
 def transport(request: pytest.FixtureRequest) -> str:
     """Every transport in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(params=SERVED)
+def served(request: pytest.FixtureRequest) -> str:
+    """Every transport and every variant in turn."""
     return str(request.param)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 
 from bench.host import placement
 from bench.plan import TrialPlan, make_plan, trials
@@ -48,7 +49,7 @@ class FakeRunner:
 def run_fake(folder: Path, statuses: dict[str, list[str]], **given: object) -> tuple[Results, FakeRunner]:
     results = new_results(make_plan("default", **given), ["a", "test"], placement([0, 1]))
     fake = FakeRunner(results, statuses)
-    asyncio.run(run_trials(results, folder, trials(results.plan), fake, Lines()))
+    asyncio.run(run_trials(results, folder, trials(results.plan), fake, Lines(Console())))
     return results, fake
 
 

@@ -15,9 +15,9 @@ from feed.envelope import Envelope, decode_envelope, decode_error, decode_welcom
 from feed.schedule import Schedule
 from feed.wire import FrameDecoder, SseParser, encode_frame
 from servers.options import TRANSPORTS
-from tests.conftest import Running, Start, open_files, run, until
+from tests.conftest import SERVED, Running, Start, open_files, run, until
 
-STREAMS = ("sse", "websocket", "raw")
+STREAMS = [served for served in SERVED if "polling" not in served]
 STALL_S = "1.5"
 OPENINGS = {
     "sse": b"GET /sse HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -36,9 +36,10 @@ def stalled_peer(server: Running, opening: bytes) -> socket.socket:
     return sock
 
 
-@pytest.mark.parametrize("name", STREAMS)
-def test_a_stalled_reader_is_aborted_and_its_memory_bounded(start: Start, name: str) -> None:
-    server = start(name, "--source", "none", "--stall-timeout-s", STALL_S, "--history", "64")
+@pytest.mark.parametrize("stream", STREAMS)
+def test_a_stalled_reader_is_aborted_and_its_memory_bounded(start: Start, stream: str) -> None:
+    server = start(stream, "--source", "none", "--stall-timeout-s", STALL_S, "--history", "64")
+    name = server.ready["transport"]
 
     async def body() -> None:
         shared = new_shared(seed=1)
@@ -75,10 +76,11 @@ async def _aborted(control: Control, count: int) -> bool:
     return bool((await control.stats())["aborted_slow_readers"] == count)
 
 
-@pytest.mark.parametrize("name", ("sse", "raw"))
-def test_a_slow_reader_is_told_of_its_gap_and_stays(start: Start, name: str) -> None:
+@pytest.mark.parametrize("stream", STREAMS)
+def test_a_slow_reader_is_told_of_its_gap_and_stays(start: Start, stream: str) -> None:
     """It reads on after it has fallen off the ring: a gap notice with the exact number, then events."""
-    server = start(name, "--source", "none", "--history", "32")
+    server = start(stream, "--source", "none", "--history", "32")
+    name = server.ready["transport"]
 
     async def body() -> None:
         async with Control(server.ready["control_url"]) as control:
@@ -123,6 +125,8 @@ def _read_until(peer: socket.socket, name: str, last_seq: int) -> list[Envelope]
         if name == "raw":
             bodies = [body for body in frames.feed(pending) if body]
             pending = b""
+        elif name == "websocket":
+            bodies, pending = _texts(pending)
         else:
             chunks, pending = _unchunk(pending)
             bodies = [item.data for item in sse.feed(chunks) if not item.comment]
@@ -140,6 +144,23 @@ def _unchunk(data: bytes) -> tuple[bytes, bytes]:
         joined += data[end + 2 : end + 2 + size]
         data = data[end + 2 + size + 2 :]
     return joined, data
+
+
+def _texts(data: bytes) -> tuple[list[bytes], bytes]:
+    """The payloads of complete unmasked text frames (RFC 6455, section 5.2), and what is left."""
+    texts = []
+    while len(data) >= 10:
+        assert data[0] == 0x81
+        size, start = data[1], 2
+        if size == 126:
+            size, start = int.from_bytes(data[2:4], "big"), 4
+        elif size == 127:
+            size, start = int.from_bytes(data[2:10], "big"), 10
+        if len(data) < start + size:
+            break
+        texts.append(data[start : start + size])
+        data = data[start + size :]
+    return texts, data
 
 
 @pytest.mark.parametrize("name", list(TRANSPORTS))
@@ -224,9 +245,10 @@ def test_pings_without_reading_are_not_taken_for_ever(start: Start) -> None:
     peer.close()
 
 
-def test_the_handler_of_a_held_poll_ends_when_its_client_leaves(start: Start) -> None:
+@pytest.mark.parametrize("held", ("long_polling", "long_polling:tuned"))
+def test_the_handler_of_a_held_poll_ends_when_its_client_leaves(start: Start, held: str) -> None:
     """Starlette would let it wait for the whole hold."""
-    server = start("long_polling", "--source", "none")
+    server = start(held, "--source", "none")
 
     async def body() -> None:
         async with Control(server.ready["control_url"]) as control:

@@ -7,16 +7,12 @@ import pytest
 from clients.client import new_shared
 from clients.contract import CHECKS, Bench, Target, preflight, run_check
 from clients.control import Control
-from servers.options import TRANSPORTS, VARIANTS
 from tests.conftest import Start, run
-
-SERVED = [(name, "") for name in TRANSPORTS] + [(name, variant) for name in VARIANTS for variant in VARIANTS[name]]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize(("name", "variant"), SERVED)
-def test_contract(start: Start, name: str, variant: str, check: Callable[[Bench], Awaitable[None]]) -> None:
-    server = start(name, "--source", "none", "--rooms", "2", *(["--variant", variant] if variant else []))
+def test_contract(start: Start, served: str, check: Callable[[Bench], Awaitable[None]]) -> None:
+    server = start(served, "--source", "none", "--rooms", "2")
 
     async def body() -> None:
         shared = new_shared(seed=1)

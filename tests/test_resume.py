@@ -17,9 +17,10 @@ from tests.conftest import Start, run, until
 QUICK = {"poll_interval_s": 0.02, "hold_s": 2.0, "backoff_base_s": 0.05, "backoff_cap_s": 0.2}
 
 
-def test_a_dropped_connection_is_resumed_without_loss(start: Start, transport: str) -> None:
+def test_a_dropped_connection_is_resumed_without_loss(start: Start, served: str) -> None:
     """The relay between client and server is killed and started again on its port while events go on."""
-    server = start(transport, "--source", "none")
+    server = start(served, "--source", "none")
+    transport = server.ready["transport"]
     relay = start("relay", "--to", f"127.0.0.1:{server.port}", "--rtt-ms", "0")
     port = relay.port
 

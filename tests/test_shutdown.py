@@ -22,8 +22,9 @@ EXIT_WITHIN_S = 5.0
 
 
 @pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))
-def test_exits_in_time_with_500_clients(start: Start, transport: str, number: signal.Signals) -> None:
-    server = start(transport, "--source", "none")
+def test_exits_in_time_with_500_clients(start: Start, served: str, number: signal.Signals) -> None:
+    server = start(served, "--source", "none")
+    transport = server.ready["transport"]
 
     async def body() -> None:
         shared = new_shared(seed=1)

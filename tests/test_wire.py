@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
 
 from feed.cursor import Cursor
 from feed.envelope import (
@@ -33,6 +34,7 @@ from feed.wire import (
     encode_batch,
     encode_frame,
     encode_sse,
+    encode_websocket_text,
 )
 
 PURE = settings(deadline=None, derandomize=True, database=None)
@@ -52,6 +54,13 @@ def pieces_of(stream: bytes, cuts: Iterable[int]) -> list[bytes]:
     """The stream cut at the given places; a place named twice gives an empty piece."""
     places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     return [stream[start:stop] for start, stop in pairwise(places)]
+
+
+@PURE
+@given(st.one_of(st.integers(0, 300), st.sampled_from([65_535, 65_536, 70_000])))
+def test_a_websocket_frame_is_what_the_websockets_library_would_send(size: int) -> None:
+    text = b"x" * size
+    assert encode_websocket_text(text) == Frame(Opcode.TEXT, text).serialize(mask=False)
 
 
 def _is(envelope: Envelope, event: Event, value: Any) -> None:

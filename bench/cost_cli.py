@@ -1,0 +1,105 @@
+"""``python -m bench cost`` and ``python -m bench generator``: measure cost, then have the report rendered."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bench.cost_plan import GENERATOR_PRESETS, PRESETS, CostTrialPlan, cost_trials
+from bench.cost_run import new_cost_results, run_cost
+from bench.host import placement
+from bench.plan import expected_s
+from bench.processes import ROOT
+from bench.progress import duration, new_reporter
+from bench.results import COST_FILE, GENERATOR_FILE
+from bench.runner import new_folder
+
+INTERRUPTED = 130
+OUT_HELP = "Folder, new or of a run whose report shall have this too  [default: results/<time>]"
+
+
+def _sections(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
+    names = None if text is None else [name.strip() for name in text.split(",")]
+    unknown = [name for name in names or [] if name not in PRESETS["default"]]
+    if unknown:
+        raise click.BadParameter(f"{', '.join(unknown)}: allowed are {', '.join(PRESETS['default'])}")
+    return names
+
+
+@click.command()
+@click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    default="default",
+    show_default=True,
+    help="smoke: everything once, quickly; its numbers conclude nothing.",
+)
+@click.option(
+    "--sections", callback=_sections, help=f"Comma-separated, of {','.join(PRESETS['default'])}  [default: all]"
+)
+@click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm in the main sections.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and of the order of trials.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object on stdout.")
+def cost(
+    preset: str, sections: list[str] | None, blocks: int | None, seed: int, out: Path | None, as_json: bool
+) -> None:
+    """Server CPU and memory per delivery, request and connection, beside a bare TCP server.
+
+    Loopback, no relay: it is the server that is measured. Ctrl-C keeps what was measured and renders it.
+    """
+    carry_out(cost_trials(PRESETS[preset], seed, blocks, sections), preset, seed, COST_FILE, out, as_json)
+
+
+@click.command()
+@click.option("--preset", type=click.Choice(list(GENERATOR_PRESETS)), default="default", show_default=True)
+@click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and of the order of trials.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+def generator(preset: str, blocks: int | None, seed: int, out: Path | None) -> None:
+    """What the load side costs per received event: locust, the same client without it, and Node's ws."""
+    planned = cost_trials(GENERATOR_PRESETS[preset], seed, blocks)
+    carry_out(planned, preset, seed, GENERATOR_FILE, out, as_json=False)
+
+
+def carry_out(planned: list[CostTrialPlan], preset: str, seed: int, name: str, out: Path | None, as_json: bool) -> None:
+    """Measure what is planned into the file ``name``, show it, and end with the exit code."""
+    try:
+        folder = _folder(out, name)
+    except OSError as error:
+        raise click.UsageError(str(error)) from error
+    cores = sorted(os.sched_getaffinity(0))
+    place = placement(cores)
+    os.sched_setaffinity(0, {place.generator[-1]})
+    results = new_cost_results(planned, preset, seed, ["python", "-m", "bench", *sys.argv[1:]], place)
+    console = Console(stderr=as_json)
+    total_s = sum(expected_s(one.plan, one.trial) for one in planned)
+    console.print(f"{len(planned)} trials, about {duration(total_s)}. Results: {folder / name}", highlight=False)
+    interrupted = False
+    with new_reporter(console) as reporter:
+        try:
+            asyncio.run(run_cost(results, name, planned, folder, place, reporter))
+        except KeyboardInterrupt:
+            interrupted = True
+    os.sched_setaffinity(0, set(cores))
+    if interrupted:
+        console.print("[yellow]Interrupted: what was measured until now is kept.[/]")
+    command = [sys.executable, "-m", "reports", str(folder), *(["--json"] if as_json else [])]
+    rendered = subprocess.run(command, cwd=ROOT, check=False).returncode
+    failed = [one.trial for one in results.trials if one.trial.status == "failed"]
+    for trial in failed:
+        console.print(f"[red]{trial.id} has no numbers:[/] {'; '.join(trial.reasons)}", highlight=False)
+    sys.exit(INTERRUPTED if interrupted else rendered or int(bool(failed)))
+
+
+def _folder(out: Path | None, name: str) -> Path:
+    """A new folder, or that of a run which has no such file yet. Raises ``FileExistsError``."""
+    if out is None or not out.is_dir() or not any(out.iterdir()):
+        return new_folder(out)
+    if (out / name).exists():
+        raise FileExistsError(f"{out / name} exists: name a new folder, results are never mixed or overwritten")
+    return out.resolve()

@@ -1,0 +1,170 @@
+"""What the cost benchmark will do: arms, loads, and all trials in their seeded order. Pure (docs/method.md, Cost)."""
+
+import random
+import re
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from bench.plan import TrialPlan, make_plan
+from bench.results import Plan
+
+STREAMS: Final = ("raw", "websocket", "websocket:tuned", "sse", "sse:plain")
+POLLS: Final = ("polling", "polling:tuned", "long_polling", "long_polling:tuned")
+DELIVERIES_HZ: Final = 5000.0
+"""Over all subscribers, at every number of them."""
+POLLS_HZ: Final = 1000.0
+"""Requests a second over all pollers: what one generator core sends without queueing."""
+
+
+class Section(NamedTuple):
+    """One question: which arms, under which loads (label -> values of a ``Plan``), how many times.
+
+    An arm is ``transport``, ``transport:variant`` or ``transport:variant@generator``.
+    """
+
+    arms: tuple[str, ...]
+    loads: dict[str, dict[str, Any]]
+    repeats: int
+    purpose: str = "cost"
+
+
+def _fanout(subscribers: int, seconds: float) -> dict[str, Any]:
+    rate_hz = DELIVERIES_HZ / subscribers
+    return {"subscribers": subscribers, "rate_hz": rate_hz, "duration_s": seconds, "warmup_events": 2}
+
+
+def _load(**values: Any) -> dict[str, Any]:
+    return {"subscribers": 200, "rate_hz": 100.0, "duration_s": 2.0, "warmup_events": 50, **values}
+
+
+ISSUE_LOAD: Final = _load()
+PER_REQUEST: Final = _load(rate_hz=POLLS_HZ / 200, poll_interval_s=200 / POLLS_HZ, duration_s=3.0, warmup_events=3)
+
+Sections = dict[str, Section]
+
+PRESETS: Final[dict[str, Sections]] = {
+    "default": {
+        "main": Section((*STREAMS, "long_polling", "polling"), {"200 subscribers, 100 events/s": ISSUE_LOAD}, 5),
+        "requests": Section(POLLS, {"1,000 requests/s": PER_REQUEST}, 5),
+        "memory": Section(
+            (*STREAMS, "long_polling", "long_polling:tuned", "polling"),
+            {"1,000 connections": _load(subscribers=1000, rate_hz=1.0, warmup_events=1)},
+            2,
+        ),
+        "subscribers": Section(
+            ("raw", "websocket", "sse"),
+            {f"{n:,}": _fanout(n, 2.0 if n < 5000 else 4.0) for n in (10, 100, 1000, 5000)},
+            1,
+        ),
+        "rate": Section(("raw", "websocket", "sse"), {f"{hz:g}": _load(rate_hz=hz) for hz in (10.0, 30.0)}, 1),
+        "payload": Section(
+            ("raw", "websocket", "sse"),
+            {f"{size:,}": _load(payload_bytes=size, rate_hz=25.0) for size in (64, 1024, 16384)},
+            1,
+        ),
+    },
+    # Everything once and small, to see that it works. Its numbers are too few to conclude anything.
+    "smoke": {
+        "main": Section(
+            (*STREAMS, "long_polling", "polling"), {"20 subscribers": _load(subscribers=20, duration_s=0.5)}, 1
+        ),
+        "requests": Section(
+            ("polling:tuned", "long_polling:tuned"), {"100 requests/s": {**PER_REQUEST, "subscribers": 20}}, 1
+        ),
+        "memory": Section(("websocket",), {"50 connections": _load(subscribers=50, rate_hz=5.0, duration_s=0.5)}, 1),
+        "subscribers": Section(("websocket",), {f"{n}": _load(subscribers=n, duration_s=0.5) for n in (5, 50)}, 1),
+    },
+}
+
+
+RECEIVERS: Final = ("raw", "websocket:tuned", "sse:plain")
+"""Served by what is cheapest to serve, so that it is the receiving side that is measured."""
+_PAIRS: Final = tuple(f"{served}@{generator}" for served in RECEIVERS for generator in ("locust", "bare"))
+
+GENERATOR_PRESETS: Final[dict[str, Sections]] = {
+    "default": {
+        "receive": Section((*_PAIRS, "websocket:tuned@node"), {"20,000 deliveries/s": _load()}, 5),
+        "sustain": Section(RECEIVERS, {"40,000 deliveries/s": _load(rate_hz=200.0)}, 3),
+        "saturate": Section(RECEIVERS, {"120,000 deliveries/s": _load(rate_hz=600.0)}, 3, "saturation"),
+    },
+    "smoke": {
+        "receive": Section(
+            ("raw@locust", "raw@bare", "websocket:tuned@node"),
+            {"2,000 deliveries/s": _load(subscribers=20, duration_s=0.5)},
+            1,
+        ),
+    },
+}
+
+
+class CostTrialPlan(NamedTuple):
+    """One trial to come: the question it belongs to, its load by label and in full, and the trial."""
+
+    section: str
+    load: str
+    plan: Plan
+    trial: TrialPlan
+
+
+def cost_trials(
+    wanted: Sections, seed: int, blocks: int | None = None, names: list[str] | None = None
+) -> list[CostTrialPlan]:
+    """All trials of a preset, or those of some of its sections: in blocks of each arm once, shuffled by the seed.
+
+    ``blocks`` replaces the number of blocks of the sections that compare.
+    """
+    planned: list[CostTrialPlan] = []
+    for name, section in wanted.items():
+        if names is not None and name not in names:
+            continue
+        repeats = blocks if blocks and section.repeats > 2 else section.repeats
+        for block in range(1, repeats + 1):
+            members = [
+                _trial(name, section.purpose, label, values, arm, block, seed)
+                for label, values in section.loads.items()
+                for arm in section.arms
+            ]
+            random.Random(f"cost-{seed}-{name}-{block}").shuffle(members)
+            planned += members
+    return planned
+
+
+def _trial(
+    section: str, purpose: str, label: str, values: dict[str, Any], arm: str, block: int, seed: int
+) -> CostTrialPlan:
+    served, _, generator = arm.partition("@")
+    transport, _, variant = served.partition(":")
+    plan = _plan(transport, values, seed)
+    trial = TrialPlan(
+        id=re.sub("[:@]", "-", f"{section}-{label.split()[0]}-b{block}-{arm}".replace(",", "")),
+        transport=transport,
+        block=block,
+        purpose=purpose,
+        seed=seed * 10_000 + block,
+        rtt_ms=0.0,
+        poll_interval_s=plan.poll_interval_s,
+        variant=variant,
+        generator=generator or "locust",
+    )
+    return CostTrialPlan(section, label, plan, trial)
+
+
+def _plan(transport: str, values: dict[str, Any], seed: int) -> Plan:
+    poll_interval_s = values.get("poll_interval_s", 1.0) if transport == "polling" else 0.2
+    ramp_s = max(0.2, values["subscribers"] / 1000)
+    plan = make_plan(
+        "default",
+        **{
+            **values,
+            "transports": [transport],
+            "rooms": 1,
+            "rtt_ms": 0.0,
+            "blocks": 1,
+            "ramp_s": ramp_s,
+            "poll_interval_s": poll_interval_s,
+            "seed": seed,
+        },
+    )
+    # One process receives: what it costs, and whether it was the bottleneck, is then one number.
+    return msgspec.structs.replace(plan, probes=plan.subscribers, idle_measure_s=0.5, max_reruns=0)

@@ -1,0 +1,78 @@
+"""Carries out a cost plan, trial after trial, saved after each; Ctrl-C keeps what was measured."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.cost_plan import CostTrialPlan
+from bench.hiccup import Hiccups
+from bench.host import Placement, facts, versions
+from bench.plan import TrialPlan, expected_s
+from bench.progress import Reporter
+from bench.results import SCHEMA_VERSION, CostResults, CostTrial, Plan, Trial, save
+from bench.runner import options_in_force, pushmark_version
+from bench.trial import SAMPLES_FOLDER, Bed, run_trial
+
+Measure = Callable[[Plan, TrialPlan], Awaitable[Trial]]
+"""Runs one trial under a load. The seam where the tests put a fake."""
+
+
+def new_cost_results(
+    planned: list[CostTrialPlan], preset: str, seed: int, command: list[str], placement: Placement
+) -> CostResults:
+    """The record of a run that has not measured anything yet."""
+    loads: dict[str, dict[str, Plan]] = {}
+    for one in planned:
+        loads.setdefault(one.section, {})[f"{one.load} ({one.trial.transport})"] = one.plan
+    return CostResults(
+        schema_version=SCHEMA_VERSION,
+        pushmark_version=pushmark_version(),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=False,
+        command=command,
+        preset=preset,
+        seed=seed,
+        loads=loads,
+        host=facts(),
+        versions=versions(),
+        options=options_in_force(placement),
+        trials=[],
+    )
+
+
+async def run_cost(
+    results: CostResults, name: str, planned: list[CostTrialPlan], folder: Path, placement: Placement, told: Reporter
+) -> None:
+    """Measure everything planned into ``results`` and the file ``name``. Cancelling it stops all processes."""
+    for needed in (SAMPLES_FOLDER, "logs"):
+        (folder / needed).mkdir(exist_ok=True)
+    hiccups = Hiccups()
+
+    async def measure(plan: Plan, trial: TrialPlan) -> Trial:
+        return await run_trial(Bed(plan, folder, placement, hiccups, {}), trial, 1)
+
+    try:
+        await hiccups.start(sorted({placement.server, *placement.generator}), folder / "logs")
+        await run_planned(results, name, planned, folder, measure, told)
+        results.finished = True
+    finally:
+        save(results, folder, name)
+        await hiccups.stop()
+
+
+async def run_planned(
+    results: CostResults, name: str, planned: list[CostTrialPlan], folder: Path, measure: Measure, told: Reporter
+) -> None:
+    """Run the trials in order and save after each."""
+    left = [expected_s(one.plan, one.trial) for one in planned]
+    told.begin(sum(left), len(planned))
+    began, expected_so_far = time.monotonic(), 0.0
+    for place, one in enumerate(planned):
+        told.starting(one.trial.id, left[place])
+        trial = await measure(one.plan, one.trial)
+        results.trials.append(CostTrial(one.section, one.load, trial))
+        await asyncio.to_thread(save, results, folder, name)
+        expected_so_far += left[place]
+        told.finished(trial, sum(left[place + 1 :]) * (time.monotonic() - began) / expected_so_far)

@@ -1,0 +1,309 @@
+"""What the cost benchmark measured, as tables ready to lay out: CPU, memory, growth, and the goals. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from bench.results import CostResults, CostTrial
+from reports.formats import NOT_MEASURED, counted, listed, number, with_interval
+from reports.sections import Table
+from reports.statistics import Estimate, estimate
+from reports.style import LOOKS
+
+BASELINE: Final = "raw"
+KIB: Final = 1024
+PER_EVENT, PER_REQUEST = "server_cpu_us_per_event", "server_cpu_us_per_request"
+RSS: Final = "rss_bytes_per_connection"
+FLAT: Final = 1.25
+"""Cost is called flat while the dearest point of a sweep costs at most this multiple of the cheapest."""
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """An upper bound set before the work began. ``relative``: as a multiple of the baseline of the same block."""
+
+    section: str
+    arm: str
+    metric: str
+    limit: float
+    unit: str
+    relative: bool = False
+
+
+GOALS: Final = (
+    Goal("main", "websocket", PER_EVENT, 2.3, "× baseline", relative=True),
+    Goal("main", "sse", PER_EVENT, 3.0, "× baseline", relative=True),
+    Goal("main", "websocket:tuned", PER_EVENT, 1.6, "× baseline", relative=True),
+    Goal("main", "sse:plain", PER_EVENT, 1.8, "× baseline", relative=True),
+    Goal("requests", "long_polling", PER_REQUEST, 120, "µs per request"),
+    Goal("requests", "polling", PER_REQUEST, 100, "µs per request"),
+    Goal("memory", "websocket", RSS, 24, "KiB per connection"),
+    Goal("memory", "sse", RSS, 44, "KiB per connection"),
+    Goal("memory", "sse:plain", RSS, 24, "KiB per connection"),
+    Goal("memory", "long_polling", RSS, 24, "KiB per connection"),
+)
+SWEEPS: Final = {
+    "subscribers": "subscribers (5,000 deliveries/s in all)",
+    "rate": "events/s (200 subscribers)",
+    "payload": "payload in bytes (200 subscribers, 25 events/s)",
+}
+"""Section -> what its loads are labelled by."""
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """Cost of one arm: in all, of that in user mode, and as a multiple of the baseline."""
+
+    arm: str
+    total: Estimate
+    user: float | None
+    ratio: Estimate | None
+
+
+class CostSummary(msgspec.Struct, frozen=True):
+    """The cost section in numbers and tables."""
+
+    title: str
+    tables: list[Table]
+    cautions: list[str]
+    per_event: list[Bar]
+    per_request: list[Bar]
+    memory: dict[str, Estimate]
+    growth: dict[str, dict[str, dict[str, float]]]
+    """Sweep -> arm -> label of the load -> microseconds per delivered event."""
+
+
+def arm_name(arm: str) -> str:
+    """``websocket:tuned`` as people read it."""
+    transport, _, variant = arm.partition(":")
+    return LOOKS[transport].name + (f", {variant}" if variant else "")
+
+
+def summarize_cost(results: CostResults) -> CostSummary:
+    """Work out the whole section."""
+    valid = Valid(results.trials)
+    per_event, per_request = valid.bars("main", PER_EVENT), valid.bars("requests", PER_REQUEST)
+    memory = {arm: valid.estimate("memory", arm, RSS) for arm in valid.arms("memory")}
+    growth = {sweep: valid.growth(sweep) for sweep in SWEEPS if valid.arms(sweep)}
+    tables = [_goals(valid), _per_event(valid, per_event), _per_request(per_request), _memory(valid)]
+    tables += [_growth(sweep, arms) for sweep, arms in growth.items()]
+    return CostSummary(
+        title=_title(results),
+        tables=[table for table in tables if table.rows],
+        cautions=_cautions(results),
+        per_event=per_event,
+        per_request=per_request,
+        memory={arm: of for arm, of in memory.items() if of is not None},
+        growth=growth,
+    )
+
+
+class Valid:
+    """The valid trials by section and arm."""
+
+    def __init__(self, trials: Sequence[CostTrial]) -> None:
+        self._trials = [one for one in trials if one.trial.status == "ok"]
+
+    def of(self, section: str, arm: str) -> list[CostTrial]:
+        """The trials of an arm."""
+        return [one for one in self._trials if one.section == section and _arm(one) == arm]
+
+    def arms(self, section: str) -> list[str]:
+        """Arms that were measured, in the order of every table: by transport, the row before its variants."""
+        order = list(LOOKS)
+        found = {_arm(one) for one in self._trials if one.section == section}
+        return sorted(found, key=lambda arm: (order.index(arm.partition(":")[0]), arm))
+
+    def values(self, section: str, arm: str, metric: str) -> dict[int, float]:
+        """A metric by block."""
+        return {
+            one.trial.block: one.trial.metrics[metric] for one in self.of(section, arm) if metric in one.trial.metrics
+        }
+
+    def estimate(self, section: str, arm: str, metric: str) -> Estimate | None:
+        """Its average over blocks."""
+        values = self.values(section, arm, metric)
+        return estimate(list(values.values())) if values else None
+
+    def ratio(self, section: str, arm: str, metric: str) -> Estimate | None:
+        """As a multiple of the baseline of the same block."""
+        mine, base = self.values(section, arm, metric), self.values(section, BASELINE, metric)
+        shared = [mine[block] / base[block] for block in mine if block in base]
+        return estimate(shared) if shared and arm != BASELINE else None
+
+    def bars(self, section: str, metric: str) -> list[Bar]:
+        """The arms of a section on one metric."""
+        bars = []
+        for arm in self.arms(section):
+            total, share = self.estimate(section, arm, metric), self.estimate(section, arm, "server_user_share")
+            if total is not None:
+                user = total.value * share.value if share else None
+                bars.append(Bar(arm, total, user, self.ratio(section, arm, metric)))
+        return bars
+
+    def growth(self, sweep: str) -> dict[str, dict[str, float]]:
+        """Arm -> load -> microseconds per event; the order of the loads is that of their size."""
+        found: dict[str, dict[str, float]] = {}
+        for arm in self.arms(sweep):
+            of = {
+                one.load: one.trial.metrics[PER_EVENT] for one in self.of(sweep, arm) if PER_EVENT in one.trial.metrics
+            }
+            found[arm] = dict(sorted(of.items(), key=lambda item: size_of(item[0])))
+        return found
+
+
+def size_of(load: str) -> float:
+    """The number a sweep's load is labelled with."""
+    return float(load.replace(",", ""))
+
+
+def _arm(one: CostTrial) -> str:
+    return f"{one.trial.transport}:{one.trial.variant}".removesuffix(":")
+
+
+def _title(results: CostResults) -> str:
+    plans = [plan for loads in results.loads.values() for plan in loads.values()]
+    payloads = sorted({plan.payload_bytes for plan in plans})
+    blocks = max((one.trial.block for one in results.trials), default=0)
+    return (
+        f"Loopback, no network delay, one room, payload {listed([f'{size:,}' for size in payloads])} B, "
+        f"{counted(blocks, 'block')}, seed {results.seed}, idle server subtracted"
+    )
+
+
+def _cautions(results: CostResults) -> list[str]:
+    found = [] if results.finished else [f"Interrupted: {counted(len(results.trials), 'trial')} of the run are here."]
+    if results.preset == "smoke":
+        found.append("The smoke preset shows that everything works; its numbers conclude nothing.")
+    for one in results.trials:
+        if one.trial.status != "ok":
+            found.append(f"{one.trial.id} left out: {'; '.join(one.trial.reasons)}.")
+    return found
+
+
+def _goals(valid: Valid) -> Table:
+    rows = []
+    for goal in GOALS:
+        of = (valid.ratio if goal.relative else valid.estimate)(goal.section, goal.arm, goal.metric)
+        if of is None:
+            continue
+        of = _in_kib(of) if goal.metric == RSS else of
+        rows.append(
+            [arm_name(goal.arm), f"at most {goal.limit:g} {goal.unit}", with_interval(of), reached(of, goal.limit)]
+        )
+    rows += _everything_arrived(valid)
+    notes = ["Reached: the 95 % interval lies at or under the goal; missed: over it; open: the goal lies inside it."]
+    return Table("Goals", ["", "Goal", "Measured [95 %]", ""], rows, notes)
+
+
+def reached(of: Estimate, limit: float) -> str:
+    """Whether an upper bound holds, as surely as the interval says."""
+    low, high = (of.value, of.value) if of.low is None or of.high is None else (of.low, of.high)
+    if high <= limit:
+        return "reached"
+    return "missed" if low > limit else "open"
+
+
+def _everything_arrived(valid: Valid) -> list[list[str]]:
+    rows = []
+    for arm in valid.arms("subscribers"):
+        largest = max(valid.of("subscribers", arm), key=lambda one: one.trial.subscribers)
+        counts = largest.trial.counts
+        if counts is not None and largest.trial.subscribers >= 5000:
+            text = f"{counts.delivered:,} of {counts.expected:,} delivered"
+            rows.append(
+                [
+                    arm_name(arm),
+                    f"{largest.load} subscribers, nothing lost",
+                    text,
+                    "missed" if counts.lost else "reached",
+                ]
+            )
+    return rows
+
+
+def _per_event(valid: Valid, bars: Sequence[Bar]) -> Table:
+    rows = [
+        [
+            arm_name(bar.arm),
+            with_interval(bar.total),
+            *_split(bar),
+            with_interval(bar.ratio),
+            with_interval(valid.estimate("main", bar.arm, "events_per_response")),
+            with_interval(valid.estimate("main", bar.arm, "server_cpu_share")),
+        ]
+        for bar in bars
+    ]
+    head = [
+        "",
+        "Server CPU per delivered event, µs",
+        "user, µs",
+        "system, µs",
+        "× baseline",
+        "events per response",
+        "of a core",
+    ]
+    notes = [
+        "A stream's delivery is one write; a poll's answer carries all that is newer, so its cost per event is that of "
+        "a request divided by the events in it, and latency is what pays for that.",
+    ]
+    return Table("CPU per delivered event, every transport under the same load", head, rows, notes)
+
+
+def _per_request(bars: Sequence[Bar]) -> Table:
+    rows = [[arm_name(bar.arm), with_interval(bar.total), *_split(bar)] for bar in bars]
+    notes = ["1,000 requests/s in all, about one event in each answer; a held request counts once, with its hold."]
+    return Table(
+        "CPU per request of the polls", ["", "Server CPU per request, µs", "user, µs", "system, µs"], rows, notes
+    )
+
+
+def _split(bar: Bar) -> list[str]:
+    if bar.user is None:
+        return [NOT_MEASURED, NOT_MEASURED]
+    return [number(bar.user), number(bar.total.value - bar.user)]
+
+
+def _memory(valid: Valid) -> Table:
+    rows = []
+    for arm in valid.arms("memory"):
+        rss, kernel = (valid.estimate("memory", arm, name) for name in (RSS, "kernel_bytes_per_connection"))
+        rows.append([arm_name(arm), with_interval(rss and _in_kib(rss)), with_interval(kernel and _in_kib(kernel))])
+    notes = [
+        "Growth of the server's resident memory from no connection to all of them, after the contract checks have "
+        "warmed it up and events have been delivered. Kernel: buffers of all TCP sockets of the host, in pages of "
+        "4 KiB (/proc/net/sockstat), near 0 while nothing waits; the structures of the sockets are not in it."
+    ]
+    return Table("Memory per connection", ["", "Resident, KiB", "Kernel buffers, KiB"], rows, notes)
+
+
+def _in_kib(of: Estimate) -> Estimate:
+    low, high = (None if end is None else end / KIB for end in (of.low, of.high))
+    return Estimate(of.value / KIB, low, high, of.blocks)
+
+
+def _growth(sweep: str, arms: Mapping[str, Mapping[str, float]]) -> Table:
+    labels = sorted({label for of in arms.values() for label in of}, key=size_of)
+    rows = [
+        [arm_name(arm), *(number(of[label]) if label in of else NOT_MEASURED for label in labels), _flatness(of)]
+        for arm, of in arms.items()
+    ]
+    return Table(
+        f"Server CPU per delivered event (µs) over {SWEEPS[sweep]}",
+        ["", *labels, ""],
+        rows,
+        ["Single trials: they show the shape, not the third digit."],
+    )
+
+
+def _flatness(of: Mapping[str, float]) -> str:
+    if len(of) < 2:
+        return ""
+    cheapest, dearest = min(of, key=of.__getitem__), max(of, key=of.__getitem__)
+    factor = of[dearest] / of[cheapest]
+    return "flat" if factor <= FLAT else f"not flat: {number(factor)} × at {dearest} what it is at {cheapest}"
+
+
+def to_json(summary: CostSummary) -> str:
+    """The section as one JSON object."""
+    return json.dumps(msgspec.to_builtins(summary), indent=1)

@@ -1,0 +1,30 @@
+"""Sections of the report beside the comparison: tables ready to lay out in any format."""
+
+import msgspec
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """A figure that was written: its name, caption and SVG text."""
+
+    name: str
+    caption: str
+    svg: str
+
+
+class Table(msgspec.Struct, frozen=True):
+    """One table with its notes."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+class Section(msgspec.Struct, frozen=True):
+    """A heading, the conditions in one line, what to beware of, figures and tables."""
+
+    heading: str
+    title: str
+    cautions: list[str]
+    tables: list[Table]
+    figures: list[Drawn]
