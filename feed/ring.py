@@ -42,13 +42,10 @@ class Ring(Generic[T]):
         self.epoch = epoch
         self.capacity = capacity
         self.last_seq = 0
+        self.oldest_seq = 1
+        """Sequence number of the oldest event held; ``last_seq + 1`` while empty."""
         self.newest: T | None = None
         self._slots: list[T | None] = [None] * capacity
-
-    @property
-    def oldest_seq(self) -> int:
-        """Sequence number of the oldest event held; ``last_seq + 1`` while empty."""
-        return max(1, self.last_seq - self.capacity + 1)
 
     @property
     def tail(self) -> Cursor:
@@ -62,6 +59,7 @@ class Ring(Generic[T]):
         self._slots[event.seq % self.capacity] = event
         self.last_seq = event.seq
         self.newest = event
+        self.oldest_seq = max(1, event.seq - self.capacity + 1)
 
     def resume(self, cursor: Cursor | None) -> Resume:
         """Where does a subscriber with this cursor go on?

@@ -252,7 +252,7 @@ def _per_event(valid: Valid, bars: Sequence[Bar]) -> Table:
 
 def _per_request(bars: Sequence[Bar]) -> Table:
     rows = [[arm_name(bar.arm), with_interval(bar.total), *_split(bar)] for bar in bars]
-    notes = ["1,000 requests/s in all, about one event in each answer; a held request counts once, with its hold."]
+    notes = ["2,500 requests/s in all, about one event in each answer; a held request counts once, with its hold."]
     return Table(
         "CPU per request of the polls", ["", "Server CPU per request, µs", "user, µs", "system, µs"], rows, notes
     )

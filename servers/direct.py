@@ -1,16 +1,16 @@
 """The tuned variants of the polls: an ASGI application without Starlette between it and uvicorn.
 
-It does what the row of the table does, with the same answers; what it saves is the router, the middleware, the request
-and response objects, and a parser of every query that can also be cut at ``&`` and ``=``.
+It gives the same answers as the row of the table; what it saves is the router, the middleware, and the request and
+response objects.
 """
 
 from collections.abc import Awaitable, Callable
 from typing import Final
-from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from servers.errors import Refusal, error_response
+from servers.query import parameters
 
 Answer = Callable[[dict[str, str], Scope], Awaitable[bytes]]
 """From the query's parameters and the scope to the JSON body. Raises ``Refusal``."""
@@ -34,11 +34,3 @@ def direct(answer: Answer) -> ASGIApp:
         await send({"type": "http.response.body", "body": body})
 
     return app
-
-
-def parameters(query: bytes) -> dict[str, str]:
-    """The query's parameters; the last of a name counts, as in Starlette."""
-    text = query.decode("latin-1")
-    if "%" in text or "+" in text:
-        return dict(parse_qsl(text, keep_blank_values=True))
-    return {name: value for pair in text.split("&") for name, found, value in (pair.partition("="),) if pair}

@@ -47,8 +47,9 @@ class Hub:
 
     def room(self, name: str) -> Room:
         """The room of that name. Raises ``RoomNameError`` or ``UnknownRoomError``."""
-        room = self.rooms.get(check_room(name))
+        room = self.rooms.get(name)
         if room is None:
+            check_room(name)
             last = room_name(len(self.rooms) - 1)
             known = last if len(self.rooms) == 1 else f"{room_name(0)} to {last}"
             raise UnknownRoomError(f"there is no room {name!r}: this server has {known}")
@@ -75,11 +76,10 @@ class Hub:
 
 
 class Delivery(NamedTuple):
-    """The next events for a subscriber, how many before them it has lost by being too slow, and where they begin."""
+    """The next events for a subscriber, and how many before them it has lost by being too slow."""
 
     events: list[Event]
     missed: int
-    start: Cursor
 
 
 class Subscription:
@@ -120,13 +120,19 @@ class Subscription:
 
     def take(self, limit: int | None = None) -> Delivery:
         """Take the events that are there, at most ``limit``, without waiting."""
+        newest = self.take_newest()
+        if newest is not None:
+            return Delivery([newest], 0)
         ring = self.room.ring
         missed = ring.missed(self.seq)
-        start = Cursor(ring.epoch, self.seq + missed)
         events = ring.after(self.seq, limit)
         if events:
             self.seq = events[-1].seq
-        return Delivery(events, missed, start)
+        return Delivery(events, missed)
+
+    def before(self, event: Event) -> Cursor:
+        """The position in front of an event: where a gap ends."""
+        return Cursor(self.room.ring.epoch, event.seq - 1)
 
     def wakeup(self) -> asyncio.Future[None]:
         """A future that is done at the next event or when the hub closes. One waiter at a time."""

@@ -16,21 +16,24 @@ from starlette.types import Receive, Scope
 from feed.wire import encode_batch
 from servers.context import Context, Listener
 from servers.direct import direct
-from servers.http import PROTOCOL, HttpListener, number
+from servers.http import PROTOCOL, HttpListener
 from servers.hub import Subscription
 from servers.options import MAX_HOLD_S
+from servers.query import number, parameters
 from servers.subscribing import subscribe
 
 DEFAULT_HOLD_S = 25.0
+HEADERS = {"cache-control": "no-store", "content-type": "application/json"}
 
 
 def build(context: Context) -> Listener:
     """The listener of this transport."""
 
     async def long_poll(request: Request) -> Response:
-        hold_s, subscription = _asked(context, request.query_params)
+        hold_s, subscription = _asked(context, parameters(request.scope["query_string"]))
         with subscription:
             if _must_wait(subscription):
+                request.scope["headers"].clear()  # held for long, and of no use any more
                 with _until_gone(request.receive, subscription), _at_most(hold_s, subscription):
                     await subscription.wakeup()
             return respond(batch(context, subscription))
@@ -40,6 +43,7 @@ def build(context: Context) -> Listener:
         hold_s, subscription = _asked(context, params)
         with subscription:
             if _must_wait(subscription):
+                scope["headers"].clear()
                 with scope["extensions"][PROTOCOL].telling(subscription.nudge), _at_most(hold_s, subscription):
                     await subscription.wakeup()
             return batch(context, subscription)
@@ -95,4 +99,4 @@ def batch(context: Context, subscription: Subscription) -> bytes:
 
 def respond(body: bytes) -> Response:
     """A response with such a body, which no cache may keep."""
-    return Response(body, headers={"cache-control": "no-store"}, media_type="application/json")
+    return Response(body, headers=HEADERS)

@@ -11,6 +11,7 @@ from servers.context import Context, Listener
 from servers.direct import direct
 from servers.http import HttpListener
 from servers.long_polling import batch, respond
+from servers.query import parameters
 from servers.subscribing import subscribe
 
 
@@ -18,7 +19,7 @@ def build(context: Context) -> Listener:
     """The listener of this transport."""
 
     async def poll(request: Request) -> Response:
-        return respond(body(request.query_params))
+        return respond(body(parameters(request.scope["query_string"])))
 
     async def tuned(params: Mapping[str, str], scope: Scope) -> bytes:
         return body(params)

@@ -69,12 +69,12 @@ class Push:
                 self._stats.deliveries += 1
                 self._transport.write(self._encode(event))
                 return
-            events, missed, start = subscription.take(self._batch_events)
-            if missed:
-                self._stats.gaps += 1
-                self._tell("gap", str(start), Welcome("gap", missed))
+            events, missed = subscription.take(self._batch_events)
             if not events:
                 return
+            if missed:
+                self._stats.gaps += 1
+                self._tell("gap", str(subscription.before(events[0])), Welcome("gap", missed))
             self._stats.deliveries += len(events)
             self._transport.write(b"".join(map(self._encode, events)))
 

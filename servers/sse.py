@@ -19,10 +19,13 @@ from feed.cursor import Cursor
 from feed.envelope import Welcome, encode_envelope
 from feed.wire import encode_sse
 from servers.context import Context, Listener
+from servers.errors import Refusal, error_response
 from servers.http import HttpListener
 from servers.hub import HubClosedError, Subscription
+from servers.query import header, parameters
 from servers.subscribing import subscribe
 
+PLAIN_HEADERS = {"content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no"}
 HEARTBEAT = b": ping\n\n"
 RETRY_MS = 1000
 """Reconnection time told to the browser; our own client jitters on top of it."""
@@ -33,32 +36,36 @@ def build(context: Context) -> Listener:
     options = context.options
 
     async def sse(request: Request) -> Response:
-        params = request.query_params
-        since = request.headers.get("last-event-id") or params.get("last_event_id") or params.get("since")
-        subscription = subscribe(context.hub, params.get("room"), since)
-        stream = _stream(context, subscription)
-        if options.variant == "plain":
-            return _Subscribed(
-                subscription,
-                options.heartbeat_s,
-                StreamingResponse(
-                    stream,
-                    media_type="text/event-stream",
-                    headers={"cache-control": "no-store", "x-accel-buffering": "no"},
-                ),
-            )
+        subscription = _asked(context, request.scope)
         return _Subscribed(
             subscription,
             None,
             EventSourceResponse(
-                stream,
+                _stream(context, subscription),
                 ping=options.heartbeat_s,
                 ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
                 sep="\n",
             ),
         )
 
-    return HttpListener(context.options, context.guard, [Route("/sse", sse)])
+    async def plain(scope: Scope, receive: Receive, send: Send) -> None:
+        """The same without sse-starlette, and without Starlette's layers between it and uvicorn."""
+        try:
+            subscription = _asked(context, scope)
+        except Refusal as refusal:
+            await error_response(refusal)(scope, receive, send)
+            return
+        response = StreamingResponse(_stream(context, subscription), headers=PLAIN_HEADERS)
+        await _Subscribed(subscription, options.heartbeat_s, response)(scope, receive, send)
+
+    bypass = {"/sse": plain} if options.variant == "plain" else {}
+    return HttpListener(context.options, context.guard, [Route("/sse", sse)], bypass=bypass)
+
+
+def _asked(context: Context, scope: Scope) -> Subscription:
+    params = parameters(scope["query_string"])
+    since = header(scope, b"last-event-id") or params.get("last_event_id") or params.get("since")
+    return subscribe(context.hub, params.get("room"), since)
 
 
 class _Subscribed(Response):
@@ -74,6 +81,7 @@ class _Subscribed(Response):
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["headers"].clear()  # a stream lives for hours: what its request looked like does not have to
         with self._subscription, _every(self._heartbeat_s, self._subscription.nudge):
             await self._response(scope, receive, send)
 
@@ -86,10 +94,10 @@ async def _stream(context: Context, subscription: Subscription) -> AsyncIterator
     yield b"retry: %d\n" % RETRY_MS + welcome
     with suppress(HubClosedError):
         while True:
-            events, missed, start = await subscription.next(limit)
+            events, missed = await subscription.next(limit)
             if missed:
                 stats.gaps += 1
-                yield _notice(subscription, "gap", start, Welcome("gap", missed))
+                yield _notice(subscription, "gap", subscription.before(events[0]), Welcome("gap", missed))
             stats.deliveries += len(events)
             yield b"".join([event.sse for event in events]) or HEARTBEAT
 

@@ -105,9 +105,10 @@ async def _send(context: Context, websocket: WebSocket, subscription: Subscripti
         welcome = Welcome(resume.verdict, resume.missed, secrets.token_hex(8))
         await websocket.send_text(_notice(subscription, "welcome", subscription.cursor, welcome))
         while True:
-            events, missed, start = await subscription.next(limit)
+            events, missed = await subscription.next(limit)
             if missed:
                 stats.gaps += 1
+                start = subscription.before(events[0])
                 await websocket.send_text(_notice(subscription, "gap", start, Welcome("gap", missed)))
             for event in events:
                 await websocket.send_text(event.text)

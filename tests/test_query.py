@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from servers.direct import parameters
+from servers.query import parameters
 
 PURE = settings(deadline=None, derandomize=True, database=None)
 TEXTS = st.text(max_size=12)

@@ -1,0 +1,41 @@
+"""What a request's query and headers say."""
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from starlette.types import Scope
+
+from servers.errors import Refusal
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """A header of the request, by its name in lower case; empty if it is not there.
+
+    Starlette's ``Request.headers`` would keep a copy of them all for as long as the response lasts.
+    """
+    return next((value.decode("latin-1") for found, value in scope["headers"] if found == name), "")
+
+
+def parameters(query: bytes) -> dict[str, str]:
+    """The parameters of a query; the last of a name counts, as in Starlette.
+
+    A query without an escape is cut by hand, at a quarter of what the standard library takes for it.
+    """
+    text = query.decode("latin-1")
+    if "%" in text or "+" in text:
+        return dict(parse_qsl(text, keep_blank_values=True))
+    return {name: value for pair in text.split("&") if pair for name, _, value in (pair.partition("="),)}
+
+
+def number(params: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
+    """A number from the query. Raises ``Refusal`` naming the parameter and its range."""
+    text = params.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise Refusal("bad_number", f"{name}={text[:40]!r}: expected a number from {low:g} to {high:g}")
+    return value
