@@ -43,6 +43,8 @@ GOALS: Final = (
     Goal("memory", "sse:plain", RSS, 24, "KiB per connection"),
     Goal("memory", "long_polling", RSS, 24, "KiB per connection"),
 )
+MAIN_RATE: Final = "100"
+"""Events per second of the main section, which is a point of the sweep over rates."""
 SWEEPS: Final = {
     "subscribers": "subscribers (5,000 deliveries/s in all)",
     "rate": "events/s (200 subscribers)",
@@ -114,15 +116,17 @@ class Valid:
         found = {_arm(one) for one in self._trials if one.section == section}
         return sorted(found, key=lambda arm: (order.index(arm.partition(":")[0]), arm))
 
-    def values(self, section: str, arm: str, metric: str) -> dict[int, float]:
-        """A metric by block."""
+    def values(self, section: str, arm: str, metric: str, load: str = "") -> dict[int, float]:
+        """A metric by block, under one load if the section has several."""
         return {
-            one.trial.block: one.trial.metrics[metric] for one in self.of(section, arm) if metric in one.trial.metrics
+            one.trial.block: one.trial.metrics[metric]
+            for one in self.of(section, arm)
+            if metric in one.trial.metrics and load in ("", one.load)
         }
 
-    def estimate(self, section: str, arm: str, metric: str) -> Estimate | None:
+    def estimate(self, section: str, arm: str, metric: str, load: str = "") -> Estimate | None:
         """Its average over blocks."""
-        values = self.values(section, arm, metric)
+        values = self.values(section, arm, metric, load)
         return estimate(list(values.values())) if values else None
 
     def ratio(self, section: str, arm: str, metric: str) -> Estimate | None:
@@ -145,10 +149,12 @@ class Valid:
         """Arm -> load -> microseconds per event; the order of the loads is that of their size."""
         found: dict[str, dict[str, float]] = {}
         for arm in self.arms(sweep):
-            of = {
-                one.load: one.trial.metrics[PER_EVENT] for one in self.of(sweep, arm) if PER_EVENT in one.trial.metrics
-            }
-            found[arm] = dict(sorted(of.items(), key=lambda item: size_of(item[0])))
+            loads = dict.fromkeys(one.load for one in self.of(sweep, arm))
+            of = {load: self.estimate(sweep, arm, PER_EVENT, load) for load in loads}
+            if sweep == "rate":
+                of[MAIN_RATE] = self.estimate("main", arm, PER_EVENT)
+            known = {load: mean.value for load, mean in of.items() if mean is not None}
+            found[arm] = dict(sorted(known.items(), key=lambda item: size_of(item[0])))
         return found
 
 
@@ -292,7 +298,7 @@ def _growth(sweep: str, arms: Mapping[str, Mapping[str, float]]) -> Table:
         f"Server CPU per delivered event (µs) over {SWEEPS[sweep]}",
         ["", *labels, ""],
         rows,
-        ["Single trials: they show the shape, not the third digit."],
+        ["One or two trials a point: they show the shape, not the third digit."],
     )
 
 

@@ -176,8 +176,6 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
-        if not self.parser.should_upgrade():
-            self.cycle.transport = cast(asyncio.Transport, _HeadWithBody(self.transport))
 
     def on_message_complete(self) -> None:
         self._in_head, self._head_bytes = True, 0
@@ -201,36 +199,6 @@ class BoundedHttp(HttpToolsProtocol):
     def _refuse(self, code: str, message: str) -> None:
         self.transport.write(raw_error_response(code, message))
         self.transport.close()
-
-
-class _HeadWithBody:
-    """What a response writes to: joins its head with the beginning of its body.
-
-    uvicorn writes them apart and uvloop at once, which is two system calls and two segments for the smallest answer.
-    Every response here begins its body as soon as it has a head, the streams with their welcome.
-    """
-
-    __slots__ = ("_head", "_transport")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(b"HTTP/1.1 2"):  # a final status and its headers; not 100 Continue
-            self._head = data
-            return
-        self._transport.write(data)
-
-    def close(self) -> None:
-        if self._head:
-            self.write(b"")
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
