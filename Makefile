@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench report demo test lint nightly clean
+.PHONY: help setup bench cost report demo test lint nightly clean
 
 help: ## Say what there is
 	@echo "pushmark: polling, long polling, SSE and WebSocket on one feed, measured side by side."
@@ -27,6 +27,9 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 bench: setup ## Measure every transport and leave a report (about 8 minutes; PRESET=smoke: 1 minute)
 	@$(RUN) -m bench run --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
+cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 10 minutes; PRESET=smoke: 40 s)
+	@$(RUN) -m bench cost --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
+
 report: setup ## Render the report of the newest run (or of OUT) again
 	@$(RUN) -m reports $(or $(OUT),results/latest)
 
@@ -44,10 +47,12 @@ lint: setup ## ruff, mypy --strict, and the walls between the folders
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-nightly: setup ## What takes longer: the tests three times over, and both full benchmarks
+nightly: setup ## What takes longer: the tests three times over, and every full benchmark
 	@for round in 1 2 3; do $(RUN) -m pytest -q || exit 1; done
 	@$(RUN) -m bench run --preset default
 	@$(RUN) -m bench run --preset broadcast
+	@$(RUN) -m bench cost
+	@$(RUN) -m bench generator
 
 clean: ## Remove .venv and caches; results stay
 	@rm -rf .venv *.egg-info build .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -38,7 +38,7 @@ def _load(**values: Any) -> dict[str, Any]:
     return {"subscribers": 200, "rate_hz": 100.0, "duration_s": 2.0, "warmup_events": 50, **values}
 
 
-ISSUE_LOAD: Final = _load(duration_s=3.0)
+ISSUE_LOAD: Final = _load()
 PER_REQUEST: Final = _load(rate_hz=POLLS_HZ / 200, poll_interval_s=200 / POLLS_HZ, duration_s=2.0, warmup_events=3)
 
 Sections = dict[str, Section]
@@ -54,7 +54,7 @@ PRESETS: Final[dict[str, Sections]] = {
         ),
         "subscribers": Section(
             ("raw", "websocket", "sse"),
-            {f"{n:,}": _fanout(n, 2.0 if n < 5000 else 4.0) for n in (10, 100, 1000, 5000)},
+            {f"{n:,}": _fanout(n, 2.0 if n < 5000 else 3.0) for n in (10, 100, 1000, 5000)},
             2,
         ),
         "rate": Section(("raw", "websocket", "sse"), {f"{hz:g}": _load(rate_hz=hz) for hz in (10.0,)}, 1),
@@ -85,6 +85,11 @@ _PAIRS: Final = tuple(f"{served}@{generator}" for served in RECEIVERS for genera
 GENERATOR_PRESETS: Final[dict[str, Sections]] = {
     "default": {
         "receive": Section((*_PAIRS, "websocket:tuned@node"), {"20,000 deliveries/s": _load()}, 5),
+        "socketio": Section(
+            ("websocket:tuned@locust", "websocket:tuned@socketiouser"),
+            {"2,000 deliveries/s": _load(rate_hz=10.0, warmup_events=10)},
+            3,
+        ),
         "sustain": Section(RECEIVERS, {"40,000 deliveries/s": _load(rate_hz=200.0)}, 3),
         "saturate": Section(RECEIVERS, {"120,000 deliveries/s": _load(rate_hz=600.0)}, 3, "saturation"),
     },
@@ -92,6 +97,11 @@ GENERATOR_PRESETS: Final[dict[str, Sections]] = {
         "receive": Section(
             ("raw@locust", "raw@bare", "websocket:tuned@node"),
             {"2,000 deliveries/s": _load(subscribers=20, duration_s=0.5)},
+            1,
+        ),
+        "socketio": Section(
+            ("websocket:tuned@socketiouser",),
+            {"200 deliveries/s": _load(subscribers=20, rate_hz=10.0, duration_s=0.5, warmup_events=3)},
             1,
         ),
     },
@@ -152,7 +162,7 @@ def _trial(
 
 def _plan(transport: str, values: dict[str, Any], seed: int) -> Plan:
     poll_interval_s = values.get("poll_interval_s", 1.0) if transport == "polling" else 0.2
-    ramp_s = max(0.2, values["subscribers"] / 1000)
+    ramp_s = max(0.2, values["subscribers"] / 2000)
     plan = make_plan(
         "default",
         **{

@@ -78,17 +78,17 @@ class Conductor:
             orders = line.makefile("r")
             while runner.user_count < spec.subscribers:
                 gevent.sleep(CHECK_S)
-            _say(line, "ready")
-            runner.send_message(GO, {"url": _hear(orders, "go")["url"]})
+            say(line, "ready")
+            runner.send_message(GO, {"url": hear(orders, "go")["url"]})
             while sum(self._opened.values()) < spec.subscribers:
                 gevent.sleep(CHECK_S)
-            _say(line, "connected")
-            runner.send_message(WINDOW, {"start_ns": _hear(orders, "window")["start_ns"]})
+            say(line, "connected")
+            runner.send_message(WINDOW, {"start_ns": hear(orders, "window")["start_ns"]})
             processes = len(runner.clients) if isinstance(runner, MasterRunner) else 1
             while len(self._records) < processes:
                 gevent.sleep(CHECK_S)
             Path(spec.records_file).write_bytes(msgspec.msgpack.encode(GeneratorRecords(self._records)))
-            _say(line, "records")
+            say(line, "records")
         runner.quit()
 
 
@@ -139,11 +139,13 @@ class Player:
         timer.call_at(end_ns, lambda: self._marks.append(population.mark()))
 
 
-def _say(line: socket.socket, event: str) -> None:
+def say(line: socket.socket, event: str) -> None:
+    """Tell the orchestrator."""
     line.sendall(json.dumps({"event": event}).encode() + b"\n")
 
 
-def _hear(orders: Any, command: str) -> dict[str, Any]:
+def hear(orders: Any, command: str) -> dict[str, Any]:
+    """Wait for the orchestrator's next order, which must be that one."""
     text = orders.readline()
     if not text:
         raise SystemExit("the orchestrator is gone")

@@ -208,11 +208,15 @@ def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> di
         "publisher_lateness_us_p99": gauges.server_stats["publisher_lateness"]["us_p99"],
         "server_loop_lag_us_p99": gauges.server_stats["loop_lag"]["us_p99"],
         "server_gc_pause_ms_max": gauges.server_stats["gc_pauses"]["max_ms"],
-        "probe_loop_lag_us_p99": max(record.loop_lag["us_p99"] for record in records if record.probes),
-        "generator_gc_pause_ms_max": max(record.gc_pauses["max_ms"] for record in records),
         "hiccup_ms_p99": max((hiccup["us_p99"] for hiccup in gauges.hiccups), default=0.0) / 1000,
         "hiccup_ms_max": max((hiccup["us_max"] for hiccup in gauges.hiccups), default=0.0) / 1000,
     }
+    lags = [record.loop_lag["us_p99"] for record in records if record.probes and record.loop_lag]
+    pauses = [record.gc_pauses["max_ms"] for record in records if record.gc_pauses]
+    if lags:  # our own generators measure these
+        metrics["probe_loop_lag_us_p99"] = max(lags)
+    if pauses:
+        metrics["generator_gc_pause_ms_max"] = max(pauses)
     if gauges.server_user_share is not None:
         metrics["server_user_share"] = gauges.server_user_share
     if moved.deliveries:

@@ -28,8 +28,13 @@ from feed.clock import NS_PER_MS, NS_PER_S, now_ns
 
 LEAD_NS: Final = 100 * NS_PER_MS
 SAMPLES_FOLDER: Final = "samples"
-LOCUST: Final = ("-m", "locust", "-f", "bench/locustfile.py", "--headless", "--only-summary", "--loglevel", "ERROR")
-GENERATORS: Final = {"locust": LOCUST, "bare": ("-m", "bench.bare"), "node": ("-m", "bench.node")}
+LOCUST: Final = ("-m", "locust", "--headless", "--only-summary", "--loglevel", "ERROR", "-f")
+GENERATORS: Final = {
+    "locust": (*LOCUST, "bench/locustfile.py"),
+    "bare": ("-m", "bench.bare"),
+    "node": ("-m", "bench.node"),
+    "socketiouser": (*LOCUST, "bench/socketio_user.py"),
+}
 """What can receive in a trial, by name: the arguments of Python that start it."""
 
 Measure = Callable[[TrialPlan, int], Awaitable[Trial]]
@@ -56,6 +61,8 @@ class Rig(NamedTuple):
     """These two and the generator."""
     records_file: Path
     """Where the generator leaves what it recorded."""
+    url: str
+    """Where the generator connects: the server's, or that of what stands in front of it."""
 
 
 class Reading(NamedTuple):
@@ -124,12 +131,14 @@ async def _in_scratch(bed: Bed, trial: TrialPlan, record: Trial, children: list[
         records_file = await _start_generator(bed, trial, scratch, children)  # first, since it takes longest to boot
         server = await _start_server(bed, trial, children)
         relay = await _start_relay(bed, trial, server, children) if trial.rtt_ms else None
+        front = await _start_gateway(bed, trial, server, children) if trial.generator == "socketiouser" else relay
         ready = server.ready
         record.details = {"server": ready, "relay": relay.ready if relay else None, "cores": bed.placement._asdict()}
         record.preflight = await preflight(Target(trial.transport, ready["url"], ready["control_url"], plan.headers))
         await line.hear("ready", children)
         idle_share = await _idle_share(server, plan.idle_measure_s)
-        await _conduct(bed, trial, record, Rig(server, relay, line, children, records_file), idle_share)
+        rig = Rig(server, relay, line, children, records_file, _address(server, front))
+        await _conduct(bed, trial, record, rig, idle_share)
 
 
 async def _start_server(bed: Bed, trial: TrialPlan, children: list[Child]) -> Child:
@@ -153,11 +162,19 @@ async def _start_relay(bed: Bed, trial: TrialPlan, server: Child, children: list
     return relay
 
 
-def _address(server: Child, relay: Child | None) -> str:
-    if relay is None:
+async def _start_gateway(bed: Bed, trial: TrialPlan, server: Child, children: list[Child]) -> Child:
+    arguments = ["-m", "bench.socketio_gateway", server.ready["url"]]
+    gateway = await start("gateway", arguments, bed.placement.relay, bed.folder / "logs" / f"{trial.id}-gateway.log")
+    children.append(gateway)
+    await gateway.await_ready()
+    return gateway
+
+
+def _address(server: Child, front: Child | None) -> str:
+    if front is None:
         return str(server.ready["url"])
     scheme = server.ready["url"].partition("://")[0]
-    return f"{scheme}://{relay.ready['host']}:{relay.ready['port']}"
+    return f"{scheme}://{front.ready['host']}:{front.ready['port']}"
 
 
 async def _start_generator(bed: Bed, trial: TrialPlan, scratch: Path, children: list[Child]) -> Path:
@@ -185,7 +202,7 @@ async def _start_generator(bed: Bed, trial: TrialPlan, scratch: Path, children: 
     )
     spec_file.write_bytes(msgspec.json.encode(spec))
     arguments = list(GENERATORS[trial.generator])
-    if trial.generator == "locust":
+    if "locust" in arguments:
         arguments += ["-u", str(plan.subscribers), "-r", str(plan.subscribers)]
     if trial.generator == "locust" and processes > 1:
         port = str(_free_port())
@@ -209,7 +226,7 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
     schedule = schedule_of(plan, trial)
     part = window(schedule, warmup_of(plan, trial), plan.measured_events)
     rss_before, kernel_before = rss_bytes(pid), kernel_tcp_bytes()
-    await rig.line.order("go", url=_address(rig.server, rig.relay))
+    await rig.line.order("go", url=rig.url)
     await rig.line.hear("connected", rig.children)
     async with AsyncExitStack() as stack:
         controls = [await stack.enter_async_context(Control(url)) for url in _control_urls(rig)]

@@ -16,7 +16,12 @@ PER_EVENT: Final = "generator_cpu_us_per_event"
 SHARE: Final = "generator_cpu_share"
 RECEIVED: Final = "received_events_per_s"
 WITHOUT: Final = "bare"
-NAMES: Final = {"locust": "locust", WITHOUT: "bare uvloop, same client", "node": "Node's ws"}
+NAMES: Final = {
+    "locust": "locust",
+    WITHOUT: "bare uvloop, same client",
+    "node": "Node's ws",
+    "socketiouser": "locust's SocketIOUser",
+}
 GOAL_RATIO: Final = 1.1
 GOAL_EVENTS_PER_S: Final = 40_000
 VALID_SHARE: Final = 0.9
@@ -24,7 +29,7 @@ VALID_SHARE: Final = 0.9
 
 def generator_section(results: CostResults) -> Section:
     """Work out the whole section."""
-    tables = [_receive(results.trials), _sustain(results.trials), _saturate(results.trials)]
+    tables = [_receive(results.trials), _socketio(results.trials), _sustain(results.trials), _saturate(results.trials)]
     cautions = [] if results.finished else [f"Interrupted: {counted(len(results.trials), 'trial')} are here."]
     if results.preset == "smoke":
         cautions.append("The smoke preset shows that everything works; its numbers conclude nothing.")
@@ -85,6 +90,19 @@ def _receive(trials: Sequence[CostTrial]) -> Table:
         "script neither resumes nor counts bytes.",
     ]
     return Table("CPU per received event", head, rows, notes)
+
+
+def _socketio(trials: Sequence[CostTrial]) -> Table:
+    rows = [
+        [NAMES[generator], with_interval(_estimate(of, PER_EVENT)), with_interval(_estimate(of, SHARE))]
+        for (_, generator), of in _of(trials, "socketio").items()
+    ]
+    notes = [
+        "2,000 deliveries/s of the same feed, which a Socket.IO gateway hands on to SocketIOUser: one greenlet and one "
+        "synchronous client for each subscriber.",
+    ]
+    head = ["Received by", "Generator CPU per event, µs", "Generator, of a core"]
+    return Table("locust's SocketIOUser beside this load script", head, rows, notes)
 
 
 def _sustain(trials: Sequence[CostTrial]) -> Table:
