@@ -15,7 +15,9 @@ from reports.style import FAINT, INK, LOOKS, PAPER, tint
 USER, SYSTEM, VARIANT = 1.0, 0.5, "//"
 """Strength of the two tints of a bar, and the hatching of variants."""
 BAR = 0.62
-ROOM = 1.5
+LONGEST_WHISKER = 1.4
+"""Numbers stand clear of an interval up to this multiple of the bar; two blocks can have one of any width."""
+ROOM = 1.7
 """The axis ends at so many times the longest bar: its number stands there."""
 
 
@@ -110,7 +112,7 @@ def _number(axes: Axes, row: int, of: Estimate, text: str) -> None:
     if of.low is not None and of.high is not None:
         ends = [[max(0.0, of.value - of.low)], [max(0.0, of.high - of.value)]]
         axes.errorbar(of.value, row, xerr=ends, color=INK, elinewidth=1.5, capsize=5, capthick=1.5)
-    place = (min(of.high or of.value, 1.15 * of.value), row)
+    place = (min(of.high or of.value, LONGEST_WHISKER * of.value), row)
     axes.annotate(
         text, xy=place, xytext=(8, 0), textcoords="offset points", va="center", fontsize=13, fontweight="bold"
     )
