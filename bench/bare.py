@@ -16,6 +16,7 @@ from bench.population import Population
 from bench.spec import SPEC_VARIABLE, GeneratorRecords, LoadSpec, Mark, load_spec
 from bench.window import window
 from feed.clock import NS_PER_S
+from feed.tcp import raise_open_files
 
 CHECK_S = 0.02
 
@@ -62,5 +63,6 @@ async def _play(spec: LoadSpec, population: Population, start_ns: int) -> None:
 
 
 if __name__ == "__main__":
+    raise_open_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(follow(load_spec(Path(os.environ[SPEC_VARIABLE]))))

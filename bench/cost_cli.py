@@ -17,6 +17,7 @@ from bench.processes import ROOT
 from bench.progress import duration, new_reporter
 from bench.results import COST_FILE, GENERATOR_FILE
 from bench.runner import new_folder
+from feed.tcp import raise_open_files
 
 INTERRUPTED = 130
 OUT_HELP = "Folder, new or of a run whose report shall have this too  [default: results/<time>]"
@@ -52,7 +53,8 @@ def cost(
 
     Loopback, no relay: it is the server that is measured. Ctrl-C keeps what was measured and renders it.
     """
-    carry_out(cost_trials(PRESETS[preset], seed, blocks, sections), preset, seed, COST_FILE, out, as_json)
+    planned = cost_trials(PRESETS[preset], seed, blocks, sections, raise_open_files())
+    carry_out(planned, preset, seed, COST_FILE, out, as_json)
 
 
 @click.command()

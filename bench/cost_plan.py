@@ -12,7 +12,9 @@ from bench.results import Plan
 STREAMS: Final = ("raw", "websocket", "websocket:tuned", "sse", "sse:plain")
 POLLS: Final = ("polling", "polling:tuned", "long_polling", "long_polling:tuned")
 DELIVERIES_HZ: Final = 5000.0
-"""Over all subscribers, at every number of them."""
+"""Over all subscribers, at every number of them up to as many."""
+SPARE_FILES: Final = 300
+"""Of the open files a process may have: what it needs beside its connections."""
 POLLS_HZ: Final = 2500.0
 """Requests a second over all pollers: what one generator core sends without queueing."""
 
@@ -29,9 +31,10 @@ class Section(NamedTuple):
     purpose: str = "cost"
 
 
-def _fanout(subscribers: int, seconds: float) -> dict[str, Any]:
-    rate_hz = DELIVERIES_HZ / subscribers
-    return {"subscribers": subscribers, "rate_hz": rate_hz, "duration_s": seconds, "warmup_events": 2}
+def _fanout(subscribers: int) -> dict[str, Any]:
+    rate_hz = max(1.0, DELIVERIES_HZ / subscribers)
+    duration_s = 3.0 if subscribers >= 5000 else 2.0
+    return {"subscribers": subscribers, "rate_hz": rate_hz, "duration_s": duration_s, "warmup_events": 2}
 
 
 def _load(**values: Any) -> dict[str, Any]:
@@ -54,8 +57,8 @@ PRESETS: Final[dict[str, Sections]] = {
         ),
         "subscribers": Section(
             ("raw", "websocket", "sse"),
-            {f"{n:,}": _fanout(n, 2.0 if n < 5000 else 3.0) for n in (10, 100, 1000, 5000)},
-            2,
+            {f"{n:,}": _fanout(n) for n in (10, 100, 1000, 5000, 10_000)},
+            1,
         ),
         "rate": Section(("raw", "websocket", "sse"), {f"{hz:g}": _load(rate_hz=hz) for hz in (10.0,)}, 1),
         "payload": Section(
@@ -118,11 +121,16 @@ class CostTrialPlan(NamedTuple):
 
 
 def cost_trials(
-    wanted: Sections, seed: int, blocks: int | None = None, names: list[str] | None = None
+    wanted: Sections,
+    seed: int,
+    blocks: int | None = None,
+    names: list[str] | None = None,
+    open_files: int = 1 << 20,
 ) -> list[CostTrialPlan]:
     """All trials of a preset, or those of some of its sections: in blocks of each arm once, shuffled by the seed.
 
-    ``blocks`` replaces the number of blocks of the sections that compare.
+    ``blocks`` replaces the number of blocks of the sections that compare. ``open_files``: how many a process may
+    have here; loads with more subscribers than that allows are left out.
     """
     planned: list[CostTrialPlan] = []
     for name, section in wanted.items():
@@ -133,6 +141,7 @@ def cost_trials(
             members = [
                 _trial(name, section.purpose, label, values, arm, block, seed)
                 for label, values in section.loads.items()
+                if values["subscribers"] + SPARE_FILES <= open_files
                 for arm in section.arms
             ]
             random.Random(f"cost-{seed}-{name}-{block}").shuffle(members)

@@ -22,6 +22,7 @@ from bench.driver import Conductor, Player, ProbesApart
 from bench.generator import Generator, Place
 from bench.spec import SPEC_VARIABLE, LoadSpec, load_spec
 from clients.options import HEADER_SETS, TRANSPORTS
+from feed.tcp import raise_open_files
 
 PLACE = "pushmark_place"
 ABOUT_TIMEOUT_S = 5.0
@@ -81,6 +82,7 @@ def add_arguments(parser: Any) -> None:
 
 
 def prepare(environment: Any, runner: Any, **_: Any) -> None:
+    raise_open_files()
     environment.pushmark_place = Place()
     if isinstance(runner, WorkerRunner):
         runner.register_message(PLACE, _on_place)

@@ -1,5 +1,6 @@
 """What the kernel says a TCP connection moved: TCP_INFO (tcp(7), struct tcp_info of linux/tcp.h), both ends alike."""
 
+import resource
 import socket
 import struct
 from typing import Final, NamedTuple
@@ -101,6 +102,13 @@ def tune(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, CONGESTION_CONTROL.encode())
     except OSError:
         return
+
+
+def raise_open_files() -> int:
+    """Let this process have as many sockets as the system allows it (getrlimit(2)). Returns how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def describe(sock: socket.socket) -> dict[str, object]:

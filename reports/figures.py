@@ -54,7 +54,7 @@ COST_PLATES: Final[tuple[Plate[CostSummary], ...]] = (
     Plate("cost_memory", "Resident memory per connection; hatched: variants.", draw_cost.draw_memory),
     Plate(
         "cost_growth",
-        "Server CPU per delivered event under other loads. One or two trials a point.",
+        "Server CPU per delivered event under other loads. Single trials.",
         draw_cost.draw_growth,
     ),
 )

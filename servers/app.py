@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import json
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterable, Sequence
@@ -128,5 +129,6 @@ def _ready_line(options: ServerOptions, sock: socket.socket, control_sock: socke
         "control_url": f"http://{control.CONTROL_HOST}:{control_sock.getsockname()[1]}",
         "options": msgspec.to_builtins(options),
         "socket": describe(sock),
+        "open_files_limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     }
     return json.dumps(ready)

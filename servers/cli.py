@@ -14,6 +14,7 @@ import uvloop
 from feed.rooms import MAX_ROOMS, room_name
 from feed.schedule import KINDS, Schedule, ScheduleError
 from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES, Item, SourceError, host, load_replay, synthetic
+from feed.tcp import raise_open_files
 from servers import relay as relay_server
 from servers.app import run
 from servers.options import TRANSPORTS, VARIANTS, ServerOptions
@@ -144,6 +145,7 @@ def _items(given: dict[str, Any]) -> Iterable[Item] | None:
 
 
 def _run(coroutine_function: Any, where: str) -> None:
+    raise_open_files()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(coroutine_function())

@@ -95,6 +95,11 @@ def test_the_main_section_is_what_was_asked_for() -> None:
     assert {one.trial.block for one in cost_trials(PRESETS["default"], 1, blocks=7, names=["main"])} == set(range(1, 8))
 
 
+def test_loads_that_need_too_many_files_are_left_out() -> None:
+    few = cost_trials(PRESETS["default"], 1, names=["subscribers"], open_files=4096)
+    assert {one.load for one in few} == {"10", "100", "1,000"}
+
+
 def test_a_run_is_saved_read_back_and_summed_up(tmp_path: Path) -> None:
     results = measured(cost_trials(PRESETS["default"], 1), tmp_path, COST_FILE)
     again = load_cost(tmp_path / COST_FILE)
@@ -106,7 +111,16 @@ def test_a_run_is_saved_read_back_and_summed_up(tmp_path: Path) -> None:
     per_request = {bar.arm: bar.total.value for bar in summary.per_request}
     assert per_request["polling:tuned"] == pytest.approx(0.6 * per_request["polling"])
     assert summary.growth.keys() == {"subscribers", "rate", "payload"}
-    assert list(summary.growth["subscribers"]["sse"]) == ["10", "100", "1,000", "5,000"]
+    assert list(summary.growth["subscribers"]["sse"]) == ["10", "100", "1,000", "5,000", "10,000"]
+
+
+def test_a_loss_among_many_subscribers_is_shown(tmp_path: Path) -> None:
+    """The trial is invalid, so its cost is left out; the goal that nothing is lost must not vanish with it."""
+    results = measured(cost_trials(PRESETS["default"], 1, names=["subscribers"]), tmp_path, COST_FILE)
+    trial = next(one.trial for one in results.trials if one.trial.subscribers == 5000 and one.trial.transport == "sse")
+    trial.counts, trial.status, trial.reasons = Counts(10, 9, 1, 0, 0, 0, 0), "invalid", ["1 deliveries lost"]
+    rows = [row for row in summarize_cost(results).tables[0].rows if row[0] == "SSE"]
+    assert ["SSE", "5,000 subscribers, nothing lost", "9 of 10 delivered", "missed"] in rows
 
 
 def test_the_report_has_the_sections(tmp_path: Path) -> None:
