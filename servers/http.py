@@ -127,8 +127,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     @contextlib.contextmanager
     def telling(self, lost: Callable[[], None]) -> Iterator[None]:
-        """Call ``lost`` if the connection ends while inside."""
+        """Call ``lost`` if the connection ends while inside, or has ended already."""
         self._when_lost = lost
+        if self.transport.is_closing():
+            lost()
         try:
             yield
         finally:

@@ -134,22 +134,22 @@ class Subscription:
         """The position in front of an event: where a gap ends."""
         return Cursor(self.room.ring.epoch, event.seq - 1)
 
-    def wakeup(self) -> asyncio.Future[None]:
-        """A future that is done at the next event or when the hub closes. One waiter at a time."""
-        self._waiter = asyncio.get_running_loop().create_future()
-        return self._waiter
+    async def wait(self) -> None:
+        """Wait for an event, a nudge, or the server's end. One task at a time."""
+        if not self.pending and not self._nudged:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
 
     async def next(self, limit: int | None = None) -> Delivery:
         """Wait for events and take them; none after a nudge. Raises ``HubClosedError`` when the server stops."""
-        while self.room.ring.last_seq <= self.seq and not self._nudged:
-            if self._hub.closing:
-                raise HubClosedError
-            await self.wakeup()
+        await self.wait()
+        if self._hub.closing and self.room.ring.last_seq <= self.seq:
+            raise HubClosedError
         self._nudged = False
         return self.take(limit)
 
     def nudge(self) -> None:
-        """Let who waits in ``next`` go on without an event, to send a heartbeat."""
+        """Let who waits go on without an event: to send a heartbeat, or to give up waiting."""
         self._nudged = True
         self._wake()
 

@@ -35,7 +35,7 @@ def build(context: Context) -> Listener:
             if _must_wait(subscription):
                 request.scope["headers"].clear()  # held for long, and of no use any more
                 with _until_gone(request.receive, subscription), _at_most(hold_s, subscription):
-                    await subscription.wakeup()
+                    await subscription.wait()
             return respond(batch(context, subscription))
 
     async def tuned(params: Mapping[str, str], scope: Scope) -> bytes:
@@ -45,7 +45,7 @@ def build(context: Context) -> Listener:
             if _must_wait(subscription):
                 scope["headers"].clear()
                 with scope["extensions"][PROTOCOL].telling(subscription.nudge), _at_most(hold_s, subscription):
-                    await subscription.wakeup()
+                    await subscription.wait()
             return batch(context, subscription)
 
     bypass = {"/long-poll": direct(tuned)} if context.options.variant == "tuned" else {}

@@ -79,6 +79,7 @@ async def _push(context: Context, websocket: WebSocket, subscription: Subscripti
         message = await websocket.receive()
     finally:
         push.stop()
+        protocol.push = None  # or room in the transport would make it go on
     await _answer(websocket, message)
 
 
