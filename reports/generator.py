@@ -133,7 +133,10 @@ def _saturate(trials: Sequence[CostTrial]) -> Table:
         for (served, _), of in _of(trials, "saturate").items()
     ]
     head = ["Served by", "Received, events/s", "Generator, of a core"]
-    notes = ["Three times as much is offered as was asked above; what falls off the history is lost on purpose."]
+    notes = [
+        "More is offered than a core can take: 140,000/s. What falls off the history is lost on purpose. SSE is not here: "
+        "the server's core is full before the generator's."
+    ]
     return Table("Where a generator core saturates (locust)", head, rows, notes)
 
 
