@@ -134,8 +134,8 @@ def _saturate(trials: Sequence[CostTrial]) -> Table:
     ]
     head = ["Served by", "Received, events/s", "Generator, of a core"]
     notes = [
-        "More is offered than a core can take: 140,000/s. What falls off the history is lost on purpose. SSE is not here: "
-        "the server's core is full before the generator's."
+        "More is offered than a core can take: 140,000/s. What falls off the history is lost on purpose. SSE is not "
+        "here: the server's core is full before the generator's.",
     ]
     return Table("Where a generator core saturates (locust)", head, rows, notes)
 
