@@ -43,6 +43,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
     "Cost on the server": {
         CPU: "CPU per event",
         "server_cpu_us_per_request": "CPU per request",
+        "server_user_share": "of it in user mode",
         "rss_bytes_per_connection": "resident memory per connection",
         "kernel_bytes_per_connection": "kernel memory per connection",
     },
@@ -55,6 +56,8 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "probe_loop_lag_us_p99": "probes' loop lag, 99th percentile",
         "server_cpu_share": "server busy",
         "generator_cpu_share": "busiest generator process",
+        "generator_cpu_us_per_event": "generator CPU per event",
+        "received_events_per_s": "received per second",
         "relay_cpu_share": "relay busy",
         "server_gc_pause_ms_max": "server's longest GC pause",
         "generator_gc_pause_ms_max": "generator's longest GC pause",
