@@ -15,7 +15,7 @@ from bench.host import placement
 from bench.plan import expected_s
 from bench.processes import ROOT
 from bench.progress import duration, new_reporter
-from bench.results import COST_FILE, GENERATOR_FILE
+from bench.results import COST_FILE, GENERATOR_FILE, RESULTS_FILE
 from bench.runner import new_folder
 from feed.tcp import raise_open_files
 
@@ -42,7 +42,7 @@ def _sections(context: click.Context, parameter: click.Parameter, text: str | No
 @click.option(
     "--sections", callback=_sections, help=f"Comma-separated, of {','.join(PRESETS['default'])}  [default: all]"
 )
-@click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm in the main sections.")
+@click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm, of the sections that have 3 or more.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and of the order of trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object on stdout.")
@@ -53,7 +53,11 @@ def cost(
 
     Loopback, no relay: it is the server that is measured. Ctrl-C keeps what was measured and renders it.
     """
-    planned = cost_trials(PRESETS[preset], seed, blocks, sections, raise_open_files())
+    open_files = raise_open_files()
+    planned = cost_trials(PRESETS[preset], seed, blocks, sections, open_files)
+    left_out = len(cost_trials(PRESETS[preset], seed, blocks, sections)) - len(planned)
+    if left_out:
+        click.echo(f"{left_out} trials left out: a process may have only {open_files} open files here", err=True)
     carry_out(planned, preset, seed, COST_FILE, out, as_json)
 
 
@@ -70,6 +74,8 @@ def generator(preset: str, blocks: int | None, seed: int, out: Path | None) -> N
 
 def carry_out(planned: list[CostTrialPlan], preset: str, seed: int, name: str, out: Path | None, as_json: bool) -> None:
     """Measure what is planned into the file ``name``, show it, and end with the exit code."""
+    if not planned:
+        raise click.UsageError("nothing to measure: this preset has none of these sections")
     try:
         folder = _folder(out, name)
     except OSError as error:
@@ -102,6 +108,8 @@ def _folder(out: Path | None, name: str) -> Path:
     """A new folder, or that of a run which has no such file yet. Raises ``FileExistsError``."""
     if out is None or not out.is_dir() or not any(out.iterdir()):
         return new_folder(out)
+    if not any((out / known).exists() for known in (RESULTS_FILE, COST_FILE, GENERATOR_FILE)):
+        raise FileExistsError(f"{out} is not empty and no run of ours: name a new folder, or that of a run")
     if (out / name).exists():
         raise FileExistsError(f"{out / name} exists: name a new folder, results are never mixed or overwritten")
     return out.resolve()

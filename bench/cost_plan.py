@@ -73,7 +73,7 @@ PRESETS: Final[dict[str, Sections]] = {
             (*STREAMS, "long_polling", "polling"), {"20 subscribers": _load(subscribers=20, duration_s=0.5)}, 1
         ),
         "requests": Section(
-            ("polling:tuned", "long_polling:tuned"), {"100 requests/s": {**PER_REQUEST, "subscribers": 20}}, 1
+            ("polling:tuned", "long_polling:tuned"), {"250 requests/s": {**PER_REQUEST, "subscribers": 20}}, 1
         ),
         "memory": Section(("websocket",), {"50 connections": _load(subscribers=50, rate_hz=5.0, duration_s=0.5)}, 1),
         "subscribers": Section(("websocket",), {f"{n}": _load(subscribers=n, duration_s=0.5) for n in (5, 50)}, 1),

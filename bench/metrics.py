@@ -179,7 +179,7 @@ def byte_metrics(
         metrics["connections_per_event"] = moved.opened / moved.deliveries
     if moved.requests and moved.deliveries:
         metrics["events_per_response"] = moved.deliveries / moved.requests
-    if life.opened and life.stream_bytes:
+    if life.opened and life.deliveries and life.stream_bytes:
         metrics["setup_bytes_per_connection"] = life.setup_bytes / life.opened
         metrics["closing_bytes_per_connection"] = life.closing_bytes / max(1, life.closed)
         metrics["life_bytes_per_event"] = (life.stream_bytes + life.header_bytes) / life.deliveries
@@ -193,15 +193,21 @@ def _sum_final(records: list[Records]) -> list[int]:
     return [sum(values) for values in zip(*finals, strict=True)]
 
 
+def _received_hz(record: Records) -> float:
+    deliveries = record.end.totals["deliveries"] - record.begin.totals["deliveries"]
+    return deliveries * NS_PER_S / (record.end.at_ns - record.begin.at_ns)
+
+
 def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> dict[str, float]:
     """CPU, memory, and how late everything that keeps time was."""
     moved = totals(records, "begin", "end")
     window_ns = gauges.window_s * NS_PER_S
     busy_us = (gauges.server_cpu_ns - gauges.server_idle_share * window_ns) / 1000
     generator_ns = [record.end.cpu_ns - record.begin.cpu_ns for record in records]
+    shares = [(r.end.cpu_ns - r.begin.cpu_ns) / (r.end.at_ns - r.begin.at_ns) for r in records]
     metrics = {
         "server_cpu_share": gauges.server_cpu_ns / window_ns,
-        "generator_cpu_share": max(generator_ns) / window_ns,
+        "generator_cpu_share": max(shares),
         "rss_bytes_per_connection": gauges.rss_growth_bytes / subscribers,
         "kernel_bytes_per_connection": gauges.kernel_growth_bytes / subscribers,
         "publisher_lateness_us_p50": gauges.server_stats["publisher_lateness"]["us_p50"],
@@ -221,7 +227,7 @@ def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> di
         metrics["server_user_share"] = gauges.server_user_share
     if moved.deliveries:
         metrics["generator_cpu_us_per_event"] = sum(generator_ns) / 1000 / moved.deliveries
-        metrics["received_events_per_s"] = moved.deliveries / gauges.window_s
+        metrics["received_events_per_s"] = sum(map(_received_hz, records))
     if moved.deliveries and busy_us > 0:  # else the server's idle cost drowned it: nothing was measured
         metrics["server_cpu_us_per_event"] = busy_us / moved.deliveries
     if moved.requests and busy_us > 0:

@@ -16,6 +16,8 @@ ALL_PROBES_BELOW_HZ: Final = 200.0
 """Deliveries per second up to which every subscriber is a probe: one process receives these without queueing."""
 PROBES: Final = 16
 DRAIN_ROUND_TRIPS: Final = 2
+FANOUT_S: Final = 200e-6
+"""For each subscriber of a room: several times what sending and receiving one delivery takes."""
 BOOT_S: Final = 1.3
 """What starting and stopping the processes of a trial takes, about: for the time remaining only."""
 
@@ -166,8 +168,9 @@ def warmup_of(plan: Plan, trial: TrialPlan) -> int:
 
 
 def drain_s(plan: Plan, trial: TrialPlan) -> float:
-    """How long deliveries are awaited after the last event: a poll interval and two round trips."""
-    return trial.poll_interval_s + DRAIN_ROUND_TRIPS * trial.rtt_ms / 1000 + 0.02
+    """How long deliveries are awaited after the last event: a poll interval, two round trips, and a fan-out."""
+    fanout_s = plan.subscribers / plan.rooms * FANOUT_S
+    return trial.poll_interval_s + DRAIN_ROUND_TRIPS * trial.rtt_ms / 1000 + fanout_s + 0.02
 
 
 def expected_s(plan: Plan, trial: TrialPlan) -> float:

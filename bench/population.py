@@ -78,7 +78,7 @@ class Population:
 
     def mark(self) -> Mark:
         """The counters at this instant."""
-        return Mark(self.shared.ledger.totals()._asdict(), time.process_time_ns())
+        return Mark(self.shared.ledger.totals()._asdict(), time.process_time_ns(), now_ns())
 
     def counts(self) -> dict[str, int]:
         """Sums over all sessions of this process."""

@@ -39,9 +39,9 @@ def _latency(trial: Trial) -> str:
 
 def _cost(trial: Trial) -> str:
     server, generator = (trial.metrics.get(f"{who}_cpu_us_per_event") for who in ("server", "generator"))
-    if server is None or generator is None:
-        return "too little CPU to measure"
-    return f"server {server:.1f} us, generator {generator:.1f} us per event"
+    found = {"server": server, "generator": generator}
+    said = ", ".join(f"{who} {cost:.1f} us" for who, cost in found.items() if cost is not None)
+    return f"{said} per event" if said else "too little CPU to measure"
 
 
 def duration(seconds: float) -> str:

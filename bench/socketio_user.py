@@ -3,6 +3,7 @@
 A locustfile for trials only: it follows the same orders as ``bench.driver`` and leaves the same records, but for bytes.
 """
 
+import gc
 import os
 import socket
 import sys
@@ -73,6 +74,9 @@ def follow(runner: Any) -> None:
         while State.opened < SPEC.subscribers:
             gevent.sleep(CHECK_S)
         say(line, "connected")
+        gc.collect()  # as our own generators do after the ramp
+        gc.freeze()
+        gc.disable()
         records = _play(hear(orders, "window")["start_ns"])
         Path(SPEC.records_file).write_bytes(msgspec.msgpack.encode(GeneratorRecords([records])))
         say(line, "records")
@@ -104,7 +108,7 @@ def _play(start_ns: int) -> Records:
 def _mark() -> Mark:
     deliveries = len(State.samples) // 4
     totals = {"deliveries": deliveries, "opened": State.opened, "payload_bytes": deliveries * SPEC.payload_bytes}
-    return Mark(totals, time.process_time_ns())
+    return Mark(totals, time.process_time_ns(), now_ns())
 
 
 def _sleep_until(at_ns: int) -> None:

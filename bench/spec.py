@@ -47,6 +47,8 @@ class Mark(msgspec.Struct):
 
     totals: dict[str, int]
     cpu_ns: int
+    at_ns: int
+    """When they were read: a busy event loop comes to it late."""
 
 
 class Records(msgspec.Struct):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Final
 
-from bench.results import CostResults, CostTrial
+from bench.results import STATUSES, CostResults, CostTrial
 from reports.cost import arm_name, reached
 from reports.formats import NOT_MEASURED, counted, number, with_interval
 from reports.sections import Section, Table
@@ -42,11 +42,13 @@ def generator_section(results: CostResults) -> Section:
     return Section("What receiving costs the load side", title, cautions, [t for t in tables if t.rows], [])
 
 
-def _of(trials: Sequence[CostTrial], section: str) -> dict[tuple[str, str], list[CostTrial]]:
-    """Valid trials by served arm and generator, in the order of every table."""
+def _of(
+    trials: Sequence[CostTrial], section: str, statuses: Sequence[str] = ("ok",)
+) -> dict[tuple[str, str], list[CostTrial]]:
+    """Trials by served arm and generator, in the order of every table; the valid ones unless told otherwise."""
     found: dict[tuple[str, str], list[CostTrial]] = {}
     for one in trials:
-        if one.section == section and one.trial.status == "ok":
+        if one.section == section and one.trial.status in statuses:
             served = f"{one.trial.transport}:{one.trial.variant}".removesuffix(":")
             found.setdefault((served, one.trial.generator), []).append(one)
     transports, generators = list(LOOKS), list(NAMES)
@@ -107,10 +109,11 @@ def _socketio(trials: Sequence[CostTrial]) -> Table:
 
 def _sustain(trials: Sequence[CostTrial]) -> Table:
     rows = []
-    for (served, _), of in _of(trials, "sustain").items():
+    for (served, _), of in _of(trials, "sustain", STATUSES).items():  # one that lost events is invalid, and counts here
         share = _estimate(of, SHARE)
         lost = sum(one.trial.counts.lost for one in of if one.trial.counts)
-        held = share is not None and reached(share, VALID_SHARE) == "reached" and not lost
+        valid = all(one.trial.status == "ok" for one in of)
+        held = share is not None and reached(share, VALID_SHARE) == "reached" and valid
         rows.append(
             [
                 arm_name(served),

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from servers.errors import Refusal, error_response
 from servers.http import PROTOCOL
-from servers.query import parameters
+from servers.query import parameters, require_get
 
 Answer = Callable[[dict[str, str], Scope], Awaitable[bytes]]
 """From the query's parameters and the scope to the JSON body. Raises ``Refusal``."""
@@ -25,14 +25,14 @@ def direct(answer: Answer) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if scope["method"] not in ("GET", "HEAD"):
-                raise Refusal("method_not_allowed", f"{scope['method'][:20]} is not allowed here")
+            require_get(scope)
             body = await answer(parameters(scope["query_string"]), scope)
         except Refusal as refusal:
             await error_response(refusal)(scope, receive, send)
             return
-        protocol = scope["extensions"][PROTOCOL]
-        protocol.cycle.transport = HeadWithBody(protocol.transport)
+        protocol = scope["extensions"][PROTOCOL]()
+        if scope["method"] == "GET" and protocol.cycle.scope is scope:  # the cycle is that of the newest request
+            protocol.cycle.transport = HeadWithBody(protocol.transport)
         headers = [*HEADERS, (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})

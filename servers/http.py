@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
@@ -30,7 +31,7 @@ from servers.options import ServerOptions
 from servers.push import Push
 
 PROTOCOL: Final = "pushmark.protocol"
-"""Extension of a scope: the connection's protocol object, for the variants that go past ASGI."""
+"""Extension of a scope: a weak reference to the connection's protocol object, for the variants that go past ASGI."""
 
 
 def _no_false_alarm(record: logging.LogRecord) -> bool:
@@ -157,7 +158,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._guard.expect_request(self._link)
         self._body_bytes = 0
         super().on_message_begin()
-        self.scope["extensions"] = {PROTOCOL: self}  # type: ignore[dict-item]
+        self.scope["extensions"] = {PROTOCOL: weakref.ref(self)}  # type: ignore[dict-item]
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -222,7 +223,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            self.scope["extensions"][PROTOCOL] = self  # type: ignore[assignment]
+            self.scope["extensions"][PROTOCOL] = weakref.ref(self)  # type: ignore[assignment]
 
     def start_keepalive(self) -> None:
         """The handshake is done: forget its headers, which take more memory than everything else of a connection."""

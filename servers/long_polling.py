@@ -44,7 +44,7 @@ def build(context: Context) -> Listener:
         with subscription:
             if _must_wait(subscription):
                 scope["headers"].clear()
-                with scope["extensions"][PROTOCOL].telling(subscription.nudge), _at_most(hold_s, subscription):
+                with scope["extensions"][PROTOCOL]().telling(subscription.nudge), _at_most(hold_s, subscription):
                     await subscription.wait()
             return batch(context, subscription)
 

@@ -35,7 +35,7 @@ class ServerOptions(msgspec.Struct, frozen=True):
     rooms: int = 1
     history: int = 1024
     heartbeat_s: float = 15.0
-    """Silence after which a stream sends a heartbeat: an SSE comment, a WebSocket ping, an empty raw frame."""
+    """A stream sends a heartbeat so often, whatever else it sends: an SSE comment, a WebSocket ping, an empty frame."""
     request_timeout_s: float = 10.0
     """A request must be complete this long after its first byte, a new connection's after it was accepted."""
     max_head_bytes: int = 32 * 1024

@@ -22,7 +22,7 @@ from servers.context import Context, Listener
 from servers.errors import Refusal, error_response
 from servers.http import HttpListener
 from servers.hub import HubClosedError, Subscription
-from servers.query import header, parameters
+from servers.query import header, parameters, require_get
 from servers.subscribing import subscribe
 
 PLAIN_HEADERS = {"content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no"}
@@ -51,6 +51,7 @@ def build(context: Context) -> Listener:
     async def plain(scope: Scope, receive: Receive, send: Send) -> None:
         """The same without sse-starlette, and without Starlette's layers between it and uvicorn."""
         try:
+            require_get(scope)
             subscription = _asked(context, scope)
         except Refusal as refusal:
             await error_response(refusal)(scope, receive, send)

@@ -71,7 +71,7 @@ async def _converse(context: Context, websocket: WebSocket, subscription: Subscr
 
 async def _push(context: Context, websocket: WebSocket, subscription: Subscription) -> None:
     """The same without a sender: the publisher writes frames that were made once, and this task listens."""
-    protocol = websocket.scope["extensions"][PROTOCOL]
+    protocol = websocket.scope["extensions"][PROTOCOL]()
     push = Push(context, subscription, protocol.transport, attrgetter("websocket_frame"), _frame)
     protocol.push = push
     push.start(secrets.token_hex(8))

@@ -206,7 +206,7 @@ def test_the_least_number_of_events_for_a_percentile(q: str, events: int) -> Non
 
 def records_of(samples: list[tuple[int, int, int, int]], processes: int, **counts: int) -> list[Records]:
     """Deliveries dealt out to generator processes; the counts are the first one's."""
-    mark = Mark({}, 0)
+    mark = Mark({}, 0, 0)
     names = ("duplicates", "out_of_order", "gaps", "missed", "reconnects")
     return [
         Records(

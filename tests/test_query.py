@@ -1,5 +1,6 @@
 """The tuned polls cut queries by hand: they must understand what any client sends as Starlette does."""
 
+import http.client
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
 from servers.query import parameters
+from tests.conftest import SERVED, Start
 
 PURE = settings(deadline=None, derandomize=True, database=None)
+PATHS = {"polling": "/poll", "long_polling": "/long-poll", "sse": "/sse"}
 TEXTS = st.text(max_size=12)
 
 
@@ -24,3 +27,27 @@ def test_a_query_is_understood_as_starlette_does(pairs: list[tuple[str, str]], e
 @pytest.mark.parametrize("query", (b"", b"&", b"a", b"a=", b"=b", b"a=b=c", b"a=1&a=2", b"a&b=&&c=3"))
 def test_odd_queries(query: bytes) -> None:
     assert parameters(query) == dict(QueryParams(query))
+
+
+@pytest.mark.parametrize("served", [name for name in SERVED if "polling" in name])
+def test_head_is_answered_and_what_follows_is_not_shifted(start: Start, served: str) -> None:
+    """The answer to HEAD has no body; a variant that waited for one would never send the head."""
+    server = start(served, "--source", "none")
+    path = "/long-poll" if "long" in served else "/poll"
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    for method in ("HEAD", "GET", "HEAD", "GET"):
+        connection.request(method, path)
+        answer = connection.getresponse()
+        body = answer.read()
+        assert answer.status == 200 and int(answer.headers["content-length"]) > 0
+        assert bool(body) == (method == "GET")
+    connection.close()
+
+
+@pytest.mark.parametrize("served", [name for name in SERVED if name.partition(":")[0] in PATHS])
+def test_a_wrong_method_is_refused(start: Start, served: str) -> None:
+    server = start(served, "--source", "none")
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection.request("POST", PATHS[served.partition(":")[0]], body=b"x")
+    assert connection.getresponse().status == 405
+    connection.close()
