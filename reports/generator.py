@@ -38,7 +38,11 @@ def generator_section(results: CostResults) -> Section:
         for one in results.trials
         if one.trial.status != "ok"
     ]
-    title = f"One core, 200 subscribers, 256 B payload, loopback, seed {results.seed}; served by the cheapest variants"
+    subscribers = max((one.trial.subscribers for one in results.trials), default=0)
+    title = (
+        f"One core, {counted(subscribers, 'subscriber')}, 256 B payload, loopback, seed {results.seed}; "
+        "served by the cheapest variants"
+    )
     return Section("What receiving costs the load side", title, cautions, [t for t in tables if t.rows], [])
 
 
@@ -100,8 +104,8 @@ def _socketio(trials: Sequence[CostTrial]) -> Table:
         for (_, generator), of in _of(trials, "socketio").items()
     ]
     notes = [
-        "2,000 deliveries/s of the same feed, which a Socket.IO gateway hands on to SocketIOUser: one greenlet and one "
-        "synchronous client for each subscriber.",
+        "A tenth of the rate above, of the same feed, which a Socket.IO gateway hands on to SocketIOUser: one greenlet "
+        "and one synchronous client for each subscriber.",
     ]
     head = ["Received by", "Generator CPU per event, µs", "Generator, of a core"]
     return Table("locust's SocketIOUser beside this load script", head, rows, notes)
