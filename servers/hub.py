@@ -134,11 +134,14 @@ class Subscription:
         """The position in front of an event: where a gap ends."""
         return Cursor(self.room.ring.epoch, event.seq - 1)
 
-    async def wait(self) -> None:
-        """Wait for an event, a nudge, or the server's end. One task at a time."""
-        if not self.pending and not self._nudged:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+    def wait(self) -> asyncio.Future[None]:
+        """A future that is done once there is an event, a nudge, or the server's end. One task at a time."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.pending or self._nudged:
+            future.set_result(None)
+        else:
+            self._waiter = future
+        return future
 
     async def next(self, limit: int | None = None) -> Delivery:
         """Wait for events and take them; none after a nudge. Raises ``HubClosedError`` when the server stops."""
