@@ -15,6 +15,8 @@ from reports.style import FAINT, INK, LOOKS, PAPER, tint
 USER, SYSTEM, VARIANT = 1.0, 0.5, "//"
 """Strength of the two tints of a bar, and the hatching of variants."""
 BAR = 0.62
+MANY_LOADS = 4
+"""With more of them, their labels are slanted."""
 LONGEST_WHISKER = 1.4
 """Numbers stand clear of an interval up to this multiple of the bar; two blocks can have one of any width."""
 ROOM = 1.7
@@ -100,6 +102,9 @@ def _lines(axes: Axes, arms: Mapping[str, Mapping[str, float]]) -> None:
             sizes, list(of.values()), color=look.colour, linestyle=look.line, marker=look.marker, label=arm_name(arm)
         )
     axes.set_xticks([size_of(load) for load in loads], loads)
+    if len(loads) > MANY_LOADS:
+        for label in axes.get_xticklabels():
+            label.set(rotation=60, ha="right", rotation_mode="anchor")
     axes.minorticks_off()
 
 
