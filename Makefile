@@ -38,7 +38,7 @@ demo: setup ## Show a live feed in the terminal: this machine's figures over SSE
 	  url=$$($(RUN) -c 'import json; print(json.loads(input())["url"])'); \
 	  $(RUN) -m clients sse "$$url"; }
 
-test: setup ## Run the tests (about 6 minutes)
+test: setup ## Run the tests (about 7 minutes)
 	@$(RUN) -m pytest
 
 lint: setup ## ruff, mypy --strict, and the walls between the folders
