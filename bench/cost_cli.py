@@ -63,7 +63,7 @@ def cost(
 
 @click.command()
 @click.option("--preset", type=click.Choice(list(GENERATOR_PRESETS)), default="default", show_default=True)
-@click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm.")
+@click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm, of the sections that have 3 or more.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and of the order of trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def generator(preset: str, blocks: int | None, seed: int, out: Path | None) -> None:

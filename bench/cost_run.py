@@ -12,7 +12,7 @@ from bench.host import Placement, facts, versions
 from bench.plan import TrialPlan, expected_s
 from bench.progress import Reporter
 from bench.results import SCHEMA_VERSION, CostResults, CostTrial, Plan, Trial, save
-from bench.runner import options_in_force, pushmark_version
+from bench.runner import options_in_force, pushmark_version, remove_if_empty
 from bench.trial import SAMPLES_FOLDER, Bed, run_trial
 
 Measure = Callable[[Plan, TrialPlan], Awaitable[Trial]]
@@ -60,6 +60,7 @@ async def run_cost(
     finally:
         save(results, folder, name)
         await hiccups.stop()
+        remove_if_empty(folder / "logs")
 
 
 async def run_planned(

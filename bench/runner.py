@@ -78,7 +78,7 @@ async def run_plan(results: Results, folder: Path, placement: Placement, reporte
     finally:
         save(results, folder)
         await hiccups.stop()
-        _remove_if_empty(folder / "logs")
+        remove_if_empty(folder / "logs")
 
 
 async def run_trials(
@@ -113,7 +113,8 @@ def failed_transports(results: Results) -> dict[str, str]:
     return reasons
 
 
-def _remove_if_empty(folder: Path) -> None:
+def remove_if_empty(folder: Path) -> None:
+    """Leave no folder of logs behind if nobody said anything."""
     if not any(folder.iterdir()):
         folder.rmdir()
 

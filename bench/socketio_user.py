@@ -22,7 +22,7 @@ from locust import events, task
 from locust.contrib.socketio import SocketIOUser
 
 from bench.driver import CHECK_S, hear, say
-from bench.spec import SPEC_VARIABLE, GeneratorRecords, Mark, Records, load_spec
+from bench.spec import SAMPLE_FIELDS, SPEC_VARIABLE, GeneratorRecords, Mark, Records, load_spec
 from bench.window import window
 from feed.clock import NS_PER_S, now_ns
 
@@ -106,7 +106,7 @@ def _play(start_ns: int) -> Records:
 
 
 def _mark() -> Mark:
-    deliveries = len(State.samples) // 4
+    deliveries = len(State.samples) // len(SAMPLE_FIELDS)
     totals = {"deliveries": deliveries, "opened": State.opened, "payload_bytes": deliveries * SPEC.payload_bytes}
     return Mark(totals, time.process_time_ns(), now_ns())
 

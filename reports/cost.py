@@ -7,12 +7,12 @@ from typing import Final
 import msgspec
 
 from bench.results import CostResults, CostTrial
+from reports.blocks import BASELINE
 from reports.formats import NOT_MEASURED, counted, listed, number, with_interval
 from reports.sections import Table
 from reports.statistics import Estimate, estimate
 from reports.style import LOOKS
 
-BASELINE: Final = "raw"
 KIB: Final = 1024
 PER_EVENT, PER_REQUEST = "server_cpu_us_per_event", "server_cpu_us_per_request"
 RSS: Final = "rss_bytes_per_connection"
@@ -110,12 +110,12 @@ class Valid:
 
     def of(self, section: str, arm: str) -> list[CostTrial]:
         """The trials of an arm."""
-        return [one for one in self._trials if one.section == section and _arm(one) == arm]
+        return [one for one in self._trials if one.section == section and arm_of(one) == arm]
 
     def arms(self, section: str) -> list[str]:
         """Arms that were measured, in the order of every table: by transport, the row before its variants."""
         order = list(LOOKS)
-        found = {_arm(one) for one in self._trials if one.section == section}
+        found = {arm_of(one) for one in self._trials if one.section == section}
         return sorted(found, key=lambda arm: (order.index(arm.partition(":")[0]), arm))
 
     def values(self, section: str, arm: str, metric: str, load: str = "") -> dict[int, float]:
@@ -165,7 +165,8 @@ def size_of(load: str) -> float:
     return float(load.replace(",", ""))
 
 
-def _arm(one: CostTrial) -> str:
+def arm_of(one: CostTrial) -> str:
+    """``transport`` or ``transport:variant``."""
     return f"{one.trial.transport}:{one.trial.variant}".removesuffix(":")
 
 
@@ -194,10 +195,10 @@ def _goals(valid: Valid, trials: Sequence[CostTrial]) -> Table:
     for goal in GOALS:
         of = (valid.ratio if goal.relative else valid.estimate)(goal.section, goal.arm, goal.metric)
         if of is None:
-            if any(one.section == goal.section and _arm(one) == goal.arm for one in trials):
+            if any(one.section == goal.section and arm_of(one) == goal.arm for one in trials):
                 rows.append([arm_name(goal.arm), f"at most {goal.limit:g} {goal.unit}", NOT_MEASURED, "missed"])
             continue
-        of = _in_kib(of) if goal.metric == RSS else of
+        of = in_kib(of) if goal.metric == RSS else of
         rows.append(
             [arm_name(goal.arm), f"at most {goal.limit:g} {goal.unit}", with_interval(of), reached(of, goal.limit)]
         )
@@ -222,7 +223,7 @@ def _everything_arrived(trials: Sequence[CostTrial]) -> list[list[str]]:
         counts = one.trial.counts
         text = f"{counts.delivered:,} of {counts.expected:,} delivered" if counts else "; ".join(one.trial.reasons)
         word = "reached" if counts and not counts.lost else "missed"
-        rows.append([arm_name(_arm(one)), f"{one.load} subscribers, nothing lost", text, word])
+        rows.append([arm_name(arm_of(one)), f"{one.load} subscribers, nothing lost", text, word])
     return rows
 
 
@@ -272,7 +273,7 @@ def _memory(valid: Valid) -> Table:
     rows = []
     for arm in valid.arms("memory"):
         rss, kernel = (valid.estimate("memory", arm, name) for name in (RSS, "kernel_bytes_per_connection"))
-        rows.append([arm_name(arm), with_interval(rss and _in_kib(rss)), with_interval(kernel and _in_kib(kernel))])
+        rows.append([arm_name(arm), with_interval(rss and in_kib(rss)), with_interval(kernel and in_kib(kernel))])
     notes = [
         "Growth of the server's resident memory from no connection to all of them, after the contract checks have "
         "warmed it up and events have been delivered. Kernel: buffers of all TCP sockets of the host, in pages of "
@@ -281,7 +282,8 @@ def _memory(valid: Valid) -> Table:
     return Table("Memory per connection", ["", "Resident, KiB", "Kernel buffers, KiB"], rows, notes)
 
 
-def _in_kib(of: Estimate) -> Estimate:
+def in_kib(of: Estimate) -> Estimate:
+    """An estimate in bytes as one in KiB."""
     low, high = (None if end is None else end / KIB for end in (of.low, of.high))
     return Estimate(of.value / KIB, low, high, of.blocks)
 

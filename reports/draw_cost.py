@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from reports.cost import BASELINE, KIB, SWEEPS, Bar, CostSummary, arm_name, size_of
+from reports.blocks import BASELINE
+from reports.cost import KIB, SWEEPS, Bar, CostSummary, arm_name, in_kib, size_of
 from reports.formats import number
 from reports.panels import log_axis, new_figure
 from reports.statistics import Estimate
@@ -68,7 +69,7 @@ def draw_memory(summary: CostSummary) -> Figure | None:
     for row, (arm, of) in enumerate(summary.memory.items()):
         colour, hatch = _paint(arm)
         axes.barh(row, of.value / KIB, BAR, color=colour, hatch=hatch, edgecolor=PAPER)
-        _number(axes, row, _scaled(of), f"{number(of.value / KIB)} KiB")
+        _number(axes, row, in_kib(of), f"{number(of.value / KIB)} KiB")
     _rows(axes, list(summary.memory), max(of.value for of in summary.memory.values()) / KIB)
     axes.set_xlabel("resident memory per connection (KiB)")
     return figure
@@ -129,11 +130,6 @@ def _rows(axes: Axes, arms: Sequence[str], longest: float) -> None:
     axes.set_xlim(0, longest * ROOM)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
-
-
-def _scaled(of: Estimate) -> Estimate:
-    low, high = (None if end is None else end / KIB for end in (of.low, of.high))
-    return Estimate(of.value / KIB, low, high, of.blocks)
 
 
 def _legend(figure: Figure) -> None:

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Final
 
 from bench.results import STATUSES, CostResults, CostTrial
-from reports.cost import arm_name, reached
+from reports.cost import arm_name, arm_of, reached
 from reports.formats import NOT_MEASURED, counted, number, with_interval
 from reports.sections import Section, Table
 from reports.statistics import Estimate, estimate
@@ -53,8 +53,7 @@ def _of(
     found: dict[tuple[str, str], list[CostTrial]] = {}
     for one in trials:
         if one.section == section and one.trial.status in statuses:
-            served = f"{one.trial.transport}:{one.trial.variant}".removesuffix(":")
-            found.setdefault((served, one.trial.generator), []).append(one)
+            found.setdefault((arm_of(one), one.trial.generator), []).append(one)
     transports, generators = list(LOOKS), list(NAMES)
     return dict(
         sorted(

@@ -30,12 +30,12 @@ def new_loop(request: pytest.FixtureRequest) -> NewLoop:
 def descriptors() -> set[str]:
     """What this process has open."""
     # os, not pathlib: Path.iterdir and Path.readlink open descriptors of their own that would be counted.
-    return {f"{fd} {_opened(fd)}" for fd in os.listdir("/proc/self/fd")}  # noqa: PTH208
+    return {f"{fd} {_opened(fd)}" for fd in os.listdir("/proc/self/fd")}  # noqa: PTH208 - pathlib would open one itself
 
 
 def _opened(fd: str) -> str:
     try:
-        return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115
+        return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - a path as text, as listed
     except OSError:
         return ""
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from bench.cost_plan import GENERATOR_PRESETS, PRESETS, CostTrialPlan, cost_trials
+from bench.cost_plan import GENERATOR_PRESETS, PRESETS, CostTrialPlan, Sections, cost_trials
 from bench.cost_run import new_cost_results, run_planned
 from bench.host import placement
 from bench.plan import TrialPlan
@@ -66,7 +66,7 @@ def measured(planned: list[CostTrialPlan], folder: Path, name: str) -> CostResul
 
 @pytest.mark.parametrize("presets", (PRESETS, GENERATOR_PRESETS))
 @pytest.mark.parametrize("preset", ("default", "smoke"))
-def test_plans_are_complete_and_reproducible(presets: dict, preset: str) -> None:  # type: ignore[type-arg]
+def test_plans_are_complete_and_reproducible(presets: dict[str, Sections], preset: str) -> None:
     planned = cost_trials(presets[preset], seed=3)
     assert planned == cost_trials(presets[preset], seed=3)
     assert len({one.trial.id for one in planned}) == len(planned)
