@@ -27,7 +27,7 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 bench: setup ## Measure every transport and leave a report (about 8 minutes; PRESET=smoke: 1 minute)
 	@$(RUN) -m bench run --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
-cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 10 minutes; PRESET=smoke: 40 s)
+cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 10 minutes; PRESET=smoke: half a minute)
 	@$(RUN) -m bench cost --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
 report: setup ## Render the report of the newest run (or of OUT) again

@@ -1,6 +1,5 @@
 """The command line: ``python -m bench [run] ...`` measures, then has the report rendered."""
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -10,11 +9,12 @@ from typing import Any
 import click
 from rich.console import Console
 
-from bench.cost_cli import INTERRUPTED, cost, generator
+from bench.cost_cli import cost, generator
 from bench.host import placement
+from bench.orchestrate import INTERRUPTED, orchestrate
 from bench.plan import PRESETS, PlanError, expected_s, make_plan, trials
 from bench.processes import ROOT
-from bench.progress import duration, new_reporter
+from bench.progress import duration
 from bench.results import TRANSPORTS, Results
 from bench.runner import failed_transports, new_folder, new_results, run_plan
 from clients.options import HEADER_SETS
@@ -68,21 +68,11 @@ def run(preset: str, out: Path | None, **given: Any) -> None:
         folder = new_folder(out)
     except (PlanError, OSError) as error:
         raise click.UsageError(str(error)) from error
-    cores = sorted(os.sched_getaffinity(0))
-    place = placement(cores)
-    os.sched_setaffinity(0, {place.generator[-1]})
+    place = placement(sorted(os.sched_getaffinity(0)))
     results = new_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
     console = Console()
     console.print(_announcement(results, folder), highlight=False)
-    interrupted = False
-    with new_reporter(console) as reporter:
-        try:
-            asyncio.run(run_plan(results, folder, place, reporter))
-        except KeyboardInterrupt:
-            interrupted = True
-    os.sched_setaffinity(0, set(cores))
-    if interrupted:
-        console.print("[yellow]Interrupted: what was measured until now is kept.[/]")
+    interrupted = orchestrate(lambda reporter: run_plan(results, folder, place, reporter), place, console)
     rendered = subprocess.run([sys.executable, "-m", "reports", str(folder)], cwd=ROOT, check=False).returncode
     sys.exit(_exit_code(results, rendered, interrupted, console))
 

@@ -1,6 +1,5 @@
 """``python -m bench cost`` and ``python -m bench generator``: measure cost, then have the report rendered."""
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -12,14 +11,14 @@ from rich.console import Console
 from bench.cost_plan import GENERATOR_PRESETS, PRESETS, CostTrialPlan, cost_trials
 from bench.cost_run import new_cost_results, run_cost
 from bench.host import placement
+from bench.orchestrate import INTERRUPTED, orchestrate
 from bench.plan import expected_s
 from bench.processes import ROOT
-from bench.progress import duration, new_reporter
+from bench.progress import duration
 from bench.results import COST_FILE, GENERATOR_FILE, RESULTS_FILE
 from bench.runner import new_folder
 from feed.tcp import raise_open_files
 
-INTERRUPTED = 130
 OUT_HELP = "Folder, new or of a run whose report shall have this too  [default: results/<time>]"
 
 
@@ -80,22 +79,14 @@ def carry_out(planned: list[CostTrialPlan], preset: str, seed: int, name: str, o
         folder = _folder(out, name)
     except OSError as error:
         raise click.UsageError(str(error)) from error
-    cores = sorted(os.sched_getaffinity(0))
-    place = placement(cores)
-    os.sched_setaffinity(0, {place.generator[-1]})
+    place = placement(sorted(os.sched_getaffinity(0)))
     results = new_cost_results(planned, preset, seed, ["python", "-m", "bench", *sys.argv[1:]], place)
     console = Console(stderr=as_json)
     total_s = sum(expected_s(one.plan, one.trial) for one in planned)
     console.print(f"{len(planned)} trials, about {duration(total_s)}. Results: {folder / name}", highlight=False)
-    interrupted = False
-    with new_reporter(console) as reporter:
-        try:
-            asyncio.run(run_cost(results, name, planned, folder, place, reporter))
-        except KeyboardInterrupt:
-            interrupted = True
-    os.sched_setaffinity(0, set(cores))
-    if interrupted:
-        console.print("[yellow]Interrupted: what was measured until now is kept.[/]")
+    interrupted = orchestrate(
+        lambda reporter: run_cost(results, name, planned, folder, place, reporter), place, console
+    )
     command = [sys.executable, "-m", "reports", str(folder), *(["--json"] if as_json else [])]
     rendered = subprocess.run(command, cwd=ROOT, check=False).returncode
     failed = [one.trial for one in results.trials if one.trial.status == "failed"]

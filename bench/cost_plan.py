@@ -41,6 +41,10 @@ def _load(**values: Any) -> dict[str, Any]:
     return {"subscribers": 200, "rate_hz": 100.0, "duration_s": 2.0, "warmup_events": 50, **values}
 
 
+def _small(**values: Any) -> dict[str, Any]:
+    return _load(**{"subscribers": 20, "duration_s": 0.5, "warmup_events": 5, "poll_interval_s": 0.2, **values})
+
+
 PER_REQUEST: Final = _load(rate_hz=POLLS_HZ / 200, poll_interval_s=200 / POLLS_HZ, warmup_events=3)
 
 Sections = dict[str, Section]
@@ -68,14 +72,12 @@ PRESETS: Final[dict[str, Sections]] = {
     },
     # Everything once and small, to see that it works. Its numbers are too few to conclude anything.
     "smoke": {
-        "main": Section(
-            (*STREAMS, "long_polling", "polling"), {"20 subscribers": _load(subscribers=20, duration_s=0.5)}, 1
-        ),
+        "main": Section((*STREAMS, "long_polling", "polling"), {"20 subscribers": _small()}, 1),
         "requests": Section(
-            ("polling:tuned", "long_polling:tuned"), {"250 requests/s": {**PER_REQUEST, "subscribers": 20}}, 1
+            ("polling:tuned", "long_polling:tuned"), {"250 requests/s": _small(rate_hz=12.5, poll_interval_s=0.08)}, 1
         ),
-        "memory": Section(("websocket",), {"50 connections": _load(subscribers=50, rate_hz=5.0, duration_s=0.5)}, 1),
-        "subscribers": Section(("websocket",), {f"{n}": _load(subscribers=n, duration_s=0.5) for n in (5, 50)}, 1),
+        "memory": Section(("websocket",), {"50 connections": _small(subscribers=50)}, 1),
+        "subscribers": Section(("websocket",), {f"{n}": _small(subscribers=n) for n in (5, 50)}, 1),
     },
 }
 
