@@ -15,6 +15,9 @@ DELIVERIES_HZ: Final = 5000.0
 """Over all subscribers, at every number of them up to as many."""
 SPARE_FILES: Final = 300
 """Of the open files a process may have: what it needs beside its connections."""
+HEARTBEAT_S: Final = 60.0
+"""Longer than a trial, so that none falls into its measured part: those of many subscribers who connected together
+come together, and are no part of a delivery."""
 POLLS_HZ: Final = 2500.0
 """Requests a second over all pollers: what one generator core sends without queueing."""
 
@@ -182,6 +185,7 @@ def _plan(transport: str, values: dict[str, Any], seed: int) -> Plan:
             "rooms": 1,
             "rtt_ms": 0.0,
             "blocks": 1,
+            "heartbeat_s": HEARTBEAT_S,
             "ramp_s": ramp_s,
             "poll_interval_s": poll_interval_s,
             "seed": seed,
