@@ -116,14 +116,14 @@ def _sustain(trials: Sequence[CostTrial]) -> Table:
         share = _estimate(of, SHARE)
         lost = sum(one.trial.counts.lost for one in of if one.trial.counts)
         valid = all(one.trial.status == "ok" for one in of)
-        held = share is not None and reached(share, VALID_SHARE) == "reached" and valid
+        verdict = reached(share, VALID_SHARE) if share is not None and valid else "missed"
         rows.append(
             [
                 arm_name(served),
                 with_interval(_estimate(of, RECEIVED)),
                 with_interval(share),
                 str(lost),
-                "reached" if held else "missed",
+                verdict,
             ]
         )
     head = ["Served by", "Received, events/s", "Generator, of a core", "Lost", f"Goal: {GOAL_EVENTS_PER_S:,}/s, valid"]
