@@ -15,6 +15,7 @@ from bench.orchestrate import INTERRUPTED, orchestrate
 from bench.plan import PRESETS, PlanError, expected_s, make_plan, trials
 from bench.processes import ROOT
 from bench.progress import duration
+from bench.reliability_cli import faults, soak
 from bench.results import TRANSPORTS, Results
 from bench.runner import failed_transports, new_folder, new_results, run_plan
 from clients.options import HEADER_SETS
@@ -79,6 +80,8 @@ def run(preset: str, out: Path | None, **given: Any) -> None:
 
 main.add_command(cost)
 main.add_command(generator)
+main.add_command(faults)
+main.add_command(soak)
 
 
 def _announcement(results: Results, folder: Path) -> str:

@@ -15,7 +15,7 @@ from bench.orchestrate import INTERRUPTED, orchestrate
 from bench.plan import expected_s
 from bench.processes import ROOT
 from bench.progress import duration
-from bench.results import COST_FILE, GENERATOR_FILE, RESULTS_FILE
+from bench.results import COST_FILE, GENERATOR_FILE, RUN_FILES
 from bench.runner import new_folder
 from feed.tcp import raise_open_files
 
@@ -75,10 +75,7 @@ def carry_out(planned: list[CostTrialPlan], preset: str, seed: int, name: str, o
     """Measure what is planned into the file ``name``, show it, and end with the exit code."""
     if not planned:
         raise click.UsageError("nothing to measure: this preset has none of these sections")
-    try:
-        folder = _folder(out, name)
-    except OSError as error:
-        raise click.UsageError(str(error)) from error
+    folder = folder_for(out, name)
     place = placement(sorted(os.sched_getaffinity(0)))
     results = new_cost_results(planned, preset, seed, ["python", "-m", "bench", *sys.argv[1:]], place)
     console = Console(stderr=as_json)
@@ -87,19 +84,31 @@ def carry_out(planned: list[CostTrialPlan], preset: str, seed: int, name: str, o
     interrupted = orchestrate(
         lambda reporter: run_cost(results, name, planned, folder, place, reporter), place, console
     )
-    command = [sys.executable, "-m", "reports", str(folder), *(["--json"] if as_json else [])]
-    rendered = subprocess.run(command, cwd=ROOT, check=False).returncode
+    rendered = render(folder, as_json)
     failed = [one.trial for one in results.trials if one.trial.status == "failed"]
     for trial in failed:
         console.print(f"[red]{trial.id} has no numbers:[/] {'; '.join(trial.reasons)}", highlight=False)
     sys.exit(INTERRUPTED if interrupted else rendered or int(bool(failed)))
 
 
+def render(folder: Path, as_json: bool = False) -> int:
+    """Have the report made; the exit code."""
+    command = [sys.executable, "-m", "reports", str(folder), *(["--json"] if as_json else [])]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def folder_for(out: Path | None, name: str) -> Path:
+    """A new folder, or that of a run which has no such file yet. Raises ``UsageError``."""
+    try:
+        return _folder(out, name)
+    except OSError as error:
+        raise click.UsageError(str(error)) from error
+
+
 def _folder(out: Path | None, name: str) -> Path:
-    """A new folder, or that of a run which has no such file yet. Raises ``FileExistsError``."""
     if out is None or not out.is_dir() or not any(out.iterdir()):
         return new_folder(out)
-    if not any((out / known).exists() for known in (RESULTS_FILE, COST_FILE, GENERATOR_FILE)):
+    if not any((out / known).exists() for known in RUN_FILES):
         raise FileExistsError(f"{out} is not empty and no run of ours: name a new folder, or that of a run")
     if (out / name).exists():
         raise FileExistsError(f"{out / name} exists: name a new folder, results are never mixed or overwritten")

@@ -9,7 +9,7 @@ import msgspec
 from bench.plan import TrialPlan, make_plan
 from bench.results import Plan
 
-STREAMS: Final = ("raw", "websocket", "websocket:tuned", "sse", "sse:plain")
+STREAMS: Final = ("raw", "websocket", "websocket:tuned", "sse", "sse:plain", "socketio", "socketio:websocket_only")
 POLLS: Final = ("polling", "polling:tuned", "long_polling", "long_polling:tuned")
 DELIVERIES_HZ: Final = 5000.0
 """Over all subscribers, at every number of them up to as many."""
@@ -62,7 +62,7 @@ PRESETS: Final[dict[str, Sections]] = {
             2,
         ),
         "subscribers": Section(
-            ("raw", "websocket", "sse"),
+            ("raw", "websocket", "sse", "socketio"),
             {f"{n:,}": _fanout(n) for n in (10, 100, 1000, 5000, 10_000)},
             1,
         ),
@@ -93,7 +93,7 @@ GENERATOR_PRESETS: Final[dict[str, Sections]] = {
     "default": {
         "receive": Section((*_PAIRS, "websocket:tuned@node"), {"20,000 deliveries/s": _load()}, 5),
         "socketio": Section(
-            ("websocket:tuned@locust", "websocket:tuned@socketiouser"),
+            ("socketio:websocket_only@locust", "socketio:websocket_only@socketiouser"),
             {"2,000 deliveries/s": _load(rate_hz=10.0, warmup_events=10)},
             3,
         ),
@@ -108,7 +108,7 @@ GENERATOR_PRESETS: Final[dict[str, Sections]] = {
             1,
         ),
         "socketio": Section(
-            ("websocket:tuned@socketiouser",),
+            ("socketio:websocket_only@socketiouser",),
             {"200 deliveries/s": _load(subscribers=20, rate_hz=10.0, duration_s=0.5, warmup_events=3)},
             1,
         ),

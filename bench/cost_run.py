@@ -3,16 +3,16 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.cost_plan import CostTrialPlan
 from bench.hiccup import Hiccups
-from bench.host import Placement, facts, versions
+from bench.host import Placement
 from bench.plan import TrialPlan, expected_s
-from bench.progress import Reporter
-from bench.results import SCHEMA_VERSION, CostResults, CostTrial, Plan, Trial, save
-from bench.runner import options_in_force, pushmark_version, remove_if_empty
+from bench.progress import Reporter, outcome
+from bench.provenance import provenance
+from bench.results import CostResults, CostTrial, Plan, Trial, save
+from bench.runner import remove_if_empty
 from bench.trial import SAMPLES_FOLDER, Bed, run_trial
 
 Measure = Callable[[Plan, TrialPlan], Awaitable[Trial]]
@@ -26,20 +26,7 @@ def new_cost_results(
     loads: dict[str, dict[str, Plan]] = {}
     for one in planned:
         loads.setdefault(one.section, {})[f"{one.load} ({one.trial.transport})"] = one.plan
-    return CostResults(
-        schema_version=SCHEMA_VERSION,
-        pushmark_version=pushmark_version(),
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        finished=False,
-        command=command,
-        preset=preset,
-        seed=seed,
-        loads=loads,
-        host=facts(),
-        versions=versions(),
-        options=options_in_force(placement),
-        trials=[],
-    )
+    return CostResults(**provenance(command, placement), preset=preset, seed=seed, loads=loads, trials=[])
 
 
 async def run_cost(
@@ -76,4 +63,4 @@ async def run_planned(
         results.trials.append(CostTrial(one.section, one.load, trial))
         await asyncio.to_thread(save, results, folder, name)
         expected_so_far += left[place]
-        told.finished(trial, sum(left[place + 1 :]) * (time.monotonic() - began) / expected_so_far)
+        told.finished(trial.id, outcome(trial), sum(left[place + 1 :]) * (time.monotonic() - began) / expected_so_far)

@@ -17,6 +17,8 @@ PACKAGES: Final = (
     "locust",
     "msgspec",
     "numpy",
+    "python-engineio",
+    "python-socketio",
     "sse-starlette",
     "starlette",
     "uvicorn",

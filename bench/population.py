@@ -129,6 +129,7 @@ class Population:
         options = ClientOptions(
             room=room_name(index % spec.rooms),
             headers=spec.headers,
+            variant=spec.variant,
             poll_interval_s=spec.poll_interval_s,
             poll_phase_s=phase * spec.poll_interval_s,
             hold_s=spec.hold_s,

@@ -19,8 +19,8 @@ class Reporter(Protocol):
     def starting(self, name: str, expected_s: float) -> None:
         """A trial begins."""
 
-    def finished(self, trial: Trial, left_s: float) -> None:
-        """A trial ended; about ``left_s`` seconds are left."""
+    def finished(self, name: str, said: str, left_s: float) -> None:
+        """A trial ended, with an outcome in a few words; about ``left_s`` seconds are left."""
 
 
 def outcome(trial: Trial) -> str:
@@ -71,10 +71,10 @@ class Lines:
     def starting(self, name: str, expected_s: float) -> None:
         return
 
-    def finished(self, trial: Trial, left_s: float) -> None:
+    def finished(self, name: str, said: str, left_s: float) -> None:
         self._done += 1
         left = f"about {duration(left_s)} left" if left_s else "done"
-        self._say(f"[{self._done}/{self._count}] {trial.id}: {outcome(trial)} ({left})")
+        self._say(f"[{self._done}/{self._count}] {name}: {said} ({left})")
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -112,8 +112,8 @@ class Bar:
     def starting(self, name: str, expected_s: float) -> None:
         self._progress.update(self._task, description=name)
 
-    def finished(self, trial: Trial, left_s: float) -> None:
-        self._progress.console.print(f"{trial.id}: {outcome(trial)}", highlight=False, markup=False)
+    def finished(self, name: str, said: str, left_s: float) -> None:
+        self._progress.console.print(f"{name}: {said}", highlight=False, markup=False)
         done_s = max(0.0, self._expected_s - left_s)
         self._progress.update(self._task, completed=done_s, left=f"about {duration(left_s)} left")
 

@@ -12,9 +12,12 @@ SCHEMA_VERSION: Final = 1
 RESULTS_FILE: Final = "results.json"
 COST_FILE: Final = "cost.json"
 GENERATOR_FILE: Final = "generator.json"
+FAULTS_FILE: Final = "faults.json"
+SOAK_FILE: Final = "soak.json"
+RUN_FILES: Final = (RESULTS_FILE, COST_FILE, GENERATOR_FILE, FAULTS_FILE, SOAK_FILE)
 MAX_RESULTS_BYTES: Final = 256 << 20
 
-TRANSPORTS: Final = ("polling", "long_polling", "sse", "websocket", "raw")
+TRANSPORTS: Final = ("polling", "long_polling", "sse", "websocket", "socketio", "raw")
 """The rows of every table, in order; ``raw`` is the baseline and comes last."""
 
 PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation")
@@ -218,7 +221,88 @@ class CostResults(msgspec.Struct):
     trials: list[CostTrial]
 
 
-def save(results: "Results | CostResults", folder: Path, name: str = RESULTS_FILE) -> Path:
+class FaultTrial(msgspec.Struct):
+    """One fault, once: many clients, and what became of them. Times in seconds."""
+
+    transport: str
+    fault: str
+    repeat: int
+    clients: int
+    outage_s: float
+    """From the fault until the server could be reached again."""
+    recover_s: list[float]
+    """Per client: from then until it heard from the server again."""
+    undisturbed: int
+    """Clients whose connection outlived the fault."""
+    never_back: int
+    handshakes_per_s_peak: int
+    """Most clients that came back within one second."""
+    delivered: int
+    silently_lost: int
+    duplicates: int
+    gaps: int
+    """Clients that were told of a gap."""
+    resumed: int
+    """Clients that were told that nothing is missing."""
+
+
+class FaultResults(msgspec.Struct):
+    """One run of ``python -m bench faults``."""
+
+    schema_version: int
+    pushmark_version: str
+    created_at: str
+    finished: bool
+    command: list[str]
+    host: dict[str, object]
+    versions: dict[str, str]
+    options: dict[str, object]
+    seed: int
+    rate_hz: float
+    trials: list[FaultTrial]
+
+
+class SoakSample(msgspec.Struct):
+    """One reading of a server while clients come and go."""
+
+    at_s: float
+    rss_bytes: int
+    open_files: int
+    tasks: int
+    peers: int
+
+
+class SoakResult(msgspec.Struct):
+    """One transport's soak: before, during, and after every client has left."""
+
+    transport: str
+    before: SoakSample
+    samples: list[SoakSample]
+    after: SoakSample
+    lives: int
+    """Clients that came and went."""
+    requests: int
+    failures: list[str]
+
+
+class SoakResults(msgspec.Struct):
+    """One run of ``python -m bench soak``."""
+
+    schema_version: int
+    pushmark_version: str
+    created_at: str
+    finished: bool
+    command: list[str]
+    host: dict[str, object]
+    versions: dict[str, str]
+    options: dict[str, object]
+    seed: int
+    duration_s: float
+    clients: int
+    servers: list[SoakResult]
+
+
+def save(results: "Results | CostResults | FaultResults | SoakResults", folder: Path, name: str = RESULTS_FILE) -> Path:
     """Write ``results.json``, or another file, so that a reader never sees half of it."""
     path = folder / name
     part = path.with_suffix(".part")
@@ -240,6 +324,16 @@ def load_cost(path: Path) -> CostResults:
     results = _decoded(path, CostResults)
     _check_names(path, [one.trial for one in results.trials])
     return results
+
+
+def load_faults(path: Path) -> FaultResults:
+    """Read a ``faults.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
+    return _decoded(path, FaultResults)
+
+
+def load_soak(path: Path) -> SoakResults:
+    """Read a ``soak.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
+    return _decoded(path, SoakResults)
 
 
 R = TypeVar("R")

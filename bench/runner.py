@@ -2,62 +2,26 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
-from importlib import metadata
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from bench.hiccup import Hiccups
-from bench.host import Placement, facts, versions
+from bench.host import Placement
 from bench.idle import measure_idle
 from bench.plan import TrialPlan, expected_s, trials
 from bench.processes import ROOT
-from bench.progress import Reporter
-from bench.results import SCHEMA_VERSION, Plan, Results, save
+from bench.progress import Reporter, outcome
+from bench.provenance import provenance
+from bench.results import Plan, Results, save
 from bench.trial import SAMPLES_FOLDER, Bed, Measure, run_trial
-from clients.options import ClientOptions
-from feed.tcp import CONGESTION_CONTROL, MAX_SEGMENT_BYTES
 
 IDLE_EXPECTED_S: Final = 4.0
 
 
 def new_results(plan: Plan, command: list[str], placement: Placement) -> Results:
     """The record of a run that has not measured anything yet."""
-    return Results(
-        schema_version=SCHEMA_VERSION,
-        pushmark_version=pushmark_version(),
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        finished=False,
-        command=command,
-        plan=plan,
-        host=facts(),
-        versions=versions(),
-        options=options_in_force(placement),
-        idle={},
-        trials=[],
-    )
-
-
-def options_in_force(placement: Placement) -> dict[str, object]:
-    """Options that can move a number and are neither the plan's nor in a ready line."""
-    return {
-        "placement": placement._asdict(),
-        "client": msgspec.to_builtins(ClientOptions()),
-        "congestion_control_asked_for": CONGESTION_CONTROL,
-        "max_segment_bytes": MAX_SEGMENT_BYTES,
-        "generator_gc": "collected, frozen and off after the ramp",
-        "server_gc": "Python's default",
-    }
-
-
-def pushmark_version() -> str:
-    """Of this checkout as it was set up."""
-    try:
-        return metadata.version("pushmark")
-    except metadata.PackageNotFoundError:  # run without `make setup`
-        return "unknown"
+    return Results(**provenance(command, placement), plan=plan, idle={}, trials=[])
 
 
 async def run_plan(results: Results, folder: Path, placement: Placement, reporter: Reporter) -> None:
@@ -100,7 +64,7 @@ async def run_trials(
             results.trials.append(record)
             await asyncio.to_thread(save, results, folder)
             expected_so_far, taken_so_far = expected_so_far + left[place], taken_so_far + time.monotonic() - began
-            reporter.finished(record, sum(left[place + 1 :]) * taken_so_far / expected_so_far)
+            reporter.finished(record.id, outcome(record), sum(left[place + 1 :]) * taken_so_far / expected_so_far)
 
 
 def failed_transports(results: Results) -> dict[str, str]:

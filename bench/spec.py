@@ -23,6 +23,7 @@ class LoadSpec(msgspec.Struct, frozen=True):
     room ``i mod rooms``."""
 
     transport: str
+    variant: str = ""
     rooms: int = 1
     subscribers: int = 1
     probes: int = 0

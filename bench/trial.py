@@ -36,7 +36,6 @@ GENERATORS: Final = {
     "socketiouser": (*LOCUST, "bench/socketio_user.py"),
 }
 """What can receive in a trial, by name: the arguments of Python that start it."""
-OF_SERVER: Final = ("server_cpu_us", "rss_bytes", "kernel_bytes")
 
 Measure = Callable[[TrialPlan, int], Awaitable[Trial]]
 """Runs a trial (its plan, and which attempt this is). The seam where the tests put a fake."""
@@ -132,13 +131,12 @@ async def _in_scratch(bed: Bed, trial: TrialPlan, record: Trial, children: list[
         records_file = await _start_generator(bed, trial, scratch, children)  # first, since it takes longest to boot
         server = await _start_server(bed, trial, children)
         relay = await _start_relay(bed, trial, server, children) if trial.rtt_ms else None
-        front = await _start_gateway(bed, trial, server, children) if trial.generator == "socketiouser" else relay
         ready = server.ready
         record.details = {"server": ready, "relay": relay.ready if relay else None, "cores": bed.placement._asdict()}
-        record.preflight = await preflight(Target(trial.transport, ready["url"], ready["control_url"], plan.headers))
+        record.preflight = await preflight(Target(trial.transport, ready["url"], ready["control_url"], plan.headers, trial.variant))
         await line.hear("ready", children)
         idle_share = await _idle_share(server, plan.idle_measure_s)
-        rig = Rig(server, relay, line, children, records_file, _address(server, front))
+        rig = Rig(server, relay, line, children, records_file, _address(server, relay))
         await _conduct(bed, trial, record, rig, idle_share)
 
 
@@ -163,14 +161,6 @@ async def _start_relay(bed: Bed, trial: TrialPlan, server: Child, children: list
     return relay
 
 
-async def _start_gateway(bed: Bed, trial: TrialPlan, server: Child, children: list[Child]) -> Child:
-    arguments = ["-m", "bench.socketio_gateway", server.ready["url"]]
-    gateway = await start("gateway", arguments, bed.placement.relay, bed.folder / "logs" / f"{trial.id}-gateway.log")
-    children.append(gateway)
-    await gateway.await_ready()
-    return gateway
-
-
 def _address(server: Child, front: Child | None) -> str:
     if front is None:
         return str(server.ready["url"])
@@ -185,6 +175,7 @@ async def _start_generator(bed: Bed, trial: TrialPlan, scratch: Path, children: 
     processes = 1 if plan.probes == plan.subscribers else max(2, len(cores))
     spec = LoadSpec(
         transport=trial.transport,
+        variant=trial.variant,
         rooms=plan.rooms,
         subscribers=plan.subscribers,
         probes=plan.probes,
@@ -298,8 +289,6 @@ def _evaluate(
         ),
         **metrics.cost_metrics(records, gauges, plan.subscribers),
     }
-    if trial.generator == "socketiouser":  # the server has one subscriber, the gateway: its cost is another story
-        record.metrics = {name: value for name, value in record.metrics.items() if not name.startswith(OF_SERVER)}
     record.latency_ms = metrics.probe_percentiles(samples, records, part, plan.rooms)
     record.samples = _save_samples(bed, record, samples, records)
     record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}

@@ -3,9 +3,13 @@
 import asyncio
 import importlib
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from enum import StrEnum
-from typing import NamedTuple
+from itertools import count
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 import msgspec
@@ -16,10 +20,19 @@ from clients.options import TRANSPORTS, ClientOptions
 from clients.session import Session, Verdict
 from feed.clock import Timer
 from feed.cursor import parse_cursor
-from feed.envelope import Envelope
+from feed.envelope import Envelope, decode_error, decode_welcome
+from feed.requests import encode_request
 
 RETRIED = (aiohttp.ClientError, OSError, TimeoutError, EOFError, ValueError, msgspec.DecodeError)
 """Failures after which another attempt may help: the network's, and bytes that make no sense."""
+
+
+MAX_PENDING_REQUESTS: Final = 1000
+REMEMBERED_MESSAGES: Final = 1000
+"""Ids of messages that were sent to several rooms, so that a resumed one is not taken twice."""
+PASSING: Final = frozenset({"rate_limited", "too_many_connections", "unknown_session", "closed"})
+"""Reasons to end a connection after which another one may be had."""
+RETRY_PAUSE_S: Final = 0.05
 
 
 class ClientError(Exception):
@@ -32,6 +45,15 @@ class RefusedError(ClientError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"refused ({code}): {message}")
         self.code = code
+
+
+class RequestError(ClientError):
+    """The server did not do what was asked. ``code`` is one of docs/protocol.md; ``retry_after_s`` where it helps."""
+
+    def __init__(self, code: str, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.retry_after_s = retry_after_s
 
 
 class GaveUpError(ClientError):
@@ -69,7 +91,10 @@ def new_shared(seed: int | None = None) -> Shared:
 
 
 class Client:
-    """A subscriber of one room. Iterate over ``events()``; subclasses say how to receive."""
+    """A receiver of one room, and of those it joins. Iterate over ``events()``, or ``run()`` with handlers.
+
+    Requests are answered while one of the two runs. Subclasses say how to receive and how to ask.
+    """
 
     def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
         self.url = url
@@ -77,19 +102,36 @@ class Client:
         self.ledger = shared.ledger
         self.timer = shared.timer
         self.session = Session(parse_cursor(options.since) if options.since else None)
+        self.places: dict[str, Session] = {}
+        """Other rooms that are received, by name."""
+        self.joined: dict[str, None] = {}
+        """Rooms to join again after a reconnection."""
+        self.handlers: dict[str, list[Callable[[Envelope], object]]] = {}
+        self.token = options.token
+        self.id = ""
+        """What the server calls this connection; empty until it says so."""
         self.state = State.CLOSED
         self.state_listeners: list[Callable[[State], None]] = []
         self.reconnects = 0
         self.last_failure = ""
+        self._secret = ""
+        """Of the receiving side, for requests that come by another connection."""
+        self._instance = ""
+        self._numbers = count(1)
+        self._answers: dict[str, asyncio.Future[Envelope]] = {}
+        self._is_open = asyncio.Event()
+        self._messages: OrderedDict[str, None] = OrderedDict()
+        self._rejoining: asyncio.Task[None] | None = None
+        self._draw = shared.draw
         self._backoff = Backoff(
             options.backoff_base_s, options.backoff_factor, options.backoff_cap_s, options.max_attempts, shared.draw
         )
 
     async def events(self) -> AsyncGenerator[Received, None]:
-        """Every new envelope in order of arrival: events, and the notices ``welcome`` and ``gap``.
+        """Every new envelope in order of arrival: events, messages, and the notices ``welcome`` and ``gap``.
 
-        Duplicates are counted and left out. Resumes by itself after a cut; raises ``RefusedError`` if the server
-        does not want this request, ``GaveUpError`` after too many failures in a row.
+        Duplicates are counted and left out. Resumes by itself after a cut, and joins its rooms again; raises
+        ``RefusedError`` if the server does not want this request, ``GaveUpError`` after too many failures in a row.
         """
         self._enter(State.CONNECTING)
         try:
@@ -102,29 +144,150 @@ class Client:
                 except RETRIED as error:
                     cause = getattr(error, "os_error", error)  # aiohttp wraps the system's words in its own
                     self.last_failure = f"{type(cause).__name__}: {cause}".removesuffix(": ")
+                self._fail_answers()
                 await self._wait_before_retry()
         finally:
             self._enter(State.CLOSED)
+            self._fail_answers()
+            if self._rejoining is not None:
+                self._rejoining.cancel()
             await self._release()
+
+    async def run(self) -> None:
+        """Receive until cancelled, and call the handlers that ``on`` was given."""
+        async with aclosing(self.events()) as stream:
+            async for received in stream:
+                for handler in self.handlers.get(received.envelope.type, ()):
+                    handler(received.envelope)
+
+    def on(self, type_: str, handler: Callable[[Envelope], object]) -> None:
+        """Let ``run`` call a handler for every envelope of a type. It stays through reconnections."""
+        self.handlers.setdefault(type_, []).append(handler)
+
+    async def request(self, type_: str, **fields: Any) -> Any:
+        """Ask for something, and return the data of the acknowledgement (docs/protocol.md, Requests).
+
+        Sent again with the same id after a cut, so that it is applied once. Raises ``RequestError`` if it was refused,
+        ``TimeoutError`` if there was no answer within ``request_timeout_s``, and ``ClientError`` where a transport
+        takes no requests, or too many wait.
+        """
+        if len(self._answers) >= MAX_PENDING_REQUESTS:
+            raise ClientError(f"{MAX_PENDING_REQUESTS} requests wait for their answers already")
+        self._instance = self._instance or secrets.token_hex(16)
+        id_ = str(next(self._numbers))
+        body = encode_request(type_, id_, instance=self._instance, **fields)
+        wait_s = self.options.request_timeout_s + float(fields.get("ack_timeout_s") or 0)
+        async with asyncio.timeout(wait_s):
+            answer = await self._ask_until_answered(id_, body)
+        if answer.type == "error":
+            error = decode_error(answer.data)
+            raise RequestError(error.code, error.message, error.retry_after_s)
+        return answer.value()
+
+    async def join(self, room: str) -> Any:
+        """Become a member of a room, and receive it; again after every reconnection, from where it was."""
+        answer = await self.request("join", room=room, since=self._since(room))
+        self.joined[room] = None
+        return answer
+
+    async def leave(self, room: str) -> Any:
+        """Stop being a member of a room, and receiving it."""
+        self.joined.pop(room, None)
+        answer = await self.request("leave", room=room)
+        self.places.pop(room, None)
+        return answer
+
+    def place(self, room: str) -> Session:
+        """Where this client is in a room."""
+        return self.session if room in (self.options.room, "") else self.places.setdefault(room, Session())
 
     def _receive(self) -> AsyncIterator[Received]:
         """One connection's envelopes, from ``self.session.cursor`` on; ends or raises when the connection does."""
         raise NotImplementedError
 
+    async def _ask(self, id_: str, body: bytes) -> Envelope:
+        """Send one request and return its answer. Raises one of ``RETRIED`` if the connection ends before."""
+        raise ClientError("this transport takes no requests")
+
     async def _release(self) -> None:
         """Let go of what outlives a connection."""
 
+    async def _ask_until_answered(self, id_: str, body: bytes) -> Envelope:
+        while True:
+            await self._is_open.wait()
+            with suppress(*RETRIED):
+                return await self._ask(id_, body)
+            await asyncio.sleep(self._draw.uniform(0, RETRY_PAUSE_S))
+
+    async def _answer_after(self, id_: str, sending: Awaitable[None]) -> Envelope:
+        """Send, and wait for the answer that comes among the events."""
+        future = self._answers[id_] = asyncio.get_running_loop().create_future()
+        try:
+            await sending
+            return await future
+        finally:
+            future.cancel()
+            del self._answers[id_]
+
+    def _fail_answers(self) -> None:
+        for future in tuple(self._answers.values()):
+            if not future.done():
+                future.set_exception(ConnectionResetError("the connection ended before the answer came"))
+
     def _judge(self, envelope: Envelope) -> bool:
+        """Take note of an envelope; is it something new for who listens?"""
+        if envelope.type in ("ack", "error") and envelope.id:
+            future = self._answers.get(envelope.id)
+            if future is not None and not future.done():
+                future.set_result(envelope)
+            return False
+        if envelope.type == "error":
+            return self._told_to_go(envelope)
+        verdict = self.place(envelope.room).observe(envelope)
         if self.state is not State.OPEN:
-            self._backoff.succeeded()
-            self._enter(State.OPEN)
-        verdict = self.session.observe(envelope)
-        if verdict is Verdict.DUPLICATE:
+            self._opened(envelope)
+        if verdict is Verdict.DUPLICATE or envelope.type == "skip":
             return False
         if verdict is not Verdict.NOTICE:
             self.ledger.deliveries += 1
             self.ledger.payload_bytes += len(bytes(envelope.data))
+            return envelope.type != "message" or self._is_first(envelope)
         return True
+
+    def _opened(self, envelope: Envelope) -> None:
+        if envelope.type == "welcome":
+            welcome = decode_welcome(envelope.data)
+            self.id = welcome.client or self.id
+            self._secret = welcome.session or self._secret
+        self._backoff.succeeded()
+        self._enter(State.OPEN)
+        if self.joined and self.reconnects:
+            self._rejoining = asyncio.ensure_future(self._rejoin())
+
+    def _told_to_go(self, envelope: Envelope) -> bool:
+        error = decode_error(envelope.data)
+        if error.code not in PASSING:
+            raise RefusedError(error.code, error.message)
+        raise EOFError(f"{error.code}: {error.message}")
+
+    def _is_first(self, envelope: Envelope) -> bool:
+        """A message to several rooms can come again by another room after a cut: its own id tells."""
+        message = str(envelope.value().get("message", ""))
+        known = message in self._messages
+        self._messages[message] = None
+        while len(self._messages) > REMEMBERED_MESSAGES:
+            self._messages.popitem(last=False)
+        return not known
+
+    async def _rejoin(self) -> None:
+        """Join every room again, from where this client was in it."""
+        for room in tuple(self.joined):
+            with suppress(RequestError, TimeoutError):  # refused now: the room is not received any more
+                await self.request("join", room=room, since=self._since(room))
+
+    def _since(self, room: str) -> str | None:
+        cursor = self.places[room].cursor if room in self.places else None
+        return None if cursor is None else str(cursor)
 
     async def _wait_before_retry(self) -> None:
         self._enter(State.RECONNECTING)
@@ -138,6 +301,7 @@ class Client:
     def _enter(self, state: State) -> None:
         if state is not self.state:
             self.state = state
+            (self._is_open.set if state is State.OPEN else self._is_open.clear)()
             for listener in self.state_listeners:
                 listener(state)
 

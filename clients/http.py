@@ -7,6 +7,7 @@ the first line of ``data_received`` and hands the socket to the ledger.
 import asyncio
 import socket
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ from aiohttp.client_proto import ResponseHandler
 
 from clients.client import RefusedError
 from clients.ledger import Ledger, Meter
+from clients.tls import client_context
 from feed.clock import NS_PER_S, now_ns
 from feed.envelope import decode_envelope, decode_error
 from feed.tcp import tune
@@ -77,8 +79,10 @@ class StampedProtocol(ResponseHandler):
 class OneConnection(aiohttp.TCPConnector):
     """A connector for one subscriber, that knows its newest protocol object."""
 
-    def __init__(self, ledger: Ledger, keep_alive: bool) -> None:
+    def __init__(self, ledger: Ledger, keep_alive: bool, ca_file: str = "") -> None:
         lifetime: dict[str, Any] = {} if keep_alive else {"force_close": True}
+        if ca_file:
+            lifetime["ssl"] = client_context(Path(ca_file))
         if keep_alive:
             lifetime["keepalive_timeout"] = KEEP_ALIVE_S
         super().__init__(limit=0, socket_factory=_socket, use_dns_cache=False, **lifetime)

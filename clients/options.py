@@ -14,6 +14,7 @@ TRANSPORTS: Final = {
     "long_polling": "clients.long_polling:LongPolling",
     "sse": "clients.sse:Sse",
     "websocket": "clients.websocket:WebSocket",
+    "socketio": "clients.socketio:SocketIo",
     "raw": "clients.raw:Raw",
 }
 """Transport -> its client class. The one list of what can be received."""
@@ -49,21 +50,37 @@ class ClientOptions(msgspec.Struct, frozen=True):
     backoff_factor: float = 2.0
     backoff_cap_s: float = 30.0
     max_attempts: int = 5
+    request_timeout_s: float = 10.0
+    """A request that has no answer by then fails, however often it was sent."""
+    namespace: str = ""
+    token: str = ""
+    ca_file: str = ""
+    """Certificate authority to trust in the place of the system's, for TLS."""
+    variant: str = ""
+    """Of the server, where the client must know it: Socket.IO ``websocket_only`` does not poll first."""
 
 
-def target(url: str, scheme: str, default_path: str) -> URL:
+def target(url: str, scheme: str, default_path: str, namespace: str = "") -> URL:
     """The address of a transport on the server at ``url``, whose own scheme may be that of any transport.
 
     Raises ``UrlError``.
     """
     try:
         parsed = URL(url)
-        if parsed.scheme not in ("http", "ws", "tcp") or not parsed.host or not parsed.port:
+        plain = parsed.scheme.removesuffix("s")
+        if plain not in ("http", "ws", "tcp") or not parsed.host or not parsed.port:
             raise ValueError("no scheme, host or port that could be used")
-        address = parsed.with_scheme(scheme).with_port(parsed.port)
-        return address if parsed.path not in ("", "/") else address.with_path(default_path, keep_query=True)
+        secure = "s" if parsed.scheme != plain else ""
+        address = parsed.with_scheme(scheme + secure).with_port(parsed.port)
+        path = f"/{namespace}{default_path}" if namespace else default_path
+        return address if parsed.path not in ("", "/") else address.with_path(path, keep_query=True)
     except (ValueError, IndexError) as error:  # yarl raises either
         raise UrlError(f"{url!r} is no server address such as {scheme}://127.0.0.1:8000: {error}") from error
+
+
+def authorization(token: str) -> dict[str, str]:
+    """The header that says who asks (RFC 6750, section 2.1); none without a token."""
+    return {"authorization": f"Bearer {token}"} if token else {}
 
 
 def header_set(name: str, kind: str, base: str) -> dict[str, str]:

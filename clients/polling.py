@@ -19,7 +19,7 @@ class Polling(Poller):
         start_ns = now_ns() + round(options.poll_phase_s * NS_PER_S)
         tick = -1
         while True:
-            for received in await self._ask({}, options.answer_margin_s):
+            for received in await self._poll({}, options.answer_margin_s):
                 yield received
             tick = max(tick + 1, (now_ns() - start_ns) // interval_ns + 1)
             await self.timer.sleep_until(start_ns + tick * interval_ns)

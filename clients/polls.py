@@ -1,43 +1,53 @@
 """What polling and long polling share: one request, and the envelopes in its answer."""
 
+from contextlib import suppress
+from typing import Final
+
 import aiohttp
 
-from clients.client import Client, Received, Shared
+from clients.asking import HttpAsking
+from clients.client import PASSING, Received, RefusedError, Shared
 from clients.http import OneConnection, check_status, new_session
-from clients.options import ClientOptions, header_set, target
+from clients.options import ClientOptions, authorization, header_set, target
 from feed.cursor import Cursor, parse_cursor
-from feed.envelope import Batch, Envelope, Welcome, decode_batch, decode_envelope, encode_envelope
+from feed.envelope import Batch, Envelope, Welcome, decode_batch, decode_envelope, decode_welcome, encode_envelope
 
 
-class Poller(Client):
+LEAVE_TIMEOUT_S: Final = 1.0
+
+
+class Poller(HttpAsking):
     """A client that asks again and again. Its connection outlives each request, if ``keep_alive``."""
 
     path = ""
 
     def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
         super().__init__(url, options, shared)
-        self._target = target(url, "http", self.path)
+        self._target = target(url, "http", self.path, options.namespace)
         self._headers = header_set(options.headers, "fetch", str(self._target.origin()))
         self._session: aiohttp.ClientSession | None = None
         self._first = True
         """Is the next answer the first of a connection? Then it begins with a ``welcome``, as a stream does."""
         self._connector: OneConnection
 
-    async def _ask(self, extra: dict[str, str], answer_within_s: float) -> list[Received]:
+    async def _poll(self, extra: dict[str, str], answer_within_s: float) -> list[Received]:
         """One request; the envelopes in its answer, notices included."""
         if self._session is None:
-            self._connector = OneConnection(self.ledger, self.options.keep_alive)
+            self._connector = OneConnection(self.ledger, self.options.keep_alive, self.options.ca_file)
             self._session = new_session(self._connector, self.options.connect_timeout_s)
         params = {"room": self.options.room, **extra}
         if self.session.cursor is not None:
             params["since"] = str(self.session.cursor)
+        if self._secret:
+            params["also"] = ",".join(f"{room}={place.cursor}" for room, place in self.places.items() if place.cursor)
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self.options.connect_timeout_s, sock_read=answer_within_s
         )
         self.ledger.requests += 1
         url = self._target.update_query(params)
-        async with self._session.get(url, headers=self._headers, timeout=timeout) as response:
-            await check_status(response)
+        headers = self._headers | authorization(self.token) | self._session_header()
+        async with self._session.get(url, headers=headers, timeout=timeout) as response:
+            await self._check(response)
             body = await response.read()
             protocol = self._connector.protocol
             receive_ns = protocol.receive_ns
@@ -46,7 +56,31 @@ class Poller(Client):
         first, self._first = self._first, False
         return [Received(envelope, receive_ns) for envelope in _unpack(decode_envelope(body), first)]
 
+    async def _check(self, response: aiohttp.ClientResponse) -> None:
+        try:
+            await check_status(response)
+        except RefusedError as error:
+            if not self._secret or error.code not in PASSING:
+                raise
+            self._secret = ""  # the server has forgotten the session; the next request opens another
+            raise EOFError(str(error)) from error
+
+    async def _open_session(self) -> None:
+        """Open the session that requests need; from now on every poll names it."""
+        url = self._beside("sessions").update_query({"room": self.options.room})
+        welcome = decode_welcome((await self._post(url, b"")).data)
+        self.id, self._secret = welcome.client, welcome.session
+
+    async def _leave_session(self) -> None:
+        """Tell the server, or it would find out only when no poll comes."""
+        if self._secret and self._asking is not None:
+            timeout = aiohttp.ClientTimeout(total=LEAVE_TIMEOUT_S)
+            with suppress(aiohttp.ClientError, OSError, TimeoutError):
+                await self._asking.delete(self._beside("sessions"), headers=self._session_header(), timeout=timeout)
+
     async def _release(self) -> None:
+        await self._leave_session()
+        await super()._release()
         if self._session is not None:
             await self._session.close()
             self._session = None

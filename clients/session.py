@@ -10,6 +10,8 @@ from feed.cursor import Cursor, parse_cursor
 from feed.envelope import Envelope, decode_welcome
 
 MAX_REMEMBERED_HOLES: Final = 10_000
+PLACE_NOTICES: Final = frozenset({"welcome", "gap"})
+UNNUMBERED: Final = frozenset({"ack", "error", "batch"})
 
 
 class Verdict(StrEnum):
@@ -42,11 +44,12 @@ class Session:
 
     def observe(self, envelope: Envelope) -> Verdict:
         """Take note of one envelope. Raises ``CursorError`` if its id is none."""
-        if envelope.type == "event":
-            return self._event(parse_cursor(envelope.id))
-        if envelope.type in ("welcome", "gap"):
+        if envelope.type in PLACE_NOTICES:
             self._notice(envelope)
-        return Verdict.NOTICE
+            return Verdict.NOTICE
+        if envelope.type in UNNUMBERED:
+            return Verdict.NOTICE
+        return self._event(parse_cursor(envelope.id))
 
     def _notice(self, envelope: Envelope) -> None:
         notice = decode_welcome(envelope.data)

@@ -3,25 +3,26 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from clients.client import Client, Received, Shared
+from clients.asking import HttpAsking
+from clients.client import Received, Shared
 from clients.http import OneConnection, check_status, new_session
-from clients.options import ClientOptions, header_set, target
+from clients.options import ClientOptions, authorization, header_set, target
 from feed.envelope import decode_envelope
 from feed.wire import SseParser
 
 
-class Sse(Client):
+class Sse(HttpAsking):
     """``GET /sse``; resumes with ``Last-Event-ID`` as a browser's EventSource does."""
 
     def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
         super().__init__(url, options, shared)
-        self._target = target(url, "http", "/sse")
+        self._target = target(url, "http", "/sse", options.namespace)
         self._headers = header_set(options.headers, "eventsource", str(self._target.origin()))
 
     async def _receive(self) -> AsyncIterator[Received]:
         options, ledger = self.options, self.ledger
-        connector = OneConnection(ledger, keep_alive=False)
-        headers = dict(self._headers)
+        connector = OneConnection(ledger, keep_alive=False, ca_file=options.ca_file)
+        headers = self._headers | authorization(self.token)
         if self.session.cursor is not None:
             headers["last-event-id"] = str(self.session.cursor)
         url = self._target.update_query({"room": options.room})

@@ -7,8 +7,8 @@ import aiohttp
 
 from clients.client import Client, Received, RefusedError, Shared
 from clients.http import RETRY_STATUSES, OneConnection, new_session
-from clients.options import ClientOptions, header_set, target
-from feed.envelope import decode_envelope
+from clients.options import ClientOptions, authorization, header_set, target
+from feed.envelope import Envelope, decode_envelope
 
 MAX_MESSAGE_BYTES = 1 << 20
 CLOSE_TIMEOUT_S = 2.0
@@ -19,13 +19,14 @@ class WebSocket(Client):
 
     def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
         super().__init__(url, options, shared)
-        self._target = target(url, "ws", "/ws")
-        origin = str(self._target.with_scheme("http").origin())
+        self._target = target(url, "ws", "/ws", options.namespace)
+        origin = str(self._target.with_scheme(self._target.scheme.replace("ws", "http")).origin())
         self._headers = header_set(options.headers, "websocket", origin)
+        self._socket: aiohttp.ClientWebSocketResponse[bool] | None = None
 
     async def _receive(self) -> AsyncIterator[Received]:
         options, ledger = self.options, self.ledger
-        connector = OneConnection(ledger, keep_alive=False)
+        connector = OneConnection(ledger, keep_alive=False, ca_file=options.ca_file)
         ledger.requests += 1
         async with new_session(connector, options.connect_timeout_s) as session:
             async with asyncio.timeout(options.connect_timeout_s + options.answer_margin_s):
@@ -33,6 +34,7 @@ class WebSocket(Client):
             protocol = connector.protocol
             protocol.watch_silence(options.silence_timeout_s)
             count = 0
+            self._socket = socket
             try:
                 while True:
                     message = await socket.receive()
@@ -46,7 +48,13 @@ class WebSocket(Client):
                     elif message.type is not aiohttp.WSMsgType.PONG:
                         raise EOFError(f"closed with code {socket.close_code}")
             finally:
+                self._socket = None
                 await socket.close()
+
+    async def _ask(self, id_: str, body: bytes) -> Envelope:
+        if self._socket is None:
+            raise ConnectionResetError("not connected")
+        return await self._answer_after(id_, self._socket.send_str(body.decode()))
 
     async def _connect(self, session: aiohttp.ClientSession) -> "aiohttp.ClientWebSocketResponse[bool]":
         query = {"room": self.options.room}
@@ -55,7 +63,7 @@ class WebSocket(Client):
         try:
             return await session.ws_connect(
                 self._target.update_query(query),
-                headers=self._headers,
+                headers=self._headers | authorization(self.token),
                 autoping=False,  # so that one receive() is one message, which keeps the receive times aligned
                 heartbeat=None,
                 compress=0,

@@ -11,9 +11,10 @@ JSON_ENCODE: Final = msgspec.json.encode
 class Envelope(msgspec.Struct, frozen=True):
     """One message.
 
-    ``type`` is ``event`` for feed events, ``welcome`` for the first message of a stream, ``batch`` for the answer
-    to a poll, ``gap`` where history was lost, ``error`` for a refusal. ``id`` is the cursor after this message
-    (see ``feed.cursor``), empty where there is none. ``data`` is kept as the JSON text it arrived as, so that its
+    ``type`` is ``event`` for feed events; ``message``, ``joined``, ``left``, ``typing`` for what clients bring about;
+    ``skip`` in place of one that is not for this receiver; ``welcome`` for the first message of a room, ``batch`` for
+    the answer to a poll, ``gap`` where history was lost; ``ack`` and ``error`` answer a request. ``id`` is the cursor
+    after this message (see ``feed.cursor``), the request's id in an answer to one, empty where there is none. ``data`` is kept as the JSON text it arrived as, so that its
     length is the payload's length on the wire and so that nobody pays for decoding what is not looked at.
     """
 
@@ -37,7 +38,7 @@ class Stamp(msgspec.Struct, frozen=True):
     due_ns: int
 
 
-class Welcome(msgspec.Struct, frozen=True):
+class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """Data of the first message of a stream.
 
     ``resume`` is ``new`` (no cursor was given: only what comes from now on), ``resumed`` (nothing is missing) or
@@ -48,6 +49,9 @@ class Welcome(msgspec.Struct, frozen=True):
     resume: str
     missed: int | None
     client: str = ""
+    """Public id of the connection, in the first welcome of a stream."""
+    session: str = ""
+    """Secret that requests of this receiving side carry, where they do not share its connection."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -63,6 +67,8 @@ class ErrorData(msgspec.Struct, frozen=True):
 
     code: str
     message: str
+    retry_after_s: float | None = None
+    """When asking again may help."""
 
 
 _ENVELOPE_DECODER: Final = msgspec.json.Decoder(Envelope)
@@ -102,6 +108,14 @@ def encode_envelope(type_: str, id_: str, room: str, data: Any) -> bytes:
     return JSON_ENCODE({"type": type_, "id": id_, "room": room, "data": data})
 
 
-def encode_error(code: str, message: str) -> bytes:
+def encode_error(code: str, message: str, id_: str = "", retry_after_s: float | None = None) -> bytes:
     """Encode the one shape that every refusal has: ``{"type": "error", "data": {"code", "message"}}``."""
-    return JSON_ENCODE({"type": "error", "id": "", "room": "", "data": {"code": code, "message": message}})
+    data: dict[str, Any] = {"code": code, "message": message}
+    if retry_after_s is not None:
+        data["retry_after_s"] = retry_after_s
+    return encode_envelope("error", id_, "", data)
+
+
+def encode_ack(id_: str, room: str, data: Any) -> bytes:
+    """Encode the answer to a request that was carried out."""
+    return encode_envelope("ack", id_, room, data)

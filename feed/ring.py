@@ -45,7 +45,8 @@ class Ring(Generic[T]):
         self.oldest_seq = 1
         """Sequence number of the oldest event held; ``last_seq + 1`` while empty."""
         self.newest: T | None = None
-        self._slots: list[T | None] = [None] * capacity
+        self._slots: list[T] = []
+        """Grows up to the capacity, so that a quiet room costs little; event n is at (n - 1) modulo capacity."""
 
     @property
     def tail(self) -> Cursor:
@@ -56,7 +57,10 @@ class Ring(Generic[T]):
         """Add the next event. Raises ``ValueError`` unless its number is the next one."""
         if event.seq != self.last_seq + 1:
             raise ValueError(f"event {event.seq} follows {self.last_seq}: numbers must have no holes")
-        self._slots[event.seq % self.capacity] = event
+        if self.last_seq < self.capacity:
+            self._slots.append(event)
+        else:
+            self._slots[self.last_seq % self.capacity] = event
         self.last_seq = event.seq
         self.newest = event
         self.oldest_seq = max(1, event.seq - self.capacity + 1)
@@ -87,4 +91,4 @@ class Ring(Generic[T]):
         first = max(seq + 1, self.oldest_seq)
         stop = self.last_seq + 1 if limit is None else min(self.last_seq + 1, first + limit)
         slots, capacity = self._slots, self.capacity
-        return [event for i in range(first, stop) if (event := slots[i % capacity]) is not None]
+        return [slots[(seq - 1) % capacity] for seq in range(first, stop)]

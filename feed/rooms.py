@@ -5,7 +5,8 @@ from typing import Final
 
 DEFAULT_ROOM: Final = "feed"
 MAX_ROOMS: Final = 10_000
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+NAME_PATTERN: Final = "[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}"
+_NAME: Final = re.compile(NAME_PATTERN)
 FORM: Final = "1 to 64 of A-Z a-z 0-9 _ . : -, the first a letter or digit"
 
 
@@ -24,3 +25,8 @@ def check_room(name: str) -> str:
 def room_name(index: int) -> str:
     """Name of the ``index``-th room of a feed: ``feed``, ``feed-1``, ``feed-2``, ..."""
     return DEFAULT_ROOM if index == 0 else f"{DEFAULT_ROOM}-{index}"
+
+
+def inbox_name(user: str) -> str:
+    """The room that only the connections of one user read. No room that can be asked for begins with ``@``."""
+    return f"@{user}"

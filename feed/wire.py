@@ -10,7 +10,7 @@
 import struct
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from feed.cursor import Cursor
 from feed.envelope import JSON_ENCODE
@@ -27,15 +27,35 @@ class WireError(ValueError):
     """The bytes cannot be what they should be."""
 
 
+class Audience(NamedTuple):
+    """Whom an event in a room is not for: one client, and who reads a copy of it in a room named earlier."""
+
+    exclude: str
+    copies: tuple[tuple[str, int], ...]
+    """(room, sequence number) of every copy of a message to several rooms, in their order."""
+
+
 class Event:
     """One published event. Every encoding is made on first use and then shared by all subscribers."""
 
-    def __init__(self, type_: str, cursor: Cursor, room: str, data: bytes) -> None:
+    def __init__(
+        self, type_: str, cursor: Cursor, room: str, data: bytes, audience: Audience | None = None
+    ) -> None:
         self.seq = cursor.seq
+        self.type = type_
+        self.audience = audience
+        """``None``: for everybody who reads the room."""
+        self.room = room
+        self._cursor = cursor
         self.id = str(cursor)
         # The data is JSON already; joining text is what an encoder would do, without parsing it again.
         head = f'{{"type":"{type_}","id":"{self.id}","room":"{room}","data":'.encode()
         self.json = b"".join((head, data, b"}"))
+
+    @cached_property
+    def skipped(self) -> "Event":
+        """What is sent in its place to who is not meant: its number, so that nobody takes it for lost."""
+        return Event("skip", self._cursor, self.room, b"{}")
 
     @cached_property
     def text(self) -> str:
@@ -58,7 +78,14 @@ class Event:
         return encode_frame(self.json)
 
 
-def encode_batch(cursor: Cursor, room: str, resume: str, missed: int | None, events: Iterable[Event]) -> bytes:
+class HasJson(Protocol):
+    """An envelope as JSON text: an event, or a notice among events."""
+
+    @property
+    def json(self) -> bytes: ...
+
+
+def encode_batch(cursor: Cursor, room: str, resume: str, missed: int | None, events: Iterable[HasJson]) -> bytes:
     """The answer to a poll: one envelope whose data holds the verdict on the cursor and all newer events."""
     head = JSON_ENCODE({"type": "batch", "id": str(cursor), "room": room})[:-1]
     verdict = JSON_ENCODE({"resume": resume, "missed": missed})[:-1]

@@ -6,10 +6,24 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench.results import COST_FILE, GENERATOR_FILE, RESULTS_FILE, Results, ResultsError, load, load_cost
+from bench.results import (
+    COST_FILE,
+    FAULTS_FILE,
+    GENERATOR_FILE,
+    RESULTS_FILE,
+    RUN_FILES,
+    SOAK_FILE,
+    Results,
+    ResultsError,
+    load,
+    load_cost,
+    load_faults,
+    load_soak,
+)
 from reports.cost import CostSummary, summarize_cost, to_json
 from reports.export import to_csv
-from reports.figures import COST_PLATES, FOLDER, PLATES, draw_all
+from reports.faults import summarize_faults
+from reports.figures import COST_PLATES, FAULT_PLATES, FOLDER, PLATES, draw_all
 from reports.generator import generator_section
 from reports.markdown import render as render_markdown
 from reports.page import render as render_page
@@ -33,8 +47,8 @@ class ReportError(click.ClickException):
 def main(results_dir: Path, out: Path | None, as_json: bool) -> None:
     """Render what a run measured: the table, figures, index.html, report.md and results.csv.
 
-    RESULTS_DIR is the folder that `python -m bench` made, or its results.json. What `python -m bench cost` and
-    `generator` left in the same folder become sections of the report.
+    RESULTS_DIR is the folder that `python -m bench` made, or its results.json. What `python -m bench cost`,
+    `generator`, `faults` and `soak` left in the same folder become sections of the report.
     """
     folder = results_dir if results_dir.is_dir() else results_dir.parent
     out = out or folder
@@ -44,6 +58,7 @@ def main(results_dir: Path, out: Path | None, as_json: bool) -> None:
         sections = [_cost_section(cost, out)] if cost else []
         if (folder / GENERATOR_FILE).exists():
             sections.append(generator_section(load_cost(folder / GENERATOR_FILE)))
+        sections += _reliability_section(folder, out)
         summary = summarize(results) if results else None
         page = write(results, summary, sections, out)
     except ResultsError as error:
@@ -65,13 +80,23 @@ def main(results_dir: Path, out: Path | None, as_json: bool) -> None:
 
 def _has_results(results_dir: Path) -> bool:
     """A folder may hold other benchmarks alone; without those, the error names the file that is missing."""
-    others = any((results_dir / name).exists() for name in (COST_FILE, GENERATOR_FILE))
+    others = any((results_dir / name).exists() for name in RUN_FILES)
     return not results_dir.is_dir() or (results_dir / RESULTS_FILE).exists() or not others
 
 
 def _cost_section(cost: CostSummary, folder: Path) -> Section:
     drawn = draw_all(COST_PLATES, cost, folder / FOLDER)
     return Section("What a delivery costs the server", cost.title, cost.cautions, cost.tables, drawn)
+
+
+def _reliability_section(folder: Path, out: Path) -> list[Section]:
+    faults = load_faults(folder / FAULTS_FILE) if (folder / FAULTS_FILE).exists() else None
+    soak = load_soak(folder / SOAK_FILE) if (folder / SOAK_FILE).exists() else None
+    if faults is None and soak is None:
+        return []
+    summary = summarize_faults(faults, soak)
+    drawn = draw_all(FAULT_PLATES, summary, out / FOLDER)
+    return [Section("How transports take breaking", summary.title, summary.cautions, summary.tables, drawn)]
 
 
 def write(results: Results | None, summary: Summary | None, sections: list[Section], folder: Path) -> Path:

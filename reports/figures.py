@@ -10,8 +10,9 @@ import matplotlib
 import msgspec
 from matplotlib.figure import Figure
 
-from reports import draw_bytes, draw_cost, draw_curve, draw_latency, draw_table
+from reports import draw_bytes, draw_cost, draw_curve, draw_faults, draw_latency, draw_table
 from reports.cost import CostSummary
+from reports.faults import FaultSummary
 from reports.sections import Drawn
 from reports.style import PNG_DPI, RC
 from reports.summary import Summary
@@ -56,6 +57,15 @@ COST_PLATES: Final[tuple[Plate[CostSummary], ...]] = (
         "cost_growth",
         "Server CPU per delivered event under other loads. Single trials.",
         draw_cost.draw_growth,
+    ),
+)
+
+
+FAULT_PLATES: Final[tuple[Plate[FaultSummary], ...]] = (
+    Plate(
+        "recovery",
+        "When clients heard from the server again: half, nine in ten, and the last of them.",
+        draw_faults.draw,
     ),
 )
 

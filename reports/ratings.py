@@ -52,6 +52,9 @@ RFC_6202: Final = "https://www.rfc-editor.org/rfc/rfc6202"
 RFC_6455: Final = "https://www.rfc-editor.org/rfc/rfc6455"
 RFC_9110: Final = "https://www.rfc-editor.org/rfc/rfc9110"
 RFC_9112: Final = "https://www.rfc-editor.org/rfc/rfc9112"
+SOCKETIO: Final = "https://socket.io/docs/v4/#what-socketio-is-not"
+SOCKETIO_DELIVERY: Final = "https://socket.io/docs/v4/delivery-guarantees"
+SOCKETIO_NODES: Final = "https://socket.io/docs/v4/using-multiple-nodes"
 HTML_SSE: Final = "https://html.spec.whatwg.org/multipage/server-sent-events.html"
 
 POLLING_DUTIES: Final = (
@@ -81,6 +84,12 @@ WEBSOCKET_DUTIES: Final = (
     ),
     Duty(DEPLOYER, "proxies that pass the Upgrade on: it is hop by hop", "RFC 9110, 7.8", RFC_9110),
     Duty(DEPLOYER, "check Origin yourself; ping against silent peers", "RFC 6455, 10.2 and 5.5.2", RFC_6455),
+)
+
+SOCKETIO_DUTIES: Final = (
+    Duty(CLIENT, "its library, of a version that speaks the server's protocol", "Socket.IO docs, What it is not", SOCKETIO),
+    Duty(CLIENT, "resume: a reconnected client has missed what was sent meanwhile", "Socket.IO docs, Delivery", SOCKETIO_DELIVERY),
+    Duty(DEPLOYER, "sticky sessions for as long as it polls", "Socket.IO docs, Multiple nodes", SOCKETIO_NODES),
 )
 
 ARTICLE: Final[dict[str, Claim]] = {
@@ -116,6 +125,14 @@ ARTICLE: Final[dict[str, Claim]] = {
         ("full duplex", "low latency", "needs dedicated server support"),
         WEBSOCKET_DUTIES,
     ),
+    "socketio": Claim(
+        NOT_IN_ARTICLE,
+        NOT_IN_ARTICLE,
+        NOT_IN_ARTICLE,
+        "Chat",
+        ("chat", "notifications", "collaborative editing, with OT or CRDT"),
+        SOCKETIO_DUTIES,
+    ),
     "raw": Claim(NOT_IN_ARTICLE, NOT_IN_ARTICLE, NOT_IN_ARTICLE, NOT_IN_ARTICLE),
 }
-"""One row per technology, as the article has it. The baseline is not in the article."""
+"""One row per technology, as the article has it. Socket.IO stands only in its second table, the baseline in none."""

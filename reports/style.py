@@ -20,6 +20,7 @@ LOOKS: Final[dict[str, Look]] = {
     "long_polling": Look("Long polling", "#E69F00", (0, (6, 2)), "s"),
     "sse": Look("SSE", "#009E73", "solid", "^"),
     "websocket": Look("WebSocket", "#0072B2", (0, (4, 1, 1, 1)), "D"),
+    "socketio": Look("Socket.IO", "#CC79A7", (0, (8, 1, 1, 1, 1, 1)), "P"),
     "raw": Look("Raw TCP (baseline)", "#666666", (0, (1, 1)), "v"),
 }
 """Colours of Okabe and Ito (jfly.uni-koeln.de/color), distinguishable with every kind of colour vision."""

@@ -17,15 +17,24 @@ from feed.meters import measure_loop_lag
 from feed.sources import Item
 from feed.tcp import describe, tune
 from servers import control
+from servers.auth import Authenticator
 from servers.context import Context, Listener
+from servers.gate import Gate
 from servers.guard import Guard
 from servers.http import HttpListener
 from servers.hub import Hub
+from servers.limits import Limits
 from servers.options import TRANSPORTS, ServerOptions
+from servers.origins import Origins
+from servers.platform import Platform
 from servers.publisher import Publisher
+from servers.security import Secrets
 from servers.stats import Stats
 
-SCHEMES = {"websocket": "ws", "raw": "tcp"}
+def scheme(options: ServerOptions) -> str:
+    """Of the address that a client is given."""
+    plain = {"websocket": "ws", "raw": "tcp"}.get(options.transport, "http")
+    return f"{plain}s" if options.tls else plain
 
 
 def bind(host: str, port: int, unsent_bytes: int) -> socket.socket:
@@ -44,19 +53,24 @@ def bind(host: str, port: int, unsent_bytes: int) -> socket.socket:
     return sock
 
 
-async def run(options: ServerOptions, items: Iterable[Item] | None, announce: Callable[[str], None]) -> None:
+async def run(
+    options: ServerOptions, secrets: Secrets, items: Iterable[Item] | None, announce: Callable[[str], None]
+) -> None:
     """Serve until SIGTERM or SIGINT. ``announce`` gets the one JSON line that says where, once it is true."""
     sock = bind(options.host, options.port, options.unsent_bytes)
     control_sock = bind(control.CONTROL_HOST, 0, options.unsent_bytes)
-    line = _ready_line(options, sock, control_sock)
+    line = _ready_line(options, secrets, sock, control_sock)
     stopped = stop_signal()
-    context = _context(options)
+    context = _context(options, secrets)
     publisher = Publisher(context.hub, context.timer, context.stats.publisher_lateness)
     # The control listener has a guard of its own: its connections are nobody's load.
     control_guard = Guard(options.request_timeout_s, options.stall_timeout_s)
     listeners: tuple[Listener, Listener] = (
         _import(TRANSPORTS[options.transport])(context),
-        HttpListener(options, control_guard, control.routes(context, publisher)),
+        HttpListener(
+            context._replace(guard=control_guard, tls=None, gate=context.gate._replace(origins=Origins())),
+            control.routes(context, publisher),
+        ),
     )
     background = [
         asyncio.ensure_future(measure_loop_lag(context.timer, context.stats.loop_lag)),
@@ -69,7 +83,8 @@ async def run(options: ServerOptions, items: Iterable[Item] | None, announce: Ca
         publisher.start(items, now_ns())
     await stopped.wait()
     publisher.stop()
-    context.hub.close()
+    for platform in context.platforms:
+        platform.hub.close()
     for listener in listeners:
         listener.stop()
     for guard in (context.guard, control_guard):
@@ -89,14 +104,23 @@ def stop_signal() -> asyncio.Event:
     return stopped
 
 
-def _context(options: ServerOptions) -> Context:
+def _context(options: ServerOptions, secrets: Secrets) -> Context:
+    authenticator = None if secrets.jwt_key is None else Authenticator(secrets.jwt_key)
+    gate = Gate(authenticator, Origins(options.allowed_origins), Limits(options.limits))
     return Context(
         options,
-        Hub(options.rooms, options.history),
         Guard(options.request_timeout_s, options.stall_timeout_s),
         Stats(),
         Timer(asyncio.get_running_loop()),
+        gate,
+        tuple(_platform(options, gate, name) for name in ("", *options.namespaces)),
+        secrets.tls,
     )
+
+
+def _platform(options: ServerOptions, gate: Gate, name: str) -> Platform:
+    rooms = options.rooms if not name else 1
+    return Platform(name, options.transport, Hub(rooms, options.history), gate, options.room_claims)
 
 
 async def _start(listeners: Sequence[Listener], socks: Sequence[socket.socket]) -> list[asyncio.Future[None]]:
@@ -117,7 +141,9 @@ def _import(path: str) -> Callable[[Context], Listener]:
     return build
 
 
-def _ready_line(options: ServerOptions, sock: socket.socket, control_sock: socket.socket) -> str:
+def _ready_line(
+    options: ServerOptions, secrets: Secrets, sock: socket.socket, control_sock: socket.socket
+) -> str:
     host, port = sock.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     ready: dict[str, Any] = {
@@ -125,10 +151,11 @@ def _ready_line(options: ServerOptions, sock: socket.socket, control_sock: socke
         "host": host,
         "port": port,
         "pid": os.getpid(),
-        "url": f"{SCHEMES.get(options.transport, 'http')}://{shown}:{port}",
+        "url": f"{scheme(options)}://{shown}:{port}",
         "control_url": f"http://{control.CONTROL_HOST}:{control_sock.getsockname()[1]}",
         "options": msgspec.to_builtins(options),
         "socket": describe(sock),
         "open_files_limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "ca_file": str(secrets.ca_file or ""),
     }
     return json.dumps(ready)

@@ -1,29 +1,42 @@
 """The command line: ``python -m servers TRANSPORT`` and ``python -m servers relay``."""
 
 import asyncio
-import logging
+import os
 import sys
+import tempfile
+import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import uvloop
 
-from feed.rooms import MAX_ROOMS, room_name
-from feed.schedule import KINDS, Schedule, ScheduleError
+from feed.rooms import MAX_ROOMS, check_room, room_name
+from feed.schedule import KINDS, Schedule
 from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES, Item, SourceError, host, load_replay, synthetic
 from feed.tcp import raise_open_files
+from servers import logs
 from servers import relay as relay_server
 from servers.app import run
+from servers.auth import DEV_KEY, load_key, mint
+from servers.limits import LimitOptions
+from servers.namespaces import check_namespaces
 from servers.options import TRANSPORTS, VARIANTS, ServerOptions
+from servers.origins import Origins
 from servers.publisher import repeated
+from servers.security import AUTH_MODES, DEV_WARNING, load_secrets
 
 HELP = """Serve one feed over one transport, or delay TCP connections with the relay.
 
 When connections are accepted, one JSON line on stdout says where; everything else goes to stderr. Stop it with Ctrl-C.
 """
+
+
+HEARTBEATS_S = {"websocket": 30.0, "socketio": 25.0}
+"""Where the usual one is not 15 s."""
 
 
 def _list(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -35,7 +48,7 @@ def _list(context: click.Context, parameter: click.Parameter, wanted: bool) -> N
 @click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Name the transports.")
 def main() -> None:
-    logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    pass
 
 
 def announce(line: str) -> None:
@@ -90,7 +103,7 @@ FEED_OPTIONS = (
     click.Option(
         ["--heartbeat-s"],
         type=click.FloatRange(0.05, 3600),
-        help="Seconds between heartbeats on a stream.  [default: 15; websocket: 30]",
+        help="Seconds between heartbeats on a stream.  [default: 15; websocket: 30; socketio: 25]",
     ),
     click.Option(
         ["--stall-timeout-s"],
@@ -98,6 +111,52 @@ FEED_OPTIONS = (
         show_default=True,
         type=click.FloatRange(0.1, 3600),
         help="A peer that takes nothing for this long is cut off.",
+    ),
+    click.Option(
+        ["--namespace", "namespaces"],
+        multiple=True,
+        help="A namespace beside the default one: rooms and members of its own, at /NAME/... (repeatable).",
+    ),
+    click.Option(
+        ["--auth"],
+        type=click.Choice(AUTH_MODES),
+        default="none",
+        show_default=True,
+        help="Who may connect: anybody, who has a token signed with the key, or who has one signed with the public dev "
+        "key. `python -m servers token` makes tokens.",
+    ),
+    click.Option(
+        ["--jwt-key-file"],
+        type=click.Path(path_type=Path),
+        help="Key of the tokens (HS256, 32 bytes or more); or in PUSHMARK_JWT_KEY.",
+    ),
+    click.Option(
+        ["--room-claim", "room_claims"],
+        multiple=True,
+        metavar="ROOM=CLAIM",
+        help="A room that only tokens with that claim may enter (repeatable).",
+    ),
+    click.Option(
+        ["--allow-origin", "allowed_origins"],
+        multiple=True,
+        metavar="ORIGIN",
+        help="Another origin whose pages may connect, as in https://app.example.org (repeatable).",
+    ),
+    click.Option(["--tls"], type=click.Choice(["dev"]), help="dev: TLS with a throw-away authority."),
+    click.Option(["--tls-cert"], type=click.Path(path_type=Path), help="Certificate chain (PEM), for TLS."),
+    click.Option(["--tls-key"], type=click.Path(path_type=Path), help="Its private key (PEM)."),
+    click.Option(
+        ["--limit", "limits"],
+        multiple=True,
+        metavar="NAME=VALUE",
+        help=f"A limit (repeatable): {', '.join(LimitOptions.__struct_fields__)}.",
+    ),
+    click.Option(
+        ["--log-level"],
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default="error",
+        show_default=True,
+        help="Of the log on stderr, one JSON object a line; info: who connects and who leaves.",
     ),
     click.Option(
         ["--request-timeout-s"],
@@ -110,11 +169,7 @@ FEED_OPTIONS = (
 
 
 def _serve(transport: str, **given: Any) -> None:
-    try:
-        items = _items(given)
-    except (ScheduleError, SourceError) as error:
-        raise click.ClickException(str(error)) from error
-    heartbeat_s = given["heartbeat_s"] or (30.0 if transport == "websocket" else 15.0)
+    heartbeat_s = given["heartbeat_s"] or HEARTBEATS_S.get(transport, 15.0)
     names = ("host", "port", "rooms", "history", "stall_timeout_s", "request_timeout_s")
     options = ServerOptions(
         transport=transport,
@@ -122,7 +177,47 @@ def _serve(transport: str, **given: Any) -> None:
         heartbeat_s=heartbeat_s,
         **{name: given[name] for name in names},
     )
-    _run(partial(run, options, items, announce), f"{options.host}:{options.port}")
+    with tempfile.TemporaryDirectory(prefix="pushmark-tls-") as folder:
+        try:
+            items = _items(given)
+            options = msgspec.structs.replace(options, **_platform_options(given))
+            cert, key = given["tls_cert"], given["tls_key"]
+            secrets = load_secrets(given["auth"], given["jwt_key_file"], given["tls"] or "", cert, key, Path(folder))
+        except ValueError as error:
+            raise click.ClickException(str(error)) from error
+        if given["auth"] == "dev":
+            click.secho(DEV_WARNING, err=True, fg="yellow", bold=True)
+        logs.configure(given["log_level"], sys.stderr)
+        _run(partial(run, options, secrets, items, announce), f"{options.host}:{options.port}")
+
+
+def _platform_options(given: dict[str, Any]) -> dict[str, Any]:
+    """What the platform needs of the command line. Raises ``ValueError`` naming the option."""
+    Origins(given["allowed_origins"])
+    return {
+        "namespaces": check_namespaces(given["namespaces"]),
+        "auth": given["auth"],
+        "room_claims": dict(_pair("--room-claim", text, "ROOM=CLAIM") for text in given["room_claims"]),
+        "allowed_origins": given["allowed_origins"],
+        "tls": given["tls"] or ("files" if given["tls_cert"] else ""),
+        "log_level": given["log_level"],
+        "limits": _limits(given["limits"]),
+    }
+
+
+def _limits(texts: tuple[str, ...]) -> LimitOptions:
+    values = dict(_pair("--limit", text, "NAME=VALUE") for text in texts)
+    try:
+        return msgspec.convert(values, LimitOptions, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"--limit: {error}") from error
+
+
+def _pair(option: str, text: str, form: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not name or not sign or not value:
+        raise ValueError(f"{option} {text!r}: expected {form}")
+    return name, value
 
 
 def _items(given: dict[str, Any]) -> Iterable[Item] | None:
@@ -164,6 +259,21 @@ def _command(name: str) -> click.Command:
 
 for _name in TRANSPORTS:
     main.add_command(_command(_name))
+
+
+@main.command()
+@click.option("--user", required=True, help="Whom the token is for.")
+@click.option("--ttl-s", default=3600.0, show_default=True, type=click.FloatRange(1, 31_536_000), help="It expires then.")
+@click.option("--claim", "claims", multiple=True, help="A claim it shall hold (repeatable).")
+@click.option("--dev", is_flag=True, help="Sign with the public dev key, for --auth dev.")
+@click.option("--jwt-key-file", type=click.Path(path_type=Path), help="The key; or in PUSHMARK_JWT_KEY.")
+def token(user: str, ttl_s: float, claims: tuple[str, ...], dev: bool, jwt_key_file: Path | None) -> None:
+    """Print a token for a server that was started with --auth."""
+    try:
+        key = DEV_KEY if dev else load_key(os.environ, jwt_key_file)
+        click.echo(mint(key, check_room(user), ttl_s, time.time(), dict.fromkeys(claims, True)))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

@@ -1,13 +1,16 @@
 """What a transport is given to serve with, and the two things it gives back: a listener, and how to stop it."""
 
 import socket
+import ssl
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from feed.clock import Timer
+from servers.gate import Gate
 from servers.guard import Guard
 from servers.hub import Hub
 from servers.options import ServerOptions
+from servers.platform import Platform
 from servers.stats import Stats
 
 
@@ -15,10 +18,18 @@ class Context(NamedTuple):
     """The parts that all transports of one server share."""
 
     options: ServerOptions
-    hub: Hub
     guard: Guard
     stats: Stats
     timer: Timer
+    gate: Gate
+    platforms: tuple[Platform, ...]
+    """One per namespace; the first is the default one, which has the feed."""
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def hub(self) -> Hub:
+        """The rooms of the default namespace."""
+        return self.platforms[0].hub
 
 
 class Listener(Protocol):

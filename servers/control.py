@@ -1,5 +1,7 @@
 """The second listener, on 127.0.0.1 only: health, statistics, and the feed's start and stop for the benchmark."""
 
+import asyncio
+from collections import Counter
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +14,7 @@ from feed.schedule import Schedule, ScheduleError
 from feed.sources import SourceError, check_payload_bytes, synthetic
 from servers.context import Context
 from servers.errors import Refusal
+from servers.metrics import exposition
 from servers.publisher import Publisher
 
 CONTROL_HOST: Final = "127.0.0.1"
@@ -52,7 +55,15 @@ def routes(context: Context, publisher: Publisher) -> list[BaseRoute]:
         publisher.stop()
         return JSONResponse({"published": publisher.published})
 
+    async def metrics(request: Request) -> Response:
+        counts = Counter[str]()
+        for platform in context.platforms:
+            counts.update(platform.counts())
+        body, content_type = exposition(context.options.transport, context.stats, context.guard, counts)
+        return Response(body, media_type=content_type)
+
     return [
+        Route("/metrics", metrics),
         Route("/healthz", healthz),
         Route("/stats", stats),
         Route("/stats/reset", reset, methods=["POST"]),
@@ -79,6 +90,7 @@ def _summary(context: Context, publisher: Publisher) -> dict[str, Any]:
     return {
         **context.guard.summary(),
         **context.stats.summary(),
+        "tasks": len(asyncio.all_tasks()),
         "events_published": context.hub.published,
         "feed_running": publisher.running,
         "feed_published": publisher.published,

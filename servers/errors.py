@@ -1,5 +1,6 @@
 """Refusals: one shape on every transport, and the status or close code that goes with each (docs/protocol.md)."""
 
+import math
 from typing import Final, NamedTuple
 
 from starlette.responses import Response
@@ -21,6 +22,24 @@ KINDS: Final = {
     "bad_room": Kind(400, 1008),
     "unknown_room": Kind(404, 1008),
     "not_found": Kind(404, 1008),
+    "unknown_session": Kind(404, 1008),
+    "unknown_service": Kind(404, 1008),
+    "unknown_message": Kind(404, 1008),
+    "closed": Kind(410, 1000),
+    "not_connected": Kind(404, 1008),
+    "timed_out": Kind(504, 1008),
+    "not_joined": Kind(409, 1008),
+    "token_missing": Kind(401, 1008),
+    "token_invalid": Kind(401, 1008),
+    "token_expired": Kind(401, 1008),
+    "token_too_long_lived": Kind(401, 1008),
+    "not_allowed": Kind(403, 1008),
+    "origin_not_allowed": Kind(403, 1008),
+    "too_many_connections": Kind(429, 1013),
+    "too_many_rooms": Kind(429, 1008),
+    "too_many_requests": Kind(429, 1008),
+    "rate_limited": Kind(429, 1008),
+    "message_too_large": Kind(413, 1009),
     "method_not_allowed": Kind(405, 1008),
     "request_timeout": Kind(408, 1008),
     "body_too_large": Kind(413, 1009),
@@ -34,12 +53,17 @@ KINDS: Final = {
 
 
 class Refusal(Exception):  # noqa: N818 - it is what the peer is told, not a fault of ours
-    """A request that is refused, with the code and the sentence that the peer gets."""
+    """A request that is refused, with the code and the sentence that the peer gets.
 
-    def __init__(self, code: str, message: str) -> None:
+    ``retry_after_s``: when asking again may help. ``id``: of the request, where it had one.
+    """
+
+    def __init__(self, code: str, message: str, retry_after_s: float | None = None, id_: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.retry_after_s = retry_after_s
+        self.id = id_
 
     @property
     def kind(self) -> Kind:
@@ -47,11 +71,14 @@ class Refusal(Exception):  # noqa: N818 - it is what the peer is told, not a fau
 
     @property
     def body(self) -> bytes:
-        return encode_error(self.code, self.message)
+        return encode_error(self.code, self.message, self.id, self.retry_after_s)
 
 
 def error_response(refusal: Refusal, headers: dict[str, str] | None = None) -> Response:
     """The refusal as an HTTP response."""
+    headers = dict(headers or {})
+    if refusal.retry_after_s is not None:
+        headers["retry-after"] = str(math.ceil(refusal.retry_after_s))  # whole seconds (RFC 9110, section 10.2.3)
     return Response(refusal.body, refusal.kind.status, headers, "application/json")
 
 

@@ -107,6 +107,13 @@ class Guard:
         loop.call_soon(link.on_overdue)
         loop.call_soon(link.transport.close)
 
+    def abort_slow(self, transport: asyncio.BaseTransport) -> None:
+        """Who uses a connection has found out that its peer does not keep up."""
+        link = self._links.get(transport)
+        if link is not None:
+            self.aborted_slow_readers += 1
+            _abort(link)
+
     def abort_all(self) -> None:
         """End of the grace of a shutdown: cut what is still open."""
         for link in tuple(self._links.values()):

@@ -20,11 +20,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
+from servers.context import Context
 from servers.errors import Refusal, error_response, raw_error_response
 from servers.guard import Guard, Link
 from servers.options import ServerOptions
@@ -43,18 +44,21 @@ logging.getLogger("uvicorn.error").addFilter(_no_false_alarm)
 
 
 class HttpListener:
-    """Starlette routes on uvicorn. ``bypass``: applications at exact paths, which Starlette does not see."""
+    """Starlette routes on uvicorn. ``bypass``: applications at exact paths, which Starlette does not see.
+
+    ``ws_ping``: are heartbeats WebSocket pings? Else they are the application's own.
+    """
 
     def __init__(
         self,
-        options: ServerOptions,
-        guard: Guard,
+        context: Context,
         routes: Sequence[BaseRoute],
         websocket: bool = False,
         bypass: Mapping[str, ASGIApp] = MappingProxyType({}),
+        ws_ping: bool = True,
     ) -> None:
-        app = _Limits(_application(options, routes), bypass, options)
-        self._server = _Server(_config(options, guard, app, websocket))
+        app = _Limits(_application(context.options, routes), bypass, context)
+        self._server = _Server(_config(context, app, websocket, ws_ping))
 
     async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
         self._server.when_started = ready
@@ -78,7 +82,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(options: ServerOptions, guard: Guard, app: ASGIApp, websocket: bool) -> uvicorn.Config:
+def _config(context: Context, app: ASGIApp, websocket: bool, ws_ping: bool) -> uvicorn.Config:
+    options, guard = context.options, context.guard
+
     def http_protocol(**kwargs: Any) -> asyncio.Protocol:
         return BoundedHttp(guard, options, **kwargs)
 
@@ -91,8 +97,8 @@ def _config(options: ServerOptions, guard: Guard, app: ASGIApp, websocket: bool)
         http=cast(type[asyncio.Protocol], http_protocol),
         ws=cast(type[asyncio.Protocol], websocket_protocol) if websocket else "none",
         ws_max_size=options.max_frame_bytes,
-        ws_ping_interval=options.heartbeat_s,
-        ws_ping_timeout=options.heartbeat_s,
+        ws_ping_interval=options.heartbeat_s if ws_ping else None,
+        ws_ping_timeout=options.heartbeat_s if ws_ping else None,
         ws_per_message_deflate=options.per_message_deflate,
         lifespan="off",
         log_config=None,
@@ -103,6 +109,7 @@ def _config(options: ServerOptions, guard: Guard, app: ASGIApp, websocket: bool)
         backlog=options.backlog,
         timeout_keep_alive=options.keep_alive_s,
         timeout_graceful_shutdown=round(options.shutdown_grace_s) + 1,
+        ssl_context_factory=(lambda config, default: tls) if (tls := context.tls) is not None else None,
     )
 
 
@@ -274,13 +281,24 @@ def _application(options: ServerOptions, routes: Sequence[BaseRoute]) -> ASGIApp
 class _Limits:
     """Refuses an oversize URL or body before the application sees the request."""
 
-    def __init__(self, app: ASGIApp, bypass: Mapping[str, ASGIApp], options: ServerOptions) -> None:
+    def __init__(self, app: ASGIApp, bypass: Mapping[str, ASGIApp], context: Context) -> None:
         self._app = app
         self._bypass = bypass
-        self._max_url_bytes = options.max_url_bytes
-        self._max_body_bytes = options.max_body_bytes
+        self._origins = context.gate.origins
+        self._max_url_bytes = context.options.max_url_bytes
+        self._max_body_bytes = context.options.max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            origin = self._origins.check(scope)
+        except Refusal as refusal:
+            await error_response(refusal, {"connection": "close"})(scope, receive, send)
+            return
+        if origin is not None:
+            if scope["type"] == "http" and scope["method"] == "OPTIONS":
+                await _no_content(self._origins.preflight_headers(origin), send)
+                return
+            send = _with_headers(self._origins.response_headers(origin), send)
         if len(scope["raw_path"]) + len(scope["query_string"]) > self._max_url_bytes:
             refusal = Refusal("url_too_long", f"the URL is over {self._max_url_bytes} bytes")
         elif scope["type"] == "http" and _content_length(scope) > self._max_body_bytes:
@@ -289,6 +307,22 @@ class _Limits:
             await self._bypass.get(scope["path"], self._app)(scope, receive, send)
             return
         await error_response(refusal, {"connection": "close"})(scope, receive, send)
+
+
+async def _no_content(headers: list[tuple[bytes, bytes]], send: Send) -> None:
+    await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _with_headers(headers: list[tuple[bytes, bytes]], send: Send) -> Send:
+    """For a page of another origin that is on the allow-list: let the browser hand it the answer."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            message["headers"] = [*message.get("headers", ()), *headers]
+        await send(message)
+
+    return sending
 
 
 def _content_length(scope: Scope) -> int:

@@ -4,11 +4,14 @@ from typing import Final
 
 import msgspec
 
+from servers.limits import LimitOptions
+
 TRANSPORTS: Final = {
     "polling": "servers.polling:build",
     "long_polling": "servers.long_polling:build",
     "sse": "servers.sse:build",
     "websocket": "servers.websocket:build",
+    "socketio": "servers.socketio:build",
     "raw": "servers.raw:build",
 }
 """Transport -> where its listener is built. The one list of what can be served."""
@@ -18,6 +21,7 @@ VARIANTS: Final = {
     "long_polling": ("tuned",),
     "sse": ("plain",),
     "websocket": ("tuned",),
+    "socketio": ("websocket_only",),
 }
 """Named variants beside the row of the table; the empty variant is the row."""
 
@@ -54,3 +58,21 @@ class ServerOptions(msgspec.Struct, frozen=True):
     per_message_deflate: bool = False
     shutdown_grace_s: float = 2.0
     """Responses that are still open this long after a stop signal are aborted."""
+    ping_timeout_s: float = 60.0
+    """Socket.IO: a client that has not answered a ping for this long is gone."""
+    send_queue_packets: int = 1024
+    """Socket.IO: packets that wait for one client; who has more is disconnected, and resumes by its cursor."""
+    namespaces: tuple[str, ...] = ()
+    """Beside the default one."""
+    session_timeout_s: float = 60.0
+    """A session of polls ends when no poll has come for this long. Longer than any hold."""
+    auth: str = "none"
+    """``none``, ``jwt``, or ``dev``: tokens signed with a key that everybody knows."""
+    room_claims: dict[str, str] = {}
+    """Room -> the claim that a token must hold for it."""
+    allowed_origins: tuple[str, ...] = ()
+    """Pages of other origins that may connect; those of the server's own may always."""
+    tls: str = ""
+    """Empty: none; ``files``: certificate and key were given; ``dev``: a throw-away authority."""
+    log_level: str = "error"
+    limits: LimitOptions = LimitOptions()

@@ -1,31 +1,41 @@
 """Polling: ``GET /poll?since=CURSOR`` answers at once with whatever is newer, mostly nothing."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Scope
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Scope
 
 from servers.context import Context, Listener
 from servers.direct import direct
 from servers.http import HttpListener
-from servers.long_polling import batch, respond
+from servers.namespaces import prefix
+from servers.platform import Platform
+from servers.polls import asked, batch, respond, routes_beside
 from servers.query import parameters
-from servers.subscribing import subscribe
 
 
 def build(context: Context) -> Listener:
     """The listener of this transport."""
+    routes: list[BaseRoute] = []
+    bypass: dict[str, ASGIApp] = {}
+    for platform in context.platforms:
+        path = f"{prefix(platform.name)}/poll"
+        if context.options.variant == "tuned":
+            bypass[path] = direct(partial(_answer, context, platform))
+        else:
+            routes.append(Route(path, partial(_poll, context, platform)))
+        routes += routes_beside(context, platform)
+    return HttpListener(context, routes, bypass=bypass)
 
-    async def poll(request: Request) -> Response:
-        return respond(body(parameters(request.scope["query_string"])))
 
-    async def tuned(params: Mapping[str, str], scope: Scope) -> bytes:
-        return body(params)
+async def _poll(context: Context, platform: Platform, request: Request) -> Response:
+    return respond(await _answer(context, platform, parameters(request.scope["query_string"]), request.scope))
 
-    def body(params: Mapping[str, str]) -> bytes:
-        return batch(context, subscribe(context.hub, params.get("room"), params.get("since")))
 
-    bypass = {"/poll": direct(tuned)} if context.options.variant == "tuned" else {}
-    return HttpListener(context.options, context.guard, [Route("/poll", poll)], bypass=bypass)
+async def _answer(context: Context, platform: Platform, params: Mapping[str, str], scope: Scope) -> bytes:
+    poll = asked(platform, params, scope)
+    with poll:
+        return batch(context, poll)

@@ -8,10 +8,9 @@ the transport has room again: nothing is buffered for it, and nothing is lost un
 import asyncio
 from collections.abc import Callable
 
-from feed.envelope import Welcome, encode_envelope
 from feed.wire import Event
 from servers.context import Context
-from servers.hub import Subscription
+from servers.hub import Delivery, Notice, Reader
 
 
 class Push:
@@ -24,14 +23,14 @@ class Push:
     def __init__(
         self,
         context: Context,
-        subscription: Subscription,
+        reader: Reader,
         transport: asyncio.Transport,
         encode: Callable[[Event], bytes],
         wrap: Callable[[bytes, str], bytes],
     ) -> None:
         self._stats = context.stats
         self._batch_events = context.options.stream_batch_events
-        self._subscription = subscription
+        self._reader = reader
         self._transport = transport
         self._encode = encode
         self._wrap = wrap
@@ -40,16 +39,18 @@ class Push:
 
     def start(self, client: str = "") -> None:
         """Say how the cursor was understood, send what is newer, and from now on all that is published."""
-        resume = self._subscription.resume
         self._stats.requests += 1
-        self._stats.gaps += resume.verdict == "gap"
-        self._tell("welcome", str(self._subscription.cursor), Welcome(resume.verdict, resume.missed, client))
-        self._subscription.room.listeners[self.send_new] = None
+        self._tell(self._reader.welcome(client))
+        self._reader.room.listeners[self.send_new] = None
+        self._reader.on_nudge = self.send_others
         self.send_new()
+        self.send_others()
 
     def stop(self) -> None:
         """Send nothing more."""
-        self._subscription.room.listeners.pop(self.send_new, None)
+        self._reader.room.listeners.pop(self.send_new, None)
+        self._reader.on_nudge = None
+        self._reader.__exit__()
 
     def pause(self) -> None:
         """The transport has passed its high-water mark."""
@@ -59,25 +60,37 @@ class Push:
         """There is room again: catch up."""
         self.paused = False
         self.send_new()
+        self.send_others()
 
     def send_new(self) -> None:
         """Write what is newer than the cursor, as long as the transport takes it."""
-        subscription = self._subscription
+        reader = self._reader
         while not self.paused and not self._transport.is_closing():
-            event = subscription.take_newest()
+            event = reader.take_newest()
             if event is not None:
                 self._stats.deliveries += 1
                 self._transport.write(self._encode(event))
                 return
-            events, missed = subscription.take(self._batch_events)
-            if not events:
+            if not self._send(reader.take(self._batch_events)):
                 return
-            if missed:
-                self._stats.gaps += 1
-                self._tell("gap", str(subscription.before(events[0])), Welcome("gap", missed))
-            self._stats.deliveries += len(events)
-            self._transport.write(b"".join(map(self._encode, events)))
 
-    def _tell(self, type_: str, cursor: str, data: Welcome) -> None:
-        body = encode_envelope(type_, cursor, self._subscription.room.name, data)
-        self._transport.write(self._wrap(body, cursor))
+    def send_others(self) -> None:
+        """Write what the rooms have that were joined beside the first."""
+        while not self.paused and not self._transport.is_closing():
+            delivery = self._reader.take_other(self._batch_events)
+            if delivery is None:
+                return
+            self._send(delivery)
+
+    def _send(self, delivery: Delivery) -> bool:
+        events, notice = delivery
+        if notice is not None:
+            self._tell(notice)
+        self._stats.deliveries += len(events)
+        if events:
+            self._transport.write(b"".join(map(self._encode, events)))
+        return bool(events)
+
+    def _tell(self, notice: Notice) -> None:
+        self._stats.gaps += notice.data.resume == "gap"
+        self._transport.write(self._wrap(notice.json, str(notice.cursor)))

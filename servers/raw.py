@@ -48,7 +48,10 @@ class RawListener:
     async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            lambda: RawConnection(self._context, self), sock=sock, backlog=self._context.options.backlog
+            lambda: RawConnection(self._context, self),
+            sock=sock,
+            backlog=self._context.options.backlog,
+            ssl=self._context.tls,
         )
         ready()
         heartbeats = asyncio.ensure_future(self._heartbeats())
@@ -125,8 +128,8 @@ class RawConnection(asyncio.Protocol):
             raise Refusal("unexpected_message", f"this feed takes no messages, and {len(frame)} bytes came")
         self._context.guard.request_complete(self._link)
         hello = _read_hello(frame)
-        subscription = subscribe(self._context.hub, hello.room, hello.since)
-        self._push = Push(self._context, subscription, self.transport, attrgetter("frame"), _frame)
+        reader = subscribe(self._context.hub, hello.room, hello.since)
+        self._push = Push(self._context, reader, self.transport, attrgetter("frame"), _frame)
         self._push.start()
 
     def _unsubscribe(self) -> None:

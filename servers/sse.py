@@ -1,29 +1,34 @@
 """Server-Sent Events: ``GET /sse`` is one response that never ends (WHATWG HTML, section 9.2).
 
 Each event is an ``id:`` line with the cursor and a ``data:`` line with the envelope, so a browser's EventSource
-resumes by itself with ``Last-Event-ID``. The row of the table is sse-starlette as its users deploy it, fed with
+resumes by itself with ``Last-Event-ID``; requests come by POST, with the session of the welcome. The row of the table is sse-starlette as its users deploy it, fed with
 bytes encoded once; ``--variant plain`` is Starlette's StreamingResponse and shows what the library costs.
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from feed.cursor import Cursor
-from feed.envelope import Welcome, encode_envelope
-from feed.wire import encode_sse
+from feed.wire import Event, encode_sse
+from servers.auth import Identity
 from servers.context import Context, Listener
 from servers.errors import Refusal, error_response
+from servers.gate import address_of
 from servers.http import HttpListener
-from servers.hub import HubClosedError, Subscription
+from servers.hub import HubClosedError, Notice, Reader
+from servers.namespaces import prefix
+from servers.peers import StreamPeer
+from servers.platform import Platform
 from servers.query import header, parameters, require_get
-from servers.subscribing import subscribe
+from servers.upstream import request_routes
 
 PLAIN_HEADERS = {"content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no"}
 HEARTBEAT = b": ping\n\n"
@@ -33,40 +38,64 @@ RETRY_MS = 1000
 
 def build(context: Context) -> Listener:
     """The listener of this transport."""
+    routes: list[BaseRoute] = []
+    bypass: dict[str, ASGIApp] = {}
+    for platform in context.platforms:
+        path = f"{prefix(platform.name)}/sse"
+        if context.options.variant == "plain":
+            bypass[path] = partial(_plain, context, platform)
+        else:
+            routes.append(Route(path, partial(_sse, context, platform)))
+        routes += request_routes(platform)
+    return HttpListener(context, routes, bypass=bypass)
+
+
+async def _sse(context: Context, platform: Platform, request: Request) -> Response:
     options = context.options
-
-    async def sse(request: Request) -> Response:
-        subscription = _asked(context, request.scope)
-        return _Subscribed(
-            subscription,
-            None,
-            EventSourceResponse(
-                _stream(context, subscription),
-                ping=options.heartbeat_s,
-                ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
-                sep="\n",
-            ),
-        )
-
-    async def plain(scope: Scope, receive: Receive, send: Send) -> None:
-        """The same without sse-starlette, and without Starlette's layers between it and uvicorn."""
-        try:
-            require_get(scope)
-            subscription = _asked(context, scope)
-        except Refusal as refusal:
-            await error_response(refusal)(scope, receive, send)
-            return
-        response = StreamingResponse(_stream(context, subscription), headers=PLAIN_HEADERS)
-        await _Subscribed(subscription, options.heartbeat_s, response)(scope, receive, send)
-
-    bypass = {"/sse": plain} if options.variant == "plain" else {}
-    return HttpListener(context.options, context.guard, [Route("/sse", sse)], bypass=bypass)
+    peer = _asked(platform, request.scope)
+    response = EventSourceResponse(
+        _stream(context, peer, b""),
+        ping=options.heartbeat_s,
+        ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
+        sep="\n",
+    )
+    return _Subscribed(platform, peer, None, response)
 
 
-def _asked(context: Context, scope: Scope) -> Subscription:
+async def _plain(context: Context, platform: Platform, scope: Scope, receive: Receive, send: Send) -> None:
+    """The same without sse-starlette, and without Starlette's layers between it and uvicorn."""
+    try:
+        require_get(scope)
+        peer = _asked(platform, scope)
+    except Refusal as refusal:
+        await error_response(refusal)(scope, receive, send)
+        return
+    response = StreamingResponse(_stream(context, peer, HEARTBEAT), headers=PLAIN_HEADERS)
+    await _Subscribed(platform, peer, context.options.heartbeat_s, response)(scope, receive, send)
+
+
+def _asked(platform: Platform, scope: Scope) -> "SsePeer":
     params = parameters(scope["query_string"])
     since = header(scope, b"last-event-id") or params.get("last_event_id") or params.get("since")
-    return subscribe(context.hub, params.get("room"), since)
+    identity = platform.gate.identify(scope)
+    peer = SsePeer(identity, address_of(scope), platform.subscribe(identity, params.get("room"), since))
+    peer.session = secrets.token_hex(16)
+    platform.enter(peer, peer.session)
+    return peer
+
+
+class SsePeer(StreamPeer):
+    """A client of a stream, which can be ended with a reason."""
+
+    __slots__ = ("ended",)
+
+    def __init__(self, identity: Identity, address: str, reader: Reader) -> None:
+        super().__init__(identity, address, reader)
+        self.ended: Refusal | None = None
+
+    def end(self, refusal: Refusal) -> None:
+        self.ended = refusal
+        self.reader.nudge()
 
 
 class _Subscribed(Response):
@@ -75,36 +104,57 @@ class _Subscribed(Response):
     ``heartbeat_s``: let the stream send a heartbeat that often, if the response does not do so itself.
     """
 
-    def __init__(self, subscription: Subscription, heartbeat_s: float | None, response: Response) -> None:
-        self._subscription = subscription
+    def __init__(self, platform: Platform, peer: SsePeer, heartbeat_s: float | None, response: Response) -> None:
+        self._platform = platform
+        self._peer = peer
         self._heartbeat_s = heartbeat_s
         self._response = response
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["headers"].clear()  # a stream lives for hours: what its request looked like does not have to
-        with self._subscription, _every(self._heartbeat_s, self._subscription.nudge):
-            await self._response(scope, receive, send)
+        peer = self._peer
+        try:
+            with peer.reader, _every(self._heartbeat_s, peer.reader.nudge):
+                await self._response(scope, receive, send)
+        finally:
+            reason = "connection closed" if peer.ended is None else peer.ended.code
+            self._platform.leave(peer, reason, peer.session, peer.ended)
 
 
-async def _stream(context: Context, subscription: Subscription) -> AsyncIterator[bytes]:
-    stats, resume, limit = context.stats, subscription.resume, context.options.stream_batch_events
+async def _stream(context: Context, peer: SsePeer, heartbeat: bytes) -> AsyncIterator[bytes]:
+    """The body; ``heartbeat`` is what a nudge without anything new makes it send, empty where the response does that."""
+    stats, reader, limit = context.stats, peer.reader, context.options.stream_batch_events
     stats.requests += 1
-    stats.gaps += resume.verdict == "gap"
-    welcome = _notice(subscription, "welcome", subscription.cursor, Welcome(resume.verdict, resume.missed))
-    yield b"retry: %d\n" % RETRY_MS + welcome
+    stats.gaps += reader.resume.verdict == "gap"
+    welcome = reader.welcome(peer.client, peer.session)
+    yield b"retry: %d\n" % RETRY_MS + encode_sse(welcome.json, str(welcome.cursor))
     with suppress(HubClosedError):
         while True:
-            events, missed = await subscription.next(limit)
-            if missed:
-                stats.gaps += 1
-                yield _notice(subscription, "gap", subscription.before(events[0]), Welcome("gap", missed))
+            events, notice = await reader.next(limit)
+            if notice is not None:
+                stats.gaps += notice.data.resume == "gap"
+                yield _block(reader, notice)
             stats.deliveries += len(events)
-            yield b"".join([event.sse for event in events]) or HEARTBEAT
+            if events:
+                yield _blocks(reader, events)
+            elif peer.ended is not None:
+                yield encode_sse(peer.ended.body)
+                return
+            elif notice is None and heartbeat:
+                yield heartbeat
 
 
-def _notice(subscription: Subscription, type_: str, cursor: Cursor, data: Welcome) -> bytes:
-    return encode_sse(encode_envelope(type_, str(cursor), subscription.room.name, data), str(cursor))
+def _blocks(reader: Reader, events: list[Event]) -> bytes:
+    """Events of one room."""
+    if events[0].room == reader.room.name:
+        return b"".join([event.sse for event in events])
+    return b"".join([encode_sse(event.json) for event in events])
+
+
+def _block(reader: Reader, notice: Notice) -> bytes:
+    """A notice; with an id only in the first room, as the browser resumes with the newest id it was given."""
+    return encode_sse(notice.json, str(notice.cursor) if notice.room == reader.room.name else "")
 
 
 @contextmanager

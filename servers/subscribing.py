@@ -3,11 +3,11 @@
 from feed.cursor import CursorError, parse_cursor
 from feed.rooms import DEFAULT_ROOM, RoomNameError
 from servers.errors import Refusal
-from servers.hub import Hub, Subscription, UnknownRoomError
+from servers.hub import Hub, Reader, UnknownRoomError
 
 
-def subscribe(hub: Hub, room: str | None, since: str | None) -> Subscription:
-    """A subscription to ``room`` (default ``feed``) from the cursor ``since`` on (default: now). Raises ``Refusal``."""
+def subscribe(hub: Hub, room: str | None, since: str | None) -> Reader:
+    """A reader of ``room`` (default ``feed``) from the cursor ``since`` on (default: now). Raises ``Refusal``."""
     try:
         return hub.subscribe(DEFAULT_ROOM if room is None else room, parse_cursor(since) if since else None)
     except RoomNameError as error:

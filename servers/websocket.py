@@ -1,116 +1,112 @@
-"""WebSocket: ``/ws?since=CURSOR`` (RFC 6455). A ``welcome`` message, then one text message per event.
+"""WebSocket: ``/ws?room=&since=CURSOR`` (RFC 6455). A ``welcome`` message, then one text message per event.
 
-Anything wrong with the request is refused before the handshake is accepted, with the same error body as on HTTP.
+The client may send requests, one in each text message; answers come between the events. Anything wrong with the
+handshake is refused before it is accepted, with the same error body as on HTTP.
 ``--variant tuned`` shows what the layers between publisher and socket cost: it leaves them out.
 """
 
 import asyncio
-import secrets
+from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from operator import attrgetter
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, WebSocketRoute
-from starlette.types import Message
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from feed.cursor import Cursor
-from feed.envelope import Welcome, encode_envelope
 from feed.wire import encode_websocket_text
 from servers.context import Context, Listener
 from servers.errors import Refusal, error_response
+from servers.gate import address_of
 from servers.http import PROTOCOL, HttpListener
-from servers.hub import HubClosedError, Subscription
+from servers.hub import HubClosedError
+from servers.namespaces import prefix
+from servers.peers import StreamPeer
+from servers.platform import Platform
 from servers.push import Push
-from servers.subscribing import subscribe
 
 SERVICE_RESTART = 1012
 
 
 def build(context: Context) -> Listener:
     """The listener of this transport."""
-    converse = _push if context.options.variant == "tuned" else _converse
+    routes: list[BaseRoute] = []
+    for platform in context.platforms:
+        path = f"{prefix(platform.name)}/ws"
+        routes += [WebSocketRoute(path, partial(_feed, context, platform)), Route(path, _upgrade_required)]
+    return HttpListener(context, [*routes, WebSocketRoute("/{path:path}", _nothing_here)], websocket=True)
 
-    async def feed(websocket: WebSocket) -> None:
-        params = websocket.query_params
-        try:
-            subscription = subscribe(context.hub, params.get("room"), params.get("since"))
-        except Refusal as refusal:
-            await websocket.send_denial_response(error_response(refusal))
-            return
+
+async def _feed(context: Context, platform: Platform, websocket: WebSocket) -> None:
+    params = websocket.query_params
+    try:
+        identity = context.gate.identify(websocket.scope)
+        reader = platform.subscribe(identity, params.get("room"), params.get("since"))
+        peer = StreamPeer(identity, address_of(websocket.scope), reader)
+        platform.enter(peer)
+    except Refusal as refusal:
+        await websocket.send_denial_response(error_response(refusal))
+        return
+    reason = "connection lost"
+    try:
         await websocket.accept()
-        await converse(context, websocket, subscription)
-
-    async def upgrade_required(request: Request) -> Response:
-        refusal = Refusal("upgrade_required", "/ws speaks WebSocket: send an Upgrade request (RFC 6455, section 4.1)")
-        return error_response(refusal, {"upgrade": "websocket", "connection": "upgrade"})
-
-    async def nothing_here(websocket: WebSocket) -> None:
-        path = websocket.url.path[:200]
-        await websocket.send_denial_response(error_response(Refusal("not_found", f"there is nothing at {path!r}")))
-
-    routes = [
-        WebSocketRoute("/ws", feed),
-        Route("/ws", upgrade_required),
-        WebSocketRoute("/{path:path}", nothing_here),
-    ]
-    return HttpListener(context.options, context.guard, routes, websocket=True)
+        converse = _push if context.options.variant == "tuned" else _converse
+        reason = await converse(context, _Talk(platform, websocket, peer))
+    finally:
+        platform.leave(peer, reason)
 
 
-async def _converse(context: Context, websocket: WebSocket, subscription: Subscription) -> None:
-    """Send what is published until either side ends it. One task sends, this one listens."""
-    with subscription:
-        sender = asyncio.ensure_future(_send(context, websocket, subscription))
+async def _upgrade_required(request: Request) -> Response:
+    refusal = Refusal("upgrade_required", "/ws speaks WebSocket: send an Upgrade request (RFC 6455, section 4.1)")
+    return error_response(refusal, {"upgrade": "websocket", "connection": "upgrade"})
+
+
+async def _nothing_here(websocket: WebSocket) -> None:
+    path = websocket.url.path[:200]
+    await websocket.send_denial_response(error_response(Refusal("not_found", f"there is nothing at {path!r}")))
+
+
+async def _converse(context: Context, talk: "_Talk") -> str:
+    """Send what is published until either side ends it. One task sends, this one answers requests."""
+    with talk.peer.reader:
+        sender = asyncio.ensure_future(_send(context, talk.websocket, talk.peer))
         try:
-            message = await websocket.receive()
+            return await talk.answer_requests()
         finally:
             sender.cancel()
-    await _answer(websocket, message)
 
 
-async def _push(context: Context, websocket: WebSocket, subscription: Subscription) -> None:
-    """The same without a sender: the publisher writes frames that were made once, and this task listens."""
-    protocol = websocket.scope["extensions"][PROTOCOL]()
-    push = Push(context, subscription, protocol.transport, attrgetter("websocket_frame"), _frame)
+async def _push(context: Context, talk: "_Talk") -> str:
+    """The same without a sender: the publisher writes frames that were made once, and this task answers."""
+    protocol = talk.websocket.scope["extensions"][PROTOCOL]()
+    push = Push(context, talk.peer.reader, protocol.transport, attrgetter("websocket_frame"), _frame)
     protocol.push = push
-    push.start(secrets.token_hex(8))
+    push.start(talk.peer.client)
     try:
-        message = await websocket.receive()
+        return await talk.answer_requests()
     finally:
         push.stop()
         protocol.push = None  # or room in the transport would make it go on
-    await _answer(websocket, message)
 
 
 def _frame(body: bytes, cursor: str) -> bytes:
     return encode_websocket_text(body)
 
 
-async def _answer(websocket: WebSocket, message: Message) -> None:
-    """Say that this feed takes no messages, unless the peer has gone."""
-    if message["type"] != "websocket.receive":
-        return
-    size = len(message.get("text") or message.get("bytes") or "")
-    refusal = Refusal("unexpected_message", f"this feed takes no messages, and {size} bytes came")
-    with suppress(WebSocketDisconnect):
-        await websocket.send_text(refusal.body.decode())
-        await websocket.close(refusal.kind.close_code, refusal.code)
-
-
-async def _send(context: Context, websocket: WebSocket, subscription: Subscription) -> None:
-    stats, resume, limit = context.stats, subscription.resume, context.options.stream_batch_events
+async def _send(context: Context, websocket: WebSocket, peer: StreamPeer) -> None:
+    stats, reader, limit = context.stats, peer.reader, context.options.stream_batch_events
     stats.requests += 1
-    stats.gaps += resume.verdict == "gap"
+    stats.gaps += reader.resume.verdict == "gap"
     try:
-        welcome = Welcome(resume.verdict, resume.missed, secrets.token_hex(8))
-        await websocket.send_text(_notice(subscription, "welcome", subscription.cursor, welcome))
+        await websocket.send_text(reader.welcome(peer.client).json.decode())
         while True:
-            events, missed = await subscription.next(limit)
-            if missed:
-                stats.gaps += 1
-                start = subscription.before(events[0])
-                await websocket.send_text(_notice(subscription, "gap", start, Welcome("gap", missed)))
+            events, notice = await reader.next(limit)
+            if notice is not None:
+                stats.gaps += notice.data.resume == "gap"
+                await websocket.send_text(notice.json.decode())
             for event in events:
                 await websocket.send_text(event.text)
             stats.deliveries += len(events)
@@ -120,5 +116,50 @@ async def _send(context: Context, websocket: WebSocket, subscription: Subscripti
         return
 
 
-def _notice(subscription: Subscription, type_: str, cursor: Cursor, data: Welcome) -> str:
-    return encode_envelope(type_, str(cursor), subscription.room.name, data).decode()
+class _Talk:
+    """What the client says on one connection, and the answers."""
+
+    __slots__ = ("_tasks", "peer", "platform", "websocket")
+
+    def __init__(self, platform: Platform, websocket: WebSocket, peer: StreamPeer) -> None:
+        self.platform = platform
+        self.websocket = websocket
+        self.peer = peer
+        self._tasks: tuple[asyncio.Future[None], ...] = ()
+        peer.on_end = self.end
+
+    async def answer_requests(self) -> str:
+        """Answer until the connection ends; the reason for it."""
+        try:
+            while True:
+                message = await self.websocket.receive()
+                if message["type"] != "websocket.receive":
+                    return str(message.get("reason") or f"closed with code {message.get('code')}")
+                answer = self.platform.handle(self.peer, message.get("text") or message.get("bytes") or "")
+                if isinstance(answer, bytes):
+                    await self.websocket.send_text(answer.decode())
+                else:
+                    self._start(self._send_later(answer))
+        except WebSocketDisconnect:
+            return "connection lost"
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    def end(self, refusal: Refusal) -> None:
+        """Say why, and close."""
+        self._start(self._say_and_close(refusal))
+
+    async def _say_and_close(self, refusal: Refusal) -> None:
+        with suppress(WebSocketDisconnect, RuntimeError):  # RuntimeError: it is being closed already
+            await self.websocket.send_text(refusal.body.decode())
+            await self.websocket.close(refusal.kind.close_code, refusal.code)
+
+    async def _send_later(self, answer: asyncio.Task[bytes]) -> None:
+        body = await asyncio.shield(answer)  # a repeated request may wait for the same answer
+        with suppress(WebSocketDisconnect, RuntimeError):
+            await self.websocket.send_text(body.decode())
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        running = [task for task in self._tasks if not task.done()]
+        self._tasks = (*running, asyncio.ensure_future(coroutine))

@@ -42,7 +42,7 @@ class Running(NamedTuple):
 
     @property
     def target(self) -> Target:
-        return Target(self.ready["transport"], self.url, self.ready["control_url"])
+        return Target(self.ready["transport"], self.url, self.ready["control_url"], variant=self.ready["options"]["variant"])
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
@@ -97,6 +97,12 @@ def transport(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=SERVED)
 def served(request: pytest.FixtureRequest) -> str:
     """Every transport and every variant in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(params=[name for name in SERVED if name != "raw"])
+def served_upstream(request: pytest.FixtureRequest) -> str:
+    """Everything that takes requests: every transport and variant but the baseline."""
     return str(request.param)
 
 

@@ -5,16 +5,16 @@ from numpy.random import Generator, default_rng
 
 from bench.results import PERCENTILES, SCHEMA_VERSION, Counts, Plan, Results, Trial
 
-ALL = ("polling", "long_polling", "sse", "websocket", "raw")
+ALL = ("polling", "long_polling", "sse", "websocket", "socketio", "raw")
 EVENTS = 210
-EXTRA_MS = {"polling": 0.9, "long_polling": 1.0, "sse": 0.9, "websocket": 0.7, "raw": 0.4}
+EXTRA_MS = {"polling": 0.9, "long_polling": 1.0, "sse": 0.9, "websocket": 0.7, "socketio": 0.9, "raw": 0.4}
 """What each transport adds to one transit."""
-STREAM_BYTES = {"long_polling": (1180.0, 430.0), "sse": (92.0, 104.0), "websocket": (76.0, 104.0), "raw": (68.0, 104.0)}
+STREAM_BYTES = {"long_polling": (1180.0, 430.0), "sse": (92.0, 104.0), "websocket": (76.0, 104.0), "socketio": (84.0, 104.0), "raw": (68.0, 104.0)}
 """Framing and TCP/IP bytes per event."""
 POLL_BYTES = (760.0, 160.0)
 """Framing and TCP/IP bytes per poll."""
-HEARTBEAT_BYTES = {"sse": 71.0, "websocket": 36.0}
-CPU_US = {"polling": 900.0, "long_polling": 160.0, "sse": 55.0, "websocket": 34.0, "raw": 12.0}
+HEARTBEAT_BYTES = {"sse": 71.0, "websocket": 36.0, "socketio": 37.0}
+CPU_US = {"polling": 900.0, "long_polling": 160.0, "sse": 55.0, "websocket": 34.0, "socketio": 67.0, "raw": 12.0}
 PAYLOAD_BYTES = 256
 EVENTS_PER_SUBSCRIBER_HZ = 0.1
 

@@ -1,12 +1,15 @@
 """One body of checks over every transport and variant, over real sockets."""
 
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from clients.client import new_shared
 from clients.contract import CHECKS, Bench, Target, preflight, run_check
+from clients.contract_platform import PLATFORM_CHECKS
 from clients.control import Control
+from servers.auth import DEV_KEY, mint
 from tests.conftest import Start, run
 
 
@@ -29,3 +32,24 @@ def test_the_contract_holds_across_a_network(start: Start, transport: str) -> No
     scheme = server.url.partition("://")[0]
     passed = run(preflight(Target(transport, f"{scheme}://127.0.0.1:{relay.port}", server.ready["control_url"])))
     assert passed == [check.__name__ for check in CHECKS]
+
+
+def token_of(user: str) -> str:
+    return mint(DEV_KEY, user, 60.0, time.time())
+
+
+@pytest.mark.parametrize("check", PLATFORM_CHECKS, ids=lambda check: check.__name__)
+def test_the_platform_contract(
+    start: Start, served_upstream: str, check: Callable[[Bench], Awaitable[None]]
+) -> None:
+    """The same body over all transports and variants but the baseline, with authentication on."""
+    server = start(served_upstream, "--source", "none", "--auth", "dev")
+
+    async def body() -> None:
+        shared = new_shared(seed=1)
+        async with Control(server.ready["control_url"]) as control:
+            target = server.target._replace(token_of=token_of)
+            await run_check(check, Bench(target, control, shared))
+        shared.timer.close()
+
+    run(body())

@@ -14,7 +14,7 @@ from clients.control import Control
 from clients.options import ClientOptions
 from feed.schedule import Schedule
 from tests.conftest import Running, Start, run, until
-from tests.test_bounds import OPENINGS, stalled_peer
+from tests.test_bounds import CONNECTIONS_PER_CLIENT, OPENINGS, stalled_peer
 
 CLIENTS = 490
 STALLED = 10
@@ -33,7 +33,8 @@ def test_exits_in_time_with_500_clients(start: Start, served: str, number: signa
         tasks = [asyncio.ensure_future(_receive(client)) for client in clients]
         stalled = _stalled(server, transport)
         async with Control(server.ready["control_url"]) as control:
-            await until(lambda: _connected(control, CLIENTS + len(stalled)), "all connected", timeout_s=20)
+            connections = CLIENTS * CONNECTIONS_PER_CLIENT.get(served, 1) + len(stalled)
+            await until(lambda: _connected(control, connections), "all connected", timeout_s=20)
             await control.start_feed(Schedule("constant", 200.0, limit=100), 4096)
             await until(lambda: _published(control, 100), "events on their way")
         began = time.monotonic()

@@ -1,0 +1,93 @@
+"""``python -m bench faults`` and ``python -m bench soak``: how transports take breaking, and long use."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bench.cost_cli import OUT_HELP, folder_for, render
+from bench.faults import FAULTS, Planned, run_faults
+from bench.host import placement
+from bench.orchestrate import INTERRUPTED, orchestrate
+from bench.provenance import provenance
+from bench.results import FAULTS_FILE, SOAK_FILE, TRANSPORTS, FaultResults, SoakResults
+from bench.soak import new_soak
+from bench.soak import soak as run_soak
+from bench.soak_figures import kept
+from feed.tcp import raise_open_files
+
+REPEATS = {"default": 3, "smoke": 1}
+CLIENTS = {"default": 200, "smoke": 20}
+
+
+@click.command()
+@click.option("--preset", type=click.Choice(list(REPEATS)), default="default", show_default=True)
+@click.option("--faults", "wanted", help=f"Comma-separated, of {','.join(FAULTS)}  [default: all]")
+@click.option("--transports", help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]")
+@click.option("--clients", type=click.IntRange(1, 5000), help="Connected at once.  [default: 200]")
+@click.option("--rate-hz", default=20.0, show_default=True, type=click.FloatRange(0.1, 1000), help="Events per second.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the jitter.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+def faults(
+    preset: str,
+    wanted: str | None,
+    transports: str | None,
+    clients: int | None,
+    rate_hz: float,
+    seed: int,
+    out: Path | None,
+) -> None:
+    """Kill, cut off and stall servers with clients connected: time to recover, events lost, duplicates, gaps."""
+    kinds, names = _chosen(wanted, FAULTS), _chosen(transports, TRANSPORTS)
+    repeats = range(1, REPEATS[preset] + 1)
+    planned = [Planned(name, kind, repeat) for repeat in repeats for kind in kinds for name in names]
+    raise_open_files()
+    folder = folder_for(out, FAULTS_FILE)
+    place = placement(sorted(os.sched_getaffinity(0)))
+    results = FaultResults(**provenance(_command(), place), seed=seed, rate_hz=rate_hz, trials=[])
+    count = clients or CLIENTS[preset]
+    interrupted = orchestrate(
+        lambda reporter: run_faults(results, planned, count, folder, place, reporter), place, Console()
+    )
+    sys.exit(INTERRUPTED if interrupted else render(folder))
+
+
+@click.command()
+@click.option("--duration-s", default=1800.0, show_default=True, type=click.FloatRange(5, 604_800), help="How long.")
+@click.option("--transports", help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]")
+@click.option("--clients", default=30, show_default=True, type=click.IntRange(1, 1000), help="Per server at once.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of lives and rooms.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+def soak(duration_s: float, transports: str | None, clients: int, seed: int, out: Path | None) -> None:
+    """Clients come and go on all servers at once: memory over time, and whether everything is let go at the end.
+
+    The exit code is 1 if a server keeps files or tasks after every client has left.
+    """
+    names = _chosen(transports, TRANSPORTS)
+    raise_open_files()
+    folder = folder_for(out, SOAK_FILE)
+    place = placement(sorted(os.sched_getaffinity(0)))
+    results = SoakResults(
+        **provenance(_command(), place),
+        seed=seed,
+        duration_s=duration_s,
+        clients=clients,
+        servers=[new_soak(name) for name in names],
+    )
+    interrupted = orchestrate(lambda reporter: run_soak(results, folder, place, reporter), place, Console())
+    rendered = render(folder)
+    sys.exit(INTERRUPTED if interrupted else rendered or int(any(kept(one) for one in results.servers)))
+
+
+def _command() -> list[str]:
+    return ["python", "-m", "bench", *sys.argv[1:]]
+
+
+def _chosen(text: str | None, known: tuple[str, ...]) -> list[str]:
+    names = list(known) if text is None else [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise click.BadParameter(f"{', '.join(unknown)}: allowed are {', '.join(known)}")
+    return names

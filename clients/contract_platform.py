@@ -1,0 +1,194 @@
+"""The second half of the contract: what clients do with each other, the same on every transport but the baseline.
+
+The checks need a server that wants tokens, since messages to a user need users.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+from clients.client import Client, RequestError
+from clients.contract import Bench, expect
+from feed.envelope import Envelope
+from feed.requests import encode_request
+
+
+class Member:
+    """A client that receives in the background, and what it has got."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.got: list[Envelope] = []
+        self._news = asyncio.Event()
+
+    async def receive(self) -> None:
+        """Collect until cancelled."""
+        for type_ in ("welcome", "event", "message", "joined", "left", "typing", "gap"):
+            self.client.on(type_, self._take)
+        await self.client.run()
+
+    def of(self, type_: str, room: str | None = None) -> list[Any]:
+        """The data of all envelopes of a type, in one room or in all."""
+        return [item.value() for item in self.got if item.type == type_ and room in (None, item.room)]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds of what came."""
+        while not holds():
+            self._news.clear()
+            await self._news.wait()
+
+    async def settled(self) -> None:
+        """Wait until everything that was published before has come: a message to itself comes after it."""
+        await self.client.request("call", service="echo", data=None)
+        before = len(self.of("message"))
+        await self.client.request("publish", room="settled", data="settled")
+        await self.until(lambda: len(self.of("message")) > before)
+
+    def _take(self, envelope: Envelope) -> None:
+        self.got.append(envelope)
+        self._news.set()
+
+
+@asynccontextmanager
+async def member(bench: Bench, user: str, *rooms: str) -> AsyncIterator[Member]:
+    """A connected client of a user, in some rooms."""
+    one = Member(bench.client(user=user))
+    task = asyncio.ensure_future(one.receive())
+    try:
+        await _first(task, one.until(lambda: bool(one.got)))
+        for room in rooms:
+            await one.client.join(room)
+        yield one
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _first(task: "asyncio.Future[None]", waiting: Awaitable[None]) -> None:
+    """Wait, but not for what cannot come because receiving has failed."""
+    done, _ = await asyncio.wait({task, asyncio.ensure_future(waiting)}, return_when=asyncio.FIRST_COMPLETED)
+    for one in done:
+        one.result()
+
+
+async def acknowledges_requests(bench: Bench) -> None:
+    """Every request gets an ack with its data, or an error that names what was wrong and what is allowed."""
+    async with member(bench, "ann") as ann:
+        data = {"text": "grüß dich", "n": [1, 2.5, None, True]}
+        expect(await ann.client.request("call", service="echo", data=data) == data, "the echo is another")
+        for fields, code, named in (
+            ({"type_": "call", "service": "nothing"}, "unknown_service", "echo"),
+            ({"type_": "publish", "data": 1}, "bad_request", "room"),
+            ({"type_": "publish", "data": 1, "room": "a b"}, "bad_request", "$.room"),
+            ({"type_": "publish", "data": 1, "room": "nowhere"}, "unknown_room", "nowhere"),
+            ({"type_": "fly", "data": 1}, "bad_request", "$.type"),
+            ({"type_": "join"}, "bad_request", "room"),
+            ({"type_": "leave", "room": "feed"}, "not_joined", "feed"),
+            ({"type_": "publish", "data": 1, "user": "nobody"}, "not_connected", "nobody"),
+            ({"type_": "join", "room": "@bob"}, "not_allowed", "@bob"),
+        ):
+            await _refused(ann, code, named, **fields)
+
+
+async def rooms_reach_their_members(bench: Bench) -> None:
+    """A message to a room reaches every member once, in the room's order; ``except_me`` leaves out who sends."""
+    async with member(bench, "ann", "tea") as ann, member(bench, "bob", "tea") as bob, member(bench, "eve") as eve:
+        answer = await ann.client.request("publish", room="tea", data={"n": 1})
+        await bob.client.request("publish", room="tea", data={"n": 2})
+        await ann.client.request("publish", room="tea", data={"n": 3}, except_me=True)
+        await bob.client.request("publish", room="tea", data={"n": 4})
+        for who, numbers in ((ann, [1, 2, 4]), (bob, [1, 2, 3, 4])):
+            await who.until(lambda who=who, numbers=numbers: len(who.of("message", "tea")) >= len(numbers))  # type: ignore[misc]  # bound as defaults
+            found = [said["data"]["n"] for said in who.of("message", "tea")]
+            expect(found == numbers, f"messages came as {found}, not {numbers}")
+            expect(who.client.place("tea").silently_lost == 0, "what was not for it looks lost to the sender")
+        said = bob.of("message", "tea")[0]
+        expect((said["from"], said["user"]) == (ann.client.id, "ann"), f"the sender is given as {said}")
+        expect(said["message"] == answer["message"], "the ack names another message")
+        expect(not eve.of("message"), "a message reached somebody who has not joined")
+
+
+async def several_rooms_reach_each_once(bench: Bench) -> None:
+    """A message to several rooms, or to everyone, reaches who reads more than one of them once."""
+    async with member(bench, "ann", "red", "blue") as ann, member(bench, "bob", "blue", "settled") as bob:
+        await ann.client.join("settled")
+        await ann.client.request("publish", rooms=["red", "blue"], data="both")
+        await ann.client.request("publish", everyone=True, data="all")
+        for who in (ann, bob):
+            await who.settled()
+            said = [message["data"] for message in who.of("message") if message["data"] != "settled"]
+            expect(sorted(said) == ["all", "both"], f"came as {said}, not each once")
+
+
+async def presence_and_typing_are_told(bench: Bench) -> None:
+    """Members hear who joins, types, stops and leaves, and can ask who is there."""
+    async with member(bench, "ann", "hall") as ann:
+        async with member(bench, "bob", "hall") as bob:
+            await ann.until(lambda: len(ann.of("joined", "hall")) == 2)
+            expect(ann.of("joined", "hall")[1] == {"client": bob.client.id, "user": "bob"}, "another joined")
+            there = await ann.client.request("call", service="members", data={"room": "hall"})
+            expect({one["user"] for one in there["members"]} == {"ann", "bob"}, f"members are given as {there}")
+            await bob.client.request("typing", room="hall", active=True)
+            await bob.client.request("typing", room="hall", active=True)
+            await bob.client.request("typing", room="hall", active=False)
+            await ann.until(lambda: len(ann.of("typing", "hall")) >= 2)
+            expect([said["active"] for said in ann.of("typing", "hall")] == [True, False], "typing was told otherwise")
+            await bob.client.leave("hall")
+            await ann.until(lambda: bool(ann.of("left", "hall")))
+            expect(ann.of("left", "hall")[0]["reason"] == "left", "leaving has another reason")
+            await bob.client.join("hall")
+        await ann.until(lambda: len(ann.of("left", "hall")) == 2)
+        expect(ann.of("left", "hall")[1]["user"] == "bob", "another has left")
+
+
+async def a_repeated_request_is_applied_once(bench: Bench) -> None:
+    """The same id again, as after a cut, gets the same answer and does nothing more; also from another connection."""
+    async with member(bench, "ann", "once", "settled") as ann, member(bench, "ann") as again:
+        body = encode_request("publish", "same", room="once", data=1)
+        first = await ann.client._ask("same", body)
+        second = await ann.client._ask("same", body)
+        third = await again.client._ask("same", body)
+        expect(first == second == third, "a repeated request got another answer")
+        await ann.settled()
+        expect(len(ann.of("message", "once")) == 1, "a repeated request was applied again")
+
+
+async def users_acknowledge(bench: Bench) -> None:
+    """A message to a user reaches all its connections; the first to acknowledge answers; silence has its own error."""
+    async with member(bench, "ann") as ann, member(bench, "bob") as one, member(bench, "bob") as two:
+        for who in (one, two):
+            await who.client.request("call", service="echo", data=1)  # polls have an inbox once they have a session
+        await one.until(lambda: len(one.of("welcome")) == 2)
+        await two.until(lambda: len(two.of("welcome")) == 2)
+        asking = asyncio.ensure_future(ann.client.request("publish", user="bob", data="well?", ack_timeout_s=3.0))
+        for who in (one, two):
+            await who.until(lambda who=who: bool(who.of("message", "@bob")))  # type: ignore[misc]  # bound as a default
+        message = one.of("message", "@bob")[0]
+        expect(message["ack"] and message["data"] == "well?", f"the message came as {message}")
+        first = await two.client.request("acknowledge", message=message["message"], data="two")
+        expect(first == {"first": True}, "the first acknowledgement is not the first")
+        answer = await asking
+        expect(answer["data"] == "two", f"the answer is {answer}, not what was acknowledged first")
+        await _refused(ann, "timed_out", "bob", type_="publish", user="bob", data="well?", ack_timeout_s=0.05)
+
+
+PLATFORM_CHECKS: Final[tuple[Callable[[Bench], Awaitable[None]], ...]] = (
+    acknowledges_requests,
+    rooms_reach_their_members,
+    several_rooms_reach_each_once,
+    presence_and_typing_are_told,
+    a_repeated_request_is_applied_once,
+    users_acknowledge,
+)
+
+
+async def _refused(who: Member, code: str, named: str, type_: str, **fields: Any) -> None:
+    try:
+        answer = await who.client.request(type_, **fields)
+    except RequestError as error:
+        expect(error.code == code, f"{type_} {fields} was refused as {error}, not as {code}")
+        expect(named in str(error), f"{type_} {fields}: {error} does not name {named!r}")
+    else:
+        expect(False, f"{type_} {fields} was accepted with {answer}")

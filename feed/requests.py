@@ -1,0 +1,149 @@
+"""What a client may ask of the server, the same on every transport (docs/protocol.md, Requests).
+
+Every request carries an id that the client chose; the answer, an ``ack`` or an ``error`` envelope, carries the same.
+A request that is sent again with its id, because its answer was lost in a cut, is applied once.
+"""
+
+import re
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from feed.rooms import NAME_PATTERN
+
+MAX_DEPTH: Final = 32
+MAX_ROOMS_NAMED: Final = 32
+MAX_ACK_TIMEOUT_S: Final = 30.0
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+Name = Annotated[str, msgspec.Meta(pattern=f"^{NAME_PATTERN}$")]
+RoomOrInbox = Annotated[str, msgspec.Meta(pattern=f"^@?{NAME_PATTERN}$")]
+
+
+class RequestError(ValueError):
+    """The text is no request. The message names the field; ``id`` is the request's, if it could be read."""
+
+    def __init__(self, message: str, id_: str) -> None:
+        super().__init__(message)
+        self.id = id_
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower, forbid_unknown_fields=True):
+    """What all requests have. ``instance`` names the client program across its connections: ids count within it."""
+
+    id: Id
+    instance: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
+
+
+class Publish(Request, frozen=True):
+    """Send ``data`` to exactly one of: a room, several rooms (each receiver once), a user, everyone.
+
+    ``except_me`` leaves out the connection that asks. ``ack_timeout_s`` over 0, only with ``user``: answer once one of
+    the user's connections has acknowledged, with what it said.
+    """
+
+    data: msgspec.Raw
+    room: Name | None = None
+    rooms: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=MAX_ROOMS_NAMED)] | None = None
+    user: Name | None = None
+    everyone: bool = False
+    except_me: bool = False
+    ack_timeout_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_ACK_TIMEOUT_S)] = 0.0
+
+
+class Join(Request, frozen=True):
+    """Become a member of a room, and receive it from the cursor ``since`` on (empty: from now on)."""
+
+    room: RoomOrInbox
+    since: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
+class Leave(Request, frozen=True):
+    """Stop being a member of a room, and stop receiving it unless it is the connection's first."""
+
+    room: Name
+
+
+class Typing(Request, frozen=True):
+    """Tell a room's members that this one started or stopped typing."""
+
+    room: Name
+    active: bool
+
+
+class Acknowledge(Request, frozen=True):
+    """The answer to a direct message that wants one: ``message`` is the message's own id."""
+
+    message: Id
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Renew(Request, frozen=True):
+    """Put a fresh token in the place of the one that will expire."""
+
+    token: Annotated[str, msgspec.Meta(max_length=4096)]
+
+
+class Call(Request, frozen=True):
+    """Ask a service of the server, by name."""
+
+    service: Name
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+AnyRequest = Publish | Join | Leave | Typing | Acknowledge | Renew | Call
+_DECODER: Final = msgspec.json.Decoder(AnyRequest)
+
+
+class _OnlyId(msgspec.Struct, frozen=True):
+    id: Id
+
+
+_ID_DECODER: Final = msgspec.json.Decoder(_OnlyId)
+_NOT_NESTING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', re.DOTALL)
+
+
+def decode_request(body: bytes | str) -> AnyRequest:
+    """Parse one request. Raises ``RequestError`` naming the field that is wrong and what is allowed."""
+    try:
+        if (depth := nesting(body.encode() if isinstance(body, str) else body)) > MAX_DEPTH:
+            raise RequestError(f"nested {depth} deep; allowed are {MAX_DEPTH}", "")
+        request = _DECODER.decode(body)
+    except RequestError:
+        raise
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise RequestError(str(error), _id_of(body)) from None
+    if isinstance(request, Publish):
+        _check_target(request)
+    return request
+
+
+def encode_request(type_: str, id_: str, **fields: Any) -> bytes:
+    """A request as JSON. ``None`` fields are left out."""
+    return msgspec.json.encode(
+        {"type": type_, "id": id_, **{name: value for name, value in fields.items() if value is not None}}
+    )
+
+
+def nesting(body: bytes) -> int:
+    """How deep arrays and objects are nested in a JSON text, without parsing it."""
+    depth = deepest = 0
+    for byte in _NOT_NESTING.sub(b"", body):
+        depth += 1 if byte in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _check_target(request: Publish) -> None:
+    named = [request.room is not None, request.rooms is not None, request.user is not None, request.everyone]
+    if sum(named) != 1:
+        raise RequestError("exactly one of room, rooms, user, everyone says who shall receive it", request.id)
+    if request.ack_timeout_s and request.user is None:
+        raise RequestError("ack_timeout_s: only a message to a user can be acknowledged", request.id)
+
+
+def _id_of(body: bytes | str) -> str:
+    try:
+        return _ID_DECODER.decode(body).id
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return ""

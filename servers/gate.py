@@ -1,0 +1,34 @@
+"""What stands before every connection: where it comes from, who it is, and whether there is room for it."""
+
+from typing import NamedTuple
+
+from starlette.types import Scope
+
+from servers.auth import ANONYMOUS, Authenticator, Identity, find_token
+from servers.limits import Limits
+from servers.origins import Origins
+
+
+class Gate(NamedTuple):
+    """One for all transports and namespaces of a server."""
+
+    authenticator: Authenticator | None
+    """``None``: everybody is anonymous."""
+    origins: Origins
+    limits: Limits
+
+    def identify(self, scope: Scope, said: str = "") -> Identity:
+        """Who asks: by the token it ``said``, or by that of the request. Raises ``Refusal``."""
+        if self.authenticator is None:
+            return ANONYMOUS
+        return self.authenticator.identify(said) if said else self.authenticator.identify(*find_token(scope))
+
+    def renewed(self, token: str) -> Identity:
+        """Who holds a token that comes in the place of another. Raises ``Refusal``."""
+        return ANONYMOUS if self.authenticator is None else self.authenticator.identify(token)
+
+
+def address_of(scope: Scope) -> str:
+    """The peer's address, without its port."""
+    client = scope.get("client")
+    return client[0] if client else ""

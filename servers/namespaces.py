@@ -1,0 +1,30 @@
+"""Namespaces: rooms, members and messages of their own on one server. Sockets share nothing across them but limits.
+
+On Socket.IO they are its own namespaces; on every other transport the first part of the path.
+"""
+
+import re
+from typing import Final
+
+MAX_NAMESPACES: Final = 32
+_NAME: Final = re.compile("[a-z][a-z0-9-]{0,31}")
+RESERVED: Final = frozenset({"poll", "long-poll", "sse", "ws", "requests", "sessions", "socket.io"})
+
+
+class NamespaceError(ValueError):
+    """The text names no namespace; the message says what a name looks like."""
+
+
+def check_namespaces(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, each once. Raises ``NamespaceError``."""
+    for name in names:
+        if _NAME.fullmatch(name) is None or name in RESERVED:
+            raise NamespaceError(f"{name[:40]!r} is no namespace: allowed are 1 to 32 of a-z 0-9 -, not one of our paths")
+    if len(set(names)) != len(names) or len(names) > MAX_NAMESPACES:
+        raise NamespaceError(f"namespaces: each once, at most {MAX_NAMESPACES}")
+    return names
+
+
+def prefix(name: str) -> str:
+    """What stands before the path of a transport; nothing for the default namespace, whose name is empty."""
+    return f"/{name}" if name else ""

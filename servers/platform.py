@@ -1,0 +1,389 @@
+"""What clients do with each other, in one namespace: requests, rooms with members, presence, typing, messages.
+
+All of it stands beside the fan-out path: what clients bring about is published into rooms like everything else, so
+each room orders it, and it is resumed by cursor like everything else (docs/protocol.md, Requests).
+"""
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, assert_never
+
+import msgspec
+
+from feed.cursor import Cursor, CursorError, parse_cursor
+from feed.envelope import encode_ack
+from feed.requests import (
+    Acknowledge,
+    AnyRequest,
+    Call,
+    Join,
+    Leave,
+    Publish,
+    Renew,
+    RequestError,
+    Typing,
+    decode_request,
+)
+from feed.rooms import inbox_name
+from servers.answers import Answer, Answers
+from servers.auth import Identity, may_enter
+from servers.errors import Refusal
+from servers.gate import Gate
+from servers.hub import Hub, Reader, Room, TooManyRoomsError
+from servers.logs import log_connected, log_disconnected
+from servers.peers import Peer
+from servers.services import SERVICES
+from servers.subscribing import subscribe
+
+TYPING_TIMEOUT_S: Final = 5.0
+"""Who started typing and does not say so again has stopped."""
+EMPTY_ROOM_S: Final = 300.0
+"""A room that members made is forgotten this long after the last of them left."""
+MAX_WAITING: Final = 1000
+"""Messages that wait for an acknowledgement, in all."""
+MAX_ENDED: Final = 10_000
+"""Sessions of which it is remembered why they ended."""
+
+Done = bytes | Coroutine[Any, Any, bytes]
+
+
+class Platform:
+    """One namespace. Single-threaded: call from the event loop's thread."""
+
+    def __init__(self, name: str, transport: str, hub: Hub, gate: Gate, room_claims: Mapping[str, str]) -> None:
+        self.name = name
+        """Empty: the default namespace."""
+        self.transport = transport
+        self.hub = hub
+        self.gate = gate
+        self.peers: dict[str, Peer] = {}
+        self.sessions: dict[str, Peer] = {}
+        """Secret -> receiving side, where requests come by another connection."""
+        self.members: dict[str, dict[str, Peer]] = {}
+        self.acknowledged = 0
+        self.refused = 0
+        self.before_drop: Callable[[str], None] | None = None
+        """Told the name of a room that is about to be dropped, if nobody else reads it."""
+        self._room_claims = room_claims
+        self._ended: OrderedDict[str, Refusal] = OrderedDict()
+        self._users: dict[str, dict[str, Peer]] = {}
+        self._answers = Answers(time.monotonic)
+        self._waiting: dict[str, tuple[str, asyncio.Future[msgspec.Raw]]] = {}
+
+    def subscribe(self, identity: Identity, room: str | None, since: str | None) -> Reader:
+        """A reader of a room that exists. Raises ``Refusal``, also where the room requires a claim."""
+        reader = subscribe(self.hub, room, since)
+        self._check_claim(identity, reader.room.name)
+        return reader
+
+    def enter(self, peer: Peer, session: str = "") -> None:
+        """A client is about to be connected. Raises ``Refusal`` where there are too many; then nothing is kept."""
+        user = peer.identity.user
+        self.gate.limits.admit(peer.address, user)
+        self.peers[peer.client] = peer
+        log_connected(peer.client, self.transport, peer.address, user)
+        if session:
+            self.sessions[session] = peer
+        if user:
+            self._users.setdefault(user, {})[peer.client] = peer
+            inbox = self.hub.ensure(inbox_name(user))
+            # A moment later, so that the welcome of the first room comes first.
+            asyncio.get_running_loop().call_soon(self._open_inbox, peer, inbox)
+        self._expire_later(peer)
+
+    def leave(self, peer: Peer, reason: str, session: str = "", refusal: Refusal | None = None) -> None:
+        """A client is gone; the members of its rooms are told why. May be called twice.
+
+        ``refusal`` is what is said to requests that still come for its session.
+        """
+        if self.peers.pop(peer.client, None) is None:
+            return
+        log_disconnected(peer.client, reason, time.monotonic() - peer.entered_s)
+        self.sessions.pop(session, None)
+        if session and refusal is not None:
+            self._ended[session] = refusal
+            while len(self._ended) > MAX_ENDED:
+                self._ended.popitem(last=False)
+        for room in peer.rooms:
+            self._leave_room(peer, room, reason)
+        if peer.expiry is not None:
+            peer.expiry.cancel()
+        user = peer.identity.user
+        if user:
+            self._users[user].pop(peer.client)
+            if not self._users[user]:
+                del self._users[user]
+                self._drop_later(inbox_name(user))
+        self.gate.limits.release(peer.address, user)
+        self.gate.limits.forget(peer.client)
+
+    def _open_inbox(self, peer: Peer, inbox: Room) -> None:
+        if peer.client in self.peers:
+            peer.attach(inbox, None)
+
+    def connections_of(self, user: str) -> int:
+        """How many connections a user has; nobody's are not counted."""
+        return len(self._users.get(user, ()))
+
+    def by_session(self, session: str) -> Peer:
+        """The receiving side that a request belongs to. Raises ``Refusal``."""
+        peer = self.sessions.get(session)
+        if peer is None:
+            if (refusal := self._ended.get(session)) is not None:
+                raise refusal
+            raise Refusal("unknown_session", "there is no such session, or it has ended: open the receiving side first")
+        return peer
+
+    def handle(self, peer: Peer, body: bytes | str) -> Answer:
+        """Carry out one request; the ack or error to send back, or a task that will have it. Never raises.
+
+        A peer that goes on after as many refusals over a limit as are allowed is disconnected.
+        """
+        try:
+            self.gate.limits.message(peer.client, peer.identity.user, len(body))
+            request = decode_request(body)
+        except Refusal as refusal:
+            return self._strike(peer, refusal)
+        except RequestError as error:
+            return self._refuse(Refusal("bad_request", str(error), id_=error.id))
+        peer.strikes = 0
+        key = (peer.identity.user or request.instance or peer.client, request.id)
+        known = self._answers.find(key)
+        if known is not None:
+            return known
+        try:
+            done = self._carry_out(peer, request)
+        except Refusal as refusal:
+            refusal.id = request.id
+            return self._refuse(refusal)
+        if isinstance(done, bytes):
+            self.acknowledged += 1
+            self._answers.keep(key, done)
+            return done
+        task = asyncio.ensure_future(self._wait_for(done, request.id, lambda: self._answers.forget(key)))
+        self._answers.keep(key, task)
+        return task
+
+    def counts(self) -> dict[str, int]:
+        """What there is now, and what was answered, for metrics and services."""
+        return {
+            "peers": len(self.peers),
+            "users": len(self._users),
+            "rooms": len(self.hub.rooms),
+            "sessions": len(self.sessions),
+            "requests_acknowledged": self.acknowledged,
+            "requests_refused": self.refused,
+        }
+
+    def _carry_out(self, peer: Peer, request: AnyRequest) -> Done:
+        match request:
+            case Publish():
+                return self._publish(peer, request)
+            case Join():
+                return self._join(peer, request)
+            case Leave():
+                return self._leave(peer, request)
+            case Typing():
+                return self._typing(peer, request)
+            case Acknowledge():
+                return self._acknowledge(peer, request)
+            case Renew():
+                return self._renew(peer, request)
+            case Call():
+                return self._call(peer, request)
+            case _:
+                assert_never(request)
+
+    def _publish(self, peer: Peer, request: Publish) -> Done:
+        message = secrets.token_hex(8)
+        wanted = request.ack_timeout_s > 0
+        data = {"message": message, "from": peer.client, "user": peer.identity.user, "data": request.data}
+        body = msgspec.json.encode({**data, "ack": True} if wanted else data)
+        if request.user is not None:
+            if request.user not in self._users:
+                raise Refusal("not_connected", f"no connection of user {request.user!r}")
+            names = [inbox_name(request.user)]
+        else:
+            names = self._targets(peer, request)
+        if wanted and len(self._waiting) >= MAX_WAITING:
+            raise Refusal("too_many_requests", f"{MAX_WAITING} messages wait for an acknowledgement", 1.0)
+        events = self.hub.publish_to_all(names, body, "message", peer.client if request.except_me else "")
+        cursors = {name: event.id for name, event in zip(names, events, strict=True)}
+        if wanted and request.user is not None:
+            return self._acknowledgement(request, request.user, message)
+        return encode_ack(request.id, request.room or "", {"message": message, "cursors": cursors})
+
+    def _targets(self, peer: Peer, request: Publish) -> list[str]:
+        if request.everyone:
+            return [name for name in self.hub.rooms if not name.startswith("@")]
+        names = list(dict.fromkeys(request.rooms or [request.room or ""]))
+        for name in names:
+            if name not in self.hub.rooms:
+                raise Refusal("unknown_room", f"there is no room {name!r}: rooms exist once somebody has joined them")
+            self._check_claim(peer.identity, name)
+        return names
+
+    async def _acknowledgement(self, request: Publish, user: str, message: str) -> bytes:
+        """Wait for the first of the user's connections that acknowledges."""
+        future: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
+        self._waiting[message] = (user, future)
+        try:
+            async with asyncio.timeout(request.ack_timeout_s):
+                data = await future
+        except TimeoutError:
+            raise Refusal("timed_out", f"user {user!r} did not acknowledge within {request.ack_timeout_s:g} s") from None
+        finally:
+            del self._waiting[message]
+        return encode_ack(request.id, "", {"message": message, "data": data})
+
+    def _acknowledge(self, peer: Peer, request: Acknowledge) -> bytes:
+        user, future = self._waiting.get(request.message, ("", None))
+        if future is None or user != peer.identity.user:
+            raise Refusal("unknown_message", "no message of yours with this id waits for an acknowledgement")
+        first = not future.done()
+        if first:
+            future.set_result(request.data)
+        return encode_ack(request.id, "", {"first": first})
+
+    def _join(self, peer: Peer, request: Join) -> bytes:
+        name = request.room
+        since = _since(request.since)
+        if name.startswith("@"):
+            if name != inbox_name(peer.identity.user):
+                raise Refusal("not_allowed", f"{name!r} is the inbox of somebody else")
+            self._attach(peer, name, since)
+            return encode_ack(request.id, name, {})
+        self._check_claim(peer.identity, name)
+        if name in peer.rooms:
+            return encode_ack(request.id, name, {"members": len(self.members[name])})
+        most = self.gate.limits.options.rooms_per_connection
+        if len(peer.rooms) >= most:
+            raise Refusal("too_many_rooms", f"a connection may join {most} rooms")
+        self._attach(peer, name, since)
+        peer.rooms = (*peer.rooms, name)
+        members = self.members.setdefault(name, {})
+        members[peer.client] = peer
+        self._tell(name, "joined", {"client": peer.client, "user": peer.identity.user})
+        return encode_ack(request.id, name, {"members": len(members)})
+
+    def _attach(self, peer: Peer, name: str, since: Cursor | None) -> None:
+        try:
+            peer.attach(self.hub.ensure(name), since)
+        except CursorError as error:
+            raise Refusal("bad_cursor", str(error)) from error
+        except TooManyRoomsError as error:
+            raise Refusal("too_many_rooms", str(error)) from error
+
+    def _leave(self, peer: Peer, request: Leave) -> bytes:
+        self._require_member(peer, request.room)
+        peer.rooms = tuple(room for room in peer.rooms if room != request.room)
+        self._leave_room(peer, request.room, "left")
+        peer.detach(request.room)
+        return encode_ack(request.id, request.room, {})
+
+    def _leave_room(self, peer: Peer, room: str, reason: str) -> None:
+        self._stop_typing(peer, room)
+        members = self.members[room]
+        del members[peer.client]
+        self._tell(room, "left", {"client": peer.client, "user": peer.identity.user, "reason": reason})
+        if not members:
+            del self.members[room]
+            self._drop_later(room)
+
+    def _drop_later(self, room: str) -> None:
+        def drop() -> None:
+            if room not in self.members and room.removeprefix("@") not in self._users:
+                if self.before_drop is not None:
+                    self.before_drop(room)
+                self.hub.drop(room)
+
+        asyncio.get_running_loop().call_later(EMPTY_ROOM_S, drop)
+
+    def _typing(self, peer: Peer, request: Typing) -> bytes:
+        room = request.room
+        self._require_member(peer, room)
+        if not request.active:
+            self._stop_typing(peer, room)
+            return encode_ack(request.id, room, {})
+        peer.typing = peer.typing or {}
+        running = peer.typing.get(room)
+        if running is None:
+            self._tell(room, "typing", {"client": peer.client, "user": peer.identity.user, "active": True})
+        else:
+            running.cancel()
+        stop = asyncio.get_running_loop().call_later(TYPING_TIMEOUT_S, self._stop_typing, peer, room)
+        peer.typing[room] = stop
+        return encode_ack(request.id, room, {"timeout_s": TYPING_TIMEOUT_S})
+
+    def _stop_typing(self, peer: Peer, room: str) -> None:
+        timer = (peer.typing or {}).pop(room, None)
+        if timer is not None:
+            timer.cancel()
+            self._tell(room, "typing", {"client": peer.client, "user": peer.identity.user, "active": False})
+
+    def _renew(self, peer: Peer, request: Renew) -> bytes:
+        identity = self.gate.renewed(request.token)
+        if identity.user != peer.identity.user:
+            raise Refusal("not_allowed", "a token can only be renewed for the same user")
+        peer.identity = identity
+        self._expire_later(peer)
+        return encode_ack(request.id, "", {"expires_at_s": identity.expires_at_s})
+
+    def _call(self, peer: Peer, request: Call) -> bytes:
+        service = SERVICES.get(request.service)
+        if service is None:
+            raise Refusal("unknown_service", f"there is no service {request.service!r}: there are {', '.join(SERVICES)}")
+        return encode_ack(request.id, "", service(self, peer, request.data))
+
+    def _expire_later(self, peer: Peer) -> None:
+        if peer.expiry is not None:
+            peer.expiry.cancel()
+            peer.expiry = None
+        expires_at_s = peer.identity.expires_at_s
+        if expires_at_s != float("inf"):
+            refusal = Refusal("token_expired", "the token has expired, and was not renewed")
+            left_s = max(0.0, expires_at_s - time.time())
+            peer.expiry = asyncio.get_running_loop().call_later(left_s, peer.end, refusal)
+
+    def _require_member(self, peer: Peer, room: str) -> None:
+        if room not in peer.rooms:
+            raise Refusal("not_joined", f"join room {room!r} first")
+
+    def _check_claim(self, identity: Identity, room: str) -> None:
+        claim = self._room_claims.get(room)
+        if claim is not None and not may_enter(identity, claim):
+            raise Refusal("not_allowed", f"room {room!r} requires the claim {claim!r}")
+
+    def _tell(self, room: str, type_: str, data: Mapping[str, Any]) -> None:
+        if not self.hub.closing:
+            self.hub.publish(room, msgspec.json.encode(data), type_)
+
+    async def _wait_for(self, done: Coroutine[Any, Any, bytes], id_: str, failed: Callable[[], None]) -> bytes:
+        try:
+            answer = await done
+            self.acknowledged += 1
+            return answer
+        except Refusal as refusal:
+            failed()
+            refusal.id = id_
+            return self._refuse(refusal)
+
+    def _strike(self, peer: Peer, refusal: Refusal) -> bytes:
+        peer.strikes += 1
+        if peer.strikes > self.gate.limits.options.strikes:
+            asyncio.get_running_loop().call_soon(peer.end, refusal)
+        return self._refuse(refusal)
+
+    def _refuse(self, refusal: Refusal) -> bytes:
+        self.refused += 1
+        return refusal.body
+
+
+def _since(text: str) -> Cursor | None:
+    try:
+        return parse_cursor(text) if text else None
+    except CursorError as error:
+        raise Refusal("bad_cursor", str(error)) from error

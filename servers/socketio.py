@@ -1,0 +1,342 @@
+"""Socket.IO: python-socketio's server as its users deploy it, with its own rooms, acks, namespaces and pings.
+
+A client connects to a namespace with ``{"room", "since", "token"}`` as auth payload. Every envelope is emitted as an
+event named after its type; requests are ``emit("request", {...}, ack)``. Each room has one task that takes what is
+published and emits it to the library's room of that name.
+"""
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import engineio
+import msgspec
+import socketio
+from socketio.exceptions import ConnectionRefusedError as Refused
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from feed.cursor import Cursor
+from feed.rooms import DEFAULT_ROOM
+from feed.wire import Audience, Event
+from servers.auth import Identity
+from servers.context import Context, Listener
+from servers.errors import Refusal
+from servers.gate import address_of
+from servers.http import PROTOCOL, HttpListener
+from servers.hub import HubClosedError, Notice, Reader, Room
+from servers.peers import Peer
+from servers.platform import Platform
+from servers.query import parameters
+
+PATH: Final = "/socket.io/"
+CATCH_UP_EVENTS: Final = 64
+"""Of the past, so many are handed to a client's queue at once."""
+
+
+class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client says when it connects to a namespace."""
+
+    room: str = DEFAULT_ROOM
+    since: str = ""
+    token: str = ""
+
+
+def build(context: Context) -> Listener:
+    """The listener of this transport."""
+    return SocketIoListener(context)
+
+
+class SocketIoListener:
+    """python-socketio's ASGI server on uvicorn, and what it takes to end it."""
+
+    def __init__(self, context: Context) -> None:
+        options = context.options
+        self._guard = context.guard
+        self._transports: dict[str, asyncio.Transport] = {}
+        """Engine.IO session -> the transport of the WebSocket that it was upgraded to."""
+        self._ending: asyncio.Future[None] | None = None
+        self._sio = _Server(
+            async_mode="asgi",
+            transports=["websocket"] if options.variant == "websocket_only" else ["polling", "websocket"],
+            ping_interval=options.heartbeat_s,
+            ping_timeout=options.ping_timeout_s,
+            max_http_buffer_size=options.max_frame_bytes,
+            http_compression=False,
+            cors_allowed_origins=[],  # the gate has checked the origin already, for all transports alike
+            json=json,
+            max_queued=options.send_queue_packets,
+            abort=self._abort,
+        )
+        self._namespaces = [_Namespace(context, self._sio, platform) for platform in context.platforms]
+        self._http = HttpListener(context, [], websocket=True, bypass={PATH: self._app()}, ws_ping=False)
+
+    async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
+        await self._http.serve(sock, ready)
+
+    def stop(self) -> None:
+        self._ending = asyncio.ensure_future(self._end_all())
+
+    async def _end_all(self) -> None:
+        """Tell every client, which also answers the polls that are held."""
+        for namespace in self._namespaces:
+            namespace.close()
+        for client in tuple(self._sio.eio.sockets.values()):
+            await client.close(wait=False, reason="server stops")
+        self._http.stop()
+
+    def _abort(self, eio_sid: str) -> None:
+        """A client does not take what it is sent: cut it off, as it would be cut off later with more in memory."""
+        scope = self._sio.environ[eio_sid]["asgi.scope"]
+        transport = self._transports.get(eio_sid)
+        if transport is None and scope["type"] == "websocket":  # not upgraded, but a WebSocket from the start
+            transport = scope["extensions"][PROTOCOL]().transport
+        if transport is not None:
+            self._guard.abort_slow(transport)
+
+    def _app(self) -> ASGIApp:
+        app = socketio.ASGIApp(self._sio)
+
+        async def remembering(scope: Scope, receive: Receive, send: Send) -> None:
+            sid = parameters(scope["query_string"]).get("sid")
+            if scope["type"] != "websocket" or sid is None:
+                await app(scope, receive, send)
+                return
+            self._transports[sid] = scope["extensions"][PROTOCOL]().transport
+            try:
+                await app(scope, receive, send)
+            finally:
+                del self._transports[sid]
+
+        return remembering
+
+
+class _Engine(engineio.AsyncServer):  # type: ignore[misc]  # the library has no types
+    """Engine.IO with a bound on what waits for one client; its own queues have none."""
+
+    def __init__(self, max_queued: int, abort: Callable[[str], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._max_queued = max_queued
+        self._abort = abort
+
+    async def send_packet(self, sid: str, pkt: Any) -> None:
+        client = self.sockets.get(sid)
+        if client is None:
+            return
+        if client.queue.qsize() >= self._max_queued:
+            if not client.closing:
+                self._abort(sid)
+                await client.close(wait=False, abort=True, reason="too slow")
+            return
+        await client.send(pkt)
+
+
+class _Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no types
+    def _engineio_server_class(self) -> type[_Engine]:
+        return _Engine
+
+
+class SocketIoPeer(Peer):
+    """A client in one namespace."""
+
+    __slots__ = ("_namespace", "first", "starts")
+
+    def __init__(self, identity: Identity, address: str, sid: str, namespace: "_Namespace", first: str) -> None:
+        super().__init__(identity, address, sid)
+        self._namespace = namespace
+        self.first = first
+        self.starts: dict[str, int] = {}
+
+    def attach(self, room: Room, since: Cursor | None) -> None:
+        if room.name not in self.starts:
+            self._namespace.begin(self, room, since)
+
+    def detach(self, room: str) -> None:
+        if room != self.first:
+            self.starts.pop(room, None)
+            self._namespace.stop_sending(self, room)
+
+    def start_of(self, room: str) -> int | None:
+        return self.starts.get(room)
+
+    def end(self, refusal: Refusal) -> None:
+        self._namespace.end(self, refusal)
+
+
+class _Namespace:
+    """One namespace of ours as one of Socket.IO's."""
+
+    def __init__(self, context: Context, sio: _Server, platform: Platform) -> None:
+        self._context = context
+        self._sio = sio
+        self._platform = platform
+        self._name = f"/{platform.name}"
+        self._pumps: dict[str, _Pump] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        sio.on("connect", self._on_connect, namespace=self._name)
+        sio.on("request", self._on_request, namespace=self._name)
+        sio.on("disconnect", self._on_disconnect, namespace=self._name)
+        platform.before_drop = self._end_pump
+
+    def begin(self, peer: SocketIoPeer, room: Room, since: Cursor | None) -> None:
+        """Send a room to a client from a cursor on: what is past by itself, then with everybody else."""
+        reader = Reader(self._platform.hub, room, since)
+        reader.selects = peer
+        peer.starts[room.name] = reader.start_seq
+        self._start(self._catch_up(peer, reader))
+
+    def stop_sending(self, peer: SocketIoPeer, room: str) -> None:
+        """A client has left a room."""
+        self._start(self._sio.leave_room(peer.client, room, self._name))
+
+    def end(self, peer: SocketIoPeer, refusal: Refusal) -> None:
+        """Say why, and disconnect."""
+
+        async def say() -> None:
+            await self._emit("error", refusal.body, to=peer.client)
+            await self._sio.disconnect(peer.client, self._name)
+
+        self._start(say())
+
+    def close(self) -> None:
+        """Stop all tasks."""
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    def _end_pump(self, room: str) -> None:
+        """A room may be dropped: if nobody is in it, it needs no pump."""
+        pump = self._pumps.get(room)
+        if pump is not None and not self._members(room):
+            del self._pumps[room]
+            pump.task.cancel()
+            pump.close()
+
+    async def _on_connect(self, sid: str, environ: Mapping[str, Any], auth: Any = None) -> None:
+        scope = environ["asgi.scope"]
+        try:
+            said = _read_auth(auth)
+            identity = self._context.gate.identify(scope, said.token)
+            reader = self._platform.subscribe(identity, said.room, said.since)
+            peer = SocketIoPeer(identity, address_of(scope), sid, self, reader.room.name)
+            self._platform.enter(peer)
+        except Refusal as refusal:
+            raise Refused(refusal.message, json.loads(refusal.body)["data"]) from None
+        self._context.stats.requests += 1
+        peer.starts[reader.room.name] = reader.start_seq
+        reader.selects = peer
+        self._start(self._catch_up(peer, reader))
+
+    async def _on_request(self, sid: str, request: Any = None) -> Any:
+        peer = self._platform.peers.get(sid)
+        if peer is None:
+            return None
+        answer = self._platform.handle(peer, msgspec.json.encode(request))
+        return json.loads(answer if isinstance(answer, bytes) else await asyncio.shield(answer))
+
+    async def _on_disconnect(self, sid: str, reason: str) -> None:
+        peer = self._platform.peers.get(sid)
+        if peer is not None:
+            self._platform.leave(peer, reason)
+
+    async def _catch_up(self, peer: SocketIoPeer, reader: Reader) -> None:
+        """Send the welcome and what lies between the cursor and the room's pump; then the pump sends the rest."""
+        pump = self._pump(reader.room)
+        self._context.stats.gaps += reader.resume.verdict == "gap"
+        first = reader.room.name == peer.first
+        await self._notify(reader.welcome(peer.client if first else ""), peer.client)
+        while reader.seq < pump.seq and self._connected(peer):
+            behind = min(CATCH_UP_EVENTS, pump.seq - reader.seq)
+            events, notice = reader.take(behind)
+            if notice is not None:
+                await self._notify(notice, peer.client)
+            for event in events:
+                await self._emit(event.type, event.json, to=peer.client)
+            self._context.stats.deliveries += len(events)
+            await self._sent(peer)
+        if self._connected(peer) and reader.room.name in peer.starts:
+            await self._sio.enter_room(peer.client, reader.room.name, self._name)
+
+    async def _sent(self, peer: SocketIoPeer) -> None:
+        """Wait until the client's queue is taken, so that a long past does not fill it."""
+        client = self._sio.eio.sockets.get(self._sio.manager.eio_sid_from_sid(peer.client, self._name))
+        if client is not None and client.queue.qsize() >= CATCH_UP_EVENTS:
+            await client.queue.join()
+
+    def _connected(self, peer: SocketIoPeer) -> bool:
+        return peer.client in self._platform.peers
+
+    def _pump(self, room: Room) -> "_Pump":
+        pump = self._pumps.get(room.name)
+        if pump is None or pump.room is not room:
+            pump = self._pumps[room.name] = _Pump(self._platform, room)
+            pump.task = self._start(pump.run(self._send))
+        return pump
+
+    async def _send(self, item: Event | Notice, room: str) -> None:
+        """One item of a room to all who are in it."""
+        if isinstance(item, Notice):
+            await self._notify(item, room)
+            return
+        self._context.stats.deliveries += self._members(room)
+        skip = [] if item.audience is None else self._not_meant(room, item.audience)
+        await self._emit(item.type, item.json, room=room, skip_sid=skip)
+        for sid in skip:
+            await self._emit("skip", item.skipped.json, to=sid)
+
+    def _members(self, room: str) -> int:
+        return len(self._sio.manager.rooms.get(self._name, {}).get(room, ()))
+
+    def _not_meant(self, room: str, audience: Audience) -> list[str]:
+        inside = self._sio.manager.rooms.get(self._name, {}).get(room, ())
+        peers = self._platform.peers
+        return [sid for sid in inside if sid in peers and not peers[sid].receives(room, audience)]
+
+    async def _notify(self, notice: Notice, to: str) -> None:
+        await self._emit(notice.type, notice.json, to=to)
+
+    async def _emit(self, name: str, envelope: bytes, **where: Any) -> None:
+        await self._sio.emit(name, json.loads(envelope), namespace=self._name, **where)
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class _Pump:
+    """Takes what is published in one room, one at a time, so that ``seq`` is what has been emitted."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, platform: Platform, room: Room) -> None:
+        self.room = room
+        self._reader = Reader(platform.hub, room, None)
+        self._reader.__enter__()
+
+    @property
+    def seq(self) -> int:
+        return self._reader.seq
+
+    async def run(self, send: Callable[[Event | Notice, str], Awaitable[None]]) -> None:
+        """Hand everything to ``send``, until the server stops."""
+        with suppress(HubClosedError):
+            while True:
+                events, notice = await self._reader.next(1)
+                if notice is not None:
+                    await send(notice, self.room.name)
+                for event in events:
+                    await send(event, self.room.name)
+
+    def close(self) -> None:
+        """Listen to the room no longer."""
+        self._reader.__exit__()
+
+
+def _read_auth(auth: Any) -> Auth:
+    try:
+        return msgspec.convert({} if auth is None else auth, Auth)
+    except msgspec.ValidationError as error:
+        raise Refusal("bad_request", f"auth: {error}") from error

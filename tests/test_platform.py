@@ -1,0 +1,347 @@
+"""What stands around requests: authentication, origins, limits, namespaces, TLS, metrics, reconnection with rooms."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+import urllib.request
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from clients.client import RefusedError, RequestError, State, new_client, new_shared
+from clients.contract_platform import Member
+from clients.control import Control
+from clients.options import ClientOptions
+from servers.auth import DEV_KEY, mint
+from tests.conftest import Running, Start, run, run_module, until
+
+QUICK = {"poll_interval_s": 0.02, "hold_s": 2.0, "backoff_base_s": 0.05, "backoff_cap_s": 0.2, "max_attempts": 200}
+
+
+def token(user: str = "ann", ttl_s: float = 60.0, **claims: Any) -> str:
+    return mint(DEV_KEY, user, ttl_s, time.time(), claims)
+
+
+class Crew:
+    """Members of a test; all of them leave at its end."""
+
+    def __init__(self) -> None:
+        self.shared = new_shared(seed=1)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def join(self, server: Running, url: str = "", **options: Any) -> Member:
+        name = server.ready["transport"]
+        variant = server.ready["options"]["variant"]
+        client = new_client(name, url or server.url, ClientOptions(**{**QUICK, "variant": variant, **options}), self.shared)
+        member = Member(client)
+        task = asyncio.ensure_future(member.receive())
+        self._tasks.append(task)
+        await until(lambda: bool(member.got) or task.done(), "connected")
+        if task.done():
+            task.result()
+        return member
+
+    async def __aenter__(self) -> "Crew":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.shared.timer.close()
+
+
+async def refused(crew: Crew, server: Running, **options: Any) -> str:
+    """The code with which a connection was refused."""
+    with pytest.raises(RefusedError) as error:
+        await crew.join(server, **options)
+    return error.value.code
+
+
+def test_only_good_tokens_are_let_in(start: Start, served_upstream: str) -> None:
+    server = start(served_upstream, "--source", "none", "--auth", "dev")
+    forged = mint(b"x" * 40, "ann", 60.0, time.time())
+    unsigned = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJhbm4iLCJleHAiOjk5OTk5OTk5OTl9."
+    hidden = {"handshake_refused"} if "websocket" == server.ready["transport"] else set()
+
+    async def body() -> None:
+        async with Crew() as crew:
+            assert await refused(crew, server) in {"token_missing"} | hidden
+            assert await refused(crew, server, token=forged) in {"token_invalid"} | hidden
+            assert await refused(crew, server, token=unsigned) in {"token_invalid"} | hidden
+            assert await refused(crew, server, token=token(ttl_s=-5)) in {"token_expired"} | hidden
+            await crew.join(server, token=token())
+
+    run(body())
+
+
+def test_a_connection_ends_with_its_token_unless_renewed(start: Start, served_upstream: str) -> None:
+    server = start(served_upstream, "--source", "none", "--auth", "dev")
+
+    async def body() -> None:
+        async with Crew() as crew:
+            short = await crew.join(server, token=token("ann", 1.5))
+            renewed = await crew.join(server, token=token("bob", 1.5))
+            fresh = token("bob")
+            await renewed.client.join("tea")
+            await renewed.client.request("renew", token=fresh)
+            renewed.client.token = fresh
+            with pytest.raises(RequestError, match="not_allowed"):
+                await renewed.client.request("renew", token=token("eve"))
+            await short.client.join("tea")
+            await until(lambda: short.client.state is State.CLOSED, "the other has ended")
+            await renewed.until(lambda: bool(renewed.of("left")))
+            assert renewed.of("left")[0]["user"] == "ann"
+            assert await renewed.client.request("call", service="echo", data=1) == 1
+            assert renewed.client.reconnects == 0
+
+    run(body())
+
+
+def test_a_room_can_require_a_claim(start: Start, served_upstream: str) -> None:
+    server = start(served_upstream, "--source", "none", "--auth", "dev", "--room-claim", "staff=is_staff")
+
+    async def body() -> None:
+        async with Crew() as crew:
+            ann = await crew.join(server, token=token("ann", is_staff=True))
+            bob = await crew.join(server, token=token("bob"))
+            await ann.client.join("staff")
+            for type_, fields in (("join", {}), ("publish", {"data": 1})):
+                with pytest.raises(RequestError, match="is_staff"):
+                    await bob.client.request(type_, room="staff", **fields)
+
+    run(body())
+
+
+def test_over_the_limit_is_told_when_to_come_back_then_cut_off(start: Start, served_upstream: str) -> None:
+    """The others do not notice."""
+    limits = ("--limit", "messages_per_connection_hz=0.5", "--limit", "message_burst=5")
+    server = start(served_upstream, "--source", "none", *limits)
+
+    async def body() -> None:
+        async with Crew() as crew:
+            loud, quiet = await crew.join(server), await crew.join(server)
+            errors = []
+            for _ in range(12):
+                try:
+                    async with asyncio.timeout(1):
+                        await loud.client.request("call", service="echo", data=1)
+                except RequestError as error:
+                    errors.append(error)
+                    if len(errors) > 3:
+                        break
+                except TimeoutError:
+                    break
+            assert errors and {error.code for error in errors} == {"rate_limited"}
+            assert all(error.retry_after_s and 0 < error.retry_after_s <= 2.1 for error in errors)
+            await until(lambda: loud.client.reconnects > 0, "cut off")
+            assert await quiet.client.request("call", service="echo", data=1) == 1
+            assert quiet.client.reconnects == 0
+
+    run(body())
+
+
+def test_connections_of_a_user_are_bounded(start: Start, served_upstream: str) -> None:
+    server = start(served_upstream, "--source", "none", "--auth", "dev", "--limit", "connections_per_user=2")
+    polls = "polling" in served_upstream
+
+    async def body() -> None:
+        async with Crew() as crew:
+            for _ in range(2):
+                one = await crew.join(server, token=token())
+                await one.client.request("call", service="echo", data=1)  # polls count once they have a session
+            if polls:
+                third = await crew.join(server, token=token())
+                with pytest.raises((RequestError, RefusedError, TimeoutError)):
+                    async with asyncio.timeout(1):
+                        await third.client.request("call", service="echo", data=1)
+            else:
+                with pytest.raises((RefusedError, AssertionError)):
+                    async with asyncio.timeout(1):
+                        await crew.join(server, token=token(), max_attempts=0)
+                    raise AssertionError("a third connection was let in")
+
+    with suppress(TimeoutError):
+        run(body())
+
+
+def test_namespaces_are_apart(start: Start, served_upstream: str) -> None:
+    server = start(served_upstream, "--source", "none", "--namespace", "admin")
+
+    async def body() -> None:
+        async with Crew() as crew:
+            here, there = await crew.join(server), await crew.join(server, namespace="admin")
+            for one in (here, there):
+                await one.client.join("tea")
+            await here.client.request("publish", room="tea", data="here")
+            await there.client.request("publish", everyone=True, data="there")
+            await there.until(lambda: bool(there.of("message")))
+            await here.until(lambda: bool(here.of("message")))
+            assert [said["data"] for said in here.of("message")] == ["here"]
+            assert [said["data"] for said in there.of("message")] == ["there"]
+
+    run(body())
+
+
+def test_rooms_are_joined_again_and_resumed(start: Start, served_upstream: str) -> None:
+    """Connections are cut while another member talks on: nothing is missing, nothing comes twice."""
+    server = start(served_upstream, "--source", "none")
+    relay = start("relay", "--to", f"127.0.0.1:{server.port}", "--rtt-ms", "0")
+    scheme = server.url.partition("://")[0]
+
+    async def body() -> None:
+        async with Crew() as crew:
+            far = await crew.join(server, f"{scheme}://127.0.0.1:{relay.port}")
+            near = await crew.join(server)
+            for one in (far, near):
+                await one.client.join("tea")
+                await one.client.join("cake")
+
+            async def say(numbers: range) -> None:
+                for n in numbers:
+                    await near.client.request("publish", rooms=["tea", "cake"] if n % 3 else ["cake"], data=n)
+
+            await say(range(10))
+            await far.until(lambda: len(far.of("message")) >= 10)
+            os.kill(relay.process.pid, signal.SIGKILL)
+            relay.process.wait()
+            await say(range(10, 20))
+            again = ("--to", f"127.0.0.1:{server.port}", "--rtt-ms", "0", "--port", str(relay.port))
+            await asyncio.to_thread(lambda: start("relay", *again, free_port=False))
+            await say(range(20, 30))
+            await far.until(lambda: len(far.of("message")) >= 30)
+            assert sorted(said["data"] for said in far.of("message")) == list(range(30))
+            assert all(place.silently_lost == 0 for place in far.client.places.values())
+
+    run(body())
+
+
+def test_cross_site_pages_are_kept_out(start: Start, served_upstream: str) -> None:
+    """On handshakes as on requests; a page on the list gets the headers that let it read the answer."""
+    server = start(served_upstream, "--source", "none", "--allow-origin", "https://app.example.org")
+    name = server.ready["transport"]
+    path = {"polling": "/poll", "long_polling": "/long-poll", "sse": "/sse", "websocket": "/ws"}.get(
+        name, "/socket.io/?EIO=4&transport=" + ("websocket" if "only" in served_upstream else "polling")
+    )
+    base = server.url.replace("ws://", "http://")
+    socket = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+    extra = {**socket, "sec-websocket-key": "x3JJHMbDL1EzLkh9GBhXDw=="} if name == "websocket" or "only" in path else {}
+
+    async def body() -> None:
+        async with aiohttp.ClientSession() as session:
+            for origin in ("https://evil.example.org", "null", "https://app.example.org.evil.org"):
+                async with session.get(base + path, headers={"origin": origin, **extra}) as response:
+                    assert response.status == 403
+                    assert (await response.json())["data"]["code"] == "origin_not_allowed"
+            allowed = {"origin": "https://app.example.org", **extra}
+            async with session.get(base + path, headers=allowed) as response:
+                assert response.status in (101, 200)
+                if response.status == 200:
+                    assert response.headers["access-control-allow-origin"] == "https://app.example.org"
+            asks = {"origin": "https://app.example.org", "access-control-request-method": "POST"}
+            async with session.options(base + "/requests", headers=asks) as response:
+                assert response.status == 204
+                assert "pushmark-session" in response.headers["access-control-allow-headers"]
+
+    run(body())
+
+
+def test_tls_with_a_throw_away_authority(start: Start, served: str) -> None:
+    server = start(served, "--source", "none", "--tls", "dev")
+    trusting = {"ca_file": server.ready["ca_file"]}
+
+    async def body() -> None:
+        async with Crew() as crew:
+            one = await crew.join(server, **trusting)
+            async with Control(server.ready["control_url"]) as control:
+                await control.start_feed(_schedule(), 256)
+            await one.until(lambda: len(one.of("event")) == 5)
+            if served != "raw":
+                assert await one.client.request("call", service="echo", data=1) == 1
+            client = new_client(server.ready["transport"], server.url, ClientOptions(max_attempts=0), crew.shared)
+            with pytest.raises(Exception, match=r"(?i)certificate|gave up"):
+                await client.run()
+
+    run(body())
+
+
+def _schedule() -> Any:
+    from feed.schedule import Schedule
+
+    return Schedule("constant", 100.0, limit=5)
+
+
+def test_metrics_for_prometheus(start: Start, served_upstream: str) -> None:
+    server = start(served_upstream, "--source", "none")
+
+    async def body() -> None:
+        async with Crew() as crew:
+            one = await crew.join(server)
+            await one.client.join("tea")
+            found = await asyncio.to_thread(_metrics, server)
+            assert found["pushmark_peers"] == 1 and found["pushmark_requests_acknowledged_total"] == 1
+            assert found["pushmark_rooms"] == 2
+
+    run(body())
+
+
+def _metrics(server: Running) -> dict[str, float]:
+    with urllib.request.urlopen(f"{server.ready['control_url']}/metrics", timeout=5) as response:
+        families = text_string_to_metric_families(response.read().decode())
+        return {sample.name: sample.value for family in families for sample in family.samples}
+
+
+def test_the_log_names_clients_and_no_secrets(start: Start, served_upstream: str) -> None:
+    server = start(served_upstream, "--source", "none", "--auth", "dev", "--log-level", "info")
+    secret = token()
+
+    async def body() -> str:
+        async with Crew() as crew:
+            one = await crew.join(server, token=secret)
+            await one.client.join("tea")
+            await one.client.request("publish", room="tea", data="do not log me")
+            return one.client.id
+
+    client = run(body())
+    server.stop()
+    text = server.log.read_text()
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    assert client in {line.get("client") for line in lines}, text
+    assert secret not in text and "do not log me" not in text
+
+
+def test_dev_mode_says_so_loudly(start: Start) -> None:
+    server = start("sse", "--source", "none", "--auth", "dev")
+    assert "DEV MODE" in server.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--auth", "jwt"), "PUSHMARK_JWT_KEY"),
+        (("--tls-cert", "a.pem"), "go together"),
+        (("--tls-cert", "a.pem", "--tls-key", "b.pem"), "a.pem"),
+        (("--namespace", "Nope"), "no namespace"),
+        (("--room-claim", "staff"), "ROOM=CLAIM"),
+        (("--allow-origin", "*"), "*"),
+        (("--limit", "speed=1"), "speed"),
+        (("--limit", "strikes=many"), "strikes"),
+    ],
+)
+def test_bad_options_are_named(arguments: tuple[str, ...], said: str) -> None:
+    done = run_module("servers", "sse", "--port", "0", "--source", "none", *arguments)
+    assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_token_command(start: Start) -> None:
+    key = "k" * 40
+    made = run_module("servers", "token", "--user", "ann", "--claim", "staff", PUSHMARK_JWT_KEY=key)
+    assert made.returncode == 0 and made.stdout.count(".") == 2
+    assert "no user" in run_module("servers", "token", "--user", "a b", "--dev").stderr.replace("room name", "no user")
+
+
