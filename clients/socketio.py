@@ -98,7 +98,8 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # the library has no ty
         )
         self.eio.connector = connector
         self.eio.ledger = ledger
-        self.waiting: asyncio.Queue[Received | Exception] = asyncio.Queue(MAX_WAITING)
+        self.waiting: asyncio.Queue[Received | Exception] = asyncio.Queue()
+        """At most ``MAX_WAITING`` envelopes, and after them why it ended."""
         self.refusal: RefusedError | None = None
         self._receive_ns = 0
 
@@ -116,17 +117,16 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # the library has no ty
             raise ConnectionResetError(str(error)) from error
 
     async def _on_event(self, name: str, raw: msgspec.Raw) -> None:
-        try:
+        if self.waiting.qsize() < MAX_WAITING:
             self.waiting.put_nowait(Received(decode_envelope(raw), self._receive_ns))
-        except asyncio.QueueFull:
+        elif self.connected:
             await self.disconnect()
 
     async def _on_error(self, data: Any) -> None:
         self.refusal = _refusal(data)
 
     async def _on_disconnect(self, reason: str) -> None:
-        if not self.waiting.full():
-            self.waiting.put_nowait(EOFError(f"disconnected: {reason}"))
+        self.waiting.put_nowait(EOFError(f"disconnected: {reason}"))
 
     async def _handle_eio_message(self, data: Any) -> None:
         self._receive_ns = self.eio.stamps.popleft()  # each message was put there, and its task begins in order

@@ -33,6 +33,20 @@ class Lateness:
         self._histogram = HdrHistogram(1, _MAX_US, _DIGITS)
         self.unrecorded = 0
 
+    @property
+    def count(self) -> int:
+        """How many were recorded."""
+        return int(self._histogram.get_total_count())
+
+    @property
+    def total_us(self) -> float:
+        """Their sum in microseconds, as well as the histogram knows it."""
+        return self.count * float(self._histogram.get_mean_value()) if self.count else 0.0
+
+    def value_us(self, quantile: float) -> float:
+        """The lateness in microseconds that this share, from 0 to 1, does not exceed."""
+        return float(self._histogram.get_value_at_percentile(100 * quantile))
+
     def summary(self) -> dict[str, float]:
         """Count, p50, p99 and maximum in microseconds, and how many could not be recorded."""
         histogram = self._histogram

@@ -5,7 +5,9 @@ from typing import NamedTuple
 from starlette.types import Scope
 
 from servers.auth import ANONYMOUS, Authenticator, Identity, find_token
+from servers.errors import Refusal
 from servers.limits import Limits
+from servers.logs import log_refused
 from servers.origins import Origins
 
 
@@ -21,7 +23,19 @@ class Gate(NamedTuple):
         """Who asks: by the token it ``said``, or by that of the request. Raises ``Refusal``."""
         if self.authenticator is None:
             return ANONYMOUS
-        return self.authenticator.identify(said) if said else self.authenticator.identify(*find_token(scope))
+        try:
+            return self.authenticator.identify(said) if said else self.authenticator.identify(*find_token(scope))
+        except Refusal as refusal:
+            log_refused(address_of(scope), refusal.code)
+            raise
+
+    def admit(self, address: str, user: str) -> None:
+        """Count a connection that is about to be accepted. Raises ``Refusal`` where there are too many."""
+        try:
+            self.limits.admit(address, user)
+        except Refusal as refusal:
+            log_refused(address, refusal.code)
+            raise
 
     def renewed(self, token: str) -> Identity:
         """Who holds a token that comes in the place of another. Raises ``Refusal``."""

@@ -27,7 +27,9 @@ from websockets.http11 import Request
 
 from servers.context import Context
 from servers.errors import Refusal, error_response, raw_error_response
+from servers.gate import address_of
 from servers.guard import Guard, Link
+from servers.logs import log_refused
 from servers.options import ServerOptions
 from servers.push import Push
 
@@ -292,6 +294,7 @@ class _Limits:
         try:
             origin = self._origins.check(scope)
         except Refusal as refusal:
+            log_refused(address_of(scope), refusal.code)
             await error_response(refusal, {"connection": "close"})(scope, receive, send)
             return
         if origin is not None:

@@ -28,7 +28,7 @@ SWEPT_AT_ONCE: Final = 100
 _PREFIX: Final = "pushmark"
 
 
-class LimitOptions(msgspec.Struct, frozen=True):
+class LimitOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of one server. High, as a benchmark opens ten thousand connections from one address."""
 
     connections_per_address: int = 20_000

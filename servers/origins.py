@@ -20,7 +20,7 @@ _HOST_FORM: Final = re.compile(_HOST, _FLAGS)
 _ORIGIN_FORM: Final = re.compile(f"(https?)://{_HOST}", _FLAGS)
 _PREFLIGHT: Final = (
     (b"access-control-allow-methods", b"GET, POST, DELETE"),
-    (b"access-control-allow-headers", b"authorization, content-type, last-event-id"),
+    (b"access-control-allow-headers", b"authorization, content-type, last-event-id, pushmark-session"),
     (b"access-control-max-age", b"600"),
 )
 

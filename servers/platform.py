@@ -82,7 +82,7 @@ class Platform:
     def enter(self, peer: Peer, session: str = "") -> None:
         """A client is about to be connected. Raises ``Refusal`` where there are too many; then nothing is kept."""
         user = peer.identity.user
-        self.gate.limits.admit(peer.address, user)
+        self.gate.admit(peer.address, user)
         self.peers[peer.client] = peer
         log_connected(peer.client, self.transport, peer.address, user)
         if session:
@@ -176,6 +176,7 @@ class Platform:
             "sessions": len(self.sessions),
             "requests_acknowledged": self.acknowledged,
             "requests_refused": self.refused,
+            "events": self.hub.published,
         }
 
     def _carry_out(self, peer: Peer, request: AnyRequest) -> Done:

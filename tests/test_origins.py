@@ -199,5 +199,5 @@ def test_an_answer_names_the_origin_and_is_cached_for_it_alone() -> None:
     preflight = dict(origins.preflight_headers(APP))
     assert preflight.items() >= answer.items()
     assert preflight[b"access-control-allow-methods"] == b"GET, POST, DELETE"
-    assert preflight[b"access-control-allow-headers"] == b"authorization, content-type, last-event-id"
+    assert preflight[b"access-control-allow-headers"] == b"authorization, content-type, last-event-id, pushmark-session"
     assert preflight[b"access-control-max-age"] == b"600"
