@@ -249,5 +249,7 @@ async def run_faults(
 
 
 def _said(trial: FaultTrial) -> str:
-    back = f"{len(trial.recover_s)} came back" + (f", the last after {duration(trial.recover_s[-1])}" if trial.recover_s else "")
+    back = f"{len(trial.recover_s)} came back" + (
+        f", the last after {duration(trial.recover_s[-1])}" if trial.recover_s else ""
+    )
     return f"{back}; {trial.silently_lost} lost, {trial.duplicates} duplicates"

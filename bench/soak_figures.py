@@ -7,7 +7,9 @@ def kept(result: SoakResult) -> list[str]:
     """What a server has not let go, in words; empty: everything returned to where it was."""
     names = ("open_files", "tasks")
     pairs = [(name, getattr(result.before, name), getattr(result.after, name)) for name in names]
-    return [f"{name.replace('_', ' ')} {before} before, {after} after" for name, before, after in pairs if after > before]
+    return [
+        f"{name.replace('_', ' ')} {before} before, {after} after" for name, before, after in pairs if after > before
+    ]
 
 
 def slope_bytes_per_min(result: SoakResult) -> float:

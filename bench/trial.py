@@ -133,7 +133,9 @@ async def _in_scratch(bed: Bed, trial: TrialPlan, record: Trial, children: list[
         relay = await _start_relay(bed, trial, server, children) if trial.rtt_ms else None
         ready = server.ready
         record.details = {"server": ready, "relay": relay.ready if relay else None, "cores": bed.placement._asdict()}
-        record.preflight = await preflight(Target(trial.transport, ready["url"], ready["control_url"], plan.headers, trial.variant))
+        record.preflight = await preflight(
+            Target(trial.transport, ready["url"], ready["control_url"], plan.headers, trial.variant)
+        )
         await line.hear("ready", children)
         idle_share = await _idle_share(server, plan.idle_measure_s)
         rig = Rig(server, relay, line, children, records_file, _address(server, relay))

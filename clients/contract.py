@@ -105,9 +105,7 @@ async def resumes_without_loss(bench: Bench) -> None:
         got = await _take(stream, 4)
     expect((welcome.resume, welcome.missed) == ("resumed", 0), f"resuming was answered with {welcome}")
     expected = [parse_cursor(last).seq + i for i in range(1, 5)]
-    expect(
-        [parse_cursor(r.envelope.id).seq for r in got] == expected, "resuming did not bring exactly what was missed"
-    )
+    expect([parse_cursor(r.envelope.id).seq for r in got] == expected, "resuming did not bring exactly what was missed")
 
 
 async def admits_a_gap(bench: Bench) -> None:

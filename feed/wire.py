@@ -38,9 +38,7 @@ class Audience(NamedTuple):
 class Event:
     """One published event. Every encoding is made on first use and then shared by all subscribers."""
 
-    def __init__(
-        self, type_: str, cursor: Cursor, room: str, data: bytes, audience: Audience | None = None
-    ) -> None:
+    def __init__(self, type_: str, cursor: Cursor, room: str, data: bytes, audience: Audience | None = None) -> None:
         self.seq = cursor.seq
         self.type = type_
         self.audience = audience

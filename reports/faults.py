@@ -56,7 +56,9 @@ def summarize_faults(faults: FaultResults | None, soak: SoakResults | None) -> F
     """Everything the report says about faults and soak; either may be missing."""
     recoveries = _recoveries(faults.trials) if faults else []
     cautions = [
-        f"the {name} run was interrupted" for name, run in (("faults", faults), ("soak", soak)) if run and not run.finished
+        f"the {name} run was interrupted"
+        for name, run in (("faults", faults), ("soak", soak))
+        if run and not run.finished
     ]
     lost = sorted({LOOKS[one.transport].name for one in recoveries if one.total("silently_lost")})
     if lost:
@@ -137,5 +139,7 @@ def _soak_table(servers: Sequence[SoakResult]) -> Table:
         for one in servers
         if one.samples
     ]
-    notes = ["Before the first client, and after the last has left. Each client joins a room, sends a message, and leaves or just goes."]
+    notes = [
+        "Before the first client, and after the last has left. Each client joins a room, sends a message, and leaves or just goes."
+    ]
     return Table("Soak", head, rows, notes)

@@ -87,8 +87,18 @@ WEBSOCKET_DUTIES: Final = (
 )
 
 SOCKETIO_DUTIES: Final = (
-    Duty(CLIENT, "its library, of a version that speaks the server's protocol", "Socket.IO docs, What it is not", SOCKETIO),
-    Duty(CLIENT, "resume: a reconnected client has missed what was sent meanwhile", "Socket.IO docs, Delivery", SOCKETIO_DELIVERY),
+    Duty(
+        CLIENT,
+        "its library, of a version that speaks the server's protocol",
+        "Socket.IO docs, What it is not",
+        SOCKETIO,
+    ),
+    Duty(
+        CLIENT,
+        "resume: a reconnected client has missed what was sent meanwhile",
+        "Socket.IO docs, Delivery",
+        SOCKETIO_DELIVERY,
+    ),
     Duty(DEPLOYER, "sticky sessions for as long as it polls", "Socket.IO docs, Multiple nodes", SOCKETIO_NODES),
 )
 

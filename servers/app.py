@@ -31,6 +31,7 @@ from servers.publisher import Publisher
 from servers.security import Secrets
 from servers.stats import Stats
 
+
 def scheme(options: ServerOptions) -> str:
     """Of the address that a client is given."""
     plain = {"websocket": "ws", "raw": "tcp"}.get(options.transport, "http")
@@ -141,9 +142,7 @@ def _import(path: str) -> Callable[[Context], Listener]:
     return build
 
 
-def _ready_line(
-    options: ServerOptions, secrets: Secrets, sock: socket.socket, control_sock: socket.socket
-) -> str:
+def _ready_line(options: ServerOptions, secrets: Secrets, sock: socket.socket, control_sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     ready: dict[str, Any] = {

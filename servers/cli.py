@@ -263,7 +263,9 @@ for _name in TRANSPORTS:
 
 @main.command()
 @click.option("--user", required=True, help="Whom the token is for.")
-@click.option("--ttl-s", default=3600.0, show_default=True, type=click.FloatRange(1, 31_536_000), help="It expires then.")
+@click.option(
+    "--ttl-s", default=3600.0, show_default=True, type=click.FloatRange(1, 31_536_000), help="It expires then."
+)
 @click.option("--claim", "claims", multiple=True, help="A claim it shall hold (repeatable).")
 @click.option("--dev", is_flag=True, help="Sign with the public dev key, for --auth dev.")
 @click.option("--jwt-key-file", type=click.Path(path_type=Path), help="The key; or in PUSHMARK_JWT_KEY.")

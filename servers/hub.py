@@ -63,7 +63,9 @@ class Hub:
             check_room(name)
             feed = self.feed_rooms
             known = feed[0] if len(feed) == 1 else f"{feed[0]} to {feed[-1]}"
-            raise UnknownRoomError(f"there is no room {name!r}: the feed has {known}, others exist once somebody joined")
+            raise UnknownRoomError(
+                f"there is no room {name!r}: the feed has {known}, others exist once somebody joined"
+            )
         return room
 
     def ensure(self, name: str) -> Room:

@@ -69,7 +69,9 @@ class _Figures(Collector):
         late = "How much later than due an event was published."
         yield self._summary("publisher_lateness_seconds", late, stats.publisher_lateness)
         yield self._summary("loop_lag_seconds", "How late a timer fires on the event loop.", stats.loop_lag)
-        pauses = Metric("pushmark_gc_pause_seconds", "How long Python's garbage collector stopped the process.", "summary")
+        pauses = Metric(
+            "pushmark_gc_pause_seconds", "How long Python's garbage collector stopped the process.", "summary"
+        )
         labels = {"transport": self._transport}
         pauses.add_sample("pushmark_gc_pause_seconds_count", labels, stats.gc_pauses.count)
         pauses.add_sample("pushmark_gc_pause_seconds_sum", labels, stats.gc_pauses.total_ns / NS_PER_S)

@@ -19,7 +19,9 @@ def check_namespaces(names: tuple[str, ...]) -> tuple[str, ...]:
     """The names, each once. Raises ``NamespaceError``."""
     for name in names:
         if _NAME.fullmatch(name) is None or name in RESERVED:
-            raise NamespaceError(f"{name[:40]!r} is no namespace: allowed are 1 to 32 of a-z 0-9 -, not one of our paths")
+            raise NamespaceError(
+                f"{name[:40]!r} is no namespace: allowed are 1 to 32 of a-z 0-9 -, not one of our paths"
+            )
     if len(set(names)) != len(names) or len(names) > MAX_NAMESPACES:
         raise NamespaceError(f"namespaces: each once, at most {MAX_NAMESPACES}")
     return names

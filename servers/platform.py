@@ -235,7 +235,9 @@ class Platform:
             async with asyncio.timeout(request.ack_timeout_s):
                 data = await future
         except TimeoutError:
-            raise Refusal("timed_out", f"user {user!r} did not acknowledge within {request.ack_timeout_s:g} s") from None
+            raise Refusal(
+                "timed_out", f"user {user!r} did not acknowledge within {request.ack_timeout_s:g} s"
+            ) from None
         finally:
             del self._waiting[message]
         return encode_ack(request.id, "", {"message": message, "data": data})
@@ -336,7 +338,9 @@ class Platform:
     def _call(self, peer: Peer, request: Call) -> bytes:
         service = SERVICES.get(request.service)
         if service is None:
-            raise Refusal("unknown_service", f"there is no service {request.service!r}: there are {', '.join(SERVICES)}")
+            raise Refusal(
+                "unknown_service", f"there is no service {request.service!r}: there are {', '.join(SERVICES)}"
+            )
         return encode_ack(request.id, "", service(self, peer, request.data))
 
     def _expire_later(self, peer: Peer) -> None:

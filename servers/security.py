@@ -28,7 +28,9 @@ class Secrets(NamedTuple):
     """Certificate of the throw-away authority, for clients to trust."""
 
 
-def load_secrets(auth: str, key_file: Path | None, tls: str, cert: Path | None, key: Path | None, folder: Path) -> Secrets:
+def load_secrets(
+    auth: str, key_file: Path | None, tls: str, cert: Path | None, key: Path | None, folder: Path
+) -> Secrets:
     """Read keys and certificates, or make throw-away ones in ``folder``.
 
     Raises ``SecurityError``, ``AuthKeyError`` and ``TlsError``, which are all ``ValueError``.

@@ -42,7 +42,9 @@ class Running(NamedTuple):
 
     @property
     def target(self) -> Target:
-        return Target(self.ready["transport"], self.url, self.ready["control_url"], variant=self.ready["options"]["variant"])
+        return Target(
+            self.ready["transport"], self.url, self.ready["control_url"], variant=self.ready["options"]["variant"]
+        )
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""

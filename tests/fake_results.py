@@ -9,7 +9,13 @@ ALL = ("polling", "long_polling", "sse", "websocket", "socketio", "raw")
 EVENTS = 210
 EXTRA_MS = {"polling": 0.9, "long_polling": 1.0, "sse": 0.9, "websocket": 0.7, "socketio": 0.9, "raw": 0.4}
 """What each transport adds to one transit."""
-STREAM_BYTES = {"long_polling": (1180.0, 430.0), "sse": (92.0, 104.0), "websocket": (76.0, 104.0), "socketio": (84.0, 104.0), "raw": (68.0, 104.0)}
+STREAM_BYTES = {
+    "long_polling": (1180.0, 430.0),
+    "sse": (92.0, 104.0),
+    "websocket": (76.0, 104.0),
+    "socketio": (84.0, 104.0),
+    "raw": (68.0, 104.0),
+}
 """Framing and TCP/IP bytes per event."""
 POLL_BYTES = (760.0, 160.0)
 """Framing and TCP/IP bytes per poll."""

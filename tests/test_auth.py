@@ -14,7 +14,17 @@ from starlette.types import Scope
 
 from feed.rooms import RoomNameError, check_room
 from servers import auth
-from servers.auth import ANONYMOUS, DEV_KEY, AuthKeyError, Authenticator, Identity, find_token, load_key, may_enter, mint
+from servers.auth import (
+    ANONYMOUS,
+    DEV_KEY,
+    AuthKeyError,
+    Authenticator,
+    Identity,
+    find_token,
+    load_key,
+    may_enter,
+    mint,
+)
 from servers.errors import Refusal
 
 PURE = settings(deadline=None, derandomize=True, database=None)
@@ -251,7 +261,10 @@ def _scope(query: str = "", **headers: str) -> Scope:
 def test_a_token_is_found_in_the_header_then_the_cookie_then_the_query() -> None:
     cookie = "a=b; pushmark_token=from.the.cookie; c=d"
     query = "room=feed&token=from.the.query"
-    assert find_token(_scope(query, authorization="Bearer from.the.header", cookie=cookie)) == ("from.the.header", False)
+    assert find_token(_scope(query, authorization="Bearer from.the.header", cookie=cookie)) == (
+        "from.the.header",
+        False,
+    )
     assert find_token(_scope(query, authorization="bearer  from.the.header ")) == ("from.the.header", False)
     assert find_token(_scope(query, authorization="Basic YTpi", cookie=cookie)) == ("from.the.cookie", False)
     assert find_token(_scope(query, authorization="Bearer ", cookie="pushmark_token=")) == ("from.the.query", True)

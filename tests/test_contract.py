@@ -39,9 +39,7 @@ def token_of(user: str) -> str:
 
 
 @pytest.mark.parametrize("check", PLATFORM_CHECKS, ids=lambda check: check.__name__)
-def test_the_platform_contract(
-    start: Start, served_upstream: str, check: Callable[[Bench], Awaitable[None]]
-) -> None:
+def test_the_platform_contract(start: Start, served_upstream: str, check: Callable[[Bench], Awaitable[None]]) -> None:
     """The same body over all transports and variants but the baseline, with authentication on."""
     server = start(served_upstream, "--source", "none", "--auth", "dev")
 

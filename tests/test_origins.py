@@ -15,7 +15,9 @@ HOST = "feed.example.org"
 APP = "https://app.example.org"
 
 LABELS = st.text(string.ascii_letters + string.digits + "-", min_size=1, max_size=8)
-NAMES = st.lists(LABELS, min_size=1, max_size=3).map(".".join) | st.sampled_from(["[::1]", "[2001:DB8::5]", "127.0.0.1"])
+NAMES = st.lists(LABELS, min_size=1, max_size=3).map(".".join) | st.sampled_from(
+    ["[::1]", "[2001:DB8::5]", "127.0.0.1"]
+)
 SCHEMES = st.sampled_from(["http", "https", "HTTPS"])
 PORTS = st.none() | st.integers(0, 65_535) | st.sampled_from([80, 443])
 NEAR_ORIGINS = st.text("htps:/[]0123456789abc.@*#?% \0é\r\nK", max_size=30)
@@ -126,7 +128,9 @@ def test_what_is_on_the_list_is_let_in_and_named_in_the_answer() -> None:
     assert origins.check(page(APP, host="app.example.org")) is None, "its own page needs no leave"
 
 
-@pytest.mark.parametrize("text", ("*", "", "null", "app.example.org", f"{APP}/", f"{APP}/path", "wss://app.example.org", APP + ":x"))
+@pytest.mark.parametrize(
+    "text", ("*", "", "null", "app.example.org", f"{APP}/", f"{APP}/path", "wss://app.example.org", APP + ":x")
+)
 def test_what_is_no_origin_cannot_be_on_the_list(text: str) -> None:
     with pytest.raises(OriginError) as caught:
         Origins([APP, text])
@@ -162,7 +166,9 @@ def test_a_page_is_the_servers_own_if_host_and_port_are(
 
 
 @PURE
-@given(st.binary(max_size=40) | NEAR_ORIGINS.map(lambda text: text.encode("latin-1", "replace")), st.binary(max_size=40))
+@given(
+    st.binary(max_size=40) | NEAR_ORIGINS.map(lambda text: text.encode("latin-1", "replace")), st.binary(max_size=40)
+)
 @example(b"http://" + b"[" * 1000, b"[")
 @example(b"https://" + b"9" * 10_000, b":" * 1000)
 @example("http://\u00b2".encode("latin-1"), b"\xb2")

@@ -37,7 +37,9 @@ class Crew:
     async def join(self, server: Running, url: str = "", **options: Any) -> Member:
         name = server.ready["transport"]
         variant = server.ready["options"]["variant"]
-        client = new_client(name, url or server.url, ClientOptions(**{**QUICK, "variant": variant, **options}), self.shared)
+        client = new_client(
+            name, url or server.url, ClientOptions(**{**QUICK, "variant": variant, **options}), self.shared
+        )
         member = Member(client)
         task = asyncio.ensure_future(member.receive())
         self._tasks.append(task)
@@ -343,5 +345,3 @@ def test_the_token_command(start: Start) -> None:
     made = run_module("servers", "token", "--user", "ann", "--claim", "staff", PUSHMARK_JWT_KEY=key)
     assert made.returncode == 0 and made.stdout.count(".") == 2
     assert "no user" in run_module("servers", "token", "--user", "a b", "--dev").stderr.replace("room name", "no user")
-
-

@@ -155,28 +155,47 @@ BODIES = st.one_of(
         lambda kind, key, value: b'{"type":"%s","id":"1","%s":%s}' % (kind, key, value),
         st.sampled_from([b"publish", b"join", b"leave", b"typing", b"acknowledge", b"renew", b"call", b"x", b""]),
         st.sampled_from([b"room", b"rooms", b"user", b"data", b"service", b"message", b"token", b"since", b"active"]),
-        st.sampled_from([b"1", b'"a"', b"null", b"[]", b"{}", b'"\\ud800"', b"1e999", b"[" * 500, b'"' + b"x" * 70_000 + b'"']),
+        st.sampled_from(
+            [b"1", b'"a"', b"null", b"[]", b"{}", b'"\\ud800"', b"1e999", b"[" * 500, b'"' + b"x" * 70_000 + b'"']
+        ),
     ),
 )
 HTTP = st.one_of(
     st.binary(max_size=300),
     st.builds(
-        lambda method, path, query, header, body: b"%s %s?%s HTTP/1.1\r\nHost: x\r\n%s\r\nContent-Length: %d\r\n\r\n%s"
-        % (method, path, query, header, len(body), body),
+        lambda method, path, query, header, body: (
+            b"%s %s?%s HTTP/1.1\r\nHost: x\r\n%s\r\nContent-Length: %d\r\n\r\n%s"
+            % (method, path, query, header, len(body), body)
+        ),
         st.sampled_from([b"GET", b"POST", b"DELETE", b"PUT", b"OPTIONS", b"HEAD", b"FLY"]),
-        st.sampled_from([*(path.encode() for path in PATHS.values()), b"/", b"/requests", b"/sessions", b"/x", b"*", b"//"]),
+        st.sampled_from(
+            [*(path.encode() for path in PATHS.values()), b"/", b"/requests", b"/sessions", b"/x", b"*", b"//"]
+        ),
         st.one_of(
-            st.sampled_from([b"room=feed&since=x", b"hold_s=0", b"EIO=4&transport=polling", b"EIO=4&sid=x", b"token=a.b.c"]),
+            st.sampled_from(
+                [b"room=feed&since=x", b"hold_s=0", b"EIO=4&transport=polling", b"EIO=4&sid=x", b"token=a.b.c"]
+            ),
             st.text("ab=&%+;0", max_size=30).map(str.encode),
         ),
-        st.sampled_from([b"X: y", b"Pushmark-Session: x", b"Authorization: Bearer x", b"Origin: null", b"Cookie: a", b"Expect: 100-continue"]),
+        st.sampled_from(
+            [
+                b"X: y",
+                b"Pushmark-Session: x",
+                b"Authorization: Bearer x",
+                b"Origin: null",
+                b"Cookie: a",
+                b"Expect: 100-continue",
+            ]
+        ),
         BODIES,
     ),
 )
 FRAMES = st.builds(
     lambda opcode, body: bytes([0x80 | opcode, 0x80 | min(len(body), 125)]) + bytes(4) + body[:125],
     st.sampled_from([0, 1, 2, 8, 9, 10, 15]),
-    st.one_of(BODIES, st.builds(lambda a, b: a + b, st.sampled_from([b"40", b"42", b"43", b"44", b"1", b"2", b"45-"]), BODIES)),
+    st.one_of(
+        BODIES, st.builds(lambda a, b: a + b, st.sampled_from([b"40", b"42", b"43", b"44", b"1", b"2", b"45-"]), BODIES)
+    ),
 )
 
 
