@@ -1,7 +1,7 @@
 """Clients come and go for a long time: does a server keep what it should have let go? ``python -m bench soak``.
 
-All transports run at the same time, each server with its own crowd. Afterwards every client has left, and open files and
-tasks must be what they were before the first came.
+All transports run at the same time, each server with its own crowd. Afterwards every client has left, and open files
+and tasks must be what they were before the first came.
 """
 
 import asyncio

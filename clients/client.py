@@ -221,7 +221,8 @@ class Client:
 
     async def _answer_after(self, id_: str, sending: Awaitable[None]) -> Envelope:
         """Send, and wait for the answer that comes among the events."""
-        future = self._answers[id_] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Envelope] = asyncio.get_running_loop().create_future()
+        self._answers[id_] = future
         try:
             await sending
             return await future

@@ -49,6 +49,11 @@ class StampedProtocol(ResponseHandler):
             self._silence_watch.cancel()
         super().connection_lost(exc)
 
+    def set_parser(self, parser: Any, payload: Any, *args: Any, **kwargs: Any) -> None:
+        """This becomes a WebSocket, perhaps after polls on the same connection: stamps count messages from now on."""
+        self.stamps.clear()
+        super().set_parser(parser, payload, *args, **kwargs)
+
     def data_received(self, data: bytes) -> None:
         at_ns = self.receive_ns = now_ns()
         payload: Any = self._payload

@@ -31,10 +31,11 @@ class LongPolling(Poller):
     async def _held_poll(self, hold_s: float) -> list[Received]:
         """One poll; given up for another as soon as there is a session, which this one does not name."""
         try:
-            async with asyncio.timeout(None) as self._hurry:
+            async with asyncio.timeout(None) as hurry:
+                self._hurry = hurry
                 return await self._poll({"hold_s": f"{hold_s:g}"}, hold_s + self.options.answer_margin_s)
         except TimeoutError:
-            if not self._hurry.expired():
+            if not hurry.expired():
                 raise
             return []
 

@@ -20,6 +20,8 @@ TRANSPORTS: Final = {
 """Transport -> its client class. The one list of what can be received."""
 
 HEADER_SETS: Final = ("browser", "minimal")
+_SCHEMES: Final = {"http": False, "ws": False, "tcp": False, "https": True, "wss": True, "tcps": True}
+"""Scheme of a server's address -> TLS."""
 _HEADERS_FILE: Final = Path(__file__).with_name("headers.json")
 
 
@@ -67,10 +69,9 @@ def target(url: str, scheme: str, default_path: str, namespace: str = "") -> URL
     """
     try:
         parsed = URL(url)
-        plain = parsed.scheme.removesuffix("s")
-        if plain not in ("http", "ws", "tcp") or not parsed.host or not parsed.port:
+        if parsed.scheme not in _SCHEMES or not parsed.host or not parsed.port:
             raise ValueError("no scheme, host or port that could be used")
-        secure = "s" if parsed.scheme != plain else ""
+        secure = "s" if _SCHEMES[parsed.scheme] else ""
         address = parsed.with_scheme(scheme + secure).with_port(parsed.port)
         path = f"/{namespace}{default_path}" if namespace else default_path
         return address if parsed.path not in ("", "/") else address.with_path(path, keep_query=True)

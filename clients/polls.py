@@ -12,7 +12,6 @@ from clients.options import ClientOptions, authorization, header_set, target
 from feed.cursor import Cursor, parse_cursor
 from feed.envelope import Batch, Envelope, Welcome, decode_batch, decode_envelope, decode_welcome, encode_envelope
 
-
 LEAVE_TIMEOUT_S: Final = 1.0
 
 

@@ -1,4 +1,4 @@
-"""Socket.IO: python-socketio's AsyncClient on our aiohttp session. Polling first, then the upgrade, as is its default."""
+"""Socket.IO: python-socketio's AsyncClient on our aiohttp session. It polls first, then upgrades, by default."""
 
 import asyncio
 import json

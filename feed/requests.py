@@ -108,7 +108,7 @@ def decode_request(body: bytes | str) -> AnyRequest:
     try:
         if (depth := nesting(body.encode() if isinstance(body, str) else body)) > MAX_DEPTH:
             raise RequestError(f"nested {depth} deep; allowed are {MAX_DEPTH}", "")
-        request = _DECODER.decode(body)
+        request: AnyRequest = _DECODER.decode(body)
     except RequestError:
         raise
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

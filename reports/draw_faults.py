@@ -1,4 +1,4 @@
-"""The figure of recovery: for each fault and transport, when half, nine in ten, and the last of the clients were back."""
+"""The figure of recovery: by fault and transport, when half, nine in ten, and the last of the clients were back."""
 
 from collections.abc import Sequence
 

@@ -99,8 +99,8 @@ def _recovery_table(recoveries: Sequence[Recovery]) -> Table:
     ]
     notes = [
         "Seconds count from the moment at which the server could be reached again. Back-off: 1 s, doubled up to 30 s, "
-        "full jitter. Median: lowest to highest of the repeats. Most back in one second: connections that had to be made "
-        "again. Who is killed has lost its history, so gap is the truthful word there.",
+        "full jitter. Median: lowest to highest of the repeats. Most back in one second: connections that had to "
+        "be made again. Who is killed has lost its history, so gap is the truthful word there.",
     ]
     return Table("Coming back", head, rows, notes)
 
@@ -140,6 +140,7 @@ def _soak_table(servers: Sequence[SoakResult]) -> Table:
         if one.samples
     ]
     notes = [
-        "Before the first client, and after the last has left. Each client joins a room, sends a message, and leaves or just goes."
+        "Before the first client, and after the last has left. Each client joins a room, sends a message, and leaves "
+        "or just goes."
     ]
     return Table("Soak", head, rows, notes)

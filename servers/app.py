@@ -18,7 +18,7 @@ from feed.sources import Item
 from feed.tcp import describe, tune
 from servers import control
 from servers.auth import Authenticator
-from servers.context import Context, Listener
+from servers.context import Context, Listener, Serving
 from servers.gate import Gate
 from servers.guard import Guard
 from servers.http import HttpListener
@@ -69,7 +69,7 @@ async def run(
     listeners: tuple[Listener, Listener] = (
         _import(TRANSPORTS[options.transport])(context),
         HttpListener(
-            context._replace(guard=control_guard, tls=None, gate=context.gate._replace(origins=Origins())),
+            Serving(options, control_guard, Origins()),
             control.routes(context, publisher),
         ),
     )

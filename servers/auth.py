@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import jwt
+from jwt.types import Options
 from starlette.requests import cookie_parser
 from starlette.types import Scope
 
@@ -151,9 +152,9 @@ def _verify(token: str, key: bytes) -> dict[str, Any]:
     if _TOKEN.fullmatch(token) is None:
         raise _invalid(f"this is no JSON Web Token signed with {ALGORITHM}")
     # The instants are compared by who calls this, on a clock that a test can set.
-    unchecked = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}
+    options: Options = {"require": ["exp", "sub"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
     try:
-        return jwt.decode(token, key, algorithms=[ALGORITHM], options={"require": ["exp", "sub"], **unchecked})
+        return jwt.decode(token, key, algorithms=[ALGORITHM], options=options)
     except (jwt.PyJWTError, RecursionError) as error:  # too deep for the parser of JSON: a header that is all brackets
         raise _invalid(_FAULTS.get(type(error), "the token is malformed")) from error
 

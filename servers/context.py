@@ -10,8 +10,18 @@ from servers.gate import Gate
 from servers.guard import Guard
 from servers.hub import Hub
 from servers.options import ServerOptions
+from servers.origins import Origins
 from servers.platform import Platform
 from servers.stats import Stats
+
+
+class Serving(NamedTuple):
+    """What an HTTP listener needs, of whatever server."""
+
+    options: ServerOptions
+    guard: Guard
+    origins: Origins
+    tls: ssl.SSLContext | None = None
 
 
 class Context(NamedTuple):
@@ -25,6 +35,11 @@ class Context(NamedTuple):
     platforms: tuple[Platform, ...]
     """One per namespace; the first is the default one, which has the feed."""
     tls: ssl.SSLContext | None = None
+
+    @property
+    def serving(self) -> Serving:
+        """For the listener of the transport itself."""
+        return Serving(self.options, self.guard, self.gate.origins, self.tls)
 
     @property
     def hub(self) -> Hub:

@@ -25,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-from servers.context import Context
+from servers.context import Serving
 from servers.errors import Refusal, error_response, raw_error_response
 from servers.gate import address_of
 from servers.guard import Guard, Link
@@ -53,14 +53,14 @@ class HttpListener:
 
     def __init__(
         self,
-        context: Context,
+        serving: Serving,
         routes: Sequence[BaseRoute],
         websocket: bool = False,
         bypass: Mapping[str, ASGIApp] = MappingProxyType({}),
         ws_ping: bool = True,
     ) -> None:
-        app = _Limits(_application(context.options, routes), bypass, context)
-        self._server = _Server(_config(context, app, websocket, ws_ping))
+        app = _Limits(_application(serving.options, routes), bypass, serving)
+        self._server = _Server(_config(serving, app, websocket, ws_ping))
 
     async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
         self._server.when_started = ready
@@ -84,8 +84,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(context: Context, app: ASGIApp, websocket: bool, ws_ping: bool) -> uvicorn.Config:
-    options, guard = context.options, context.guard
+def _config(serving: Serving, app: ASGIApp, websocket: bool, ws_ping: bool) -> uvicorn.Config:
+    options, guard, _, tls = serving
 
     def http_protocol(**kwargs: Any) -> asyncio.Protocol:
         return BoundedHttp(guard, options, **kwargs)
@@ -111,7 +111,7 @@ def _config(context: Context, app: ASGIApp, websocket: bool, ws_ping: bool) -> u
         backlog=options.backlog,
         timeout_keep_alive=options.keep_alive_s,
         timeout_graceful_shutdown=round(options.shutdown_grace_s) + 1,
-        ssl_context_factory=(lambda config, default: tls) if (tls := context.tls) is not None else None,
+        ssl_context_factory=None if tls is None else lambda config, default: tls,
     )
 
 
@@ -283,12 +283,12 @@ def _application(options: ServerOptions, routes: Sequence[BaseRoute]) -> ASGIApp
 class _Limits:
     """Refuses an oversize URL or body before the application sees the request."""
 
-    def __init__(self, app: ASGIApp, bypass: Mapping[str, ASGIApp], context: Context) -> None:
+    def __init__(self, app: ASGIApp, bypass: Mapping[str, ASGIApp], serving: Serving) -> None:
         self._app = app
         self._bypass = bypass
-        self._origins = context.gate.origins
-        self._max_url_bytes = context.options.max_url_bytes
-        self._max_body_bytes = context.options.max_body_bytes
+        self._origins = serving.origins
+        self._max_url_bytes = serving.options.max_url_bytes
+        self._max_body_bytes = serving.options.max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -302,14 +302,18 @@ class _Limits:
                 await _no_content(self._origins.preflight_headers(origin), send)
                 return
             send = _with_headers(self._origins.response_headers(origin), send)
-        if len(scope["raw_path"]) + len(scope["query_string"]) > self._max_url_bytes:
-            refusal = Refusal("url_too_long", f"the URL is over {self._max_url_bytes} bytes")
-        elif scope["type"] == "http" and _content_length(scope) > self._max_body_bytes:
-            refusal = Refusal("body_too_large", f"the body is over {self._max_body_bytes} bytes")
-        else:
+        too_large = self._too_large(scope)
+        if too_large is None:
             await self._bypass.get(scope["path"], self._app)(scope, receive, send)
-            return
-        await error_response(refusal, {"connection": "close"})(scope, receive, send)
+        else:
+            await error_response(too_large, {"connection": "close"})(scope, receive, send)
+
+    def _too_large(self, scope: Scope) -> Refusal | None:
+        if len(scope["raw_path"]) + len(scope["query_string"]) > self._max_url_bytes:
+            return Refusal("url_too_long", f"the URL is over {self._max_url_bytes} bytes")
+        if scope["type"] == "http" and _content_length(scope) > self._max_body_bytes:
+            return Refusal("body_too_large", f"the body is over {self._max_body_bytes} bytes")
+        return None
 
 
 async def _no_content(headers: list[tuple[bytes, bytes]], send: Send) -> None:

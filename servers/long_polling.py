@@ -38,7 +38,7 @@ def build(context: Context) -> Listener:
         else:
             routes.append(Route(path, partial(_long_poll, context, platform)))
         routes += routes_beside(context, platform)
-    return HttpListener(context, routes, bypass=bypass)
+    return HttpListener(context.serving, routes, bypass=bypass)
 
 
 async def _long_poll(context: Context, platform: Platform, request: Request) -> Response:

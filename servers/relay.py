@@ -23,9 +23,11 @@ from feed.meters import Lateness
 from feed.tcp import describe, tune
 from servers import control
 from servers.app import bind, stop_signal
+from servers.context import Serving
 from servers.guard import Guard
 from servers.http import HttpListener
 from servers.options import ServerOptions
+from servers.origins import Origins
 
 MAX_HELD_BYTES: Final = 1 << 20
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -192,7 +194,7 @@ async def run(options: RelayOptions, announce: Callable[[str], None]) -> None:
     stopped = stop_signal()
     server = await loop.create_server(relay.accept, sock=sock, backlog=defaults.backlog)
     guard = Guard(defaults.request_timeout_s, defaults.stall_timeout_s)
-    listener = HttpListener(defaults, guard, _routes(relay))
+    listener = HttpListener(Serving(defaults, guard, Origins()), _routes(relay))
     ready = {
         "transport": "relay",
         "host": sock.getsockname()[0],

@@ -10,8 +10,8 @@ from servers.tls import DevAuthority, server_context
 
 AUTH_MODES: Final = ("none", "jwt", "dev")
 DEV_WARNING: Final = (
-    "AUTHENTICATION IS IN DEV MODE: tokens are signed with a key that is in the source code, so anybody can be anybody. "
-    "Never serve the public like this."
+    "AUTHENTICATION IS IN DEV MODE: tokens are signed with a key that is in the source code, so anybody can be anybody."
+    " Never serve the public like this."
 )
 
 

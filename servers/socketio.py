@@ -71,7 +71,7 @@ class SocketIoListener:
             abort=self._abort,
         )
         self._namespaces = [_Namespace(context, self._sio, platform) for platform in context.platforms]
-        self._http = HttpListener(context, [], websocket=True, bypass={PATH: self._app()}, ws_ping=False)
+        self._http = HttpListener(context.serving, [], websocket=True, bypass={PATH: self._app()}, ws_ping=False)
 
     async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
         await self._http.serve(sock, ready)

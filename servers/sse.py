@@ -1,8 +1,9 @@
 """Server-Sent Events: ``GET /sse`` is one response that never ends (WHATWG HTML, section 9.2).
 
 Each event is an ``id:`` line with the cursor and a ``data:`` line with the envelope, so a browser's EventSource
-resumes by itself with ``Last-Event-ID``; requests come by POST, with the session of the welcome. The row of the table is sse-starlette as its users deploy it, fed with
-bytes encoded once; ``--variant plain`` is Starlette's StreamingResponse and shows what the library costs.
+resumes by itself with ``Last-Event-ID``; requests come by POST, with the session of the welcome. The row of the table
+is sse-starlette as its users deploy it, fed with bytes encoded once; ``--variant plain`` is Starlette's
+StreamingResponse and shows what the library costs.
 """
 
 import asyncio
@@ -47,7 +48,7 @@ def build(context: Context) -> Listener:
         else:
             routes.append(Route(path, partial(_sse, context, platform)))
         routes += request_routes(platform)
-    return HttpListener(context, routes, bypass=bypass)
+    return HttpListener(context.serving, routes, bypass=bypass)
 
 
 async def _sse(context: Context, platform: Platform, request: Request) -> Response:
@@ -123,7 +124,7 @@ class _Subscribed(Response):
 
 
 async def _stream(context: Context, peer: SsePeer, heartbeat: bytes) -> AsyncIterator[bytes]:
-    """The body; ``heartbeat`` is what a nudge without anything new makes it send, empty where the response does that."""
+    """The body; ``heartbeat``: what a nudge without anything new makes it send, empty where the response does that."""
     stats, reader, limit = context.stats, peer.reader, context.options.stream_batch_events
     stats.requests += 1
     stats.gaps += reader.resume.verdict == "gap"

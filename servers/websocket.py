@@ -37,7 +37,7 @@ def build(context: Context) -> Listener:
     for platform in context.platforms:
         path = f"{prefix(platform.name)}/ws"
         routes += [WebSocketRoute(path, partial(_feed, context, platform)), Route(path, _upgrade_required)]
-    return HttpListener(context, [*routes, WebSocketRoute("/{path:path}", _nothing_here)], websocket=True)
+    return HttpListener(context.serving, [*routes, WebSocketRoute("/{path:path}", _nothing_here)], websocket=True)
 
 
 async def _feed(context: Context, platform: Platform, websocket: WebSocket) -> None:

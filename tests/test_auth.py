@@ -17,8 +17,8 @@ from servers import auth
 from servers.auth import (
     ANONYMOUS,
     DEV_KEY,
-    AuthKeyError,
     Authenticator,
+    AuthKeyError,
     Identity,
     find_token,
     load_key,

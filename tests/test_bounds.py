@@ -19,7 +19,7 @@ from tests.conftest import SERVED, Running, Start, open_files, run, until
 
 STREAMS = [served for served in SERVED if "polling" not in served]
 RING_READERS = [stream for stream in STREAMS if not stream.startswith("socketio")]
-"""The library keeps a queue for each client: who does not keep up is disconnected, and told of its gap on coming back."""
+"""Socket.IO keeps a queue for each client: who does not keep up is disconnected, and told of its gap on return."""
 CONNECTIONS_PER_CLIENT = {"socketio": 2}
 """The polls' connection stays open beside the WebSocket for a while."""
 STALL_S = "1.5"

@@ -69,7 +69,7 @@ def test_only_good_tokens_are_let_in(start: Start, served_upstream: str) -> None
     server = start(served_upstream, "--source", "none", "--auth", "dev")
     forged = mint(b"x" * 40, "ann", 60.0, time.time())
     unsigned = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJhbm4iLCJleHAiOjk5OTk5OTk5OTl9."
-    hidden = {"handshake_refused"} if "websocket" == server.ready["transport"] else set()
+    hidden = {"handshake_refused"} if server.ready["transport"] == "websocket" else set()
 
     async def body() -> None:
         async with Crew() as crew:

@@ -1,6 +1,5 @@
 """Faults, with real processes over all transports: killed, cut, vanished, besieged, fed with nonsense."""
 
-import asyncio
 import os
 import socket
 import struct
