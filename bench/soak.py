@@ -142,10 +142,15 @@ async def _sample(server: Child, control: Control, began_s: float) -> SoakSample
     return SoakSample(
         at_s=time.monotonic() - began_s,
         rss_bytes=rss_bytes(server.pid),
-        open_files=sum(1 for _ in Path(f"/proc/{server.pid}/fd").iterdir()),
+        open_files=open_files(server.pid),
         tasks=int(stats["tasks"]),
         peers=int(stats["connections_now"]),
     )
+
+
+def open_files(pid: int) -> int:
+    """How many descriptors a process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def new_soak(transport: str) -> SoakResult:

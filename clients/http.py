@@ -41,7 +41,7 @@ class StampedProtocol(ResponseHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.meter = self._ledger.open(transport.get_extra_info("socket"))
+        self.meter = self._ledger.open(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.meter.lost()

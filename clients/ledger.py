@@ -70,8 +70,11 @@ class Meter:
     def lost(self) -> None:
         """Call in ``connection_lost``: ends the sending side and counts what still comes."""
         before = self.read()
+        sock = self._sock
         try:
-            self._sock = socket.socket(fileno=os.dup(self._sock.fileno()))
+            self._sock = socket.socket(fileno=os.dup(sock.fileno()))
+            if isinstance(sock, socket.socket):  # a duplicate of our own
+                sock.close()
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:  # reset by the peer: nothing more is exchanged
             self._finish(before)
@@ -106,8 +109,14 @@ class Ledger:
         self.deliveries = 0
         self.payload_bytes = 0
 
-    def open(self, sock: socket.socket) -> Meter:
-        """Meter a new connection; call from its event loop."""
+    def open(self, transport: asyncio.BaseTransport) -> Meter:
+        """Meter a new connection; call from its event loop, in ``connection_made``.
+
+        Over TLS, uvloop closes the socket before it says that the connection is lost: there a duplicate is read.
+        """
+        sock = transport.get_extra_info("socket")
+        if transport.get_extra_info("sslcontext") is not None:
+            sock = sock.dup()
         meter = Meter(self, sock, asyncio.get_running_loop())
         self._live.add(meter)
         self.opened += 1

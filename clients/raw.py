@@ -5,11 +5,13 @@ import json
 import socket
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 from clients.client import Client, Received, RefusedError, Shared
 from clients.ledger import Ledger, Meter
 from clients.options import ClientOptions, target
+from clients.tls import client_context
 from feed.clock import now_ns
 from feed.envelope import decode_envelope, decode_error
 from feed.tcp import tune
@@ -59,11 +61,17 @@ class Raw(Client):
             sock.setblocking(False)
             async with asyncio.timeout(self.options.connect_timeout_s):
                 await loop.sock_connect(sock, (host, port))
-                _, protocol = await loop.create_connection(lambda: FrameProtocol(self.ledger), sock=sock)
+                _, protocol = await loop.create_connection(lambda: FrameProtocol(self.ledger), sock=sock, **self._tls())
         except BaseException:
             sock.close()
             raise
         return protocol
+
+    def _tls(self) -> dict[str, Any]:
+        if self._target.scheme == "tcp":
+            return {}
+        ca_file = self.options.ca_file
+        return {"ssl": client_context(Path(ca_file) if ca_file else None), "server_hostname": self._target.host}
 
 
 class FrameProtocol(asyncio.Protocol):
@@ -82,7 +90,7 @@ class FrameProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are not asyncio's subclasses
-        self.meter = self._ledger.open(transport.get_extra_info("socket"))
+        self.meter = self._ledger.open(transport)
 
     def data_received(self, data: bytes) -> None:
         at_ns = now_ns()

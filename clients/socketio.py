@@ -12,7 +12,7 @@ import msgspec
 import socketio
 from engineio.packet import MESSAGE, PING, Packet
 
-from clients.client import Client, Received, RefusedError, Shared
+from clients.client import PASSING, Client, Received, RefusedError, Shared
 from clients.http import OneConnection, StampedProtocol, new_session
 from clients.ledger import Ledger
 from clients.options import ClientOptions, header_set, target
@@ -42,6 +42,7 @@ class SocketIo(Client):
             sio.listen(self._namespace)
             try:
                 await self._connect(sio)
+                _go_on_cancelling()
                 connector.protocol.watch_silence(options.silence_timeout_s)
                 self._sio = sio
                 while True:
@@ -70,7 +71,7 @@ class SocketIo(Client):
                     wait_timeout=options.connect_timeout_s,
                 )
         except socketio.exceptions.ConnectionError as error:
-            if sio.refusal is not None:
+            if sio.refusal is not None and sio.refusal.code not in PASSING:
                 raise sio.refusal from error
             raise ConnectionError(str(error)) from error
 
@@ -171,6 +172,13 @@ class _Json:
             return json.loads(text)
         parts = msgspec.json.decode(text, type=list[msgspec.Raw])
         return [part if memoryview(part)[0] == ord("{") else msgspec.json.decode(part) for part in parts]
+
+
+def _go_on_cancelling() -> None:
+    """``asyncio.wait_for``, which the library uses, loses a cancellation that comes as it succeeds (until 3.12)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _refusal(data: Any) -> RefusedError | None:

@@ -14,8 +14,8 @@ class Envelope(msgspec.Struct, frozen=True):
     ``type`` is ``event`` for feed events; ``message``, ``joined``, ``left``, ``typing`` for what clients bring about;
     ``skip`` in place of one that is not for this receiver; ``welcome`` for the first message of a room, ``batch`` for
     the answer to a poll, ``gap`` where history was lost; ``ack`` and ``error`` answer a request. ``id`` is the cursor
-    after this message (see ``feed.cursor``), the request's id in an answer to one, empty where there is none. ``data`` is kept as the
-    JSON text it arrived as, so that its
+    after this message (see ``feed.cursor``), the request's id in an answer to one, empty where
+    there is none. ``data`` is kept as the JSON text it arrived as, so that its
     length is the payload's length on the wire and so that nobody pays for decoding what is not looked at.
     """
 

@@ -112,7 +112,7 @@ def decode_request(body: bytes | str) -> AnyRequest:
     except RequestError:
         raise
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise RequestError(str(error), _id_of(body)) from None
+        raise RequestError(str(error), id_of(body)) from None
     if isinstance(request, Publish):
         _check_target(request)
     return request
@@ -142,7 +142,8 @@ def _check_target(request: Publish) -> None:
         raise RequestError("ack_timeout_s: only a message to a user can be acknowledged", request.id)
 
 
-def _id_of(body: bytes | str) -> str:
+def id_of(body: bytes | str) -> str:
+    """The id of a request, whatever else is wrong with it; empty if it has none that can be read."""
     try:
         return _ID_DECODER.decode(body).id
     except (msgspec.DecodeError, UnicodeError, RecursionError):

@@ -27,11 +27,14 @@ SWEEP_S: Final = 2.0
 class Link:
     """One connection as the guard sees it."""
 
-    __slots__ = ("acked_bytes", "on_overdue", "request_due_ns", "sock", "stalled_since_ns", "transport")
+    __slots__ = ("acked_bytes", "on_overdue", "own", "request_due_ns", "sock", "stalled_since_ns", "transport")
 
     def __init__(self, transport: asyncio.Transport, on_overdue: Callable[[], None]) -> None:
         self.transport = transport
-        self.sock: socket.socket = transport.get_extra_info("socket")
+        sock: socket.socket = transport.get_extra_info("socket")
+        self.own = transport.get_extra_info("sslcontext") is not None
+        """Over TLS, uvloop closes the socket before it says that the connection is lost: this is a duplicate then."""
+        self.sock = sock.dup() if self.own else sock
         self.on_overdue = on_overdue
         self.request_due_ns = 0
         self.stalled_since_ns = 0
@@ -82,6 +85,8 @@ class Guard:
         self._expecting.pop(link, None)
         if (info := _info(link)) is not None:
             self._closed_wire_bytes += info.wire_bytes
+        if link.own:
+            link.sock.close()
 
     async def sweep_for_ever(self) -> None:
         """Check requests that are expected at every tick, and of all connections a share."""

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
+from websockets.protocol import State
 
 from servers.context import Serving
 from servers.errors import Refusal, error_response, raw_error_response
@@ -263,6 +264,12 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._guard.lost(self.transport)
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        if self.conn.state is State.CLOSING:  # where uvicorn would try to begin closing again, and fail
+            self.transport.close()
+        else:
+            super().shutdown()
 
 
 def _nothing() -> None:

@@ -26,6 +26,7 @@ from feed.requests import (
     RequestError,
     Typing,
     decode_request,
+    id_of,
 )
 from feed.rooms import inbox_name
 from servers.answers import Answer, Answers
@@ -146,6 +147,8 @@ class Platform:
             self.gate.limits.message(peer.client, peer.identity.user, len(body))
             request = decode_request(body)
         except Refusal as refusal:
+            if refusal.code == "rate_limited":
+                refusal.id = id_of(body)
             return self._strike(peer, refusal)
         except RequestError as error:
             return self._refuse(Refusal("bad_request", str(error), id_=error.id))

@@ -127,11 +127,6 @@ def run_module(*arguments: str, timeout_s: float = 60, **environment: str) -> "s
     )
 
 
-def open_files(pid: int) -> int:
-    """How many descriptors a process has open."""
-    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-
-
 async def until(condition: Callable[[], bool | Coroutine[Any, Any, bool]], what: str, timeout_s: float = 10) -> None:
     """Wait for a condition; fail naming it if it does not come true."""
     loop = asyncio.get_running_loop()

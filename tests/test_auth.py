@@ -125,7 +125,6 @@ def test_the_spare_bits_of_a_signature_must_be_zero() -> None:
     alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
     for spare in (1, 2, 3):
         altered = token[:-1] + alphabet[alphabet.index(token[-1]) + spare]
-        assert jwt.decode(altered, KEY, ["HS256"], {"verify_exp": False, "verify_iat": False})["sub"] == "ann"
         assert refusal_of(altered).code == "token_invalid"
 
 
@@ -322,6 +321,8 @@ def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_only_names_of_users_come_through(user: str) -> None:
     token = mint(KEY, user, 10, NOW_S)
     try:
-        assert at().identify(token).user == check_room(user)
+        check_room(user)
     except RoomNameError:
         assert refusal_of(token).code == "token_invalid"
+    else:
+        assert at().identify(token).user == user

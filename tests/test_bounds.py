@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
+from bench.soak import open_files
 from clients.client import new_client, new_shared
 from clients.control import Control
 from clients.options import ClientOptions
@@ -15,7 +16,7 @@ from feed.envelope import Envelope, decode_envelope, decode_error, decode_welcom
 from feed.schedule import Schedule
 from feed.wire import FrameDecoder, SseParser, encode_frame
 from servers.options import TRANSPORTS
-from tests.conftest import SERVED, Running, Start, open_files, run, until
+from tests.conftest import SERVED, Running, Start, run, until
 
 STREAMS = [served for served in SERVED if "polling" not in served]
 RING_READERS = [stream for stream in STREAMS if not stream.startswith("socketio")]

@@ -1,5 +1,6 @@
 """Faults, with real processes over all transports: killed, cut, vanished, besieged, fed with nonsense."""
 
+import asyncio
 import os
 import socket
 import struct
@@ -59,6 +60,12 @@ def test_everybody_is_resumed_after_a_cut(transport: str, tmp_path: Path) -> Non
     assert trial.delivered == CLIENTS * 40
 
 
+def vanish(address: str) -> None:
+    """From now on nothing comes from this address, and what is sent to it is dropped without a word."""
+    subprocess.run(["ip", "addr", "del", f"{address}/32", "dev", "lo"], check=True)
+    subprocess.run(["ip", "route", "add", "blackhole", f"{address}/32"], check=True)
+
+
 @contextmanager
 def vanishing_address() -> Iterator[str]:
     """An address of this machine that can be taken away, with all packets to it."""
@@ -89,8 +96,7 @@ def test_a_peer_whose_network_vanished_is_dropped(start: Start, stream: str) -> 
                 if name == "socketio":
                     peer.sendall(bytes([0x81, 0x82, 0, 0, 0, 0]) + b"40")
                 await until(lambda: _connections(control, 1), "connected")
-                subprocess.run(["ip", "addr", "del", f"{address}/32", "dev", "lo"], check=True)
-                subprocess.run(["ip", "route", "add", "blackhole", f"{address}/32"], check=True)
+                await asyncio.to_thread(vanish, address)
                 await until(lambda: _connections(control, 0), "dropped", timeout_s=0.5 + 1.5 + 2.0 + 3.0)
 
     run(body())

@@ -27,11 +27,10 @@ function talk() {
     say("ack", await socket.emitWithAck("request", { type: "publish", id: "2", room: "tea", data: { text: "hi" } }));
     say("ack", await socket.emitWithAck("request", { type: "publish", id: "3", room: "nowhere", data: 1 }));
     say("ack", await socket.emitWithAck("request", "nonsense"));
-  });
-  socket.on("message", (envelope) => {
-    say("message", envelope);
+    say("message", await message);
     say("ready");
   });
+  const message = new Promise((resolve) => socket.on("message", resolve));
   socket.on("disconnect", (reason) => {
     say("disconnected", reason);
     clearTimeout(timeout);
