@@ -134,7 +134,7 @@ async def _settled(server: Child, control: Control, began_s: float, before: Soak
 async def _until(holds: Callable[[dict[str, int]], bool], control: Control) -> None:
     end_s = time.monotonic() + SETTLE_S
     while time.monotonic() < end_s and not holds(await control.stats()):
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # noqa: ASYNC110 - it waits for the figures of another process
 
 
 async def _sample(server: Child, control: Control, began_s: float) -> SoakSample:
