@@ -133,8 +133,8 @@ async def _settled(server: Child, control: Control, began_s: float, before: Soak
 
 async def _until(holds: Callable[[dict[str, int]], bool], control: Control) -> None:
     end_s = time.monotonic() + SETTLE_S
-    while time.monotonic() < end_s and not holds(await control.stats()):
-        await asyncio.sleep(0.2)  # noqa: ASYNC110 - it waits for the figures of another process
+    while time.monotonic() < end_s and not holds(await control.stats()):  # noqa: ASYNC110 - of another process
+        await asyncio.sleep(0.2)
 
 
 async def _sample(server: Child, control: Control, began_s: float) -> SoakSample:

@@ -6,15 +6,18 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from clients.client import Client, ClientError, Received, State, new_client, new_shared
+from clients.client import Client, ClientError, Received, Shared, State, new_client, new_shared
 from clients.options import HEADER_SETS, TRANSPORTS, ClientOptions, UrlError
+from clients.tls import TlsError, client_context
 from feed.clock import NS_PER_MS
 from feed.cursor import CursorError
 from feed.envelope import Envelope, decode_welcome
@@ -32,7 +35,17 @@ SHOWN_CHARACTERS = 110
 @click.argument("url")
 @click.option("--room", default=DEFAULT_ROOM, show_default=True, help="Room to receive.")
 @click.option("--since", default="", help="Cursor to resume from, as in an event's id.  [default: from now on]")
-@click.option("--count", type=click.IntRange(1), help="Stop after that many events.  [default: never]")
+@click.option(
+    "--send",
+    "sayings",
+    multiple=True,
+    metavar="TEXT",
+    help="Join --room, which need not be one of the feed's, and say this to its members (repeatable).",
+)
+@click.option("--token", default="", envvar="PUSHMARK_TOKEN", help="Who you are; or in PUSHMARK_TOKEN.")
+@click.option("--namespace", default="", help="Of the server's namespaces, another than the default one.")
+@click.option("--ca-file", default="", help="Authority to trust (PEM), for TLS.  [default: the system's]")
+@click.option("--count", type=click.IntRange(1), help="Stop after that many events or messages.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--poll-interval-s", default=1.0, show_default=True, type=click.FloatRange(0.001, 3600), help="polling.")
 @click.option("--hold-s", default=25.0, show_default=True, type=click.FloatRange(0, 55), help="long_polling.")
@@ -41,14 +54,19 @@ SHOWN_CHARACTERS = 110
 @click.option("--backoff-factor", default=2.0, show_default=True, type=click.FloatRange(1, 10), help="Growth of waits.")
 @click.option("--backoff-cap-s", default=30.0, show_default=True, type=click.FloatRange(0.001, 3600), help="Longest.")
 @click.option("--max-attempts", default=5, show_default=True, type=click.IntRange(0, 1000), help="Tries in a row.")
-def main(transport: str, url: str, count: int | None, as_json: bool, **given: Any) -> None:
+def main(transport: str, url: str, sayings: tuple[str, ...], count: int | None, as_json: bool, **given: Any) -> None:
     try:
-        check_room(given["room"])
-        options = ClientOptions(**given)
+        room = check_room(given["room"])
+        if sayings and transport == "raw":
+            raise click.UsageError("--send: the baseline takes no requests")
+        if given["ca_file"]:
+            client_context(Path(given["ca_file"]))  # now, as a connection that cannot be made is tried again
+        options = ClientOptions(**given | ({"room": DEFAULT_ROOM} if sayings else {}))
         show: Callable[[Received], None] = _print_json if as_json else Pretty(Console()).show
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_receive(transport, url, options, count, show, quiet=as_json))
-    except (UrlError, CursorError, RoomNameError) as error:
+            client = partial(new_client, transport, url, options)
+            runner.run(_receive(client, Talk(room, sayings), count, show, quiet=as_json))
+    except (UrlError, CursorError, RoomNameError, TlsError) as error:
         raise click.UsageError(str(error)) from error
     except ClientError as error:
         raise click.ClickException(str(error)) from error
@@ -56,11 +74,29 @@ def main(transport: str, url: str, count: int | None, as_json: bool, **given: An
         sys.stderr.close()
 
 
+class Talk(NamedTuple):
+    """What there is to say, and where; with nothing to say one only listens."""
+
+    room: str
+    sayings: tuple[str, ...]
+
+    async def hold(self, client: Client) -> None:
+        """Join, and say it."""
+        if self.sayings:
+            await client.join(self.room)
+            for text in self.sayings:
+                await client.request("publish", room=self.room, data=text)
+
+    def concerns(self, envelope: Envelope) -> bool:
+        """Is this of the room that one talks in? The connection's first room is not."""
+        return not self.sayings or envelope.room == self.room
+
+
 async def _receive(
-    transport: str, url: str, options: ClientOptions, count: int | None, show: Callable[[Received], None], quiet: bool
+    make: Callable[[Shared], Client], talk: Talk, count: int | None, show: Callable[[Received], None], quiet: bool
 ) -> None:
     shared = new_shared()
-    client = new_client(transport, url, options, shared)
+    client = make(shared)
     if not quiet:
         client.state_listeners.append(lambda state: _tell_state(client, state))
     task = asyncio.current_task()
@@ -68,17 +104,23 @@ async def _receive(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     left = count
+    talking = asyncio.ensure_future(talk.hold(client))
+    talking.add_done_callback(lambda done: None if done.cancelled() or not done.exception() else task.cancel())
     try:
         async with aclosing(client.events()) as stream:
             async for received in stream:
+                if not talk.concerns(received.envelope):
+                    continue
                 show(received)
-                if left is not None and received.envelope.type == "event":
+                if left is not None and received.envelope.type in ("event", "message"):
                     left -= 1
                     if left == 0:
                         return
     except asyncio.CancelledError:
-        return  # Ctrl-C is the ordinary way to leave
+        if talking.done():
+            talking.result()  # else it was Ctrl-C, which is the ordinary way to leave
     finally:
+        talking.cancel()
         shared.timer.close()
 
 
@@ -110,6 +152,10 @@ class Pretty:
         envelope, receive_ns = received
         if envelope.type == "event":
             self._console.print(_event_line(envelope, receive_ns), no_wrap=True, overflow="ellipsis", highlight=False)
+        elif envelope.type == "message":
+            self._console.print(_message_line(envelope), highlight=False)
+        elif envelope.type in ("joined", "left", "typing"):
+            self._console.print(_presence_line(envelope), style="dim", highlight=False)
         else:
             self._console.print(_notice_line(envelope), style="dim", highlight=False)
 
@@ -121,6 +167,23 @@ def _event_line(envelope: Envelope, receive_ns: int) -> str:
     late = f"{(receive_ns - due_ns) / NS_PER_MS:9.2f} ms" if isinstance(due_ns, int) else " " * 12
     said = "  ".join(f"{name} {value}" for name, value in fields.items() if name not in ("n", "due_ns"))
     return f"[bold]{escape(envelope.id)}[/]  [cyan]{late}[/]  {escape(said[:SHOWN_CHARACTERS])}"
+
+
+def _message_line(envelope: Envelope) -> str:
+    said = envelope.value()
+    text = said["data"] if isinstance(said["data"], str) else json.dumps(said["data"])
+    return f"[bold]{escape(_who(said))}[/] in {escape(envelope.room)}: {escape(text[:SHOWN_CHARACTERS])}"
+
+
+def _presence_line(envelope: Envelope) -> str:
+    said = envelope.value()
+    what = {"joined": "is here", "left": f"has left ({said.get('reason', '')})"}.get(envelope.type)
+    return f"{escape(_who(said))} {escape(what or ('is typing' if said['active'] else 'has stopped typing'))}"
+
+
+def _who(said: dict[str, Any]) -> str:
+    """The user, or for who is anonymous the connection."""
+    return str(said["user"] or said.get("client") or said.get("from"))
 
 
 def _notice_line(envelope: Envelope) -> str:

@@ -197,6 +197,16 @@ class Client:
         self.places.pop(room, None)
         return answer
 
+    async def renew(self, token: str) -> None:
+        """Go on with another token of the same user, on this connection and on those after it."""
+        self.token = token
+        if self._needs_renewal():
+            await self.request("renew", token=token)
+
+    def _needs_renewal(self) -> bool:
+        """Does the server keep the token it was shown last?"""
+        return True
+
     def place(self, room: str) -> Session:
         """Where this client is in a room."""
         return self.session if room in (self.options.room, "") else self.places.setdefault(room, Session())

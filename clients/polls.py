@@ -1,6 +1,7 @@
 """What polling and long polling share: one request, and the envelopes in its answer."""
 
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -10,7 +11,16 @@ from clients.client import PASSING, Received, RefusedError, Shared
 from clients.http import OneConnection, check_status, new_session
 from clients.options import ClientOptions, authorization, header_set, target
 from feed.cursor import Cursor, parse_cursor
-from feed.envelope import Batch, Envelope, Welcome, decode_batch, decode_envelope, decode_welcome, encode_envelope
+from feed.envelope import (
+    Batch,
+    Envelope,
+    Welcome,
+    decode_batch,
+    decode_envelope,
+    decode_error,
+    decode_welcome,
+    encode_envelope,
+)
 
 LEAVE_TIMEOUT_S: Final = 1.0
 
@@ -67,8 +77,16 @@ class Poller(HttpAsking):
     async def _open_session(self) -> None:
         """Open the session that requests need; from now on every poll names it."""
         url = self._beside("sessions").update_query({"room": self.options.room})
-        welcome = decode_welcome((await self._post(url, b"")).data)
+        answer = await self._post(url, b"")
+        if answer.type == "error":
+            error = decode_error(answer.data)
+            failure = ConnectionResetError if error.code in PASSING else partial(RefusedError, error.code)
+            raise failure(error.message)
+        welcome = decode_welcome(answer.data)
         self.id, self._secret = welcome.client, welcome.session
+
+    def _needs_renewal(self) -> bool:
+        return bool(self._secret)  # else every poll shows its own
 
     async def _leave_session(self) -> None:
         """Tell the server, or it would find out only when no poll comes."""

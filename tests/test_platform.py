@@ -10,12 +10,15 @@ from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from clients.client import GaveUpError, RefusedError, RequestError, State, new_client, new_shared
 from clients.contract_platform import Member
 from clients.control import Control
 from clients.options import ClientOptions
+from clients.renewal import TokenError, expires_at_s, keep_renewed
 from servers.auth import DEV_KEY, mint
 from tests.conftest import Running, Start, run, run_module, until
 
@@ -345,3 +348,52 @@ def test_the_token_command(start: Start) -> None:
     made = run_module("servers", "token", "--user", "ann", "--claim", "staff", PUSHMARK_JWT_KEY=key)
     assert made.returncode == 0 and made.stdout.count(".") == 2
     assert "no user" in run_module("servers", "token", "--user", "a b", "--dev").stderr.replace("room name", "no user")
+
+
+def test_a_connection_outlives_its_tokens(start: Start, served_upstream: str) -> None:
+    """Renewed before each expires, without a reconnection."""
+    server = start(served_upstream, "--source", "none", "--auth", "dev")
+    given: list[str] = []
+
+    async def source() -> str:
+        given.append(token("ann", 1.0))
+        return given[-1]
+
+    async def body() -> None:
+        async with Crew() as crew:
+            one = await crew.join(server, token=token("ann", 1.0))
+            await one.client.join("tea")
+            renewing = asyncio.ensure_future(keep_renewed(one.client, source))
+            await until(lambda: len(given) >= 3, "renewed three times")
+            assert await one.client.request("call", service="echo", data=1) == 1
+            assert one.client.reconnects == 0
+            renewing.cancel()
+
+    run(body())
+
+
+@given(st.text(max_size=60))
+def test_what_is_no_token_has_no_expiry(text: str) -> None:
+    with pytest.raises(TokenError):
+        expires_at_s(text)
+
+
+def test_the_expiry_is_read_from_a_token() -> None:
+    assert expires_at_s(mint(DEV_KEY, "ann", 60.0, 1000.0)) == 1060.0
+
+
+def test_people_talk_from_the_command_line(start: Start, served_upstream: str) -> None:
+    server = start(served_upstream, "--source", "none", "--auth", "dev")
+    name = server.ready["transport"]
+    words = ("clients", name, server.url, "--room", "tea", "--poll-interval-s", "0.05", "--json")
+    said = ("--send", "hello", "--send", "how are you?", "--count", "2")
+    done = run_module(*words, *said, PUSHMARK_TOKEN=token())
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    messages = [line["data"] for line in lines if line["type"] == "message"]
+    assert [(one["user"], one["data"]) for one in messages] == [("ann", "hello"), ("ann", "how are you?")]
+    assert {line["room"] for line in lines} == {"tea"}
+    for bad, named in ((("--token", "nonsense"), "token_invalid"), (("--ca-file", "none.pem"), "none.pem")):
+        refused = run_module(*words, *said, *bad)
+        hidden = "401" if name == "websocket" and named == "token_invalid" else named
+        assert refused.returncode != 0 and hidden in refused.stderr and "Traceback" not in refused.stderr

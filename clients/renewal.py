@@ -1,0 +1,50 @@
+"""Another token before the one in use expires, so that a connection outlives every one of its tokens."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from clients.client import Client, ClientError
+
+RENEWED_AFTER: Final = 0.8
+"""Of the time that a token is still good for when it is taken."""
+RETRY_S: Final = 1.0
+"""After a source that failed, or a server that did not answer."""
+
+TokenSource = Callable[[], Awaitable[str]]
+"""Gets a fresh token from who issues them."""
+
+
+class _Claims(msgspec.Struct, frozen=True):
+    exp: float
+
+
+class TokenError(ValueError):
+    """The text is no JSON Web Token that says when it expires."""
+
+
+def expires_at_s(token: str) -> float:
+    """When a token expires, UNIX time in seconds; read without checking it. Raises ``TokenError``."""
+    try:
+        payload = token.split(".")[1]
+        return msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims).exp
+    except (IndexError, ValueError) as error:
+        raise TokenError("the token is no JSON Web Token with the claim 'exp' (RFC 7519, section 4.1.4)") from error
+
+
+async def keep_renewed(client: Client, source: TokenSource) -> None:
+    """Renew the client's token again and again, until cancelled. Run it beside ``client.run()``.
+
+    A source that fails is asked again every ``RETRY_S``; when the token has expired meanwhile, the server says so and
+    the client ends. Raises ``TokenError`` for what cannot be a token.
+    """
+    while True:
+        await asyncio.sleep(max(0.0, expires_at_s(client.token) - time.time()) * RENEWED_AFTER)
+        try:
+            await client.renew(await source())
+        except (ClientError, OSError, TimeoutError):
+            await asyncio.sleep(RETRY_S)
