@@ -45,7 +45,8 @@ def _row(axes: Axes, row: Row, top: float, height: float) -> None:
     axes.text(LEFT[0], middle, row.technology.replace(" (", "\n("), fontsize=16, fontweight="bold", va="center")
     _cell(axes, row.latency, LEFT[1], top, height)
     _cell(axes, row.bandwidth, LEFT[2], top, height)
-    axes.text(LEFT[3], middle, row.complexity, fontsize=15, va="center")
+    axes.text(LEFT[3], middle, row.complexity, fontsize=15, va="center" if not row.effort else "bottom")
+    axes.text(LEFT[3], middle - 0.1 * height, row.effort.replace(": ", ":\n"), fontsize=11, color=FAINT, va="top")
     axes.text(LEFT[4], middle, row.use_case.replace(" ", "\n"), fontsize=15, va="center")
 
 

@@ -9,7 +9,7 @@ from reports.formats import NOT_MEASURED
 from reports.sections import Drawn, Section
 from reports.style import LOOKS
 from reports.summary import PAIR_TITLES, Summary
-from reports.table import COLUMNS, Cell
+from reports.table import COLUMNS, Cell, Row
 
 
 def render(summary: Summary | None, drawn: Sequence[Drawn], sections: Sequence[Section]) -> str:
@@ -28,10 +28,7 @@ def _comparison(summary: Summary, drawn: Sequence[Drawn]) -> list[str]:
         _escape(summary.sentence),
         _escape(summary.title) + ".",
         *(f"> **Caution:** {_escape(caution)}" for caution in summary.cautions),
-        _table(
-            COLUMNS,
-            [_row(row.technology, row.latency, row.bandwidth, row.complexity, row.use_case) for row in summary.rows],
-        ),
+        _table(COLUMNS, [_row(row) for row in summary.rows]),
         _bullets(summary.rules),
         *_trials("Left out of all averages", summary.left_out),
         *_curve(summary),
@@ -69,9 +66,15 @@ def _appendix(summary: Summary) -> list[str]:
     ]
 
 
-def _row(technology: str, latency: Cell, bandwidth: Cell, complexity: str, use_case: str) -> list[str]:
-    cells = [_escape(technology), _cell(latency), _cell(bandwidth), _escape(complexity), _escape(use_case)]
-    return [f"**{cells[0]}**", *cells[1:]]
+def _row(row: Row) -> list[str]:
+    complexity = "<br>".join(filter(None, (_escape(row.complexity), row.effort)))
+    return [
+        f"**{_escape(row.technology)}**",
+        _cell(row.latency),
+        _cell(row.bandwidth),
+        complexity,
+        _escape(row.use_case),
+    ]
 
 
 def _cell(cell: Cell) -> str:

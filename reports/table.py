@@ -4,6 +4,7 @@ import msgspec
 
 from bench.results import Counts, Plan, Results, Trial
 from reports.blocks import BASELINE, Blocks
+from reports.examples import client_lines
 from reports.formats import NOT_MEASURED, counted, fixed, number, parts, with_interval
 from reports.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, NOT_IN_ARTICLE, Duty, rate, rules
 from reports.statistics import Estimate
@@ -32,13 +33,14 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One technology. ``complexity`` and ``use_case`` are the article's words."""
+    """One technology. ``complexity`` and ``use_case`` are the article's words; ``effort`` is counted."""
 
     transport: str
     technology: str
     latency: Cell
     bandwidth: Cell
     complexity: str
+    effort: str
     use_case: str
     duties: tuple[Duty, ...]
 
@@ -63,7 +65,9 @@ def rating_rules(plan: Plan) -> list[str]:
     return [
         latency,
         f"Bandwidth: wire bytes per delivered event in multiples of {payload}: {rules(BANDWIDTH_BOUNDS)}.",
-        "Complexity and use case: the article's words, not measured. Brackets: 95 % t interval over blocks.",
+        "Complexity and use case: the article's words, not measured; lines of code of the shortest Python client that "
+        "misses nothing (docs/examples).",
+        "Brackets: 95 % t interval over blocks.",
     ]
 
 
@@ -75,9 +79,16 @@ def _row(results: Results, blocks: Blocks, name: str) -> Row:
         latency=_latency(results, blocks, name),
         bandwidth=_bandwidth(results.plan, blocks, name),
         complexity=claim.complexity,
+        effort=_effort(name),
         use_case=claim.use_case,
         duties=claim.duties,
     )
+
+
+def _effort(name: str) -> str:
+    """What a client takes, or nothing for what has no example."""
+    lines = client_lines(name)
+    return "" if lines is None else f"client: {lines} lines"
 
 
 def _latency(results: Results, blocks: Blocks, name: str) -> Cell:

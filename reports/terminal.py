@@ -50,7 +50,11 @@ def _table(summary: Summary) -> Table:
     for row in summary.rows:
         technology = f"[bold {LOOKS[row.transport].colour}]{escape(row.technology)}[/]"
         table.add_row(
-            technology, _cell(row.latency), _cell(row.bandwidth), escape(row.complexity), escape(row.use_case)
+            technology,
+            _cell(row.latency),
+            _cell(row.bandwidth),
+            escape(f"{row.complexity}\n{row.effort}".strip()),
+            escape(row.use_case),
         )
     return table
 
