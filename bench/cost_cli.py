@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench.cost_plan import GENERATOR_PRESETS, PRESETS, CostTrialPlan, cost_trials
+from bench.cost_plan import GENERATOR_PRESETS, PRESETS, TLS_PRESETS, CostTrialPlan, cost_trials
 from bench.cost_run import new_cost_results, run_cost
 from bench.host import placement
 from bench.orchestrate import INTERRUPTED, orchestrate
@@ -44,17 +44,21 @@ def _sections(context: click.Context, parameter: click.Parameter, text: str | No
 @click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm, of the sections that have 3 or more.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and of the order of trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+@click.option("--tls", is_flag=True, help="Instead: streams with and without TLS, in bytes, CPU and handshake time.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object on stdout.")
 def cost(
-    preset: str, sections: list[str] | None, blocks: int | None, seed: int, out: Path | None, as_json: bool
+    preset: str, sections: list[str] | None, blocks: int | None, seed: int, out: Path | None, tls: bool, as_json: bool
 ) -> None:
     """Server CPU and memory per delivery, request and connection, beside a bare TCP server.
 
     Loopback, no relay: it is the server that is measured. Ctrl-C keeps what was measured and renders it.
     """
+    if tls and sections:
+        raise click.UsageError("--tls is a section of its own: leave --sections out")
+    wanted = (TLS_PRESETS if tls else PRESETS)[preset]
     open_files = raise_open_files()
-    planned = cost_trials(PRESETS[preset], seed, blocks, sections, open_files)
-    left_out = len(cost_trials(PRESETS[preset], seed, blocks, sections)) - len(planned)
+    planned = cost_trials(wanted, seed, blocks, sections, open_files)
+    left_out = len(cost_trials(wanted, seed, blocks, sections)) - len(planned)
     if left_out:
         click.echo(f"{left_out} trials left out: a process may have only {open_files} open files here", err=True)
     carry_out(planned, preset, seed, COST_FILE, out, as_json)

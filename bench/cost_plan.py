@@ -25,7 +25,7 @@ POLLS_HZ: Final = 2500.0
 class Section(NamedTuple):
     """One question: which arms, under which loads (label -> values of a ``Plan``), how many times.
 
-    An arm is ``transport``, ``transport:variant`` or ``transport:variant@generator``.
+    An arm is ``transport``, ``transport:variant`` or ``transport:variant@generator``, with ``+tls`` behind the server.
     """
 
     arms: tuple[str, ...]
@@ -84,6 +84,16 @@ PRESETS: Final[dict[str, Sections]] = {
     },
 }
 
+
+SECURED: Final = ("raw", "websocket", "sse", "socketio")
+TLS_SECTION: Final = "tls"
+_BOTH: Final = tuple(f"{served}{secured}" for served in SECURED for secured in ("", "+tls"))
+
+TLS_PRESETS: Final[dict[str, Sections]] = {
+    "default": {TLS_SECTION: Section(_BOTH, {"200 subscribers, 100 events/s": _load()}, 5, "tls")},
+    "smoke": {TLS_SECTION: Section(("websocket", "websocket+tls"), {"20 subscribers": _small()}, 1, "tls")},
+}
+"""The same load with and without TLS, side by side in each block."""
 
 RECEIVERS: Final = ("raw", "websocket:tuned", "sse:plain")
 """Served by what is cheapest to serve, so that it is the receiving side that is measured."""
@@ -158,10 +168,11 @@ def _trial(
     section: str, purpose: str, label: str, values: dict[str, Any], arm: str, block: int, seed: int
 ) -> CostTrialPlan:
     served, _, generator = arm.partition("@")
+    served, _, secured = served.partition("+")
     transport, _, variant = served.partition(":")
     plan = _plan(transport, values, seed)
     trial = TrialPlan(
-        id=re.sub("[:@]", "-", f"{section}-{label.split()[0]}-b{block}-{arm}".replace(",", "")),
+        id=re.sub("[:@+]", "-", f"{section}-{label.split()[0]}-b{block}-{arm}".replace(",", "")),
         transport=transport,
         block=block,
         purpose=purpose,
@@ -170,6 +181,7 @@ def _trial(
         poll_interval_s=plan.poll_interval_s,
         variant=variant,
         generator=generator or "locust",
+        tls=bool(secured),
     )
     return CostTrialPlan(section, label, plan, trial)
 

@@ -101,6 +101,8 @@ class TrialPlan(NamedTuple):
     """Of the server; empty is the row of the table."""
     generator: str = "locust"
     """What receives: one of ``bench.trial.GENERATORS``."""
+    tls: bool = False
+    """Encrypted, with a throw-away certificate."""
 
 
 def make_plan(preset: str, **given: Any) -> Plan:

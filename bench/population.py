@@ -130,6 +130,7 @@ class Population:
             room=room_name(index % spec.rooms),
             headers=spec.headers,
             variant=spec.variant,
+            ca_file=spec.ca_file,
             poll_interval_s=spec.poll_interval_s,
             poll_phase_s=phase * spec.poll_interval_s,
             hold_s=spec.hold_s,

@@ -28,7 +28,7 @@ def outcome(trial: Trial) -> str:
     if trial.status != "ok":
         return f"{trial.status.upper()}: {'; '.join(trial.reasons)}"
     lost = trial.counts.lost if trial.counts else 0
-    found = _cost(trial) if trial.purpose in ("cost", "saturation") else _latency(trial)
+    found = _cost(trial) if trial.purpose in ("cost", "saturation", "tls") else _latency(trial)
     return found + (f", {lost} lost" if lost else "")
 
 

@@ -20,7 +20,7 @@ MAX_RESULTS_BYTES: Final = 256 << 20
 TRANSPORTS: Final = ("polling", "long_polling", "sse", "websocket", "socketio", "raw")
 """The rows of every table, in order; ``raw`` is the baseline and comes last."""
 
-PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation")
+PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation", "tls")
 STATUSES: Final = ("ok", "invalid", "failed")
 PERCENTILES: Final = (1, *range(5, 100, 5), 99, 99.9)
 
@@ -71,6 +71,8 @@ METRICS: Final[dict[str, Metric]] = {
     "received_events_per_s": Metric("1/s", "deliveries over all subscribers per second of the measured part"),
     "rss_bytes_per_connection": Metric("B", "growth of the server's resident memory per connection, events included"),
     "kernel_bytes_per_connection": Metric("B", "kernel socket memory of all sockets of the trial per connection"),
+    "handshake_ms_p50": Metric("ms", "opening a connection, TLS included where there is any: median of fresh ones"),
+    "server_cpu_us_per_handshake": Metric("us", "server CPU to accept a connection, TLS included, and to close it"),
     "generator_cpu_share": Metric("of a core", "CPU of the busiest generator process"),
     "relay_cpu_share": Metric("of a core", "CPU of the relay"),
     "server_cpu_share": Metric("of a core", "CPU of the server"),
@@ -137,6 +139,8 @@ class Trial(msgspec.Struct):
     variant: str = ""
     """Named variant of the server (`python -m bench cost` only); empty is the row of the table."""
     generator: str = "locust"
+    tls: bool = False
+    """Encrypted (`python -m bench cost --tls` only)."""
 
 
 class Idle(msgspec.Struct, frozen=True):

@@ -24,6 +24,8 @@ class LoadSpec(msgspec.Struct, frozen=True):
 
     transport: str
     variant: str = ""
+    ca_file: str = ""
+    """Authority to trust, for TLS."""
     rooms: int = 1
     subscribers: int = 1
     probes: int = 0

@@ -21,6 +21,7 @@ from bench.plan import TrialPlan, drain_s, schedule_of, warmup_of
 from bench.processes import Child, cpu_ns, kernel_tcp_bytes, rss_bytes, start, user_and_system_ticks
 from bench.results import Idle, Plan, Trial
 from bench.spec import SPEC_VARIABLE, LoadSpec, Records, load_records
+from bench.tls import Certificate, handshake_metrics, make_certificate
 from bench.window import Window, window
 from clients.contract import Target, preflight
 from clients.control import Control
@@ -117,6 +118,7 @@ def blank(plan: Plan, trial: TrialPlan, attempt: int, started_at: str) -> Trial:
         details={},
         variant=trial.variant,
         generator=trial.generator,
+        tls=trial.tls,
     )
 
 
@@ -128,25 +130,32 @@ async def _measure(bed: Bed, trial: TrialPlan, record: Trial, children: list[Chi
 async def _in_scratch(bed: Bed, trial: TrialPlan, record: Trial, children: list[Child], scratch: Path) -> None:
     plan = bed.plan
     async with OrderLine(scratch / "orders") as line:
-        records_file = await _start_generator(bed, trial, scratch, children)  # first, since it takes longest to boot
-        server = await _start_server(bed, trial, children)
+        secured = make_certificate(scratch) if trial.tls else None
+        ca_file = "" if secured is None else str(secured.ca)
+        # First, since it takes longest to boot.
+        records_file = await _start_generator(bed, trial, ca_file, scratch, children)
+        server = await _start_server(bed, trial, secured, children)
         relay = await _start_relay(bed, trial, server, children) if trial.rtt_ms else None
         ready = server.ready
         record.details = {"server": ready, "relay": relay.ready if relay else None, "cores": bed.placement._asdict()}
         record.preflight = await preflight(
-            Target(trial.transport, ready["url"], ready["control_url"], plan.headers, trial.variant)
+            Target(trial.transport, ready["url"], ready["control_url"], plan.headers, trial.variant, ca_file)
         )
         await line.hear("ready", children)
+        handshakes = await handshake_metrics(server, ca_file) if trial.purpose == "tls" else {}
         idle_share = await _idle_share(server, plan.idle_measure_s)
         rig = Rig(server, relay, line, children, records_file, _address(server, relay))
         await _conduct(bed, trial, record, rig, idle_share)
+        record.metrics |= handshakes
 
 
-async def _start_server(bed: Bed, trial: TrialPlan, children: list[Child]) -> Child:
+async def _start_server(bed: Bed, trial: TrialPlan, secured: Certificate | None, children: list[Child]) -> Child:
     plan = bed.plan
     arguments = ["-m", "servers", trial.transport, "--port", "0", "--source", "none"]
     arguments += ["--rooms", str(plan.rooms), "--history", str(plan.history), "--heartbeat-s", str(plan.heartbeat_s)]
     arguments += ["--variant", trial.variant] if trial.variant else []
+    if secured is not None:
+        arguments += ["--tls-cert", str(secured.chain), "--tls-key", str(secured.key)]
     log = bed.folder / "logs" / f"{trial.id}-server.log"
     server = await start("server", arguments, bed.placement.server, log)
     children.append(server)
@@ -170,7 +179,7 @@ def _address(server: Child, front: Child | None) -> str:
     return f"{scheme}://{front.ready['host']}:{front.ready['port']}"
 
 
-async def _start_generator(bed: Bed, trial: TrialPlan, scratch: Path, children: list[Child]) -> Path:
+async def _start_generator(bed: Bed, trial: TrialPlan, ca_file: str, scratch: Path, children: list[Child]) -> Path:
     """Start locust, which listens for orders in ``scratch``. Returns the file it will leave its records in."""
     plan, cores = bed.plan, bed.placement.generator
     records_file, spec_file = scratch / "records", scratch / "spec.json"
@@ -178,6 +187,7 @@ async def _start_generator(bed: Bed, trial: TrialPlan, scratch: Path, children: 
     spec = LoadSpec(
         transport=trial.transport,
         variant=trial.variant,
+        ca_file=ca_file,
         rooms=plan.rooms,
         subscribers=plan.subscribers,
         probes=plan.probes,
@@ -294,7 +304,7 @@ def _evaluate(
     record.latency_ms = metrics.probe_percentiles(samples, records, part, plan.rooms)
     record.samples = _save_samples(bed, record, samples, records)
     record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
-    if trial.purpose == "cost":
+    if trial.purpose in ("cost", "tls"):
         closed_loop = trial.transport in metrics.POLLS
         record.reasons = validity.cost_reasons(record.metrics, record.counts, closed_loop)
     elif trial.purpose == "saturation":

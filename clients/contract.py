@@ -41,6 +41,7 @@ class Target(NamedTuple):
     control_url: str
     headers: str = "browser"
     variant: str = ""
+    ca_file: str = ""
     token_of: Callable[[str], str] | None = None
     """Makes a token for a user, where the server wants one."""
 
@@ -60,6 +61,7 @@ class Bench(NamedTuple):
             since=since,
             headers=self.target.headers,
             variant=self.target.variant,
+            ca_file=self.target.ca_file,
             poll_interval_s=0.01,
             hold_s=1.0,
             max_attempts=0,

@@ -1,6 +1,7 @@
 """What the cost benchmark measured, as tables ready to lay out: CPU, memory, growth, and the goals. Pure."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -12,6 +13,7 @@ from reports.formats import NOT_MEASURED, counted, listed, number, with_interval
 from reports.sections import Table
 from reports.statistics import Estimate, estimate
 from reports.style import LOOKS
+from reports.tls import tls_table
 
 KIB: Final = 1024
 PER_EVENT, PER_REQUEST = "server_cpu_us_per_event", "server_cpu_us_per_request"
@@ -79,8 +81,9 @@ class CostSummary(msgspec.Struct, frozen=True):
 
 def arm_name(arm: str) -> str:
     """``websocket:tuned`` as people read it."""
-    transport, _, variant = arm.partition(":")
-    return LOOKS[transport].name + (f", {variant}" if variant else "")
+    served, _, secured = arm.partition("+")
+    transport, _, variant = served.partition(":")
+    return LOOKS[transport].name + "".join(f", {word}" for word in (variant, secured and "TLS") if word)
 
 
 def summarize_cost(results: CostResults) -> CostSummary:
@@ -91,6 +94,7 @@ def summarize_cost(results: CostResults) -> CostSummary:
     growth = {sweep: valid.growth(sweep) for sweep in SWEEPS if valid.arms(sweep)}
     tables = [_goals(valid, results.trials), _per_event(valid, per_event), _per_request(per_request), _memory(valid)]
     tables += [_growth(sweep, arms) for sweep, arms in growth.items()]
+    tables.append(tls_table(valid))
     return CostSummary(
         title=_title(results),
         tables=[table for table in tables if table.rows],
@@ -116,7 +120,7 @@ class Valid:
         """Arms that were measured, in the order of every table: by transport, the row before its variants."""
         order = list(LOOKS)
         found = {arm_of(one) for one in self._trials if one.section == section}
-        return sorted(found, key=lambda arm: (order.index(arm.partition(":")[0]), arm))
+        return sorted(found, key=lambda arm: (order.index(re.split("[:+]", arm)[0]), arm))
 
     def values(self, section: str, arm: str, metric: str, load: str = "") -> dict[int, float]:
         """A metric by block, under one load if the section has several."""
@@ -131,11 +135,11 @@ class Valid:
         values = self.values(section, arm, metric, load)
         return estimate(list(values.values())) if values else None
 
-    def ratio(self, section: str, arm: str, metric: str) -> Estimate | None:
-        """As a multiple of the baseline of the same block."""
-        mine, base = self.values(section, arm, metric), self.values(section, BASELINE, metric)
-        shared = [mine[block] / base[block] for block in mine if block in base]
-        return estimate(shared) if shared and arm != BASELINE else None
+    def ratio(self, section: str, arm: str, metric: str, base: str = BASELINE) -> Estimate | None:
+        """As a multiple of another arm, the baseline if none is named, in the same block."""
+        mine, others = self.values(section, arm, metric), self.values(section, base, metric)
+        shared = [mine[block] / others[block] for block in mine if block in others]
+        return estimate(shared) if shared and arm != base else None
 
     def bars(self, section: str, metric: str) -> list[Bar]:
         """The arms of a section on one metric."""
@@ -166,8 +170,8 @@ def size_of(load: str) -> float:
 
 
 def arm_of(one: CostTrial) -> str:
-    """``transport`` or ``transport:variant``."""
-    return f"{one.trial.transport}:{one.trial.variant}".removesuffix(":")
+    """``transport`` or ``transport:variant``, and ``+tls`` where it was encrypted."""
+    return f"{one.trial.transport}:{one.trial.variant}".removesuffix(":") + ("+tls" if one.trial.tls else "")
 
 
 def _title(results: CostResults) -> str:
