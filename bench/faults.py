@@ -17,6 +17,7 @@ from bench.host import Placement
 from bench.processes import Child, start
 from bench.progress import Reporter, duration
 from bench.results import FAULTS_FILE, FaultResults, FaultTrial, save
+from bench.siege import SIEGES, run_siege
 from clients.client import Client, new_client, new_shared
 from clients.control import Control
 from clients.options import ClientOptions
@@ -37,7 +38,7 @@ EXPECTED_S: Final = 12.0
 
 
 class Planned(NamedTuple):
-    """One trial to come."""
+    """One trial to come; ``fault`` may be a siege."""
 
     transport: str
     fault: str
@@ -240,12 +241,25 @@ async def run_faults(
     told.begin(EXPECTED_S * len(planned), len(planned))
     for number, one in enumerate(planned):
         told.starting(one.id, EXPECTED_S)
-        trial = await run_fault(one, clients, results.rate_hz, folder, place, results.seed + number)
-        results.trials.append(trial)
+        said = await _carry_out(results, one, clients, folder, place, results.seed + number)
         await asyncio.to_thread(save, results, folder, FAULTS_FILE)
-        told.finished(one.id, _said(trial), EXPECTED_S * (len(planned) - number - 1))
+        told.finished(one.id, said, EXPECTED_S * (len(planned) - number - 1))
     results.finished = True
     save(results, folder, FAULTS_FILE)
+
+
+async def _carry_out(
+    results: FaultResults, one: Planned, clients: int, folder: Path, place: Placement, seed: int
+) -> str:
+    """Measure one, keep it, and say how it went."""
+    if one.fault in SIEGES:
+        siege = await run_siege(one.transport, one.fault, one.repeat, folder, place, seed)
+        results.sieges.append(siege)
+        memory = f"{siege.rss_bytes_per_peer / 1024:.1f} KiB per bad peer"
+        return f"p99 {siege.calm_ms_p99:.1f} -> {siege.siege_ms_p99:.1f} ms, {memory}"
+    trial = await run_fault(one, clients, results.rate_hz, folder, place, seed)
+    results.trials.append(trial)
+    return _said(trial)
 
 
 def _said(trial: FaultTrial) -> str:

@@ -13,18 +13,20 @@ from bench.host import placement
 from bench.orchestrate import INTERRUPTED, orchestrate
 from bench.provenance import provenance
 from bench.results import FAULTS_FILE, SOAK_FILE, TRANSPORTS, FaultResults, SoakResults
+from bench.siege import SIEGES
 from bench.soak import new_soak
 from bench.soak import soak as run_soak
 from bench.soak_figures import kept
 from feed.tcp import raise_open_files
 
+KINDS = (*FAULTS, *SIEGES)
 REPEATS = {"default": 3, "smoke": 1}
 CLIENTS = {"default": 200, "smoke": 20}
 
 
 @click.command()
 @click.option("--preset", type=click.Choice(list(REPEATS)), default="default", show_default=True)
-@click.option("--faults", "wanted", help=f"Comma-separated, of {','.join(FAULTS)}  [default: all]")
+@click.option("--faults", "wanted", help=f"Comma-separated, of {','.join(KINDS)}  [default: all]")
 @click.option("--transports", help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]")
 @click.option("--clients", type=click.IntRange(1, 5000), help="Connected at once.  [default: 200]")
 @click.option("--rate-hz", default=20.0, show_default=True, type=click.FloatRange(0.1, 1000), help="Events per second.")
@@ -39,14 +41,17 @@ def faults(
     seed: int,
     out: Path | None,
 ) -> None:
-    """Kill, cut off and stall servers with clients connected: time to recover, events lost, duplicates, gaps."""
-    kinds, names = _chosen(wanted, FAULTS), _chosen(transports, TRANSPORTS)
+    """Kill, cut off, stall and besiege servers with clients connected.
+
+    Time to recover, events lost, duplicates and gaps; and what good clients notice of bad ones.
+    """
+    kinds, names = _chosen(wanted, KINDS), _chosen(transports, TRANSPORTS)
     repeats = range(1, REPEATS[preset] + 1)
     planned = [Planned(name, kind, repeat) for repeat in repeats for kind in kinds for name in names]
     raise_open_files()
     folder = folder_for(out, FAULTS_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
-    results = FaultResults(**provenance(_command(), place), seed=seed, rate_hz=rate_hz, trials=[])
+    results = FaultResults(**provenance(_command(), place), seed=seed, rate_hz=rate_hz, trials=[], sieges=[])
     count = clients or CLIENTS[preset]
     interrupted = orchestrate(
         lambda reporter: run_faults(results, planned, count, folder, place, reporter), place, Console()

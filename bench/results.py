@@ -250,6 +250,24 @@ class FaultTrial(msgspec.Struct):
     """Clients that were told that nothing is missing."""
 
 
+class SiegeTrial(msgspec.Struct):
+    """Bad peers beside good clients on one server, once."""
+
+    transport: str
+    siege: str
+    repeat: int
+    peers: int
+    """Bad ones at once; of ``cut``, new ones a second."""
+    calm_ms_p99: float
+    """Latency of the good ones without them, 99th percentile."""
+    siege_ms_p99: float
+    """With them."""
+    rss_bytes_per_peer: float
+    """Growth of the server's resident memory."""
+    delivered: int
+    expected: int
+
+
 class FaultResults(msgspec.Struct):
     """One run of ``python -m bench faults``."""
 
@@ -264,6 +282,7 @@ class FaultResults(msgspec.Struct):
     seed: int
     rate_hz: float
     trials: list[FaultTrial]
+    sieges: list[SiegeTrial]
 
 
 class SoakSample(msgspec.Struct):

@@ -58,6 +58,8 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "generator_cpu_share": "busiest generator process",
         "generator_cpu_us_per_event": "generator CPU per event",
         "received_events_per_s": "received per second",
+        "handshake_ms_p50": "opening a connection, median",
+        "server_cpu_us_per_handshake": "server CPU per connection opened and closed",
         "relay_cpu_share": "relay busy",
         "server_gc_pause_ms_max": "server's longest GC pause",
         "generator_gc_pause_ms_max": "generator's longest GC pause",

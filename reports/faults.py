@@ -11,6 +11,7 @@ from bench.results import FaultResults, FaultTrial, SoakResult, SoakResults
 from bench.soak_figures import kept, slope_bytes_per_min
 from reports.formats import NOT_MEASURED, counted, number
 from reports.sections import Table
+from reports.sieges import siege_table
 from reports.style import LOOKS
 
 MIB: Final = 1024 * 1024
@@ -63,6 +64,8 @@ def summarize_faults(faults: FaultResults | None, soak: SoakResults | None) -> F
     lost = sorted({LOOKS[one.transport].name for one in recoveries if one.total("silently_lost")})
     if lost:
         cautions.append(f"events were lost in silence on {', '.join(lost)}")
+    if faults and any(one.delivered != one.expected for one in faults.sieges):
+        cautions.append("events were lost under siege")
     titles = []
     if faults and faults.trials:
         repeats = max(trial.repeat for trial in faults.trials)
@@ -70,7 +73,8 @@ def summarize_faults(faults: FaultResults | None, soak: SoakResults | None) -> F
         titles.append(f"{counted(clients, 'client')}, {number(faults.rate_hz)} events/s, {counted(repeats, 'repeat')}")
     if soak:
         titles.append(f"soak of {number(soak.duration_s / 60)} min with {counted(soak.clients, 'client')} per server")
-    tables = [_recovery_table(recoveries), _soak_table(soak.servers if soak else [])]
+    sieges = faults.sieges if faults else []
+    tables = [_recovery_table(recoveries), siege_table(sieges), _soak_table(soak.servers if soak else [])]
     return FaultSummary("; ".join(titles), cautions, recoveries, [table for table in tables if table.rows])
 
 

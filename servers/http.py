@@ -38,9 +38,14 @@ PROTOCOL: Final = "pushmark.protocol"
 """Extension of a scope: a weak reference to the connection's protocol object, for the variants that go past ASGI."""
 
 
+FALSE_ALARMS: Final = frozenset(
+    {"ASGI callable returned without completing handshake.", "Invalid UTF-8 sequence received from client."}
+)
+"""What uvicorn reports as errors: a WebSocket refused with a response, and a peer's bad text, which it closes for."""
+
+
 def _no_false_alarm(record: logging.LogRecord) -> bool:
-    """uvicorn reports every WebSocket refused with a response as a fault of the application; it is none."""
-    return record.msg != "ASGI callable returned without completing handshake."
+    return record.msg not in FALSE_ALARMS
 
 
 logging.getLogger("uvicorn.error").addFilter(_no_false_alarm)

@@ -7,6 +7,7 @@ published and emits it to the library's room of that name.
 
 import asyncio
 import json
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ import engineio
 import msgspec
 import socketio
 from socketio.exceptions import ConnectionRefusedError as Refused
+from socketio.packet import CONNECT, DISCONNECT, EVENT, Packet
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from feed.cursor import Cursor
@@ -32,6 +34,8 @@ from servers.platform import Platform
 from servers.query import parameters
 
 PATH: Final = "/socket.io/"
+RESERVED: Final = frozenset({"connect", "disconnect", "connect_error"})
+"""Names of events that are not a client's to send."""
 CATCH_UP_EVENTS: Final = 64
 """Of the past, so many are handed to a client's queue at once."""
 
@@ -67,6 +71,8 @@ class SocketIoListener:
             http_compression=False,
             cors_allowed_origins=[],  # the gate has checked the origin already, for all transports alike
             json=json,
+            logger=logging.getLogger("socketio"),
+            engineio_logger=logging.getLogger("engineio"),
             max_queued=options.send_queue_packets,
             abort=self._abort,
         )
@@ -134,6 +140,14 @@ class _Engine(engineio.AsyncServer):  # type: ignore[misc]  # the library has no
 
 
 class _Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no types
+    """The library takes for granted that packets make sense, and fails on others with a traceback."""
+
+    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        if _makes_sense(data):
+            await super()._handle_eio_message(eio_sid, data)
+        else:
+            await self.eio.disconnect(eio_sid)
+
     def _engineio_server_class(self) -> type[_Engine]:
         return _Engine
 
@@ -177,6 +191,7 @@ class _Namespace:
         self._tasks: set[asyncio.Task[None]] = set()
         sio.on("connect", self._on_connect, namespace=self._name)
         sio.on("request", self._on_request, namespace=self._name)
+        sio.on("*", self._on_unknown, namespace=self._name)
         sio.on("disconnect", self._on_disconnect, namespace=self._name)
         platform.before_drop = self._end_pump
 
@@ -228,7 +243,14 @@ class _Namespace:
         reader.selects = peer
         self._start(self._catch_up(peer, reader))
 
-    async def _on_request(self, sid: str, request: Any = None) -> Any:
+    async def _on_unknown(self, name: str, sid: str, *said: Any) -> Any:
+        """Any other event is answered as a request that says what there is."""
+        peer = self._platform.peers.get(sid)
+        if peer is not None:
+            self._platform.handle(peer, b"{}")  # counts as a request against its limits
+        return json.loads(Refusal("bad_request", f"event {name[:40]!r}: the one that is known is 'request'").body)
+
+    async def _on_request(self, sid: str, request: Any = None, *_: Any) -> Any:
         peer = self._platform.peers.get(sid)
         if peer is None:
             return None
@@ -333,6 +355,20 @@ class _Pump:
     def close(self) -> None:
         """Listen to the room no longer."""
         self._reader.__exit__()
+
+
+def _makes_sense(data: Any) -> bool:
+    """May a client send this packet? Binary ones, which announce any number of others, are not spoken here."""
+    try:
+        packet = Packet(encoded_packet=data)
+    except (ValueError, TypeError, IndexError, RecursionError):
+        return False
+    if packet.packet_type == CONNECT:
+        return packet.data is None or isinstance(packet.data, dict)
+    if packet.packet_type == EVENT:
+        said = packet.data
+        return isinstance(said, list) and bool(said) and isinstance(said[0], str) and said[0] not in RESERVED
+    return bool(packet.packet_type == DISCONNECT)
 
 
 def _read_auth(auth: Any) -> Auth:

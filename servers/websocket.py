@@ -137,11 +137,9 @@ class _Talk:
                     return str(message.get("reason") or f"closed with code {message.get('code')}")
                 answer = self.platform.handle(self.peer, message.get("text") or message.get("bytes") or "")
                 if isinstance(answer, bytes):
-                    await self.websocket.send_text(answer.decode())
+                    await self._say(answer)
                 else:
-                    self._start(self._send_later(answer))
-        except WebSocketDisconnect:
-            return "connection lost"
+                    self._start(self._say_later(answer))
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -151,12 +149,14 @@ class _Talk:
         self._start(self._say_and_close(refusal))
 
     async def _say_and_close(self, refusal: Refusal) -> None:
+        await self._say(refusal.body)
         with suppress(WebSocketDisconnect, RuntimeError):  # RuntimeError: it is being closed already
-            await self.websocket.send_text(refusal.body.decode())
             await self.websocket.close(refusal.kind.close_code, refusal.code)
 
-    async def _send_later(self, answer: asyncio.Task[bytes]) -> None:
-        body = await asyncio.shield(answer)  # a repeated request may wait for the same answer
+    async def _say_later(self, answer: asyncio.Task[bytes]) -> None:
+        await self._say(await asyncio.shield(answer))  # a repeated request may wait for the same answer
+
+    async def _say(self, body: bytes) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):
             await self.websocket.send_text(body.decode())
 

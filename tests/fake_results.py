@@ -13,7 +13,7 @@ STREAM_BYTES = {
     "long_polling": (1180.0, 430.0),
     "sse": (92.0, 104.0),
     "websocket": (76.0, 104.0),
-    "socketio": (84.0, 104.0),
+    "socketio": (140.0, 104.0),
     "raw": (68.0, 104.0),
 }
 """Framing and TCP/IP bytes per event."""

@@ -21,8 +21,6 @@ from tests.conftest import SERVED, Running, Start, run, until
 STREAMS = [served for served in SERVED if "polling" not in served]
 RING_READERS = [stream for stream in STREAMS if not stream.startswith("socketio")]
 """Socket.IO keeps a queue for each client: who does not keep up is disconnected, and told of its gap on return."""
-CONNECTIONS_PER_CLIENT = {"socketio": 2}
-"""The polls' connection stays open beside the WebSocket for a while."""
 STALL_S = "1.5"
 OPENINGS = {
     "sse": b"GET /sse HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -58,17 +56,16 @@ def test_a_stalled_reader_is_aborted_and_its_memory_bounded(start: Start, stream
         files_before = open_files(server.process.pid)
         peers = [stalled_peer(server, OPENINGS[name]) for _ in range(5)]
         async with Control(server.ready["control_url"]) as control:
-            healthy = new_client(name, server.url, ClientOptions(max_attempts=0), shared)
+            healthy = new_client(name, server.url, ClientOptions(max_attempts=0, variant=server.target.variant), shared)
             async with aclosing(healthy.events()) as events:
                 assert decode_welcome((await anext(events)).envelope.data).resume == "new"
-                mine = CONNECTIONS_PER_CLIENT.get(stream, 1)
-                await until(lambda: _connections(control, 5 + mine), "all connected")
+                await until(lambda: _connections(control, 6), "all connected")
                 await control.start_feed(Schedule("constant", 1000.0, limit=3000), 4096)
                 for _ in range(3000):
                     await anext(events)
                 await until(lambda: _aborted(control, 5), "stalled readers aborted", timeout_s=15)
                 assert healthy.session.gaps == 0 and healthy.session.delivered == 3000
-                await until(lambda: _connections(control, mine), "only the healthy one is left")
+                await until(lambda: _connections(control, 1), "only the healthy one is left")
         for peer in peers:
             with pytest.raises(ConnectionResetError):
                 while True:

@@ -29,7 +29,7 @@ from servers.options import VARIANTS
 from tests.conftest import run_module
 
 OURS = ("locust", "bare")
-CPU_US = {"raw": 8.0, "websocket": 17.0, "sse": 26.0, "long_polling": 110.0, "polling": 90.0}
+CPU_US = {"raw": 8.0, "websocket": 17.0, "sse": 26.0, "socketio": 60.0, "long_polling": 110.0, "polling": 90.0}
 DISTURBANCE = (0.97, 1.0, 1.02, 1.01, 0.99)
 """Of a whole block: ratios within it do not see it."""
 
@@ -204,7 +204,7 @@ def test_the_smoke_preset_end_to_end(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     trials = [one.trial for one in load_cost(tmp_path / COST_FILE).trials]
     assert all(trial.status == "ok" for trial in trials if trial.transport != "polling"), [t.reasons for t in trials]
-    assert len(found["per_event"]) == 7 and "figures" in {path.name for path in tmp_path.iterdir()}
+    assert len(found["per_event"]) == 9 and "figures" in {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_generators_end_to_end(tmp_path: Path) -> None:

@@ -76,17 +76,17 @@ def test_numbers_as_people_read_them() -> None:
 def test_rows_are_in_order_and_the_baseline_is_last() -> None:
     summary = summarize(fake_results())
     assert [row.technology for row in summary.rows] == [
-        "Polling", "Long polling", "SSE", "WebSocket", "Raw TCP (baseline)",
+        "Polling", "Long polling", "SSE", "WebSocket", "Socket.IO", "Raw TCP (baseline)",
     ]  # fmt: skip
-    assert [row.latency.word for row in summary.rows] == ["high", "very low", "very low", "very low", "very low"]
-    assert [row.bandwidth.word for row in summary.rows] == ["high", "high", "low", "low", "low"]
+    assert [row.latency.word for row in summary.rows] == ["high", *["very low"] * 5]
+    assert [row.bandwidth.word for row in summary.rows] == ["high", "high", *["low"] * 4]
     assert [row.latency.article for row in summary.rows] == ["High", "Medium", "Low", "Very low", "-", "-"]
 
 
 def test_the_sentence_says_what_is_equal_and_by_how_much_the_rest_differs() -> None:
     said = summarize(fake_results()).sentence
     assert said.startswith(
-        "Across a round trip of 40 ms, WebSocket, SSE and long polling show no practical difference in"
+        "Across a round trip of 40 ms, WebSocket, SSE, Socket.IO and long polling show no practical difference in"
     )
     assert "polling takes 25.0 times [" in said
     assert "WebSocket moves the fewest measured wire bytes (472 B)" in said

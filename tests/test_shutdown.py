@@ -14,7 +14,7 @@ from clients.control import Control
 from clients.options import ClientOptions
 from feed.schedule import Schedule
 from tests.conftest import Running, Start, run, until
-from tests.test_bounds import CONNECTIONS_PER_CLIENT, OPENINGS, stalled_peer
+from tests.test_bounds import OPENINGS, stalled_peer
 
 CLIENTS = 490
 STALLED = 10
@@ -28,12 +28,12 @@ def test_exits_in_time_with_500_clients(start: Start, served: str, number: signa
 
     async def body() -> None:
         shared = new_shared(seed=1)
-        options = ClientOptions(poll_interval_s=0.5, max_attempts=0)
+        options = ClientOptions(poll_interval_s=0.5, max_attempts=0, variant=server.target.variant)
         clients = [new_client(transport, server.url, options, shared) for _ in range(CLIENTS)]
         tasks = [asyncio.ensure_future(_receive(client)) for client in clients]
         stalled = _stalled(server, transport)
         async with Control(server.ready["control_url"]) as control:
-            connections = CLIENTS * CONNECTIONS_PER_CLIENT.get(served, 1) + len(stalled)
+            connections = CLIENTS + len(stalled)
             await until(lambda: _connected(control, connections), "all connected", timeout_s=20)
             await control.start_feed(Schedule("constant", 200.0, limit=100), 4096)
             await until(lambda: _published(control, 100), "events on their way")

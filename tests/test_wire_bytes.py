@@ -75,7 +75,7 @@ def test_the_ledger_agrees_with_the_capture(start: Start, transport: str, keep_a
         totals = run(_exchange(transport, server.url, server.ready["control_url"], keep_alive))
     assert totals.deliveries == EVENTS
     if keep_alive:
-        assert totals.opened == (2 if transport == "socketio" else 1)
+        assert totals.opened == 1
     else:
         assert totals.opened == totals.requests
     measured = totals.stream_bytes + totals.header_bytes

@@ -18,7 +18,7 @@ function talk() {
   const socket = io(url, { auth: { token, room: "feed" }, forceNew: true });
   socket.on("connect", () => say("connected", socket.io.engine.transport.name));
   socket.io.engine.on("upgrade", (transport) => say("upgraded", transport.name));
-  socket.on("event", (envelope) => say("event", envelope));
+  const event = new Promise((resolve) => socket.on("event", (envelope) => { say("event", envelope); resolve(); }));
   socket.on("joined", (envelope) => say("joined", envelope.data.user));
   socket.on("welcome", async (envelope) => {
     say("welcome", envelope);
@@ -28,6 +28,7 @@ function talk() {
     say("ack", await socket.emitWithAck("request", { type: "publish", id: "3", room: "nowhere", data: 1 }));
     say("ack", await socket.emitWithAck("request", "nonsense"));
     say("message", await message);
+    await event;
     say("ready");
   });
   const message = new Promise((resolve) => socket.on("message", resolve));
