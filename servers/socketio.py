@@ -16,9 +16,10 @@ from typing import Any, Final
 import engineio
 import msgspec
 import socketio
+from engineio.exceptions import SocketIsClosedError
 from socketio.exceptions import ConnectionRefusedError as Refused
 from socketio.packet import CONNECT, DISCONNECT, EVENT, Packet
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from feed.cursor import Cursor
 from feed.rooms import DEFAULT_ROOM
@@ -34,6 +35,9 @@ from servers.platform import Platform
 from servers.query import parameters
 
 PATH: Final = "/socket.io/"
+ENGINE_PACKETS: Final = frozenset("0123456")
+"""First characters of Engine.IO's text packets; binary ones are not spoken here."""
+PROTOCOL_ERROR: Final = 1002
 RESERVED: Final = frozenset({"connect", "disconnect", "connect_error"})
 """Names of events that are not a client's to send."""
 CATCH_UP_EVENTS: Final = 64
@@ -107,16 +111,29 @@ class SocketIoListener:
 
         async def remembering(scope: Scope, receive: Receive, send: Send) -> None:
             sid = parameters(scope["query_string"]).get("sid")
-            if scope["type"] != "websocket" or sid is None:
+            if scope["type"] != "websocket":
                 await app(scope, receive, send)
                 return
-            self._transports[sid] = scope["extensions"][PROTOCOL]().transport
+            if sid is not None:
+                self._transports[sid] = scope["extensions"][PROTOCOL]().transport
             try:
-                await app(scope, receive, send)
+                await app(scope, _packets_only(receive), send)
             finally:
-                del self._transports[sid]
+                self._transports.pop(sid or "", None)
 
         return remembering
+
+
+def _packets_only(receive: Receive) -> Receive:
+    """Whoever sends what is no Engine.IO packet has left, for the library, which would fail with a traceback."""
+
+    async def receiving() -> Message:
+        message = await receive()
+        if message["type"] == "websocket.receive" and (message.get("text") or "")[:1] not in ENGINE_PACKETS:
+            return {"type": "websocket.disconnect", "code": PROTOCOL_ERROR}
+        return message
+
+    return receiving
 
 
 class _Engine(engineio.AsyncServer):  # type: ignore[misc]  # the library has no types
@@ -136,7 +153,8 @@ class _Engine(engineio.AsyncServer):  # type: ignore[misc]  # the library has no
                 self._abort(sid)
                 await client.close(wait=False, abort=True, reason="too slow")
             return
-        await client.send(pkt)
+        with suppress(SocketIsClosedError):  # nobody looks at the result of this, and it is told by other means
+            await client.send(pkt)
 
 
 class _Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no types
