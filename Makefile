@@ -1,14 +1,15 @@
 # The short names of everything; `make` alone explains itself.
 PYTHON ?= python3
 PRESET ?= default
+SECONDS ?= 1800
 BIN := .venv/bin
 RUN := $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench cost report demo test lint nightly clean
+.PHONY: help setup bench cost faults soak report demo test lint nightly clean
 
 help: ## Say what there is
-	@echo "pushmark: polling, long polling, SSE and WebSocket on one feed, measured side by side."
+	@echo "pushmark: polling, long polling, SSE, WebSocket and Socket.IO on one feed, measured side by side."
 	@echo
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
 	@echo
@@ -30,6 +31,12 @@ bench: setup ## Measure every transport and leave a report (about 8 minutes; PRE
 cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 10 minutes; PRESET=smoke: half a minute)
 	@$(RUN) -m bench cost --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
+faults: setup ## Kill, cut off, stall and besiege servers with clients connected (about 20 minutes; PRESET=smoke: 4)
+	@$(RUN) -m bench faults --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
+
+soak: setup ## Let clients come and go for SECONDS (1800), and see what servers keep
+	@$(RUN) -m bench soak --duration-s $(SECONDS) $(if $(OUT),--out '$(OUT)')
+
 report: setup ## Render the report of the newest run (or of OUT) again
 	@$(RUN) -m reports $(or $(OUT),results/latest)
 
@@ -49,10 +56,14 @@ lint: setup ## ruff, mypy --strict, and the walls between the folders
 
 nightly: setup ## What takes longer: the tests three times over, and every full benchmark
 	@for round in 1 2 3; do $(RUN) -m pytest -q || exit 1; done
+	@PUSHMARK_FUZZ_EXAMPLES=10000 $(RUN) -m pytest -q tests/test_reliability.py -k fuzz
 	@$(RUN) -m bench run --preset default
 	@$(RUN) -m bench run --preset broadcast
 	@$(RUN) -m bench cost
+	@$(RUN) -m bench cost --tls
 	@$(RUN) -m bench generator
+	@$(RUN) -m bench faults
+	@$(RUN) -m bench soak
 
 clean: ## Remove .venv and caches; results stay
 	@rm -rf .venv *.egg-info build .mypy_cache .ruff_cache .hypothesis .import_linter_cache

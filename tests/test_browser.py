@@ -3,6 +3,7 @@
 import shutil
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.results import save
 from clients.options import header_set
+from servers.auth import DEV_KEY, mint
 from tests.conftest import Start, run_module
 from tests.fake_results import fake_results
 
@@ -91,6 +93,80 @@ def test_fetch_polls_in_a_browser(start: Start, page: Page) -> None:
         }"""
     )
     assert got[:2] == ["new", "resumed"] and got[2] >= 1
+
+
+def token(user: str = "ann") -> str:
+    return mint(DEV_KEY, user, 30.0, time.time())
+
+
+def test_event_source_with_a_token_in_the_query_or_a_cookie(start: Start, page: Page) -> None:
+    """Without one it is closed for good; with one it receives, and its requests are answered."""
+    server = start("sse", "--source", "none", "--auth", "dev")
+    page.goto(f"{server.url}/")
+    opened = """(url) => new Promise((resolve) => {
+      const source = new EventSource(url);
+      source.onmessage = (message) => resolve([JSON.parse(message.data).type, source.readyState]);
+      source.onerror = () => resolve(['error', source.readyState]);
+    })"""
+    assert page.evaluate(opened, "/sse") == ["error", 2]
+    assert page.evaluate(opened, f"/sse?token={token()}") == ["welcome", 1]
+    page.context.add_cookies([{"name": "pushmark_token", "value": token(), "url": server.url}])
+    answers = page.evaluate(
+        """() => new Promise((resolve) => {
+          const said = [];
+          let message = null;
+          const finish = () => said.length === 2 && message && resolve([...said, message.user, message.data]);
+          const source = new EventSource('/sse');
+          const ask = (session, body) => fetch('/requests', {
+            method: 'POST', headers: {'pushmark-session': session}, body: JSON.stringify(body),
+          }).then((response) => response.json());
+          source.onmessage = async (received) => {
+            const envelope = JSON.parse(received.data);
+            if (envelope.type === 'message') { message = envelope.data; return finish(); }
+            if (envelope.type !== 'welcome' || !envelope.data.session) return;
+            const session = envelope.data.session;
+            said.push((await ask(session, {type: 'join', id: '1', room: 'tea'})).type);
+            said.push((await ask(session, {type: 'publish', id: '2', room: 'tea', data: 'hi'})).type);
+            finish();
+          };
+        })"""
+    )
+    assert answers == ["ack", "ack", "ann", "hi"]
+
+
+def test_websocket_with_a_token_in_the_query(start: Start, page: Page) -> None:
+    server = start("websocket", "--source", "none", "--auth", "dev")
+    page.goto(server.url.replace("ws://", "http://"))
+    talk = """(query) => new Promise((resolve) => {
+      const socket = new WebSocket(`ws://${location.host}/ws${query}`);
+      socket.onclose = (event) => resolve(['closed', event.code]);
+      socket.onmessage = (message) => {
+        const envelope = JSON.parse(message.data);
+        if (envelope.type === 'ack') resolve([envelope.id, envelope.data]);
+        if (envelope.data.client) socket.send(JSON.stringify({type: 'call', id: '7', service: 'echo', data: [1, 2]}));
+      };
+    })"""
+    assert page.evaluate(talk, "") == ["closed", 1006]
+    assert page.evaluate(talk, f"?token={token()}") == ["7", [1, 2]]
+
+
+def test_a_page_of_another_site_cannot_use_a_visitors_login(start: Start, page: Page) -> None:
+    """Cross-site WebSocket hijacking: the cookie goes along, the origin is refused; one on the list is let in."""
+    site = start("sse", "--source", "none")
+    server = start("websocket", "--source", "none", "--auth", "dev")
+    friendly = start("websocket", "--source", "none", "--auth", "dev", "--allow-origin", site.url)
+    page.goto(f"{site.url}/")
+    for one in (server, friendly):
+        page.context.add_cookies(
+            [{"name": "pushmark_token", "value": token(), "url": one.url.replace("ws://", "http://")}]
+        )
+    hijack = """(url) => new Promise((resolve) => {
+      const socket = new WebSocket(url);
+      socket.onmessage = (message) => resolve(JSON.parse(message.data).type);
+      socket.onclose = () => resolve('refused');
+    })"""
+    assert page.evaluate(hijack, f"{server.url}/ws") == "refused"
+    assert page.evaluate(hijack, f"{friendly.url}/ws") == "welcome"
 
 
 @contextmanager
