@@ -253,7 +253,7 @@ async def _carry_out(
 ) -> str:
     """Measure one, keep it, and say how it went."""
     if one.fault in SIEGES:
-        siege = await run_siege(one.transport, one.fault, one.repeat, folder, place, seed)
+        siege = await run_siege(one.transport, one.fault, one.repeat, results.siege_events, folder, place, seed)
         results.sieges.append(siege)
         memory = f"{siege.rss_bytes_per_peer / 1024:.1f} KiB per bad peer"
         return f"p99 {siege.calm_ms_p99:.1f} -> {siege.siege_ms_p99:.1f} ms, {memory}"

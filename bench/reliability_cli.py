@@ -22,6 +22,7 @@ from feed.tcp import raise_open_files
 KINDS = (*FAULTS, *SIEGES)
 REPEATS = {"default": 3, "smoke": 1}
 CLIENTS = {"default": 200, "smoke": 20}
+SIEGE_EVENTS = {"default": 300, "smoke": 50}
 
 
 @click.command()
@@ -51,7 +52,14 @@ def faults(
     raise_open_files()
     folder = folder_for(out, FAULTS_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
-    results = FaultResults(**provenance(_command(), place), seed=seed, rate_hz=rate_hz, trials=[], sieges=[])
+    results = FaultResults(
+        **provenance(_command(), place),
+        seed=seed,
+        rate_hz=rate_hz,
+        siege_events=SIEGE_EVENTS[preset],
+        trials=[],
+        sieges=[],
+    )
     count = clients or CLIENTS[preset]
     interrupted = orchestrate(
         lambda reporter: run_faults(results, planned, count, folder, place, reporter), place, Console()

@@ -281,6 +281,8 @@ class FaultResults(msgspec.Struct):
     options: dict[str, object]
     seed: int
     rate_hz: float
+    siege_events: int
+    """In each window, in peace and under siege."""
     trials: list[FaultTrial]
     sieges: list[SiegeTrial]
 

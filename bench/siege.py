@@ -29,14 +29,15 @@ SIEGES: Final = ("unfinished", "slow", "stalled", "cut")
 PEERS: Final = {"unfinished": 1000, "slow": 200, "stalled": 50, "cut": 200}
 """Bad peers at once; of ``cut``, connections a second."""
 HEALTHY: Final = 20
-EVENTS: Final = 300
 RATE_HZ: Final = 100.0
-PAYLOAD_BYTES: Final = 4096
+PAYLOAD_BYTES: Final = 512
+HISTORY: Final = 64
+"""Full before it is measured, so that it is no part of what bad peers cost."""
 SETTLE_S: Final = 0.5
 ARRIVE_TIMEOUT_S: Final = 30.0
 SMALL_BUFFER: Final = 4096
-PIPELINED: Final = 200
-"""Polls that a peer asks for without reading an answer."""
+PIPELINED: Final = 8
+"""Polls of the whole history that a peer asks for without reading an answer."""
 _RESET: Final = struct.pack("ii", 1, 0)
 _UPGRADE: Final = (
     b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -50,8 +51,8 @@ _HALF_POST: Final = b'POST /requests HTTP/1.1\r\nHost: x\r\nContent-Length: 500\
 def opening(transport: str) -> bytes:
     """What a subscriber of that transport says first."""
     return {
-        "polling": b"GET /poll?since=0-0 HTTP/1.1\r\nHost: x\r\n\r\n",
-        "long_polling": b"GET /long-poll?hold_s=5 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "polling": b"GET /poll HTTP/1.1\r\nHost: x\r\n\r\n",
+        "long_polling": b"GET /long-poll HTTP/1.1\r\nHost: x\r\n\r\n",
         "sse": b"GET /sse HTTP/1.1\r\nHost: x\r\n\r\n",
         "websocket": b"GET /ws HTTP/1.1\r\nHost: x\r\n" + _UPGRADE,
         "socketio": b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n" + _UPGRADE,
@@ -59,21 +60,24 @@ def opening(transport: str) -> bytes:
     }[transport]
 
 
-async def run_siege(transport: str, siege: str, repeat: int, folder: Path, place: Placement, seed: int) -> SiegeTrial:
-    """One trial: a window in peace, one under siege, and the server's memory before and during it."""
+async def run_siege(
+    transport: str, siege: str, repeat: int, events: int, folder: Path, place: Placement, seed: int
+) -> SiegeTrial:
+    """One trial: a window of so many events in peace, one under siege; the server's memory before and during it."""
     log = folder / "logs" / f"{transport}-{siege}-{repeat}-server.log"
-    server = await start("server", ["-m", "servers", transport, "--port", "0", "--source", "none"], place.server, log)
+    arguments = ["-m", "servers", transport, "--port", "0", "--source", "none", "--history", str(HISTORY)]
+    server = await start("server", arguments, place.server, log)
     try:
         await server.await_ready()
         async with AsyncExitStack() as stack:
             control = await stack.enter_async_context(Control(server.ready["control_url"]))
             crowd = await stack.enter_async_context(_healthy(server, transport, seed))
-            await crowd.window(control)  # warms up what a first event costs
-            calm_ms = await crowd.window(control)
+            await crowd.window(control, events)  # warms up what a first event costs
+            calm_ms = await crowd.window(control, events)
             before = rss_bytes(server.pid)
             async with BAD[siege](transport, int(server.ready["port"]), PEERS[siege]):
                 await asyncio.sleep(SETTLE_S)
-                under_siege_ms = await crowd.window(control)
+                under_siege_ms = await crowd.window(control, events)
                 growth = rss_bytes(server.pid) - before
             return SiegeTrial(
                 transport=transport,
@@ -84,7 +88,7 @@ async def run_siege(transport: str, siege: str, repeat: int, folder: Path, place
                 siege_ms_p99=float(np.percentile(under_siege_ms, 99)),
                 rss_bytes_per_peer=growth / PEERS[siege],
                 delivered=crowd.delivered,
-                expected=3 * EVENTS * HEALTHY,
+                expected=3 * events * HEALTHY,
             )
     finally:
         await server.stop()
@@ -112,11 +116,11 @@ class Crowd:
                 elif envelope.type == "welcome":
                     self.welcomed += 1
 
-    async def window(self, control: Control) -> list[float]:
+    async def window(self, control: Control, events: int) -> list[float]:
         """Have events published, and return how late each came to each. Raises ``TimeoutError``."""
         self.late_ms = []
-        await control.start_feed(Schedule("constant", RATE_HZ, limit=EVENTS), PAYLOAD_BYTES)
-        await _until(lambda: len(self.late_ms) >= EVENTS * HEALTHY)
+        await control.start_feed(Schedule("constant", RATE_HZ, limit=events), PAYLOAD_BYTES)
+        await _until(lambda: len(self.late_ms) >= events * HEALTHY)
         return self.late_ms
 
 
@@ -206,8 +210,7 @@ async def _slow(transport: str, port: int, count: int) -> AsyncIterator[None]:
 async def _stalled(transport: str, port: int, count: int) -> AsyncIterator[None]:
     """Subscribers that never read."""
     peers = await _connected(port, count, SMALL_BUFFER)
-    asked = opening(transport) * (PIPELINED if "polling" in transport else 1)
-    saying = [asyncio.ensure_future(_ask(peer, transport, asked)) for peer in peers]
+    saying = [asyncio.ensure_future(_ask(peer, transport)) for peer in peers]
     try:
         yield
     finally:
@@ -217,11 +220,19 @@ async def _stalled(transport: str, port: int, count: int) -> AsyncIterator[None]
         _leave(peers)
 
 
-async def _ask(peer: Peer, transport: str, asked: bytes) -> None:
-    await peer.say(asked)
+async def _ask(peer: Peer, transport: str) -> None:
+    """Subscribe, or for polls ask for everything again and again, and read no more than that takes."""
+    loop, first = asyncio.get_running_loop(), opening(transport)
+    await peer.say(first)
     if transport == "socketio":
-        await asyncio.get_running_loop().sock_recv(peer.sock, 1)  # the handshake is answered
+        await loop.sock_recv(peer.sock, 1)  # the handshake is answered
         await peer.say(_SOCKETIO_CONNECT)
+    elif "polling" in transport:
+        answer = b""
+        while b'"id":"' not in answer:
+            answer += await loop.sock_recv(peer.sock, SMALL_BUFFER)
+        epoch = answer.partition(b'"id":"')[2][:8]
+        await peer.say(first.replace(b" HTTP", b"?since=" + epoch + b"-1 HTTP") * PIPELINED)
 
 
 @asynccontextmanager

@@ -38,6 +38,8 @@ PROTOCOL: Final = "pushmark.protocol"
 """Extension of a scope: a weak reference to the connection's protocol object, for the variants that go past ASGI."""
 
 
+MAX_PIPELINED: Final = 16
+"""Requests that wait for the answers before theirs; each takes some 2.5 KB."""
 FALSE_ALARMS: Final = frozenset(
     {"ASGI callable returned without completing handshake.", "Invalid UTF-8 sequence received from client."}
 )
@@ -192,6 +194,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_body(body)
 
     def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError("too many requests at once")  # the parser makes it a bad request
         self._in_head = False
         super().on_headers_complete()
 
