@@ -36,8 +36,6 @@ HISTORY: Final = 64
 SETTLE_S: Final = 0.5
 ARRIVE_TIMEOUT_S: Final = 30.0
 SMALL_BUFFER: Final = 4096
-PIPELINED: Final = 8
-"""Polls of the whole history that a peer asks for without reading an answer."""
 _RESET: Final = struct.pack("ii", 1, 0)
 _UPGRADE: Final = (
     b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -221,7 +219,7 @@ async def _stalled(transport: str, port: int, count: int) -> AsyncIterator[None]
 
 
 async def _ask(peer: Peer, transport: str) -> None:
-    """Subscribe, or for polls ask for everything again and again, and read no more than that takes."""
+    """Subscribe, or for polls ask for the whole history, and read no more than that takes."""
     loop, first = asyncio.get_running_loop(), opening(transport)
     await peer.say(first)
     if transport == "socketio":
@@ -232,7 +230,7 @@ async def _ask(peer: Peer, transport: str) -> None:
         while b'"id":"' not in answer:
             answer += await loop.sock_recv(peer.sock, SMALL_BUFFER)
         epoch = answer.partition(b'"id":"')[2][:8]
-        await peer.say(first.replace(b" HTTP", b"?since=" + epoch + b"-1 HTTP") * PIPELINED)
+        await peer.say(first.replace(b" HTTP", b"?since=" + epoch + b"-1 HTTP"))
 
 
 @asynccontextmanager

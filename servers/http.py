@@ -141,6 +141,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        transport.set_write_buffer_limits(self._options.write_buffer_bytes)
         self._link = self._guard.opened_by(transport, self._on_overdue)
 
     @contextlib.contextmanager

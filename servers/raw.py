@@ -93,6 +93,7 @@ class RawConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are not asyncio's subclasses
+        self.transport.set_write_buffer_limits(self._context.options.write_buffer_bytes)
         self._link = self._context.guard.opened_by(self.transport, self._on_overdue)
         self._listener.open.add(self)
 
