@@ -75,8 +75,8 @@ class SocketIoListener:
             http_compression=False,
             cors_allowed_origins=[],  # the gate has checked the origin already, for all transports alike
             json=json,
-            logger=logging.getLogger("socketio"),
-            engineio_logger=logging.getLogger("engineio"),
+            logger=_quiet("socketio"),
+            engineio_logger=_quiet("engineio"),
             max_queued=options.send_queue_packets,
             abort=self._abort,
         )
@@ -122,6 +122,13 @@ class SocketIoListener:
                 self._transports.pop(sid or "", None)
 
         return remembering
+
+
+def _quiet(name: str) -> logging.Logger:
+    """A logger for the library, which at its more talkative levels would write payloads and tokens."""
+    logger = logging.getLogger(name)
+    logger.setLevel(logging.WARNING)
+    return logger
 
 
 def _packets_only(receive: Receive) -> Receive:

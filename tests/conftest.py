@@ -108,6 +108,12 @@ def served_upstream(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=[name for name in TRANSPORTS if name != "raw"])
+def upstream(request: pytest.FixtureRequest) -> str:
+    """Every transport that takes requests, without variants: for what variants have no part in."""
+    return str(request.param)
+
+
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine on uvloop, as servers and clients do."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

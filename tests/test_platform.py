@@ -107,8 +107,8 @@ def test_a_connection_ends_with_its_token_unless_renewed(start: Start, served_up
     run(body())
 
 
-def test_a_room_can_require_a_claim(start: Start, served_upstream: str) -> None:
-    server = start(served_upstream, "--source", "none", "--auth", "dev", "--room-claim", "staff=is_staff")
+def test_a_room_can_require_a_claim(start: Start, upstream: str) -> None:
+    server = start(upstream, "--source", "none", "--auth", "dev", "--room-claim", "staff=is_staff")
 
     async def body() -> None:
         async with Crew() as crew:
@@ -150,9 +150,9 @@ def test_over_the_limit_is_told_when_to_come_back_then_cut_off(start: Start, ser
     run(body())
 
 
-def test_connections_of_a_user_are_bounded(start: Start, served_upstream: str) -> None:
-    server = start(served_upstream, "--source", "none", "--auth", "dev", "--limit", "connections_per_user=2")
-    polls = "polling" in served_upstream
+def test_connections_of_a_user_are_bounded(start: Start, upstream: str) -> None:
+    server = start(upstream, "--source", "none", "--auth", "dev", "--limit", "connections_per_user=2")
+    polls = "polling" in upstream
 
     async def body() -> None:
         async with Crew() as crew:
@@ -281,8 +281,8 @@ def _schedule() -> Any:
     return Schedule("constant", 100.0, limit=5)
 
 
-def test_metrics_for_prometheus(start: Start, served_upstream: str) -> None:
-    server = start(served_upstream, "--source", "none")
+def test_metrics_for_prometheus(start: Start, upstream: str) -> None:
+    server = start(upstream, "--source", "none")
 
     async def body() -> None:
         async with Crew() as crew:
@@ -301,8 +301,8 @@ def _metrics(server: Running) -> dict[str, float]:
         return {sample.name: sample.value for family in families for sample in family.samples}
 
 
-def test_the_log_names_clients_and_no_secrets(start: Start, served_upstream: str) -> None:
-    server = start(served_upstream, "--source", "none", "--auth", "dev", "--log-level", "info")
+def test_the_log_names_clients_and_no_secrets(start: Start, upstream: str) -> None:
+    server = start(upstream, "--source", "none", "--auth", "dev", "--log-level", "info")
     secret = token()
 
     async def body() -> str:
@@ -350,9 +350,9 @@ def test_the_token_command(start: Start) -> None:
     assert "no user" in run_module("servers", "token", "--user", "a b", "--dev").stderr.replace("room name", "no user")
 
 
-def test_a_connection_outlives_its_tokens(start: Start, served_upstream: str) -> None:
+def test_a_connection_outlives_its_tokens(start: Start, upstream: str) -> None:
     """Renewed before each expires, without a reconnection."""
-    server = start(served_upstream, "--source", "none", "--auth", "dev")
+    server = start(upstream, "--source", "none", "--auth", "dev")
     given: list[str] = []
 
     async def source() -> str:
@@ -382,8 +382,8 @@ def test_the_expiry_is_read_from_a_token() -> None:
     assert expires_at_s(mint(DEV_KEY, "ann", 60.0, 1000.0)) == 1060.0
 
 
-def test_people_talk_from_the_command_line(start: Start, served_upstream: str) -> None:
-    server = start(served_upstream, "--source", "none", "--auth", "dev")
+def test_people_talk_from_the_command_line(start: Start, upstream: str) -> None:
+    server = start(upstream, "--source", "none", "--auth", "dev")
     name = server.ready["transport"]
     words = ("clients", name, server.url, "--room", "tea", "--poll-interval-s", "0.05", "--json")
     said = ("--send", "hello", "--send", "how are you?", "--count", "2")

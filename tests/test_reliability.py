@@ -106,8 +106,7 @@ async def _connections(control: Control, count: int) -> bool:
     return bool((await control.stats())["connections_now"] == count)
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHo"], ids=["silent", "half a request"])
-def test_a_thousand_unfinished_handshakes_cost_little(start: Start, transport: str, sent: bytes) -> None:
+def test_a_thousand_unfinished_handshakes_cost_little(start: Start, transport: str) -> None:
     """At most 64 KiB of resident memory each, the contract holds meanwhile, and all are gone in the end."""
     server = start(transport, "--source", "none", "--request-timeout-s", "4")
     still_serves(server)
@@ -115,7 +114,7 @@ def test_a_thousand_unfinished_handshakes_cost_little(start: Start, transport: s
     peers = []
     for _ in range(1000):
         peer = socket.create_connection(("127.0.0.1", server.port), timeout=5)
-        peer.sendall(sent if transport != "raw" else sent[:2])
+        peer.sendall(b"GET / HTTP/1.1\r\nHo" if transport != "raw" else b"\0\0")
         peers.append(peer)
     still_serves(server)
     assert rss_bytes(server.process.pid) - before <= 1000 * 64 * KIB

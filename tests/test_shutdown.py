@@ -13,7 +13,7 @@ from clients.client import Client, ClientError, new_client, new_shared
 from clients.control import Control
 from clients.options import ClientOptions
 from feed.schedule import Schedule
-from tests.conftest import Running, Start, run, until
+from tests.conftest import SERVED, Running, Start, run, until
 from tests.test_bounds import OPENINGS, stalled_peer
 
 CLIENTS = 490
@@ -21,7 +21,10 @@ STALLED = 10
 EXIT_WITHIN_S = 5.0
 
 
-@pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))
+@pytest.mark.parametrize(
+    ("served", "number"),
+    [(name, signal.SIGTERM) for name in SERVED] + [(name, signal.SIGINT) for name in ("polling", "sse", "websocket")],
+)
 def test_exits_in_time_with_500_clients(start: Start, served: str, number: signal.Signals) -> None:
     server = start(served, "--source", "none")
     transport = server.ready["transport"]
