@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Final, NamedTuple, Protocol
 
 from feed.cursor import Cursor
-from feed.envelope import JSON_ENCODE
 
 MAX_FRAME_BYTES: Final = 1 << 20
 MAX_SSE_LINE_BYTES: Final = 1 << 20
@@ -85,10 +84,10 @@ class HasJson(Protocol):
 
 def encode_batch(cursor: Cursor, room: str, resume: str, missed: int | None, events: Iterable[HasJson]) -> bytes:
     """The answer to a poll: one envelope whose data holds the verdict on the cursor and all newer events."""
-    head = JSON_ENCODE({"type": "batch", "id": str(cursor), "room": room})[:-1]
-    verdict = JSON_ENCODE({"resume": resume, "missed": missed})[:-1]
-    body = b",".join([event.json for event in events])
-    return b"".join((head, b',"data":', verdict, b',"events":[', body, b"]}}"))
+    # As in an event: nothing of this needs escaping, and two calls of an encoder take nearly twice as long.
+    count = "null" if missed is None else missed
+    head = f'{{"type":"batch","id":"{cursor}","room":"{room}","data":{{"resume":"{resume}","missed":{count},"events":['
+    return b"".join((head.encode(), b",".join([event.json for event in events]), b"]}}"))
 
 
 def encode_sse(data: bytes, id_: str = "") -> bytes:

@@ -173,7 +173,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
 
     def on_message_begin(self) -> None:
-        self._guard.expect_request(self._link)
+        if not self._link.request_due_ns:  # it came with the request before it, and not by data of its own
+            self._guard.expect_request(self._link)
         self._body_bytes = 0
         super().on_message_begin()
         self.scope["extensions"] = {PROTOCOL: weakref.ref(self)}  # type: ignore[dict-item]  # asgiref types none but its own
@@ -297,6 +298,9 @@ def _application(options: ServerOptions, routes: Sequence[BaseRoute]) -> ASGIApp
     )
 
 
+_CLOSE: Final = {"connection": "close"}
+
+
 class _Limits:
     """Refuses an oversize URL or body before the application sees the request."""
 
@@ -308,29 +312,26 @@ class _Limits:
         self._max_body_bytes = serving.options.max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            origin = self._origins.check(scope)
-        except Refusal as refusal:
-            log_refused(address_of(scope), refusal.code)
-            await error_response(refusal, {"connection": "close"})(scope, receive, send)
-            return
-        if origin is not None:
-            if scope["type"] == "http" and scope["method"] == "OPTIONS":
-                await _no_content(self._origins.preflight_headers(origin), send)
+        headers = dict(scope["headers"])  # which of them there are: every request passes here, so ask in one go
+        if b"origin" in headers:
+            try:
+                origin = self._origins.check(scope)
+            except Refusal as refusal:
+                log_refused(address_of(scope), refusal.code)
+                await error_response(refusal, _CLOSE)(scope, receive, send)
                 return
-            send = _with_headers(self._origins.response_headers(origin), send)
-        too_large = self._too_large(scope)
-        if too_large is None:
-            await self._bypass.get(scope["path"], self._app)(scope, receive, send)
-        else:
-            await error_response(too_large, {"connection": "close"})(scope, receive, send)
-
-    def _too_large(self, scope: Scope) -> Refusal | None:
+            if origin is not None:
+                if scope["type"] == "http" and scope["method"] == "OPTIONS":
+                    await _no_content(self._origins.preflight_headers(origin), send)
+                    return
+                send = _with_headers(self._origins.response_headers(origin), send)
+        app = self._bypass.get(scope["path"], self._app)
         if len(scope["raw_path"]) + len(scope["query_string"]) > self._max_url_bytes:
-            return Refusal("url_too_long", f"the URL is over {self._max_url_bytes} bytes")
-        if scope["type"] == "http" and _content_length(scope) > self._max_body_bytes:
-            return Refusal("body_too_large", f"the body is over {self._max_body_bytes} bytes")
-        return None
+            app = error_response(Refusal("url_too_long", f"the URL is over {self._max_url_bytes} bytes"), _CLOSE)
+        elif int(headers.get(b"content-length", 0)) > self._max_body_bytes:  # the parser lets nothing but digits pass
+            app = error_response(Refusal("body_too_large", f"the body is over {self._max_body_bytes} bytes"), _CLOSE)
+        del headers  # which the application may hold for long
+        await app(scope, receive, send)
 
 
 async def _no_content(headers: list[tuple[bytes, bytes]], send: Send) -> None:
@@ -347,13 +348,6 @@ def _with_headers(headers: list[tuple[bytes, bytes]], send: Send) -> Send:
         await send(message)
 
     return sending
-
-
-def _content_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value)  # the parser has refused anything but digits
-    return 0
 
 
 async def _on_http_exception(request: HttpRequest, error: Exception) -> Response:

@@ -48,8 +48,8 @@ async def _long_poll(context: Context, platform: Platform, request: Request) -> 
     with asked(platform, params, scope) as poll, poll.reader as reader:
         if _must_wait(reader):
             scope["headers"].clear()  # held for long, and of no use any more
-            with _until_gone(request.receive, reader), _at_most(hold_s, reader):
-                await reader.wait()
+            with _until_gone(request.receive, reader):
+                await _wait(reader, hold_s)
         return respond(batch(context, poll))
 
 
@@ -59,8 +59,8 @@ async def _tuned(context: Context, platform: Platform, params: Mapping[str, str]
     with asked(platform, params, scope) as poll, poll.reader as reader:
         if _must_wait(reader):
             scope["headers"].clear()
-            with scope["extensions"][PROTOCOL]().telling(reader.nudge), _at_most(hold_s, reader):
-                await reader.wait()
+            with scope["extensions"][PROTOCOL]().telling(reader.nudge):
+                await _wait(reader, hold_s)
         return batch(context, poll)
 
 
@@ -73,11 +73,10 @@ def _must_wait(reader: Reader) -> bool:
     return reader.resume.verdict == "resumed" and not reader.pending
 
 
-@contextmanager
-def _at_most(hold_s: float, reader: Reader) -> Iterator[None]:
+async def _wait(reader: Reader, hold_s: float) -> None:
     timer = asyncio.get_running_loop().call_later(hold_s, reader.nudge)
     try:
-        yield
+        await reader.wait()
     finally:
         timer.cancel()
 

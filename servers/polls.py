@@ -6,7 +6,7 @@ and names it with every poll; the cursors of all its rooms stay with the client.
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -169,13 +169,17 @@ def batch(context: Context, asked_: Asked) -> bytes:
     context.stats.requests += 1
     context.stats.deliveries += len(events)
     context.stats.gaps += resume.verdict == "gap"
-    entries: list[HasJson] = list(events)
+    entries: Sequence[HasJson] = events if peer is None else [*events, *_of_others(context, reader)]
+    return encode_batch(reader.cursor, reader.room.name, resume.verdict, resume.missed, entries)
+
+
+def _of_others(context: Context, reader: Reader) -> Iterator[HasJson]:
+    """What the rooms have that the session joined."""
     while (delivery := reader.take_other(None)) is not None:
         if delivery.notice is not None:
-            entries.append(delivery.notice)
-        entries += delivery.events
+            yield delivery.notice
+        yield from delivery.events
         context.stats.deliveries += len(delivery.events)
-    return encode_batch(reader.cursor, reader.room.name, resume.verdict, resume.missed, entries)
 
 
 def respond(body: bytes) -> Response:

@@ -13,7 +13,11 @@ def header(scope: Scope, name: bytes) -> str:
 
     Starlette's ``Request.headers`` would keep a copy of them all for as long as the response lasts.
     """
-    return next((value.decode("latin-1") for found, value in scope["headers"] if found == name), "")
+    for found, value in scope["headers"]:
+        if found == name:
+            text: str = value.decode("latin-1")
+            return text
+    return ""
 
 
 def require_get(scope: Scope) -> None:
