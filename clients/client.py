@@ -192,10 +192,16 @@ class Client:
 
     async def leave(self, room: str) -> Any:
         """Stop being a member of a room, and receiving it."""
+        was_member = room in self.joined
         self.joined.pop(room, None)
-        answer = await self.request("leave", room=room)
-        self.places.pop(room, None)
-        return answer
+        try:
+            return await self.request("leave", room=room)
+        except RequestError as error:
+            if error.code != "not_joined" or not was_member:
+                raise
+            return {}  # a cut came between, and this connection has not joined the room
+        finally:
+            self.places.pop(room, None)
 
     async def renew(self, token: str) -> None:
         """Go on with another token of the same user, on this connection and on those after it."""

@@ -153,6 +153,13 @@ async def a_repeated_request_is_applied_once(bench: Bench) -> None:
         expect(first == second == third, "a repeated request got another answer")
         await ann.settled()
         expect(len(ann.of("message", "once")) == 1, "a repeated request was applied again")
+        other = encode_request("publish", "same", room="once", data=2)
+        expect((await ann.client._ask("same", other)).type == "error", "an id stood for two requests")
+        # Programs of one user count their requests as they like: neither is taken for the other.
+        await ann.client.join("other")
+        await again.client.join("other")
+        inside = await again.client.request("call", service="members", data={"room": "other"})
+        expect(len(inside["members"]) == 2, f"both have joined, but the members are {inside}")
 
 
 async def users_acknowledge(bench: Bench) -> None:

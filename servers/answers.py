@@ -1,9 +1,12 @@
 """Answers that were given, so that a request which is sent again is not applied again."""
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
+
+from servers.errors import Refusal
 
 KEPT_ANSWERS: Final = 10_000
 KEPT_S: Final = 120.0
@@ -11,8 +14,16 @@ KEPT_S: Final = 120.0
 
 Answer = bytes | asyncio.Task[bytes]
 """An envelope, or who is still waiting to give it."""
-Key = tuple[str, str]
-"""Who asks, across connections, and the request's id."""
+Key = tuple[str, ...]
+"""Who asks, and the request's id."""
+
+
+class Kept(NamedTuple):
+    """An answer, when it was given, and what was asked."""
+
+    since_s: float
+    digest: bytes
+    answer: Answer
 
 
 class Answers:
@@ -22,20 +33,22 @@ class Answers:
         self._now_s = now_s
         self._kept = kept
         self._kept_s = kept_s
-        self._answers: OrderedDict[Key, tuple[float, Answer]] = OrderedDict()
+        self._answers: OrderedDict[Key, Kept] = OrderedDict()
 
-    def find(self, key: Key) -> Answer | None:
-        """The answer that this request got before."""
+    def find(self, key: Key, request: bytes) -> Answer | None:
+        """The answer that this request got before. Raises ``Refusal`` if another request had that id."""
         found = self._answers.get(key)
-        if found is None or self._expired(found[0]):
+        if found is None or self._expired(found.since_s):
             return None
-        return found[1]
+        if found.digest != _digest(request):
+            raise Refusal("id_reused", "another request had this id: a repeated request must be the same")
+        return found.answer
 
-    def keep(self, key: Key, answer: Answer) -> None:
+    def keep(self, key: Key, request: bytes, answer: Answer) -> None:
         """Remember an answer; the oldest is forgotten where there are too many."""
-        self._answers[key] = (self._now_s(), answer)
+        self._answers[key] = Kept(self._now_s(), _digest(request), answer)
         self._answers.move_to_end(key)
-        while len(self._answers) > self._kept or self._expired(next(iter(self._answers.values()))[0]):
+        while len(self._answers) > self._kept or self._expired(next(iter(self._answers.values())).since_s):
             self._answers.popitem(last=False)
 
     def _expired(self, since_s: float) -> bool:
@@ -44,3 +57,8 @@ class Answers:
     def forget(self, key: Key) -> None:
         """A request that failed may be tried again."""
         self._answers.pop(key, None)
+
+
+def _digest(request: bytes) -> bytes:
+    """Stands for a request, which may have 64 KiB."""
+    return hashlib.blake2b(request, digest_size=16).digest()

@@ -29,6 +29,7 @@ KINDS: Final = {
     "not_connected": Kind(404, 1008),
     "timed_out": Kind(504, 1008),
     "not_joined": Kind(409, 1008),
+    "id_reused": Kind(409, 1008),
     "token_missing": Kind(401, 1008),
     "token_invalid": Kind(401, 1008),
     "token_expired": Kind(401, 1008),

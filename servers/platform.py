@@ -29,7 +29,7 @@ from feed.requests import (
     id_of,
 )
 from feed.rooms import inbox_name
-from servers.answers import Answer, Answers
+from servers.answers import Answer, Answers, Key
 from servers.auth import Identity, may_enter
 from servers.errors import Refusal
 from servers.gate import Gate
@@ -47,6 +47,9 @@ MAX_WAITING: Final = 1000
 """Messages that wait for an acknowledgement, in all."""
 MAX_ENDED: Final = 10_000
 """Sessions of which it is remembered why they ended."""
+
+OF_CONNECTION: Final = (Join, Leave, Typing, Renew)
+"""What another connection of the same client has to ask for itself."""
 
 Done = bytes | Coroutine[Any, Any, bytes]
 
@@ -72,6 +75,8 @@ class Platform:
         self._ended: OrderedDict[str, Refusal] = OrderedDict()
         self._users: dict[str, dict[str, Peer]] = {}
         self._answers = Answers(time.monotonic)
+        self._drops: dict[str, asyncio.TimerHandle] = {}
+        """What may be forgotten soon: rooms that nobody is a member of any more."""
         self._waiting: dict[str, tuple[str, asyncio.Future[msgspec.Raw]]] = {}
 
     def subscribe(self, identity: Identity, room: str | None, since: str | None) -> Reader:
@@ -84,15 +89,19 @@ class Platform:
         """A client is about to be connected. Raises ``Refusal`` where there are too many; then nothing is kept."""
         user = peer.identity.user
         self.gate.admit(peer.address, user)
-        self.peers[peer.client] = peer
-        log_connected(peer.client, self.transport, peer.address, user)
-        if session:
-            self.sessions[session] = peer
         if user:
+            try:
+                inbox = self._ensure(inbox_name(user))
+            except Refusal:
+                self.gate.limits.release(peer.address, user)
+                raise
             self._users.setdefault(user, {})[peer.client] = peer
-            inbox = self.hub.ensure(inbox_name(user))
             # A moment later, so that the welcome of the first room comes first.
             asyncio.get_running_loop().call_soon(self._open_inbox, peer, inbox)
+        self.peers[peer.client] = peer
+        if session:
+            self.sessions[session] = peer
+        log_connected(peer.client, self.transport, peer.address, user)
         self._expire_later(peer)
 
     def leave(self, peer: Peer, reason: str, session: str = "", refusal: Refusal | None = None) -> None:
@@ -153,21 +162,21 @@ class Platform:
         except RequestError as error:
             return self._refuse(Refusal("bad_request", str(error), id_=error.id))
         peer.strikes = 0
-        key = (peer.identity.user or request.instance or peer.client, request.id)
-        known = self._answers.find(key)
-        if known is not None:
-            return known
+        key, said = _key(peer, request), msgspec.json.encode(request)
         try:
+            known = self._answers.find(key, said)
+            if known is not None:
+                return known
             done = self._carry_out(peer, request)
         except Refusal as refusal:
             refusal.id = request.id
             return self._refuse(refusal)
         if isinstance(done, bytes):
             self.acknowledged += 1
-            self._answers.keep(key, done)
+            self._answers.keep(key, said, done)
             return done
         task = asyncio.ensure_future(self._wait_for(done, request.id, lambda: self._answers.forget(key)))
-        self._answers.keep(key, task)
+        self._answers.keep(key, said, task)
         return task
 
     def counts(self) -> dict[str, int]:
@@ -277,9 +286,13 @@ class Platform:
 
     def _attach(self, peer: Peer, name: str, since: Cursor | None) -> None:
         try:
-            peer.attach(self.hub.ensure(name), since)
+            peer.attach(self._ensure(name), since)
         except CursorError as error:
             raise Refusal("bad_cursor", str(error)) from error
+
+    def _ensure(self, name: str) -> Room:
+        try:
+            return self.hub.ensure(name)
         except TooManyRoomsError as error:
             raise Refusal("too_many_rooms", str(error)) from error
 
@@ -301,12 +314,15 @@ class Platform:
 
     def _drop_later(self, room: str) -> None:
         def drop() -> None:
+            del self._drops[room]
             if room not in self.members and room.removeprefix("@") not in self._users:
                 if self.before_drop is not None:
                     self.before_drop(room)
                 self.hub.drop(room)
 
-        asyncio.get_running_loop().call_later(EMPTY_ROOM_S, drop)
+        if room in self._drops:
+            self._drops[room].cancel()
+        self._drops[room] = asyncio.get_running_loop().call_later(EMPTY_ROOM_S, drop)
 
     def _typing(self, peer: Peer, request: Typing) -> bytes:
         room = request.room
@@ -388,6 +404,13 @@ class Platform:
     def _refuse(self, refusal: Refusal) -> bytes:
         self.refused += 1
         return refusal.body
+
+
+def _key(peer: Peer, request: AnyRequest) -> Key:
+    """Within what a request's id counts: what is about the connection within it, the rest across a user's cuts."""
+    if isinstance(request, OF_CONNECTION) or not (peer.identity.user or request.instance):
+        return ("connection", peer.client, request.id)
+    return ("user", peer.identity.user, request.instance, request.id)
 
 
 def _since(text: str) -> Cursor | None:

@@ -13,7 +13,14 @@ from bench.faults import peak_within
 from feed.requests import MAX_DEPTH, Publish, RequestError, decode_request, encode_request, nesting
 from feed.wire import Audience
 from servers.answers import Answers
+from servers.auth import Identity
+from servers.errors import Refusal
+from servers.gate import Gate
 from servers.hub import Delivery, Hub
+from servers.limits import LimitOptions, Limits
+from servers.origins import Origins
+from servers.peers import Peer
+from servers.platform import Platform
 from tests.conftest import run
 
 JSON = st.recursive(
@@ -78,14 +85,30 @@ def test_answers_are_forgotten_by_age_and_by_number() -> None:
     now = 0.0
     answers = Answers(lambda: now, kept=3, kept_s=10.0)
     for n in range(5):
-        answers.keep(("ann", str(n)), b"%d" % n)
-    assert [answers.find(("ann", str(n))) for n in range(5)] == [None, None, b"2", b"3", b"4"]
-    assert answers.find(("bob", "4")) is None
+        answers.keep(("ann", str(n)), b"asked", b"%d" % n)
+    assert [answers.find(("ann", str(n)), b"asked") for n in range(5)] == [None, None, b"2", b"3", b"4"]
+    assert answers.find(("bob", "4"), b"asked") is None
+    with pytest.raises(Refusal, match="another request"):
+        answers.find(("ann", "4"), b"asked for something else")
     now = 11.0
-    assert answers.find(("ann", "4")) is None
-    answers.keep(("ann", "5"), b"5")
+    assert answers.find(("ann", "4"), b"asked") is None
+    answers.keep(("ann", "5"), b"asked", b"5")
     answers.forget(("ann", "5"))
-    assert answers.find(("ann", "5")) is None
+    assert answers.find(("ann", "5"), b"asked") is None
+
+
+def test_a_user_without_room_for_an_inbox_is_refused_and_not_kept() -> None:
+    async def enter() -> None:
+        limits = Limits(LimitOptions())
+        platform = Platform("", "sse", Hub(1, 10, max_rooms=1), Gate(None, Origins(), limits), {})
+        platform.enter(Peer(Identity("ann"), "::1"))
+        kept = limits.kept
+        with pytest.raises(Refusal) as refusal:
+            platform.enter(Peer(Identity("bob"), "::1"))
+        assert refusal.value.code == "too_many_rooms"
+        assert (len(platform.peers), platform.connections_of("bob"), limits.kept) == (1, 0, kept)
+
+    asyncio.run(enter())
 
 
 @given(st.lists(st.floats(0, 100)), st.floats(0.1, 10))
