@@ -139,11 +139,11 @@ async def _stream(context: Context, peer: SsePeer, heartbeat: bytes) -> AsyncIte
             stats.deliveries += len(events)
             if events:
                 yield _blocks(reader, events)
-            elif peer.ended is not None:
+            elif notice is None and peer.ended is None and heartbeat:
+                yield heartbeat
+            if peer.ended is not None:
                 yield encode_sse(peer.ended.body)
                 return
-            elif notice is None and heartbeat:
-                yield heartbeat
 
 
 def _blocks(reader: Reader, events: list[Event]) -> bytes:
