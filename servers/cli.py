@@ -180,7 +180,7 @@ def _serve(transport: str, **given: Any) -> None:
     with tempfile.TemporaryDirectory(prefix="pushmark-tls-") as folder:
         try:
             items = _items(given)
-            options = msgspec.structs.replace(options, **_platform_options(given))
+            options = msgspec.structs.replace(options, **_platform_options(transport, given))
             cert, key = given["tls_cert"], given["tls_key"]
             secrets = load_secrets(given["auth"], given["jwt_key_file"], given["tls"] or "", cert, key, Path(folder))
         except ValueError as error:
@@ -191,8 +191,10 @@ def _serve(transport: str, **given: Any) -> None:
         _run(partial(run, options, secrets, items, announce), f"{options.host}:{options.port}")
 
 
-def _platform_options(given: dict[str, Any]) -> dict[str, Any]:
+def _platform_options(transport: str, given: dict[str, Any]) -> dict[str, Any]:
     """What the platform needs of the command line. Raises ``ValueError`` naming the option."""
+    if transport == "raw":
+        _refuse_on_baseline(given)
     Origins(given["allowed_origins"])
     return {
         "namespaces": check_namespaces(given["namespaces"]),
@@ -203,6 +205,19 @@ def _platform_options(given: dict[str, Any]) -> dict[str, Any]:
         "log_level": given["log_level"],
         "limits": _limits(given["limits"]),
     }
+
+
+def _refuse_on_baseline(given: dict[str, Any]) -> None:
+    """What would be taken for protection must not be overlooked in silence."""
+    said = {
+        "--auth": given["auth"] != "none",
+        "--room-claim": given["room_claims"],
+        "--namespace": given["namespaces"],
+        "--limit": given["limits"],
+    }
+    for option, is_there in said.items():
+        if is_there:
+            raise ValueError(f"{option}: the baseline has no tokens, namespaces or limits; all other transports have")
 
 
 def _limits(texts: tuple[str, ...]) -> LimitOptions:

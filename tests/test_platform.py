@@ -343,6 +343,12 @@ def test_bad_options_are_named(arguments: tuple[str, ...], said: str) -> None:
     assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [("--auth", "dev"), ("--room-claim", "a=b"), ("--limit", "strikes=1")])
+def test_the_baseline_does_not_pretend_to_protect(arguments: tuple[str, ...]) -> None:
+    done = run_module("servers", "raw", "--port", "0", *arguments)
+    assert done.returncode != 0 and f"{arguments[0]}: the baseline" in done.stderr
+
+
 def test_the_token_command(start: Start) -> None:
     key = "k" * 40
     made = run_module("servers", "token", "--user", "ann", "--claim", "staff", PUSHMARK_JWT_KEY=key)
