@@ -21,7 +21,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -126,7 +126,7 @@ def _config(serving: Serving, app: ASGIApp, websocket: bool, ws_ping: bool) -> u
 class BoundedHttp(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol with a deadline for a complete request and a bound on its head."""
 
-    __slots__ = ("_body_bytes", "_guard", "_head_bytes", "_in_head", "_link", "_options", "_when_lost")
+    __slots__ = ("_body_bytes", "_guard", "_head_bytes", "_in_head", "_link", "_options", "_running", "_when_lost")
     # With these in its dict an object would have more attributes than share their names: a kilobyte per connection.
 
     def __init__(self, guard: Guard, options: ServerOptions, **kwargs: Any) -> None:
@@ -137,6 +137,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes = 0
         self._body_bytes = 0
         self._in_head = True
+        self._running: RequestResponseCycle | None = None
         self._when_lost: Callable[[], None] = _nothing
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -158,8 +159,14 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._guard.lost(self.transport)
         self._when_lost()
+        if self._running is not None:
+            self._running.disconnected = True  # uvicorn tells the newest of several that are pipelined, not this one
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn leaves it running after a reset, holding the whole connection
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
