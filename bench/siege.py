@@ -25,9 +25,9 @@ from feed.envelope import decode_stamp
 from feed.schedule import Schedule
 from feed.wire import encode_frame
 
-SIEGES: Final = ("unfinished", "slow", "stalled", "cut")
-PEERS: Final = {"unfinished": 1000, "slow": 200, "stalled": 50, "cut": 200}
-"""Bad peers at once; of ``cut``, connections a second."""
+SIEGES: Final = ("unfinished", "slow", "stalled", "torn")
+PEERS: Final = {"unfinished": 1000, "slow": 200, "stalled": 50, "torn": 200}
+"""Bad peers at once; of ``torn``, connections a second."""
 HEALTHY: Final = 20
 RATE_HZ: Final = 100.0
 PAYLOAD_BYTES: Final = 512
@@ -234,7 +234,7 @@ async def _ask(peer: Peer, transport: str) -> None:
 
 
 @asynccontextmanager
-async def _cut(transport: str, port: int, per_s: int) -> AsyncIterator[None]:
+async def _torn(transport: str, port: int, per_s: int) -> AsyncIterator[None]:
     """Connections that are reset in the middle of a message, so many a second."""
 
     async def storm() -> None:
@@ -262,7 +262,7 @@ async def _half_a_message(peer: Peer, transport: str) -> None:
         await peer.say(opening(transport)[:-4] if transport == "raw" else _HALF_POST)
 
 
-BAD: Final = {"unfinished": _unfinished, "slow": _slow, "stalled": _stalled, "cut": _cut}
+BAD: Final = {"unfinished": _unfinished, "slow": _slow, "stalled": _stalled, "torn": _torn}
 
 
 async def _connected(port: int, count: int, receive_buffer: int = 0) -> list[Peer]:

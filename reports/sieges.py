@@ -18,7 +18,7 @@ SIEGE_NAMES: Final = {
     "unfinished": "never finish the handshake",
     "slow": "send 1 byte a second",
     "stalled": "stop reading",
-    "cut": "cut in mid-message",
+    "torn": "cut in mid-message",
 }
 
 

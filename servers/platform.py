@@ -69,8 +69,6 @@ class Platform:
         self.members: dict[str, dict[str, Peer]] = {}
         self.acknowledged = 0
         self.refused = 0
-        self.before_drop: Callable[[str], None] | None = None
-        """Told the name of a room that is about to be dropped, if nobody else reads it."""
         self._room_claims = room_claims
         self._ended: OrderedDict[str, Refusal] = OrderedDict()
         self._users: dict[str, dict[str, Peer]] = {}
@@ -316,8 +314,6 @@ class Platform:
         def drop() -> None:
             del self._drops[room]
             if room not in self.members and room.removeprefix("@") not in self._users:
-                if self.before_drop is not None:
-                    self.before_drop(room)
                 self.hub.drop(room)
 
         if room in self._drops:

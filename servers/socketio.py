@@ -218,17 +218,15 @@ class _Namespace:
         sio.on("request", self._on_request, namespace=self._name)
         sio.on("*", self._on_unknown, namespace=self._name)
         sio.on("disconnect", self._on_disconnect, namespace=self._name)
-        platform.before_drop = self._end_pump
 
     def begin(self, peer: SocketIoPeer, room: Room, since: Cursor | None) -> None:
         """Send a room to a client from a cursor on: what is past by itself, then with everybody else."""
         reader = Reader(self._platform.hub, room, since)
-        reader.selects = peer
-        peer.starts[room.name] = reader.start_seq
-        self._start(self._catch_up(peer, reader))
+        self._receive(peer, reader)
 
     def stop_sending(self, peer: SocketIoPeer, room: str) -> None:
         """A client has left a room."""
+        self._release_pump(peer, room)
         self._start(self._sio.leave_room(peer.client, room, self._name))
 
     def end(self, peer: SocketIoPeer, refusal: Refusal) -> None:
@@ -245,12 +243,22 @@ class _Namespace:
         for task in tuple(self._tasks):
             task.cancel()
 
-    def _end_pump(self, room: str) -> None:
-        """A room may be dropped: if nobody is in it, it needs no pump."""
-        pump = self._pumps.get(room)
-        if pump is not None and not self._members(room):
+    def _receive(self, peer: SocketIoPeer, reader: Reader) -> None:
+        reader.selects = peer
+        room = reader.room
+        peer.starts[room.name] = reader.start_seq
+        pump = self._pumps.get(room.name)
+        if pump is None:
+            pump = self._pumps[room.name] = _Pump(self._platform, room)
+            pump.task = self._start(pump.run(self._send))
+        pump.receivers.add(peer.client)
+        self._start(self._catch_up(peer, reader, pump))
+
+    def _release_pump(self, peer: SocketIoPeer, room: str) -> None:
+        pump = self._pumps[room]
+        pump.receivers.discard(peer.client)
+        if not pump.receivers:
             del self._pumps[room]
-            pump.task.cancel()
             pump.close()
 
     async def _on_connect(self, sid: str, environ: Mapping[str, Any], auth: Any = None) -> None:
@@ -264,9 +272,7 @@ class _Namespace:
         except Refusal as refusal:
             raise Refused(refusal.message, json.loads(refusal.body)["data"]) from None
         self._context.stats.requests += 1
-        peer.starts[reader.room.name] = reader.start_seq
-        reader.selects = peer
-        self._start(self._catch_up(peer, reader))
+        self._receive(peer, reader)
 
     async def _on_unknown(self, name: str, sid: str, *said: Any) -> Any:
         """Any other event is answered as a request that says what there is."""
@@ -284,12 +290,13 @@ class _Namespace:
 
     async def _on_disconnect(self, sid: str, reason: str) -> None:
         peer = self._platform.peers.get(sid)
-        if peer is not None:
+        if isinstance(peer, SocketIoPeer):
             self._platform.leave(peer, reason)
+            for room in peer.starts:
+                self._release_pump(peer, room)
 
-    async def _catch_up(self, peer: SocketIoPeer, reader: Reader) -> None:
+    async def _catch_up(self, peer: SocketIoPeer, reader: Reader, pump: "_Pump") -> None:
         """Send the welcome and what lies between the cursor and the room's pump; then the pump sends the rest."""
-        pump = self._pump(reader.room)
         self._context.stats.gaps += reader.resume.verdict == "gap"
         first = reader.room.name == peer.first
         await self._notify(reader.welcome(peer.client if first else ""), peer.client)
@@ -313,13 +320,6 @@ class _Namespace:
 
     def _connected(self, peer: SocketIoPeer) -> bool:
         return peer.client in self._platform.peers
-
-    def _pump(self, room: Room) -> "_Pump":
-        pump = self._pumps.get(room.name)
-        if pump is None or pump.room is not room:
-            pump = self._pumps[room.name] = _Pump(self._platform, room)
-            pump.task = self._start(pump.run(self._send))
-        return pump
 
     async def _send(self, item: Event | Notice, room: str) -> None:
         """One item of a room to all who are in it."""
@@ -354,12 +354,16 @@ class _Namespace:
 
 
 class _Pump:
-    """Takes what is published in one room, one at a time, so that ``seq`` is what has been emitted."""
+    """Takes what is published in one room, one at a time, so that ``seq`` is what has been emitted.
+
+    It is there for as long as somebody receives the room.
+    """
 
     task: asyncio.Task[None]
 
     def __init__(self, platform: Platform, room: Room) -> None:
         self.room = room
+        self.receivers: set[str] = set()
         self._reader = Reader(platform.hub, room, None)
         self._reader.__enter__()
 
@@ -378,7 +382,8 @@ class _Pump:
                     await send(event, self.room.name)
 
     def close(self) -> None:
-        """Listen to the room no longer."""
+        """Send nothing more."""
+        self.task.cancel()
         self._reader.__exit__()
 
 
