@@ -71,6 +71,8 @@ def summarize_faults(faults: FaultResults | None, soak: SoakResults | None) -> F
         repeats = max(trial.repeat for trial in faults.trials)
         clients = max(trial.clients for trial in faults.trials)
         titles.append(f"{counted(clients, 'client')}, {number(faults.rate_hz)} events/s, {counted(repeats, 'repeat')}")
+    if faults and faults.sieges:
+        titles.append("sieges by bad peers")
     if soak:
         titles.append(f"soak of {number(soak.duration_s / 60)} min with {counted(soak.clients, 'client')} per server")
     sieges = faults.sieges if faults else []

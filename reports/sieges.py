@@ -41,7 +41,7 @@ def siege_table(sieges: Sequence[SiegeTrial]) -> Table:
 
 def _row(of: Sequence[SiegeTrial]) -> list[str]:
     first = of[0]
-    peers = f"{first.peers:,}{' a second' if first.siege == 'cut' else ''} {SIEGE_NAMES[first.siege]}"
+    peers = f"{first.peers:,}{' a second' if first.siege == 'torn' else ''} {SIEGE_NAMES[first.siege]}"
     return [
         peers,
         LOOKS[first.transport].name,
