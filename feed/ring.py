@@ -90,5 +90,6 @@ class Ring(Generic[T]):
         """The events held after ``seq``, oldest first, at most ``limit`` of them."""
         first = max(seq + 1, self.oldest_seq)
         stop = self.last_seq + 1 if limit is None else min(self.last_seq + 1, first + limit)
-        slots, capacity = self._slots, self.capacity
-        return [slots[(seq - 1) % capacity] for seq in range(first, stop)]
+        start = (first - 1) % self.capacity
+        end = start + max(0, stop - first)
+        return self._slots[start:end] + self._slots[: max(0, end - self.capacity)]

@@ -34,6 +34,8 @@ class Room:
         self.name = name
         self.ring: Ring[Event] = Ring(epoch, history)
         self.listeners: dict[Callable[[], None], None] = {}
+        self.selective_seq = 0
+        """Number of the newest event that is not for everybody."""
 
     def wake(self) -> None:
         """Call every listener. A listener may remove itself."""
@@ -91,6 +93,8 @@ class Hub:
         room = self.room(name)
         event = Event(type_, Cursor(room.ring.epoch, room.ring.last_seq + 1), room.name, data, audience)
         room.ring.append(event)
+        if audience is not None:
+            room.selective_seq = event.seq
         self.published += 1
         room.wake()
         return event
@@ -203,8 +207,10 @@ class Subscription:
         if missed:
             before = Cursor(ring.epoch, events[0].seq - 1)
             notice = Notice("gap", before, self.room.name, Welcome("gap", missed))
+        if self.room.selective_seq > self.seq:
+            events = [event if event.audience is None else self._for_me(event) for event in events]
         self.seq = events[-1].seq
-        return Delivery([event if event.audience is None else self._for_me(event) for event in events], notice)
+        return Delivery(events, notice)
 
     def _for_me(self, event: Event) -> Event:
         """The event, or what stands in its place for who is not meant."""
