@@ -53,7 +53,7 @@ class ServerOptions(msgspec.Struct, frozen=True):
     backlog: int = 2048
     unsent_bytes: int = 64 * 1024
     """TCP_NOTSENT_LOWAT: how much the kernel takes beyond what is in flight before it pushes back."""
-    write_buffer_bytes: int = 16 * 1024
+    write_buffer_bytes: int = 4 * 1024
     """High-water mark of what a connection buffers beyond the kernel: over it nothing is written until it drains."""
     stream_batch_events: int = 64
     """At most this many events go into one write of a stream, which bounds what a slow reader holds."""

@@ -138,7 +138,8 @@ async def _stream(context: Context, peer: SsePeer, heartbeat: bytes) -> AsyncIte
                 yield _block(reader, notice)
             stats.deliveries += len(events)
             if events:
-                yield _blocks(reader, events)
+                for piece in _pieces(reader, events, context.options.write_buffer_bytes):
+                    yield piece
             elif notice is None and peer.ended is None and heartbeat:
                 yield heartbeat
             if peer.ended is not None:
@@ -146,11 +147,20 @@ async def _stream(context: Context, peer: SsePeer, heartbeat: bytes) -> AsyncIte
                 return
 
 
-def _blocks(reader: Reader, events: list[Event]) -> bytes:
-    """Events of one room."""
-    if events[0].room == reader.room.name:
-        return b"".join([event.sse for event in events])
-    return b"".join([encode_sse(event.json) for event in events])
+def _pieces(reader: Reader, events: list[Event], size: int) -> Iterator[bytes]:
+    """Events of one room, cut at ``size`` bytes: one piece is in hand while the peer takes the one before."""
+    first = events[0].room == reader.room.name
+    piece: list[bytes] = []
+    length = 0
+    for event in events:
+        block = event.sse if first else encode_sse(event.json)
+        piece.append(block)
+        length += len(block)
+        if length >= size:
+            yield b"".join(piece)
+            piece, length = [], 0
+    if piece:
+        yield b"".join(piece)
 
 
 def _block(reader: Reader, notice: Notice) -> bytes:
