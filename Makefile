@@ -25,13 +25,13 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-bench: setup ## Measure every transport and leave a report (about 8 minutes; PRESET=smoke: 1 minute)
+bench: setup ## Measure every transport and leave a report (about 9 minutes; PRESET=smoke: 1 minute)
 	@$(RUN) -m bench run --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
 cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 10 minutes; PRESET=smoke: half a minute)
 	@$(RUN) -m bench cost --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
-faults: setup ## Kill, cut off, stall and besiege servers with clients connected (about 20 minutes; PRESET=smoke: 4)
+faults: setup ## Kill, cut off, stall and besiege servers with clients connected (about 25 minutes; PRESET=smoke: 2)
 	@$(RUN) -m bench faults --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
 soak: setup ## Let clients come and go for SECONDS (1800), and see what servers keep
@@ -45,7 +45,7 @@ demo: setup ## Show a live feed in the terminal: this machine's figures over SSE
 	  url=$$($(RUN) -c 'import json; print(json.loads(input())["url"])'); \
 	  $(RUN) -m clients sse "$$url"; }
 
-test: setup ## Run the tests (about 7 minutes)
+test: setup ## Run the tests (about 16 minutes)
 	@$(RUN) -m pytest
 
 lint: setup ## ruff, mypy --strict, and the walls between the folders

@@ -13,9 +13,10 @@ from reports.table import COLUMNS, Cell, Row
 
 LEFT: Final = (0.018, 0.155, 0.48, 0.772, 0.888)
 """Left edge of each column, as a share of the width."""
-HEAD_TOP: Final = 0.895
-ROWS_TOP: Final = 0.845
-FOOT_TOP: Final = 0.165
+ROW_INCHES: Final = 1.0
+HEAD_INCHES: Final = 1.12
+FOOT_INCHES: Final = 1.4
+"""A row has what its text needs: the figure grows with their number."""
 FOOT_CHARACTERS: Final = 170
 CELL_CHARACTERS: Final = 58
 MAX_NOTES: Final = 2
@@ -23,45 +24,46 @@ MAX_NOTES: Final = 2
 
 def draw(summary: Summary) -> Figure | None:
     """One band per row; in each measured cell the value, its interval, the rating, the article's word, small print."""
-    figure = Figure(figsize=FIGURE_SIZE_INCHES)
+    height = HEAD_INCHES + ROW_INCHES * len(summary.rows) + FOOT_INCHES
+    figure = Figure(figsize=(FIGURE_SIZE_INCHES[0], height))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlim=(0, 1), ylim=(0, height))
     axes.axis("off")
-    axes.text(LEFT[0], 0.965, "Measured, beside what the article says", fontsize=20, fontweight="bold", va="center")
-    axes.text(LEFT[0], 0.923, summary.title, fontsize=11.5, color=FAINT, va="center")
+    title = "Measured, beside what the article says"
+    axes.text(LEFT[0], height - 0.25, title, fontsize=20, fontweight="bold", va="center")
+    axes.text(LEFT[0], height - 0.55, summary.title, fontsize=11.5, color=FAINT, va="center")
     for left, name in zip(LEFT, COLUMNS, strict=True):
-        axes.text(left, (HEAD_TOP + ROWS_TOP) / 2, name, fontsize=16, fontweight="bold", va="center")
-    height = (ROWS_TOP - FOOT_TOP) / len(summary.rows)
+        axes.text(left, height - HEAD_INCHES + 0.18, name, fontsize=16, fontweight="bold", va="center")
     for place, row in enumerate(summary.rows):
-        _row(axes, row, ROWS_TOP - place * height, height)
+        _row(axes, row, height - HEAD_INCHES - place * ROW_INCHES)
     _foot(axes, summary)
     return figure
 
 
-def _row(axes: Axes, row: Row, top: float, height: float) -> None:
-    middle = top - height / 2
+def _row(axes: Axes, row: Row, top: float) -> None:
+    middle = top - ROW_INCHES / 2
     axes.axhline(top, color=RULE, linewidth=1)
-    axes.add_patch(Rectangle((0, top - height), 0.008, height, color=LOOKS[row.transport].colour, linewidth=0))
+    axes.add_patch(Rectangle((0, top - ROW_INCHES), 0.008, ROW_INCHES, color=LOOKS[row.transport].colour, linewidth=0))
     axes.text(LEFT[0], middle, row.technology.replace(" (", "\n("), fontsize=16, fontweight="bold", va="center")
-    _cell(axes, row.latency, LEFT[1], top, height)
-    _cell(axes, row.bandwidth, LEFT[2], top, height)
+    _cell(axes, row.latency, LEFT[1], top)
+    _cell(axes, row.bandwidth, LEFT[2], top)
     axes.text(LEFT[3], middle, row.complexity, fontsize=15, va="center" if not row.effort else "bottom")
-    axes.text(LEFT[3], middle - 0.1 * height, row.effort.replace(": ", ":\n"), fontsize=11, color=FAINT, va="top")
+    axes.text(LEFT[3], middle - 0.1, row.effort.replace(": ", ":\n"), fontsize=11, color=FAINT, va="top")
     axes.text(LEFT[4], middle, row.use_case.replace(" ", "\n"), fontsize=15, va="center")
 
 
-def _cell(axes: Axes, cell: Cell, left: float, top: float, height: float) -> None:
-    value = axes.annotate(cell.value, (left, top - 0.2 * height), fontsize=17, fontweight="bold", va="center")
+def _cell(axes: Axes, cell: Cell, left: float, top: float) -> None:
+    value = axes.annotate(cell.value, (left, top - 0.2), fontsize=17, fontweight="bold", va="center")
     if cell.interval:
         axes.annotate(
             cell.interval, xy=(1, 0.5), xycoords=value, xytext=(6, 0), textcoords="offset points",
             fontsize=12, color=FAINT, va="center",
         )  # fmt: skip
-    _words(axes, cell, left, top - 0.45 * height)
+    _words(axes, cell, left, top - 0.46)
     notes = "; ".join(cell.notes[:MAX_NOTES])
-    axes.text(left, top - 0.69 * height, notes, fontsize=11, va="center")
+    axes.text(left, top - 0.69, notes, fontsize=11, va="center")
     cautions = textwrap.shorten("; ".join(cell.cautions), CELL_CHARACTERS, placeholder=" …")
-    axes.text(left, top - 0.87 * height, cautions, fontsize=11, color=CAUTION, va="center", fontweight="bold")
+    axes.text(left, top - 0.87, cautions, fontsize=11, color=CAUTION, va="center", fontweight="bold")
 
 
 def _words(axes: Axes, cell: Cell, left: float, y: float) -> None:
@@ -80,11 +82,11 @@ def _words(axes: Axes, cell: Cell, left: float, y: float) -> None:
 
 
 def _foot(axes: Axes, summary: Summary) -> None:
-    axes.axhline(FOOT_TOP, color=RULE, linewidth=1)
+    axes.axhline(FOOT_INCHES, color=RULE, linewidth=1)
     text = "\n".join(summary.rules)
-    axes.text(LEFT[0], FOOT_TOP - 0.012, text, fontsize=10, color=FAINT, va="top", linespacing=1.25)
+    axes.text(LEFT[0], FOOT_INCHES - 0.08, text, fontsize=10, color=FAINT, va="top", linespacing=1.25)
     reasons = [f"{trial.id} {trial.status}: {'; '.join(trial.reasons)}." for trial in summary.left_out]
     cautions = [
         textwrap.shorten(" ".join(text), FOOT_CHARACTERS, placeholder=" …") for text in (summary.cautions, reasons)
     ]
-    axes.text(LEFT[0], 0.012, "\n".join(cautions).strip(), fontsize=10, color=CAUTION, va="bottom", linespacing=1.25)
+    axes.text(LEFT[0], 0.08, "\n".join(cautions).strip(), fontsize=10, color=CAUTION, va="bottom", linespacing=1.25)

@@ -12,6 +12,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from reports.style import FAINT, FIGURE_SIZE_INCHES, LOOKS, PADDING_INCHES, TITLE, text_colour
 
 MAX_DECADES_WITH_STEPS: Final = 5
+LOWEST_LABEL: Final = 0.03
+"""Of the panel's height: lower ones would stand in the name of the x axis."""
 
 
 def new_figure(title: str) -> Figure:
@@ -22,8 +24,8 @@ def new_figure(title: str) -> Figure:
     return figure
 
 
-def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Positions as near to the wanted ones as a distance of at least ``gap`` between neighbours allows."""
+def spread(wanted: Sequence[float], gap: float, floor: float = -math.inf) -> list[float]:
+    """Positions near to the wanted ones, at least ``gap`` from each other, none of them under ``floor``."""
     order = sorted(range(len(wanted)), key=wanted.__getitem__)
     clusters: list[list[float]] = []  # centre, members
     for place in order:
@@ -32,6 +34,7 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
             (a, n), (b, m) = clusters.pop(-2), clusters.pop()
             clusters.append([(a * n + b * m) / (n + m), n + m])
     placed = [centre + gap * (i - (count - 1) / 2) for centre, count in clusters for i in range(int(count))]
+    placed = [max(position, floor + gap * i) for i, position in enumerate(placed)]
     found = [0.0] * len(wanted)
     for place, position in zip(order, placed, strict=True):
         found[place] = position
@@ -46,7 +49,7 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], gap: float =
     """Name each transport's line to the right of the panel. ``ends``: transport -> its last point, in data units."""
     to_fraction = axes.transData + axes.transAxes.inverted()
     points = {name: to_fraction.transform(end) for name, end in ends.items()}
-    heights = spread([float(y) for _, y in points.values()], gap)
+    heights = spread([float(y) for _, y in points.values()], gap, LOWEST_LABEL)
     for (name, (x, y)), height in zip(points.items(), heights, strict=True):
         look = LOOKS[name]
         axes.annotate(
