@@ -8,6 +8,8 @@ from typing import Any, Final
 from bench.processes import Child
 
 GENERATOR_TIMEOUT_S: Final = 30.0
+SLOWEST_CONNECTING_HZ: Final = 50.0
+"""Connections a second that any transport's client makes, Socket.IO's handshake and upgrade included."""
 
 
 class TrialError(Exception):
@@ -42,19 +44,19 @@ class OrderLine:
         self._writer.write(json.dumps({"command": command, **values}).encode() + b"\n")
         await self._writer.drain()
 
-    async def hear(self, event: str, children: list[Child]) -> None:
+    async def hear(self, event: str, children: list[Child], timeout_s: float = GENERATOR_TIMEOUT_S) -> None:
         """Wait until the generator says ``event``. Raises ``ChildError`` if a process ends first, or ``TrialError``."""
         ended = [asyncio.ensure_future(child.process.wait()) for child in children]
         heard = asyncio.ensure_future(self._hear(event))
         try:
-            async with asyncio.timeout(GENERATOR_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await asyncio.wait((*ended, heard), return_when=asyncio.FIRST_COMPLETED)
                 if not heard.done():
                     for child in children:
                         child.check_alive()
                 await heard
         except TimeoutError as error:
-            raise TrialError(f"the generator did not say {event!r} within {GENERATOR_TIMEOUT_S:g} s") from error
+            raise TrialError(f"the generator did not say {event!r} within {timeout_s:g} s") from error
         finally:
             for waiting in (*ended, heard):
                 waiting.cancel()

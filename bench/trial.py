@@ -16,7 +16,7 @@ import numpy as np
 from bench import metrics, validity
 from bench.hiccup import Hiccups
 from bench.host import Placement
-from bench.order_line import OrderLine, TrialError
+from bench.order_line import GENERATOR_TIMEOUT_S, SLOWEST_CONNECTING_HZ, OrderLine, TrialError
 from bench.plan import TrialPlan, drain_s, schedule_of, warmup_of
 from bench.processes import Child, cpu_ns, kernel_tcp_bytes, rss_bytes, start, user_and_system_ticks
 from bench.results import Idle, Plan, Trial
@@ -231,7 +231,8 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
     part = window(schedule, warmup_of(plan, trial), plan.measured_events)
     rss_before, kernel_before = rss_bytes(pid), kernel_tcp_bytes()
     await rig.line.order("go", url=rig.url)
-    await rig.line.hear("connected", rig.children)
+    connect_timeout_s = GENERATOR_TIMEOUT_S + plan.subscribers / SLOWEST_CONNECTING_HZ
+    await rig.line.hear("connected", rig.children, connect_timeout_s)
     async with AsyncExitStack() as stack:
         controls = [await stack.enter_async_context(Control(url)) for url in _control_urls(rig)]
         for control in controls:

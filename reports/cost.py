@@ -47,12 +47,12 @@ GOALS: Final = (
     Goal("memory", "sse:plain", RSS, 24, "KiB per connection"),
     Goal("memory", "long_polling", RSS, 24, "KiB per connection"),
 )
-MAIN_RATE: Final = "100"
-"""Events per second of the main section, which is a point of the sweep over rates."""
+RATES: Final = {"fewer": "20", "main": "100"}
+"""Sections that are points of the sweep over rates too, and their events per second."""
 SWEEPS: Final = {
     "subscribers": "subscribers (5,000 deliveries/s in all, 10,000 with 10,000 subscribers)",
     "rate": "events/s (200 subscribers)",
-    "payload": "payload in bytes (200 subscribers, 25 events/s)",
+    "payload": "payload in bytes (200 subscribers, 20 events/s)",
 }
 """Section -> what its loads are labelled by."""
 
@@ -73,6 +73,8 @@ class CostSummary(msgspec.Struct, frozen=True):
     tables: list[Table]
     cautions: list[str]
     per_event: list[Bar]
+    fewer: list[Bar]
+    """The same at a rate that Socket.IO's client can take."""
     per_request: list[Bar]
     memory: dict[str, Estimate]
     growth: dict[str, dict[str, dict[str, float]]]
@@ -89,10 +91,17 @@ def arm_name(arm: str) -> str:
 def summarize_cost(results: CostResults) -> CostSummary:
     """Work out the whole section."""
     valid = Valid(results.trials)
-    per_event, per_request = valid.bars("main", PER_EVENT), valid.bars("requests", PER_REQUEST)
+    per_event, fewer = valid.bars("main", PER_EVENT), valid.bars("fewer", PER_EVENT)
+    per_request = valid.bars("requests", PER_REQUEST)
     memory = {arm: valid.estimate("memory", arm, RSS) for arm in valid.arms("memory")}
     growth = {sweep: valid.growth(sweep) for sweep in SWEEPS if valid.arms(sweep)}
-    tables = [_goals(valid, results.trials), _per_event(valid, per_event), _per_request(per_request), _memory(valid)]
+    tables = [
+        _goals(valid, results.trials),
+        _per_event(valid, "main", "20,000 deliveries/s", per_event),
+        _per_event(valid, "fewer", "4,000 deliveries/s, Socket.IO among them", fewer),
+        _per_request(per_request),
+        _memory(valid),
+    ]
     tables += [_growth(sweep, arms) for sweep, arms in growth.items()]
     tables.append(tls_table(valid))
     return CostSummary(
@@ -100,6 +109,7 @@ def summarize_cost(results: CostResults) -> CostSummary:
         tables=[table for table in tables if table.rows],
         cautions=_cautions(results),
         per_event=per_event,
+        fewer=fewer,
         per_request=per_request,
         memory={arm: of for arm, of in memory.items() if of is not None},
         growth=growth,
@@ -158,7 +168,7 @@ class Valid:
             loads = dict.fromkeys(one.load for one in self.of(sweep, arm))
             of = {load: self.estimate(sweep, arm, PER_EVENT, load) for load in loads}
             if sweep == "rate":
-                of[MAIN_RATE] = self.estimate("main", arm, PER_EVENT)
+                of |= {rate: self.estimate(section, arm, PER_EVENT) for section, rate in RATES.items()}
             known = {load: mean.value for load, mean in of.items() if mean is not None}
             found[arm] = dict(sorted(known.items(), key=lambda item: size_of(item[0])))
         return found
@@ -231,15 +241,15 @@ def _everything_arrived(trials: Sequence[CostTrial]) -> list[list[str]]:
     return rows
 
 
-def _per_event(valid: Valid, bars: Sequence[Bar]) -> Table:
+def _per_event(valid: Valid, section: str, load: str, bars: Sequence[Bar]) -> Table:
     rows = [
         [
             arm_name(bar.arm),
             with_interval(bar.total),
             *_split(bar),
             with_interval(bar.ratio),
-            with_interval(valid.estimate("main", bar.arm, "events_per_response")),
-            with_interval(valid.estimate("main", bar.arm, "server_cpu_share")),
+            with_interval(valid.estimate(section, bar.arm, "events_per_response")),
+            with_interval(valid.estimate(section, bar.arm, "server_cpu_share")),
         ]
         for bar in bars
     ]
@@ -256,7 +266,7 @@ def _per_event(valid: Valid, bars: Sequence[Bar]) -> Table:
         "A stream's delivery is one write; a poll's answer carries all that is newer, so its cost per event is that of "
         "a request divided by the events in it, and latency is what pays for that.",
     ]
-    return Table("CPU per delivered event, every transport under the same load", head, rows, notes)
+    return Table(f"CPU per delivered event at {load}", head, rows, notes)
 
 
 def _per_request(bars: Sequence[Bar]) -> Table:

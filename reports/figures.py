@@ -52,6 +52,11 @@ COST_PLATES: Final[tuple[Plate[CostSummary], ...]] = (
         "Server CPU, user and system stacked; hatched: variants. Line at the end: 95 % interval; dotted: the baseline.",
         draw_cost.draw_cpu,
     ),
+    Plate(
+        "cost_socketio",
+        "The same with Socket.IO, at a rate that its client can take on one core.",
+        draw_cost.draw_fewer,
+    ),
     Plate("cost_memory", "Resident memory per connection; hatched: variants.", draw_cost.draw_memory),
     Plate(
         "cost_growth",

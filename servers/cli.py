@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,7 @@ def _serve(transport: str, **given: Any) -> None:
         heartbeat_s=heartbeat_s,
         **{name: given[name] for name in names},
     )
-    with tempfile.TemporaryDirectory(prefix="pushmark-tls-") as folder:
+    with tempfile.TemporaryDirectory(prefix="pushmark-tls-") if given["tls"] else nullcontext("") as folder:
         try:
             items = _items(given)
             options = msgspec.structs.replace(options, **_platform_options(transport, given))

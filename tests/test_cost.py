@@ -88,7 +88,9 @@ def test_the_main_section_is_what_was_asked_for() -> None:
     assert {(one.plan.subscribers, one.plan.rate_hz, one.plan.payload_bytes, one.plan.rooms) for one in main} == {
         (200, 100.0, 256, 1)
     }
-    assert {one.trial.transport for one in main} == set(TRANSPORTS)
+    fewer = [one for one in cost_trials(PRESETS["default"], 1) if one.section == "fewer"]
+    assert {one.trial.transport for one in main} == set(TRANSPORTS) - {"socketio"}, "its client is full long before"
+    assert {one.trial.transport for one in fewer} == set(TRANSPORTS)
     first = [one.trial.transport for one in main if one.trial.block == 1]
     second = [one.trial.transport for one in main if one.trial.block == 2]
     assert first != second, "blocks are shuffled"
