@@ -1,22 +1,21 @@
 """What the cost benchmark measured, as tables ready to lay out: CPU, memory, growth, and the goals. Pure."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from bench.results import CostResults, CostTrial
-from reports.blocks import BASELINE
+from reports.cost_trials import PER_EVENT, Bar, Valid, arm_name, arm_of, size_of
 from reports.formats import NOT_MEASURED, counted, listed, number, with_interval
 from reports.sections import Table
-from reports.statistics import Estimate, estimate
+from reports.statistics import Estimate
 from reports.style import LOOKS
 from reports.tls import tls_table
 
 KIB: Final = 1024
-PER_EVENT, PER_REQUEST = "server_cpu_us_per_event", "server_cpu_us_per_request"
+PER_REQUEST: Final = "server_cpu_us_per_request"
 RSS: Final = "rss_bytes_per_connection"
 MANY: Final = 5000
 """Subscribers with which nothing may be lost."""
@@ -47,23 +46,12 @@ GOALS: Final = (
     Goal("memory", "sse:plain", RSS, 24, "KiB per connection"),
     Goal("memory", "long_polling", RSS, 24, "KiB per connection"),
 )
-RATES: Final = {"fewer": "20", "main": "100"}
-"""Sections that are points of the sweep over rates too, and their events per second."""
 SWEEPS: Final = {
     "subscribers": "subscribers (5,000 deliveries/s in all, 10,000 with 10,000 subscribers)",
     "rate": "events/s (200 subscribers)",
     "payload": "payload in bytes (200 subscribers, 20 events/s)",
 }
 """Section -> what its loads are labelled by."""
-
-
-class Bar(msgspec.Struct, frozen=True):
-    """Cost of one arm: in all, of that in user mode, and as a multiple of the baseline."""
-
-    arm: str
-    total: Estimate
-    user: float | None
-    ratio: Estimate | None
 
 
 class CostSummary(msgspec.Struct, frozen=True):
@@ -79,13 +67,6 @@ class CostSummary(msgspec.Struct, frozen=True):
     memory: dict[str, Estimate]
     growth: dict[str, dict[str, dict[str, float]]]
     """Sweep -> arm -> label of the load -> microseconds per delivered event."""
-
-
-def arm_name(arm: str) -> str:
-    """``websocket:tuned`` as people read it."""
-    served, _, secured = arm.partition("+")
-    transport, _, variant = served.partition(":")
-    return LOOKS[transport].name + "".join(f", {word}" for word in (variant, secured and "TLS") if word)
 
 
 def summarize_cost(results: CostResults) -> CostSummary:
@@ -114,74 +95,6 @@ def summarize_cost(results: CostResults) -> CostSummary:
         memory={arm: of for arm, of in memory.items() if of is not None},
         growth=growth,
     )
-
-
-class Valid:
-    """The valid trials by section and arm."""
-
-    def __init__(self, trials: Sequence[CostTrial]) -> None:
-        self._trials = [one for one in trials if one.trial.status == "ok"]
-
-    def of(self, section: str, arm: str) -> list[CostTrial]:
-        """The trials of an arm."""
-        return [one for one in self._trials if one.section == section and arm_of(one) == arm]
-
-    def arms(self, section: str) -> list[str]:
-        """Arms that were measured, in the order of every table: by transport, the row before its variants."""
-        order = list(LOOKS)
-        found = {arm_of(one) for one in self._trials if one.section == section}
-        return sorted(found, key=lambda arm: (order.index(re.split("[:+]", arm)[0]), arm))
-
-    def values(self, section: str, arm: str, metric: str, load: str = "") -> dict[int, float]:
-        """A metric by block, under one load if the section has several."""
-        return {
-            one.trial.block: one.trial.metrics[metric]
-            for one in self.of(section, arm)
-            if metric in one.trial.metrics and load in ("", one.load)
-        }
-
-    def estimate(self, section: str, arm: str, metric: str, load: str = "") -> Estimate | None:
-        """Its average over blocks."""
-        values = self.values(section, arm, metric, load)
-        return estimate(list(values.values())) if values else None
-
-    def ratio(self, section: str, arm: str, metric: str, base: str = BASELINE) -> Estimate | None:
-        """As a multiple of another arm, the baseline if none is named, in the same block."""
-        mine, others = self.values(section, arm, metric), self.values(section, base, metric)
-        shared = [mine[block] / others[block] for block in mine if block in others]
-        return estimate(shared) if shared and arm != base else None
-
-    def bars(self, section: str, metric: str) -> list[Bar]:
-        """The arms of a section on one metric."""
-        bars = []
-        for arm in self.arms(section):
-            total, share = self.estimate(section, arm, metric), self.estimate(section, arm, "server_user_share")
-            if total is not None:
-                user = total.value * share.value if share else None
-                bars.append(Bar(arm, total, user, self.ratio(section, arm, metric)))
-        return bars
-
-    def growth(self, sweep: str) -> dict[str, dict[str, float]]:
-        """Arm -> load -> microseconds per event; the order of the loads is that of their size."""
-        found: dict[str, dict[str, float]] = {}
-        for arm in self.arms(sweep):
-            loads = dict.fromkeys(one.load for one in self.of(sweep, arm))
-            of = {load: self.estimate(sweep, arm, PER_EVENT, load) for load in loads}
-            if sweep == "rate":
-                of |= {rate: self.estimate(section, arm, PER_EVENT) for section, rate in RATES.items()}
-            known = {load: mean.value for load, mean in of.items() if mean is not None}
-            found[arm] = dict(sorted(known.items(), key=lambda item: size_of(item[0])))
-        return found
-
-
-def size_of(load: str) -> float:
-    """The number a sweep's load is labelled with."""
-    return float(load.replace(",", ""))
-
-
-def arm_of(one: CostTrial) -> str:
-    """``transport`` or ``transport:variant``, and ``+tls`` where it was encrypted."""
-    return f"{one.trial.transport}:{one.trial.variant}".removesuffix(":") + ("+tls" if one.trial.tls else "")
 
 
 def _title(results: CostResults) -> str:

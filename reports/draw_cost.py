@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from reports.blocks import BASELINE
-from reports.cost import KIB, SWEEPS, Bar, CostSummary, arm_name, in_kib, size_of
+from reports.cost import KIB, SWEEPS, CostSummary, in_kib
+from reports.cost_trials import Bar, arm_name, size_of
 from reports.formats import number
 from reports.panels import log_axis, new_figure
 from reports.statistics import Estimate

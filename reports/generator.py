@@ -6,7 +6,8 @@ from statistics import fmean
 from typing import Final
 
 from bench.results import STATUSES, CostResults, CostTrial
-from reports.cost import arm_name, arm_of, reached
+from reports.cost import reached
+from reports.cost_trials import arm_name, arm_of
 from reports.formats import NOT_MEASURED, counted, number, with_interval
 from reports.sections import Section, Table
 from reports.statistics import Estimate, estimate

@@ -1,13 +1,11 @@
 """What TLS costs: the same load with and without it, side by side in each block. Pure."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from reports.cost_trials import Valid
 from reports.formats import with_interval
 from reports.sections import Table
 from reports.style import LOOKS
-
-if TYPE_CHECKING:
-    from reports.cost import Valid
 
 SECTION: Final = "tls"
 COLUMNS: Final = {
@@ -20,7 +18,7 @@ COLUMNS: Final = {
 SUFFIX: Final = "+tls"
 
 
-def tls_table(valid: "Valid") -> Table:
+def tls_table(valid: Valid) -> Table:
     """A line without TLS, one with it, and their ratio for each transport."""
     rows = []
     for arm in valid.arms(SECTION):

@@ -1,17 +1,30 @@
 """What clients may ask the server itself, by name. A service is a function; another one is one line more."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from servers.errors import Refusal
 from servers.peers import Peer
 
-if TYPE_CHECKING:
-    from servers.platform import Platform
 
-Service = Callable[["Platform", Peer, msgspec.Raw], Any]
+class Namespace(Protocol):
+    """What services see of ``servers.platform.Platform``."""
+
+    @property
+    def peers(self) -> Mapping[str, Peer]:
+        """All connections, by client id."""
+
+    @property
+    def members(self) -> Mapping[str, Mapping[str, Peer]]:
+        """Who is in a room, by client id."""
+
+    def connections_of(self, user: str) -> int:
+        """How many connections a user has."""
+
+
+Service = Callable[[Namespace, Peer, msgspec.Raw], Any]
 """From the namespace, who asks, and the request's data to the answer's data. Raises ``Refusal``."""
 
 
@@ -21,12 +34,12 @@ class RoomNamed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     room: str
 
 
-def echo(platform: "Platform", peer: Peer, data: msgspec.Raw) -> msgspec.Raw:
+def echo(namespace: Namespace, peer: Peer, data: msgspec.Raw) -> msgspec.Raw:
     """Give back what came."""
     return data
 
 
-def members(platform: "Platform", peer: Peer, data: msgspec.Raw) -> dict[str, Any]:
+def members(namespace: Namespace, peer: Peer, data: msgspec.Raw) -> dict[str, Any]:
     """Who is in a room that the asker has joined."""
     try:
         room = msgspec.json.decode(data, type=RoomNamed).room
@@ -34,14 +47,14 @@ def members(platform: "Platform", peer: Peer, data: msgspec.Raw) -> dict[str, An
         raise Refusal("bad_request", f"data: {error}") from error
     if room not in peer.rooms:
         raise Refusal("not_joined", f"join room {room!r} first")
-    inside = platform.members[room].values()
+    inside = namespace.members[room].values()
     return {"members": [{"client": member.client, "user": member.identity.user} for member in inside]}
 
 
-def connections(platform: "Platform", peer: Peer, data: msgspec.Raw) -> dict[str, Any]:
+def connections(namespace: Namespace, peer: Peer, data: msgspec.Raw) -> dict[str, Any]:
     """How many are connected: in all, by room, and of the asker's own user."""
-    rooms = {room: len(platform.members[room]) for room in peer.rooms}
-    return {"total": len(platform.peers), "rooms": rooms, "mine": platform.connections_of(peer.identity.user)}
+    rooms = {room: len(namespace.members[room]) for room in peer.rooms}
+    return {"total": len(namespace.peers), "rooms": rooms, "mine": namespace.connections_of(peer.identity.user)}
 
 
 SERVICES: Final[dict[str, Service]] = {"echo": echo, "members": members, "connections": connections}
