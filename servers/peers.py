@@ -15,7 +15,7 @@ from servers.hub import Reader, Room
 class Peer:
     """One connected client: its public id, who it is, and the rooms it is a member of."""
 
-    __slots__ = ("address", "client", "entered_s", "expiry", "identity", "rooms", "strikes", "typing")
+    __slots__ = ("address", "client", "entered_s", "expiry", "identity", "rooms", "strikes", "typing", "waiting")
 
     def __init__(self, identity: Identity, address: str, client: str = "") -> None:
         self.client = client or secrets.token_hex(8)
@@ -28,6 +28,8 @@ class Peer:
         self.expiry: asyncio.TimerHandle | None = None
         self.strikes = 0
         """Requests in a row that were over a limit."""
+        self.waiting = 0
+        """Messages of its that wait for somebody's acknowledgement."""
 
     def attach(self, room: Room, since: Cursor | None) -> None:
         """Let this client receive a room from a cursor on, beginning with a welcome. Raises ``CursorError``."""

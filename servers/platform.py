@@ -43,8 +43,10 @@ TYPING_TIMEOUT_S: Final = 5.0
 """Who started typing and does not say so again has stopped."""
 EMPTY_ROOM_S: Final = 300.0
 """A room that members made is forgotten this long after the last of them left."""
-MAX_WAITING: Final = 1000
+MAX_WAITING: Final = 10_000
 """Messages that wait for an acknowledgement, in all."""
+MAX_WAITING_PER_CONNECTION: Final = 100
+"""Of them, those that one connection sent, so that it cannot use up what is there for all."""
 MAX_ENDED: Final = 10_000
 """Sessions of which it is remembered why they ended."""
 
@@ -219,12 +221,12 @@ class Platform:
             names = [inbox_name(request.user)]
         else:
             names = self._targets(peer, request)
-        if wanted and len(self._waiting) >= MAX_WAITING:
-            raise Refusal("too_many_requests", f"{MAX_WAITING} messages wait for an acknowledgement", 1.0)
+        if wanted:
+            self._check_waiting(peer)
         events = self.hub.publish_to_all(names, body, "message", peer.client if request.except_me else "")
         cursors = {name: event.id for name, event in zip(names, events, strict=True)}
         if wanted and request.user is not None:
-            return self._acknowledgement(request, request.user, message)
+            return self._acknowledgement(peer, request, request.user, message)
         return encode_ack(request.id, request.room or "", {"message": message, "cursors": cursors})
 
     def _targets(self, peer: Peer, request: Publish) -> list[str]:
@@ -237,10 +239,19 @@ class Platform:
             self._check_claim(peer.identity, name)
         return names
 
-    async def _acknowledgement(self, request: Publish, user: str, message: str) -> bytes:
+    def _check_waiting(self, peer: Peer) -> None:
+        for waiting, most, whose in (
+            (peer.waiting, MAX_WAITING_PER_CONNECTION, " of this connection"),
+            (len(self._waiting), MAX_WAITING, ""),
+        ):
+            if waiting >= most:
+                raise Refusal("too_many_requests", f"{most} messages{whose} wait for an acknowledgement", 1.0)
+
+    async def _acknowledgement(self, peer: Peer, request: Publish, user: str, message: str) -> bytes:
         """Wait for the first of the user's connections that acknowledges."""
         future: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
         self._waiting[message] = (user, future)
+        peer.waiting += 1
         try:
             async with asyncio.timeout(request.ack_timeout_s):
                 data = await future
@@ -250,6 +261,7 @@ class Platform:
             ) from None
         finally:
             del self._waiting[message]
+            peer.waiting -= 1
         return encode_ack(request.id, "", {"message": message, "data": data})
 
     def _acknowledge(self, peer: Peer, request: Acknowledge) -> bytes:
@@ -346,6 +358,9 @@ class Platform:
         identity = self.gate.renewed(request.token)
         if identity.user != peer.identity.user:
             raise Refusal("not_allowed", "a token can only be renewed for the same user")
+        for room in self._room_claims:
+            if peer.start_of(room) is not None:
+                self._check_claim(identity, room)
         peer.identity = identity
         self._expire_later(peer)
         return encode_ack(request.id, "", {"expires_at_s": identity.expires_at_s})

@@ -40,6 +40,8 @@ ENGINE_PACKETS: Final = frozenset("0123456")
 PROTOCOL_ERROR: Final = 1002
 RESERVED: Final = frozenset({"connect", "disconnect", "connect_error"})
 """Names of events that are not a client's to send."""
+GOODBYE_S: Final = 1.0
+"""Who is told to close its WebSocket has so long for it."""
 CATCH_UP_EVENTS: Final = 64
 """Of the past, so many are handed to a client's queue at once."""
 
@@ -77,6 +79,8 @@ class SocketIoListener:
             json=json,
             logger=_quiet("socketio"),
             engineio_logger=_quiet("engineio"),
+            connect_timeout_s=options.request_timeout_s,
+            close=self._close,
             max_queued=options.send_queue_packets,
             abort=self._abort,
         )
@@ -99,12 +103,25 @@ class SocketIoListener:
 
     def _abort(self, eio_sid: str) -> None:
         """A client does not take what it is sent: cut it off, as it would be cut off later with more in memory."""
+        transport = self._transport_of(eio_sid)
+        if transport is not None:
+            self._guard.abort_slow(transport)
+
+    async def _close(self, eio_sid: str) -> None:
+        """End a session; who does not close its WebSocket then is cut off."""
+        transport = self._transport_of(eio_sid)
+        await self._sio.eio.sockets[eio_sid].close(wait=False, reason="in no namespace")
+        if transport is not None:
+            await asyncio.sleep(GOODBYE_S)
+            transport.abort()
+
+    def _transport_of(self, eio_sid: str) -> asyncio.Transport | None:
+        """The WebSocket's; ``None`` for a client that polls."""
         scope = self._sio.environ[eio_sid]["asgi.scope"]
         transport = self._transports.get(eio_sid)
         if transport is None and scope["type"] == "websocket":  # not upgraded, but a WebSocket from the start
             transport = scope["extensions"][PROTOCOL]().transport
-        if transport is not None:
-            self._guard.abort_slow(transport)
+        return transport
 
     def _app(self) -> ASGIApp:
         app = socketio.ASGIApp(self._sio)
@@ -165,7 +182,34 @@ class _Engine(engineio.AsyncServer):  # type: ignore[misc]  # the library has no
 
 
 class _Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no types
-    """The library takes for granted that packets make sense, and fails on others with a traceback."""
+    """The library takes for granted that packets make sense, and fails on others with a traceback.
+
+    It also keeps for ever who connects to no namespace, where Node's has its ``connectTimeout``.
+    """
+
+    def __init__(
+        self, connect_timeout_s: float, close: Callable[[str], Coroutine[Any, Any, None]], **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._connect_timeout_s = connect_timeout_s
+        self._close = close
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def end_unless_used(self, eio_sid: str) -> None:
+        """End an Engine.IO session that is in no namespace in a while."""
+        asyncio.get_running_loop().call_later(self._connect_timeout_s, self._end_unused, eio_sid)
+
+    def _end_unused(self, eio_sid: str) -> None:
+        namespaces = tuple(self.manager.get_namespaces())
+        here = eio_sid in self.environ and eio_sid in self.eio.sockets
+        if here and not any(self.manager.sid_from_eio_sid(eio_sid, name) for name in namespaces):
+            closing = asyncio.ensure_future(self._close(eio_sid))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: Mapping[str, Any]) -> None:
+        await super()._handle_eio_connect(eio_sid, environ)
+        self.end_unless_used(eio_sid)
 
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
         if _makes_sense(data):
@@ -291,6 +335,7 @@ class _Namespace:
     async def _on_disconnect(self, sid: str, reason: str) -> None:
         peer = self._platform.peers.get(sid)
         if isinstance(peer, SocketIoPeer):
+            self._sio.end_unless_used(self._sio.manager.eio_sid_from_sid(sid, self._name))
             self._platform.leave(peer, reason)
             for room in peer.starts:
                 self._release_pump(peer, room)

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 from contextlib import aclosing
 
+import aiohttp
 import pytest
 
 from bench.soak import open_files
@@ -32,6 +34,7 @@ OPENINGS = {
 }
 SOCKETIO_CONNECT = bytes([0x81, 0x80 | 2]) + bytes(4) + b"40"
 """Engine.IO message, Socket.IO connect, in a masked frame."""
+SOCKETIO_LEAVE = bytes([0x81, 0x80 | 2]) + bytes(4) + b"41"
 
 
 def stalled_peer(server: Running, opening: bytes) -> socket.socket:
@@ -171,6 +174,30 @@ def _texts(data: bytes) -> tuple[list[bytes], bytes]:
         texts.append(data[start : start + size])
         data = data[start + size :]
     return texts, data
+
+
+def test_who_is_in_no_socketio_namespace_is_closed(start: Start) -> None:
+    """Also who ignores the goodbye; and who was in one before."""
+    server = start("socketio", "--source", "none", "--request-timeout-s", "0.5")
+
+    async def body() -> None:
+        peers = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(2)]
+        for peer in peers:
+            peer.sendall(OPENINGS["socketio"])
+        peers[1].sendall(SOCKETIO_CONNECT)
+        async with Control(server.ready["control_url"]) as control, aiohttp.ClientSession() as session:
+            polling = server.url + "/socket.io/?EIO=4&transport=polling"
+            async with session.get(polling) as opened:
+                sid = json.loads((await opened.text())[1:])["sid"]
+            await until(lambda: _connections(control, 1), "the one that is in a namespace is left")
+            async with session.get(f"{polling}&sid={sid}") as late:
+                assert late.status == 400, "the session has ended"
+            peers[1].sendall(SOCKETIO_LEAVE)
+            await until(lambda: _connections(control, 0), "it has left, and is closed")
+        for peer in peers:
+            peer.close()
+
+    run(body())
 
 
 @pytest.mark.parametrize("name", list(TRANSPORTS))

@@ -118,6 +118,9 @@ def test_a_room_can_require_a_claim(start: Start, upstream: str) -> None:
             for type_, fields in (("join", {}), ("publish", {"data": 1})):
                 with pytest.raises(RequestError, match="is_staff"):
                     await bob.client.request(type_, room="staff", **fields)
+            with pytest.raises(RequestError, match="is_staff"):
+                await ann.client.request("renew", token=token("ann"))
+            await bob.client.request("renew", token=token("bob"))
 
     run(body())
 

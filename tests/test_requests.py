@@ -10,17 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.faults import peak_within
+from feed.cursor import Cursor
 from feed.requests import MAX_DEPTH, Publish, RequestError, decode_request, encode_request, nesting
 from feed.wire import Audience
-from servers.answers import Answers
+from servers.answers import Answer, Answers
 from servers.auth import Identity
 from servers.errors import Refusal
 from servers.gate import Gate
-from servers.hub import Delivery, Hub
+from servers.hub import Delivery, Hub, Room
 from servers.limits import LimitOptions, Limits
 from servers.origins import Origins
 from servers.peers import Peer
-from servers.platform import Platform
+from servers.platform import MAX_WAITING_PER_CONNECTION, Platform
 from tests.conftest import run
 
 JSON = st.recursive(
@@ -109,6 +110,36 @@ def test_a_user_without_room_for_an_inbox_is_refused_and_not_kept() -> None:
         assert (len(platform.peers), platform.connections_of("bob"), limits.kept) == (1, 0, kept)
 
     asyncio.run(enter())
+
+
+class Deaf(Peer):
+    """Is connected, and receives nothing."""
+
+    def attach(self, room: Room, since: Cursor | None) -> None: ...
+
+
+def test_who_waits_for_many_acknowledgements_leaves_room_for_others() -> None:
+    async def ask() -> None:
+        limits = Limits(LimitOptions(message_burst=1000, user_message_burst=1000))
+        platform = Platform("", "sse", Hub(1, 10), Gate(None, Origins(), limits), {})
+        ann, bob = (Deaf(Identity(user), "::1", user) for user in ("ann", "bob"))
+        for peer in (ann, bob):
+            platform.enter(peer)
+
+        def publish(peer: Peer, id_: int) -> Answer:
+            asked = {"type": "publish", "id": str(id_), "user": "bob", "data": 1, "ack_timeout_s": 30}
+            return platform.handle(peer, json.dumps(asked))
+
+        waiting = []
+        for n in range(MAX_WAITING_PER_CONNECTION):
+            waiting.append(publish(ann, n))
+            await asyncio.sleep(0)
+        refused = publish(ann, 1000)
+        assert isinstance(refused, bytes) and b"too_many_requests" in refused
+        waiting.append(publish(bob, 1))
+        assert all(isinstance(one, asyncio.Task) and not one.done() for one in waiting)
+
+    asyncio.run(ask())
 
 
 @given(st.lists(st.floats(0, 100)), st.floats(0.1, 10))
