@@ -18,6 +18,9 @@ STREAMING: Final = ("raw", "websocket", "sse", "socketio")
 POLLS: Final = ("polling", "polling:tuned", "long_polling", "long_polling:tuned")
 DELIVERIES_HZ: Final = 5000.0
 """Over all subscribers, at every number of them up to as many."""
+CONNECTING_HZ: Final = {"socketio": 150.0}
+"""Connections a second that a ramp asks for, where they are fewer than 2,000: a Socket.IO client's handshake is four
+requests and an upgrade, and what is asked for faster than that only times out and is tried again."""
 SPARE_FILES: Final = 300
 """Of the open files a process may have: what it needs beside its connections."""
 HEARTBEAT_S: Final = 60.0
@@ -192,7 +195,7 @@ def _trial(
 
 def _plan(transport: str, values: dict[str, Any], seed: int) -> Plan:
     poll_interval_s = values.get("poll_interval_s", 1.0) if transport == "polling" else 0.2
-    ramp_s = max(0.2, values["subscribers"] / 2000)
+    ramp_s = max(0.2, values["subscribers"] / CONNECTING_HZ.get(transport, 2000.0))
     plan = make_plan(
         "default",
         **{
