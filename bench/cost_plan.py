@@ -18,7 +18,7 @@ STREAMING: Final = ("raw", "websocket", "sse", "socketio")
 POLLS: Final = ("polling", "polling:tuned", "long_polling", "long_polling:tuned")
 DELIVERIES_HZ: Final = 5000.0
 """Over all subscribers, at every number of them up to as many."""
-CONNECTING_HZ: Final = {"socketio": 150.0}
+CONNECTING_HZ: Final = {"socketio": 100.0}
 """Connections a second that a ramp asks for, where they are fewer than 2,000: a Socket.IO client's handshake is four
 requests and an upgrade, and what is asked for faster than that only times out and is tried again."""
 SPARE_FILES: Final = 300

@@ -53,7 +53,7 @@ class SocketIo(Client):
                     yield item
             finally:
                 self._sio = None
-                await sio.disconnect()
+                await sio.leave()
 
     async def _connect(self, sio: "_Sio") -> None:
         options = self.options
@@ -116,6 +116,13 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # the library has no ty
             await self.emit("request", msgspec.Raw(body), namespace, callback=lambda raw: judge(decode_envelope(raw)))
         except socketio.exceptions.SocketIOError as error:
             raise ConnectionResetError(str(error)) from error
+
+    async def leave(self) -> None:
+        """Disconnect, also where connecting was cut short: the library would wait for a task that is not there yet."""
+        if self.eio.read_loop_task is None:
+            await self.eio.disconnect(abort=True)
+        else:
+            await self.disconnect()
 
     async def _on_event(self, name: str, raw: msgspec.Raw) -> None:
         if self.waiting.qsize() < MAX_WAITING:
