@@ -184,8 +184,12 @@ def test_who_is_in_no_socketio_namespace_is_closed(start: Start) -> None:
         peers = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(2)]
         for peer in peers:
             peer.sendall(OPENINGS["socketio"])
+            await asyncio.to_thread(peer.recv, 1)  # the handshake is answered
         peers[1].sendall(SOCKETIO_CONNECT)
-        async with Control(server.ready["control_url"]) as control, aiohttp.ClientSession() as session:
+        async with (
+            Control(server.ready["control_url"]) as control,
+            aiohttp.ClientSession(headers={"connection": "close"}) as session,
+        ):
             polling = server.url + "/socket.io/?EIO=4&transport=polling"
             async with session.get(polling) as opened:
                 sid = json.loads((await opened.text())[1:])["sid"]
