@@ -29,7 +29,7 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 bench: setup ## Measure every transport and leave a report (about 9 minutes; PRESET=smoke: 1 minute)
 	@$(RUN) -m bench run --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
-cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 10 minutes; PRESET=smoke: half a minute)
+cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 17 minutes; PRESET=smoke: half a minute)
 	@$(RUN) -m bench cost --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
 faults: setup ## Kill, cut off, stall and besiege servers with clients connected (about 25 minutes; PRESET=smoke: 2)
