@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 from websockets.http11 import Request
 from websockets.protocol import State
 
@@ -278,6 +279,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if not self.handshake_initiated:  # the first data is the whole request, and uvicorn waits for ever if it is bad
             self.transport.write(raw_error_response("bad_request", "not a WebSocket handshake (RFC 6455, section 4.1)"))
             self.transport.close()
+
+    def send_receive_event_to_app(self) -> None:
+        with contextlib.suppress(InvalidState):  # bad text, which uvicorn closes for, and the peer's close behind it
+            super().send_receive_event_to_app()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._guard.lost(self.transport)

@@ -212,6 +212,8 @@ class _Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no
         self.end_unless_used(eio_sid)
 
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        if eio_sid not in self.environ:
+            return  # it has ended since, and the library would look for it
         if _makes_sense(data):
             await super()._handle_eio_message(eio_sid, data)
         else:

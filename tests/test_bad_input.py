@@ -13,6 +13,7 @@ from clients.control import Control
 from clients.options import ClientOptions
 from feed.envelope import decode_envelope, decode_error
 from tests.conftest import Running, Start, run
+from tests.test_bounds import OPENINGS
 
 HTTP_PATHS = {"polling": "/poll", "long_polling": "/long-poll", "sse": "/sse", "websocket": "/ws"}
 FUTURE = "ffffffff-"
@@ -137,6 +138,23 @@ def test_a_body_in_chunks_and_its_trailers_are_bounded(start: Start, name: str) 
 def masked_text(body: bytes) -> bytes:
     """A client's text frame (RFC 6455, 5.2) with a mask of zeros."""
     return bytes([0x81, 0x80 | len(body)]) + bytes(4) + body
+
+
+@pytest.mark.parametrize("served", ["websocket", "websocket:tuned", "socketio:websocket_only"])
+@pytest.mark.parametrize("behind", ["text", "close"])
+def test_bad_text_with_more_behind_it_in_one_read(start: Start, served: str, behind: str) -> None:
+    """Closed with 1007 (RFC 6455, section 8.1), or as the peer wishes; the fixture sees that it is no failure."""
+    server = start(served, "--source", "none")
+    bad = bytes([0x81, 0x80 | 2]) + bytes(4) + b"\xf0\x28"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as peer:
+        peer.sendall(OPENINGS[server.ready["transport"]])
+        answer = peer.recv(1)  # the handshake is answered
+        close = bytes([0x88, 0x80 | 2]) + bytes(4) + (1000).to_bytes(2, "big")
+        peer.sendall(bad + (bad if behind == "text" else close))
+        while piece := peer.recv(4096):
+            answer += piece
+    code = 1007 if behind == "text" else 1000
+    assert b"\x88" in answer and code.to_bytes(2, "big") in answer
 
 
 def test_two_websocket_messages_at_once_are_two_refusals(start: Start) -> None:
