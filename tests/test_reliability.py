@@ -19,6 +19,7 @@ from bench.host import Placement
 from bench.processes import rss_bytes
 from bench.results import FaultTrial
 from clients.control import Control
+from feed.wire import encode_frame
 from tests.conftest import SERVED, Running, Start, run, until
 from tests.test_bad_input import still_serves
 from tests.test_bounds import OPENINGS
@@ -27,7 +28,8 @@ CLIENTS = 200
 BACK_OFF_CAP_S = 30.0
 KIB = 1024
 VANISHING = "10.99.99.1"
-EXAMPLES = int(os.environ.get("PUSHMARK_FUZZ_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("PUSHMARK_FUZZ_EXAMPLES", "1000"))
+FUZZED = ("--source", "none", "--request-timeout-s", "1")
 HANDSHAKE = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
 HANDSHAKE += b"Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n"
 PATHS = {"polling": "/poll", "long_polling": "/long-poll", "sse": "/sse", "websocket": "/ws", "socketio": "/socket.io/"}
@@ -164,6 +166,7 @@ BODIES = st.one_of(
         ),
     ),
 )
+BASELINE = st.one_of(st.binary(max_size=300), BODIES.map(encode_frame))
 HTTP = st.one_of(
     st.binary(max_size=300),
     st.builds(
@@ -204,14 +207,14 @@ FRAMES = st.builds(
 
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
-def test_fuzz(start: Start, served_upstream: str) -> None:
+def test_fuzz(start: Start, served: str) -> None:
     """Whatever comes: no 5xx, no traceback (the fixture looks), no hang, and afterwards the contract holds."""
-    server = start(served_upstream, "--source", "none", "--request-timeout-s", "1", "--limit", "strikes=1000000")
+    server = start(served, *FUZZED, *([] if served == "raw" else ["--limit", "strikes=1000000"]))
     name = server.ready["transport"]
     sockets = name in ("websocket", "socketio")
 
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-    @given(st.lists(FRAMES, min_size=1, max_size=4) if sockets else HTTP, HTTP)
+    @given(st.lists(FRAMES, min_size=1, max_size=4) if sockets else HTTP, BASELINE if name == "raw" else HTTP)
     def one(first: list[bytes] | bytes, second: bytes) -> None:
         if isinstance(first, list):
             _send(server, OPENINGS[name], b"".join(first))
