@@ -27,7 +27,8 @@ from tests.test_bounds import OPENINGS
 CLIENTS = 200
 BACK_OFF_CAP_S = 30.0
 KIB = 1024
-VANISHING = "10.99.99.1"
+VANISHING = f"10.99.99.{1 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"
+"""One for each of the processes that run tests."""
 EXAMPLES = int(os.environ.get("PUSHMARK_FUZZ_EXAMPLES", "1000"))
 FUZZED = ("--source", "none", "--request-timeout-s", "1")
 HANDSHAKE = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"

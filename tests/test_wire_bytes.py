@@ -77,7 +77,7 @@ def test_the_ledger_agrees_with_the_capture(start: Start, transport: str, keep_a
     if keep_alive:
         assert totals.opened == 1
     else:
-        assert totals.opened == totals.requests
+        assert totals.requests - totals.opened in (0, 1), "the last one may have been given up before it connected"
     measured = totals.stream_bytes + totals.header_bytes
     assert capture.wire_bytes > EVENTS * 256
     assert measured == pytest.approx(capture.wire_bytes, rel=0.01), (totals, capture.packets)
