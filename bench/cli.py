@@ -12,12 +12,12 @@ from rich.console import Console
 from bench.cost_cli import cost, generator
 from bench.host import placement
 from bench.orchestrate import INTERRUPTED, orchestrate
-from bench.plan import PRESETS, PlanError, expected_s, make_plan, trials
+from bench.plan import POINTS, PRESETS, PlanError, expected_s, make_plans, trials
 from bench.processes import ROOT
 from bench.progress import duration
 from bench.reliability_cli import faults, soak
 from bench.results import TRANSPORTS, Results
-from bench.runner import failed_transports, new_folder, new_results, run_plan
+from bench.runner import failed_transports, new_folder, new_results, run_points
 from clients.options import HEADER_SETS
 
 
@@ -45,37 +45,46 @@ def _transports(context: click.Context, parameter: click.Parameter, text: str | 
     type=click.Choice(list(PRESETS)),
     default="default",
     show_default=True,
-    help="default: many quiet rooms. broadcast: one busy room. smoke: everything once, quickly.",
+    help="default: what a table and its verdicts need. full: twice as long. smoke: everything once, quickly.",
+)
+@click.option(
+    "--point",
+    type=click.Choice(list(POINTS)),
+    help="sparse: many quiet rooms. broadcast: one busy room.  [default: both]",
 )
 @click.option("--transports", callback=_transports, help=f"Comma-separated, of {','.join(TRANSPORTS)}.")
-@click.option("--subscribers", type=int, help="Subscribers in all.")
-@click.option("--rooms", type=int, help="Rooms; subscribers take turns among them.")
-@click.option("--rate-hz", type=float, help="Events per second over all rooms.")
+@click.option("--subscribers", type=int, help="Subscribers in all (with --point).")
+@click.option("--rooms", type=int, help="Rooms; subscribers take turns among them (with --point).")
+@click.option("--rate-hz", type=float, help="Events per second over all rooms (with --point).")
 @click.option("--payload-bytes", type=int, help="Size of an event's data.")
 @click.option("--poll-interval-s", type=float, help="Of polling.")
 @click.option("--rtt-ms", type=float, help="Round trip through the relay; 0 leaves the relay out.")
-@click.option("--duration-s", type=float, help="Measured part of a trial; sets the number of measured events.")
+@click.option("--duration-s", type=float, help="Measured part of a trial (with --point).")
 @click.option("--blocks", type=int, help="Trials per transport. Intervals need 2, conclusions 5.")
 @click.option("--seed", type=int, help="Of schedules, phases, and the order of trials.")
 @click.option("--headers", type=click.Choice(HEADER_SETS), help="HTTP headers of the clients.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
-def run(preset: str, out: Path | None, **given: Any) -> None:
-    """Run every transport in seeded blocks and render the report.
+def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
+    """Run every transport at both operating points, in seeded blocks, and render the report.
 
     What an option does not set comes from the preset. Ctrl-C keeps what was measured and renders it.
     """
     try:
-        plan = make_plan(preset, **given)
+        plans = make_plans(preset, point, **given)
         folder = new_folder(out)
     except (PlanError, OSError) as error:
         raise click.UsageError(str(error)) from error
     place = placement(sorted(os.sched_getaffinity(0)))
-    results = new_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
+    command = ["python", "-m", "bench", *sys.argv[1:]]
+    folders = [folder, *(folder / plan.point for plan in plans[1:])]
+    points = {of: new_results(plan, command, place) for of, plan in zip(folders, plans, strict=True)}
     console = Console()
-    console.print(_announcement(results, folder), highlight=False)
-    interrupted = orchestrate(lambda reporter: run_plan(results, folder, place, reporter), place, console)
+    for results in points.values():
+        console.print(_announcement(results), highlight=False)
+    console.print(f"Results: {folder}", highlight=False)
+    interrupted = orchestrate(lambda reporter: run_points(points, place, reporter), place, console)
     rendered = subprocess.run([sys.executable, "-m", "reports", str(folder)], cwd=ROOT, check=False).returncode
-    sys.exit(_exit_code(results, rendered, interrupted, console))
+    sys.exit(_exit_code(list(points.values()), rendered, interrupted, console))
 
 
 main.add_command(cost)
@@ -84,20 +93,21 @@ main.add_command(faults)
 main.add_command(soak)
 
 
-def _announcement(results: Results, folder: Path) -> str:
+def _announcement(results: Results) -> str:
     plan = results.plan
     total_s = sum(expected_s(plan, trial) for trial in trials(plan))
     network = f"{plan.rtt_ms:g} ms round trip" if plan.rtt_ms else "loopback"
     return (
-        f"{', '.join(plan.transports)}: {plan.subscribers} subscribers in {plan.rooms} rooms, "
+        f"{plan.point}: {', '.join(plan.transports)}; {plan.subscribers} subscribers in {plan.rooms} rooms, "
         f"{plan.rate_hz:g} events/s of {plan.payload_bytes} bytes, {network}, {plan.blocks} blocks, seed {plan.seed}; "
-        f"about {duration(total_s)}. Results: {folder}"
+        f"about {duration(total_s)}"
     )
 
 
-def _exit_code(results: Results, rendered: int, interrupted: bool, console: Console) -> int:
-    for name, reason in failed_transports(results).items():
-        console.print(f"[red]{name} has no numbers:[/] {reason}", highlight=False)
+def _exit_code(points: list[Results], rendered: int, interrupted: bool, console: Console) -> int:
+    failed = [(of.plan.point, *found) for of in points for found in failed_transports(of).items()]
+    for point, name, reason in failed:
+        console.print(f"[red]{name} has no numbers at the {point} point:[/] {reason}", highlight=False)
     if interrupted:
         return INTERRUPTED
-    return rendered or int(bool(failed_transports(results)))
+    return rendered or int(bool(failed))

@@ -197,7 +197,7 @@ def _plan(transport: str, values: dict[str, Any], seed: int) -> Plan:
     poll_interval_s = values.get("poll_interval_s", 1.0) if transport == "polling" else 0.2
     ramp_s = max(0.2, values["subscribers"] / CONNECTING_HZ.get(transport, 2000.0))
     plan = make_plan(
-        "default",
+        "full",
         **{
             **values,
             "transports": [transport],

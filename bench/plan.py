@@ -26,36 +26,57 @@ class PlanError(ValueError):
     """A plan that cannot be carried out; the message names the option and what is allowed."""
 
 
-PRESETS: Final[dict[str, dict[str, Any]]] = {
-    # The sparse operating point: many quiet rooms, one subscriber each.
+_SMALL: Final[dict[str, Any]] = {
+    "warmup_events": 20,
+    "blocks": 1,
+    "poll_interval_s": 0.2,
+    "ramp_s": 0.2,
+    "max_reruns": 1,
+}
+
+SPARSE: Final = "sparse"
+BROADCAST: Final = "broadcast"
+
+POINTS: Final[dict[str, dict[str, Any]]] = {
+    # Many quiet rooms, one subscriber each: pages that wait for something to happen.
+    SPARSE: {"subscribers": 200, "rooms": 200, "rate_hz": 20.0},
+    # One busy room.
+    BROADCAST: {"subscribers": 100, "rooms": 1, "rate_hz": 10.0},
+}
+"""The operating points, chosen before the first run (DESIGN section 4)."""
+
+PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    # As short as a median and a 95th percentile of the sparse point, and a median of the broadcast point, allow.
     "default": {
-        "subscribers": 200,
-        "rooms": 200,
-        "rate_hz": 20.0,
-        "duration_s": 10.5,
+        SPARSE: {**POINTS[SPARSE], "duration_s": 10.0, "warmup_events": 10},
+        BROADCAST: {
+            **POINTS[BROADCAST],
+            "duration_s": 2.1,
+            "warmup_events": 10,
+            "transports": list(TRANSPORTS[:-1]),
+        },
     },
-    # The broadcast operating point: one busy room.
-    "broadcast": {
-        "subscribers": 100,
-        "rooms": 1,
-        "rate_hz": 10.0,
-        "duration_s": 21.0,
+    # 95th percentiles at both points, the baseline at both, and polling over its interval.
+    "full": {
+        SPARSE: {**POINTS[SPARSE], "duration_s": 10.5, "curve_repeats": 1},
+        BROADCAST: {**POINTS[BROADCAST], "duration_s": 21.0},
     },
     # Everything once, to see that it works. Its numbers are too few to conclude anything.
     "smoke": {
-        "subscribers": 20,
-        "rooms": 20,
-        "rate_hz": 50.0,
-        "duration_s": 1.0,
-        "warmup_events": 20,
-        "blocks": 1,
-        "poll_interval_s": 0.2,
-        "curve_intervals_s": [0.1, 0.4],
-        "ramp_s": 0.2,
-        "loopback_too": True,
-        "max_reruns": 1,
+        SPARSE: {
+            **_SMALL,
+            "subscribers": 20,
+            "rooms": 20,
+            "rate_hz": 50.0,
+            "duration_s": 1.0,
+            "curve_repeats": 1,
+            "curve_intervals_s": [0.1, 0.4],
+            "loopback_too": True,
+        },
+        BROADCAST: {**_SMALL, "subscribers": 20, "rooms": 1, "rate_hz": 20.0, "duration_s": 1.0},
     },
 }
+"""Preset -> operating point -> what it sets."""
 
 COMMON: Final[dict[str, Any]] = {
     "transports": list(TRANSPORTS),
@@ -71,10 +92,13 @@ COMMON: Final[dict[str, Any]] = {
     "seed": 1,
     "headers": "browser",
     "history": 1024,
-    "curve_repeats": 1,
+    "curve_repeats": 0,
     "loopback_too": False,
     "max_reruns": 2,
 }
+
+POINT_OPTIONS: Final = ("subscribers", "rooms", "rate_hz", "duration_s")
+"""What makes an operating point: given only together with its name."""
 
 RANGES: Final = {
     "subscribers": (1, 10_000),
@@ -105,9 +129,18 @@ class TrialPlan(NamedTuple):
     """Encrypted, with a throw-away certificate."""
 
 
-def make_plan(preset: str, **given: Any) -> Plan:
-    """A preset with what was given instead of its own values (``None``: not given). Raises ``PlanError``."""
-    values = {**COMMON, **PRESETS[preset], **{name: value for name, value in given.items() if value is not None}}
+def make_plans(preset: str, point: str | None, **given: Any) -> list[Plan]:
+    """The plans of a run, one per operating point, or of the named ``point`` alone. Raises ``PlanError``."""
+    of_a_point = [name for name in POINT_OPTIONS if given.get(name) is not None]
+    if of_a_point and point is None:
+        raise PlanError(f"{of_a_point[0]} belongs to one operating point: name it, --point {' or '.join(POINTS)}")
+    return [make_plan(preset, name, **given) for name in ([point] if point else PRESETS[preset])]
+
+
+def make_plan(preset: str, point: str = SPARSE, **given: Any) -> Plan:
+    """A preset's plan for a point, with what was given instead (``None``: not given). Raises ``PlanError``."""
+    wanted = {name: value for name, value in given.items() if value is not None}
+    values = {**COMMON, **PRESETS[preset][point], **wanted}
     for name, (low, high) in RANGES.items():
         if not low <= values[name] <= high:
             raise PlanError(f"{name} {values[name]}: allowed are {low:g} to {high:g}")
@@ -126,6 +159,7 @@ def make_plan(preset: str, **given: Any) -> Plan:
         {
             **values,
             "preset": preset,
+            "point": point,
             "transports": [name for name in TRANSPORTS if name in values["transports"]],
             "probes": values["subscribers"] if all_probes else min(PROBES, values["subscribers"]),
             "measured_events": max(1, round(values["rate_hz"] * values["duration_s"])),
@@ -170,9 +204,10 @@ def warmup_of(plan: Plan, trial: TrialPlan) -> int:
 
 
 def drain_s(plan: Plan, trial: TrialPlan) -> float:
-    """How long deliveries are awaited after the last event: a poll interval, two round trips, and a fan-out."""
+    """How long deliveries are awaited after the last event: two round trips, a fan-out, and for polls an interval."""
     fanout_s = plan.subscribers / plan.rooms * FANOUT_S
-    return trial.poll_interval_s + DRAIN_ROUND_TRIPS * trial.rtt_ms / 1000 + fanout_s + 0.02
+    poll_s = trial.poll_interval_s if trial.transport == "polling" else 0.0
+    return poll_s + DRAIN_ROUND_TRIPS * trial.rtt_ms / 1000 + fanout_s + 0.02
 
 
 def expected_s(plan: Plan, trial: TrialPlan) -> float:

@@ -180,6 +180,8 @@ class Plan(msgspec.Struct, frozen=True):
     curve_repeats: int
     loopback_too: bool
     max_reruns: int
+    point: str = "sparse"
+    """The operating point, by the name of its folder when a run has several."""
     idle_measure_s: float = 0.3
     """How long the server's CPU with nobody connected is measured before each trial."""
 

@@ -13,7 +13,7 @@ from bench.plan import TrialPlan, expected_s, trials
 from bench.processes import ROOT
 from bench.progress import Reporter, outcome
 from bench.provenance import provenance
-from bench.results import Plan, Results, save
+from bench.results import Idle, Plan, Results, save
 from bench.trial import SAMPLES_FOLDER, Bed, Measure, run_trial
 
 IDLE_EXPECTED_S: Final = 4.0
@@ -24,20 +24,32 @@ def new_results(plan: Plan, command: list[str], placement: Placement) -> Results
     return Results(**provenance(command, placement), plan=plan, idle={}, trials=[])
 
 
-async def run_plan(results: Results, folder: Path, placement: Placement, reporter: Reporter) -> None:
-    """Measure everything the plan says, into ``results`` and ``folder``. Cancelling it stops all processes."""
-    plan = results.plan
+async def run_points(points: dict[Path, Results], placement: Placement, reporter: Reporter) -> None:
+    """Measure what each operating point's plan says, into its results and folder. Cancelling it stops all processes."""
+    expected = {folder: [expected_s(of.plan, trial) for trial in trials(of.plan)] for folder, of in points.items()}
+    later_s = sum(map(sum, expected.values()))
+    reporter.begin(IDLE_EXPECTED_S + later_s, sum(map(len, expected.values())))
+    idle: dict[str, Idle] = {}
+    for folder, results in points.items():
+        later_s -= sum(expected[folder])
+        results.idle = {name: idle[name] for name in results.plan.transports if name in idle}
+        await _run_point(results, folder, placement, reporter, later_s)
+        idle = idle or results.idle  # the bytes of an idle cycle do not depend on the operating point
+
+
+async def _run_point(results: Results, folder: Path, placement: Placement, reporter: Reporter, later_s: float) -> None:
+    plan, hiccups = results.plan, Hiccups()
     for name in (SAMPLES_FOLDER, "logs"):
-        (folder / name).mkdir()
-    planned = trials(plan)
-    reporter.begin(IDLE_EXPECTED_S + sum(expected_s(plan, trial) for trial in planned), len(planned))
-    hiccups = Hiccups()
+        (folder / name).mkdir(parents=True)
     try:
-        reporter.starting("idle cycles", IDLE_EXPECTED_S)
-        results.idle = await measure_idle(plan, placement.server, folder)
+        if not results.idle:
+            reporter.starting("idle cycles", IDLE_EXPECTED_S)
+            results.idle = await measure_idle(plan, placement.server, folder)
         await hiccups.start(sorted({placement.server, placement.relay, *placement.generator}), folder / "logs")
         bed = Bed(plan, folder, placement, hiccups, results.idle)
-        await run_trials(results, folder, planned, lambda trial, attempt: run_trial(bed, trial, attempt), reporter)
+        await run_trials(
+            results, folder, trials(plan), lambda trial, attempt: run_trial(bed, trial, attempt), reporter, later_s
+        )
         results.finished = True
     finally:
         save(results, folder)
@@ -46,11 +58,19 @@ async def run_plan(results: Results, folder: Path, placement: Placement, reporte
 
 
 async def run_trials(
-    results: Results, folder: Path, planned: list[TrialPlan], measure: Measure, reporter: Reporter
+    results: Results,
+    folder: Path,
+    planned: list[TrialPlan],
+    measure: Measure,
+    reporter: Reporter,
+    later_s: float = 0.0,
 ) -> None:
-    """Run the trials in order and save after each. An invalid one is run again while the plan's bound allows."""
+    """Run the trials in order and save after each. An invalid one is run again while the plan's bound allows.
+
+    ``later_s``: what is expected to come after these trials, for the time remaining.
+    """
     plan, reruns_left = results.plan, results.plan.max_reruns
-    left = [expected_s(plan, trial) for trial in planned]
+    left = [*(expected_s(plan, trial) for trial in planned), later_s]
     expected_so_far = taken_so_far = 0.0
     for place, trial in enumerate(planned):
         attempt, status = 0, "invalid"
@@ -58,13 +78,14 @@ async def run_trials(
             reruns_left -= attempt > 0
             attempt += 1
             began = time.monotonic()
-            reporter.starting(trial.id, left[place])
+            name = f"{plan.point} {trial.id}"
+            reporter.starting(name, left[place])
             record = await measure(trial, attempt)
             status = record.status
             results.trials.append(record)
             await asyncio.to_thread(save, results, folder)
             expected_so_far, taken_so_far = expected_so_far + left[place], taken_so_far + time.monotonic() - began
-            reporter.finished(record.id, outcome(record), sum(left[place + 1 :]) * taken_so_far / expected_so_far)
+            reporter.finished(name, outcome(record), sum(left[place + 1 :]) * taken_so_far / expected_so_far)
 
 
 def failed_transports(results: Results) -> dict[str, str]:

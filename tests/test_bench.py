@@ -21,7 +21,20 @@ from bench.runner import failed_transports, new_results, run_trials
 from bench.trial import blank
 from tests.conftest import ROOT, run_module
 
-SMALL = ("--subscribers", "10", "--rooms", "10", "--rate-hz", "40", "--duration-s", "0.5", "--blocks", "1")
+SMALL = (
+    "--point",
+    "sparse",
+    "--subscribers",
+    "10",
+    "--rooms",
+    "10",
+    "--rate-hz",
+    "40",
+    "--duration-s",
+    "0.5",
+    "--blocks",
+    "1",
+)
 
 
 class FakeRunner:
@@ -82,15 +95,18 @@ def test_smoke_from_end_to_end(tmp_path: Path) -> None:
     done = run_module("bench", "--preset", "smoke", "--out", str(tmp_path / "out"), timeout_s=120)
     took_s = time.monotonic() - began
     results = load(tmp_path / "out")
-    assert results.finished and took_s < 90, f"{took_s:.0f} s"
-    kinds = {(trial.transport, trial.purpose) for trial in results.trials}
-    assert kinds == {(trial.transport, trial.purpose) for trial in trials(results.plan)}
-    for trial in results.trials:
+    broadcast = load(tmp_path / "out" / "broadcast")
+    assert results.finished and broadcast.finished and took_s < 150, f"{took_s:.0f} s"
+    assert (results.plan.point, broadcast.plan.point) == ("sparse", "broadcast")
+    for point, folder in ((results, tmp_path / "out"), (broadcast, tmp_path / "out" / "broadcast")):
+        kinds = {(trial.transport, trial.purpose) for trial in point.trials}
+        assert kinds == {(trial.transport, trial.purpose) for trial in trials(point.plan)}
+        assert all(len(trial.preflight) == 5 and (folder / trial.samples).exists() for trial in point.trials)
+    for trial in [*results.trials, *broadcast.trials]:
         assert trial.status in ("ok", "invalid"), (trial.id, trial.reasons)
         assert (
             trial.counts is not None and trial.counts.lost == trial.counts.duplicate == trial.counts.out_of_order == 0
         )
-        assert len(trial.preflight) == 5 and (tmp_path / "out" / trial.samples).exists()
         if trial.rtt_ms:
             assert trial.metrics["latency_ms_p50"] >= trial.rtt_ms / 2
         assert trial.metrics["payload_bytes_per_event"] == results.plan.payload_bytes
@@ -167,6 +183,8 @@ def _kill_server(parent: int, transport: str) -> bool:
 def test_broadcast_has_its_probes_in_a_process_of_their_own(tmp_path: Path) -> None:
     arguments = (
         "--preset",
+        "full",
+        "--point",
         "broadcast",
         "--subscribers",
         "40",

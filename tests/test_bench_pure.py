@@ -17,7 +17,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.metrics import MIN_EVENTS_ABOVE, count, measured_samples, percentiles_ms, wrong_dues
-from bench.plan import PRESETS, RANGES, PlanError, drain_s, expected_s, make_plan, schedule_of, trials
+from bench.plan import (
+    POINT_OPTIONS,
+    POINTS,
+    PRESETS,
+    RANGES,
+    PlanError,
+    drain_s,
+    expected_s,
+    make_plan,
+    make_plans,
+    schedule_of,
+    trials,
+)
 from bench.population import residual_hold_s
 from bench.results import (
     METRICS,
@@ -64,24 +76,43 @@ GIVEN = st.fixed_dictionaries(
         "curve_repeats": st.integers(0, 3),
     },
 )
-PLANS = st.builds(lambda preset, given_values: make_plan(preset, **given_values), st.sampled_from(list(PRESETS)), GIVEN)
+WHERE = st.tuples(st.sampled_from(list(PRESETS)), st.sampled_from(list(POINTS)))
+PLANS = st.builds(lambda where, given_values: make_plan(*where, **given_values), WHERE, GIVEN)
 
 
+@pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_is_a_valid_plan(preset: str) -> None:
-    plan = make_plan(preset)
-    assert plan.transports == list(TRANSPORTS)
-    for name, value in PRESETS[preset].items():
+def test_a_preset_is_a_valid_plan(preset: str, point: str) -> None:
+    plan = make_plan(preset, point)
+    assert plan.point == point and set(plan.transports) | {"raw"} == set(TRANSPORTS)
+    for name, value in PRESETS[preset][point].items():
         assert getattr(plan, name) == value
     assert 1 <= plan.probes <= plan.subscribers
     schedule_of(plan, trials(plan)[0]).check()
-    assert make_plan(preset, seed=None, rate_hz=None) == plan
+    assert make_plan(preset, point, seed=None, rate_hz=None) == plan
+
+
+@pytest.mark.parametrize(("point", "percentiles"), [("sparse", (50, 95)), ("broadcast", (50,))])
+def test_the_default_preset_has_the_events_that_its_headline_needs(point: str, percentiles: tuple[int, ...]) -> None:
+    events = make_plan("default", point).measured_events
+    assert all(events * (1 - q / 100) >= MIN_EVENTS_ABOVE for q in percentiles)
+
+
+def test_a_run_has_both_points_unless_one_is_named() -> None:
+    assert [plan.point for plan in make_plans("default", None, blocks=2)] == ["sparse", "broadcast"]
+    assert [plan.rooms for plan in make_plans("default", "broadcast", rooms=3)] == [3]
+
+
+@pytest.mark.parametrize("name", POINT_OPTIONS)
+def test_what_makes_a_point_needs_its_name(name: str) -> None:
+    with pytest.raises(PlanError, match=f"^{name} .*--point sparse or broadcast"):
+        make_plans("default", None, **{name: 5})
 
 
 @PURE
-@given(st.sampled_from(list(PRESETS)), GIVEN)
-def test_what_was_given_is_planned(preset: str, given_values: dict[str, Any]) -> None:
-    plan = make_plan(preset, **given_values)
+@given(WHERE, GIVEN)
+def test_what_was_given_is_planned(where: tuple[str, str], given_values: dict[str, Any]) -> None:
+    plan = make_plan(*where, **given_values)
     for name, value in given_values.items():
         planned = getattr(plan, name)
         assert (sorted(planned) if name == "transports" else planned) == (
@@ -114,7 +145,9 @@ def test_a_block_holds_each_transport_once_with_one_seed(plan: Plan) -> None:
         assert len(of_block) == len(plan.transports) * (1 + loopback) + curve
         assert all(trial.rtt_ms == (0 if trial.purpose == "loopback" else plan.rtt_ms) for trial in of_block)
         assert len({schedule_of(plan, trial) for trial in of_block if trial.purpose == "main"}) == 1
-    assert all(expected_s(plan, trial) > drain_s(plan, trial) > trial.poll_interval_s for trial in planned)
+    for trial in planned:
+        poll_s = trial.poll_interval_s if trial.transport == "polling" else 0.0
+        assert expected_s(plan, trial) > drain_s(plan, trial) > poll_s + 2 * trial.rtt_ms / 1000
 
 
 def test_the_order_depends_on_seed_and_block() -> None:
