@@ -13,11 +13,14 @@ from bench.cost_cli import cost, generator
 from bench.host import placement
 from bench.orchestrate import INTERRUPTED, orchestrate
 from bench.plan import POINTS, PRESETS, PlanError, expected_s, make_plans, trials
+from bench.probes import PLATFORM
+from bench.probes_cli import EXPECTED_S as PROBES_EXPECTED_S
+from bench.probes_cli import probe_all, probes
 from bench.processes import ROOT
-from bench.progress import duration
+from bench.progress import Reporter, duration
 from bench.reliability_cli import faults, soak
-from bench.results import TRANSPORTS, Results
-from bench.runner import failed_transports, new_folder, new_results, run_points
+from bench.results import RESULTS_FILE, TRANSPORTS, Results
+from bench.runner import expected_of, failed_transports, new_folder, new_results, run_points
 from clients.options import HEADER_SETS
 
 
@@ -82,7 +85,15 @@ def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
     for results in points.values():
         console.print(_announcement(results), highlight=False)
     console.print(f"Results: {folder}", highlight=False)
-    interrupted = orchestrate(lambda reporter: run_points(points, place, reporter), place, console)
+
+    async def measure(reporter: Reporter) -> None:
+        reporter.begin(PROBES_EXPECTED_S + expected_of(points), sum(len(trials(plan)) for plan in plans))
+        await probe_all([name for name in plans[0].transports if name in PLATFORM], command, place, folder, reporter)
+        await run_points(points, place, reporter)
+
+    interrupted = orchestrate(measure, place, console)
+    if not (folder / RESULTS_FILE).exists():
+        sys.exit(INTERRUPTED)  # before anything was measured
     rendered = subprocess.run([sys.executable, "-m", "reports", str(folder)], cwd=ROOT, check=False).returncode
     sys.exit(_exit_code(list(points.values()), rendered, interrupted, console))
 
@@ -91,6 +102,7 @@ main.add_command(cost)
 main.add_command(generator)
 main.add_command(faults)
 main.add_command(soak)
+main.add_command(probes)
 
 
 def _announcement(results: Results) -> str:

@@ -14,7 +14,8 @@ COST_FILE: Final = "cost.json"
 GENERATOR_FILE: Final = "generator.json"
 FAULTS_FILE: Final = "faults.json"
 SOAK_FILE: Final = "soak.json"
-RUN_FILES: Final = (RESULTS_FILE, COST_FILE, GENERATOR_FILE, FAULTS_FILE, SOAK_FILE)
+PROBES_FILE: Final = "probes.json"
+RUN_FILES: Final = (RESULTS_FILE, COST_FILE, GENERATOR_FILE, FAULTS_FILE, SOAK_FILE, PROBES_FILE)
 MAX_RESULTS_BYTES: Final = 256 << 20
 
 TRANSPORTS: Final = ("polling", "long_polling", "sse", "websocket", "socketio", "raw")
@@ -61,7 +62,7 @@ METRICS: Final[dict[str, Metric]] = {
         "B", "all bytes of all connections of the trial, set-up and closing included, per event", "bytes"
     ),
     "idle_bytes_per_s": Metric("B/s", "one heartbeat or empty poll cycle over its period, per subscriber", "bytes"),
-    "requests_per_event": Metric("", "HTTP requests (or stream connects) per delivered event"),
+    "requests_per_event": Metric("", "HTTP requests (or stream connects) per delivered event", "bytes"),
     "events_per_response": Metric("", "delivered events per HTTP response (or stream connect)"),
     "connections_per_event": Metric("", "TCP connections opened inside the window per delivered event"),
     "server_cpu_us_per_event": Metric("us", "server CPU per delivered event, idle server subtracted", "cpu"),
@@ -289,6 +290,29 @@ class FaultResults(msgspec.Struct):
     sieges: list[SiegeTrial]
 
 
+class Probe(msgspec.Struct, frozen=True):
+    """One functional question to one transport: yes, no, or ``None`` where it could not be tried; and the evidence."""
+
+    transport: str
+    probe: str
+    holds: bool | None
+    evidence: str
+
+
+class ProbeResults(msgspec.Struct):
+    """One run of ``python -m bench probes``."""
+
+    schema_version: int
+    pushmark_version: str
+    created_at: str
+    finished: bool
+    command: list[str]
+    host: dict[str, object]
+    versions: dict[str, str]
+    options: dict[str, object]
+    probes: list[Probe]
+
+
 class SoakSample(msgspec.Struct):
     """One reading of a server while clients come and go."""
 
@@ -329,7 +353,11 @@ class SoakResults(msgspec.Struct):
     servers: list[SoakResult]
 
 
-def save(results: "Results | CostResults | FaultResults | SoakResults", folder: Path, name: str = RESULTS_FILE) -> Path:
+Run = Results | CostResults | FaultResults | SoakResults | ProbeResults
+"""Whatever a results file holds."""
+
+
+def save(results: Run, folder: Path, name: str = RESULTS_FILE) -> Path:
     """Write ``results.json``, or another file, so that a reader never sees half of it."""
     path = folder / name
     part = path.with_suffix(".part")
@@ -356,6 +384,15 @@ def load_cost(path: Path) -> CostResults:
 def load_faults(path: Path) -> FaultResults:
     """Read a ``faults.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
     return _decoded(path, FaultResults)
+
+
+def load_probes(path: Path) -> ProbeResults:
+    """Read a ``probes.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
+    results = _decoded(path, ProbeResults)
+    unknown = {of.transport for of in results.probes} - set(TRANSPORTS)
+    if unknown:
+        raise ResultsError(f"{path}: unknown transports {', '.join(sorted(unknown))}")
+    return results
 
 
 def load_soak(path: Path) -> SoakResults:

@@ -26,21 +26,24 @@ def new_results(plan: Plan, command: list[str], placement: Placement) -> Results
 
 async def run_points(points: dict[Path, Results], placement: Placement, reporter: Reporter) -> None:
     """Measure what each operating point's plan says, into its results and folder. Cancelling it stops all processes."""
-    expected = {folder: [expected_s(of.plan, trial) for trial in trials(of.plan)] for folder, of in points.items()}
-    later_s = sum(map(sum, expected.values()))
-    reporter.begin(IDLE_EXPECTED_S + later_s, sum(map(len, expected.values())))
     idle: dict[str, Idle] = {}
+    later = dict(points)
     for folder, results in points.items():
-        later_s -= sum(expected[folder])
+        del later[folder]
         results.idle = {name: idle[name] for name in results.plan.transports if name in idle}
-        await _run_point(results, folder, placement, reporter, later_s)
+        await _run_point(results, folder, placement, reporter, expected_of(later))
         idle = idle or results.idle  # the bytes of an idle cycle do not depend on the operating point
+
+
+def expected_of(points: dict[Path, Results]) -> float:
+    """About how many seconds these points take."""
+    return sum(expected_s(of.plan, trial) for of in points.values() for trial in trials(of.plan))
 
 
 async def _run_point(results: Results, folder: Path, placement: Placement, reporter: Reporter, later_s: float) -> None:
     plan, hiccups = results.plan, Hiccups()
     for name in (SAMPLES_FOLDER, "logs"):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
     try:
         if not results.idle:
             reporter.starting("idle cycles", IDLE_EXPECTED_S)

@@ -10,6 +10,7 @@ from bench.results import (
     COST_FILE,
     FAULTS_FILE,
     GENERATOR_FILE,
+    PROBES_FILE,
     RESULTS_FILE,
     RUN_FILES,
     SOAK_FILE,
@@ -18,6 +19,7 @@ from bench.results import (
     load,
     load_cost,
     load_faults,
+    load_probes,
     load_soak,
 )
 from reports.cost import CostSummary, summarize_cost, to_json
@@ -27,6 +29,8 @@ from reports.figures import COST_PLATES, FAULT_PLATES, FOLDER, PLATES, draw_all
 from reports.generator import generator_section
 from reports.markdown import render as render_markdown
 from reports.page import render as render_page
+from reports.point import point_section
+from reports.probes import probe_section
 from reports.sections import Section
 from reports.summary import Summary, summarize
 from reports.terminal import show, show_section
@@ -54,12 +58,15 @@ def main(results_dir: Path, out: Path | None, as_json: bool) -> None:
     out = out or folder
     try:
         results = load(results_dir) if _has_results(results_dir) else None
+        probes = load_probes(folder / PROBES_FILE) if (folder / PROBES_FILE).exists() else None
         cost = summarize_cost(load_cost(folder / COST_FILE)) if (folder / COST_FILE).exists() else None
         sections = [_cost_section(cost, out)] if cost else []
         if (folder / GENERATOR_FILE).exists():
             sections.append(generator_section(load_cost(folder / GENERATOR_FILE)))
         sections += _reliability_section(folder, out)
-        summary = summarize(results) if results else None
+        summary = summarize(results, _other_points(folder), probes) if results else None
+        sections[:0] = _point_sections(summary, out) if summary else []
+        sections += [probe_section(probes)] if probes else []
         page = write(results, summary, sections, out)
     except ResultsError as error:
         raise ReportError(str(error)) from error
@@ -82,6 +89,19 @@ def _has_results(results_dir: Path) -> bool:
     """A folder may hold other benchmarks alone; without those, the error names the file that is missing."""
     others = any((results_dir / name).exists() for name in RUN_FILES)
     return not results_dir.is_dir() or (results_dir / RESULTS_FILE).exists() or not others
+
+
+def _other_points(folder: Path) -> list[Results]:
+    """The run's further operating points: a folder each, with results of its own."""
+    return [load(path.parent) for path in sorted(folder.glob(f"*/{RESULTS_FILE}"))]
+
+
+def _point_sections(summary: Summary, out: Path) -> list[Section]:
+    found = []
+    for of in summary.beside:
+        drawn = draw_all(PLATES, of, out / FOLDER, prefix=f"{of.results.plan.point}_")
+        found.append(point_section(of, [figure for figure in drawn if not figure.name.endswith("_table")]))
+    return found
 
 
 def _cost_section(cost: CostSummary, folder: Path) -> Section:

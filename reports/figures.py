@@ -10,7 +10,7 @@ import matplotlib
 import msgspec
 from matplotlib.figure import Figure
 
-from reports import draw_bytes, draw_cost, draw_curve, draw_faults, draw_latency, draw_table
+from reports import draw_bytes, draw_cost, draw_curve, draw_faults, draw_latency, draw_pairs, draw_table
 from reports.cost import CostSummary
 from reports.faults import FaultSummary
 from reports.sections import Drawn
@@ -38,6 +38,7 @@ PLATES: Final[tuple[Plate[Summary], ...]] = (
         draw_latency.draw,
     ),
     Plate("wire_bytes", "Wire bytes per delivered event by cause. Line at the end: 95 % interval.", draw_bytes.draw),
+    Plate("pairs", "Every pair of transports: row against column, with its verdict.", draw_pairs.draw),
     Plate(
         "polling_curve",
         "Polling over its interval, beside the other transports. Bars: 95 % interval over blocks.",
@@ -75,7 +76,7 @@ FAULT_PLATES: Final[tuple[Plate[FaultSummary], ...]] = (
 )
 
 
-def draw_all(plates: Sequence[Plate[S]], summary: S, folder: Path) -> list[Drawn]:
+def draw_all(plates: Sequence[Plate[S]], summary: S, folder: Path, prefix: str = "") -> list[Drawn]:
     """Write every figure there are numbers for as PNG and SVG. Raises ``OSError`` if the folder cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
@@ -83,10 +84,11 @@ def draw_all(plates: Sequence[Plate[S]], summary: S, folder: Path) -> list[Drawn
         with matplotlib.rc_context(rc=RC):
             figure = plate.draw(summary)
             if figure is not None:
-                figure.savefig(folder / f"{plate.name}.png", dpi=PNG_DPI)
+                name = prefix + plate.name
+                figure.savefig(folder / f"{name}.png", dpi=PNG_DPI)
                 svg = _svg(figure)
-                (folder / f"{plate.name}.svg").write_text(svg, encoding="utf-8")
-                drawn.append(Drawn(plate.name, plate.caption, svg))
+                (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+                drawn.append(Drawn(name, plate.caption, svg))
     return drawn
 
 

@@ -10,6 +10,7 @@ from reports.sections import Drawn, Section
 from reports.style import LOOKS
 from reports.summary import PAIR_TITLES, Summary
 from reports.table import COLUMNS, Cell, Row
+from reports.verdicts import VERDICT_RULES, Judgement, tally_text
 
 
 def render(summary: Summary | None, drawn: Sequence[Drawn], sections: Sequence[Section]) -> str:
@@ -25,11 +26,12 @@ def render(summary: Summary | None, drawn: Sequence[Drawn], sections: Sequence[S
 
 def _comparison(summary: Summary, drawn: Sequence[Drawn]) -> list[str]:
     return [
-        _escape(summary.sentence),
+        *_answers(summary),
         _escape(summary.title) + ".",
         *(f"> **Caution:** {_escape(caution)}" for caution in summary.cautions),
         _table(COLUMNS, [_row(row) for row in summary.rows]),
         _bullets(summary.rules),
+        *_verdicts(summary),
         *_trials("Left out of all averages", summary.left_out),
         *_curve(summary),
         "## Figures",
@@ -38,6 +40,30 @@ def _comparison(summary: Summary, drawn: Sequence[Drawn]) -> list[str]:
         _pairs(summary),
         _bullets(summary.pair_rules),
     ]
+
+
+def _answers(summary: Summary) -> list[str]:
+    answers = [f"**{point}.** {_escape(said)}" if summary.beside else _escape(said) for point, said in summary.answers]
+    return [*answers, tally_text(summary.verdicts)]
+
+
+def _verdicts(summary: Summary) -> list[str]:
+    if not summary.verdicts:
+        return []
+    points = summary.point_names
+    rows = []
+    for line in summary.verdicts:
+        found = [line.functional] if line.functional else [line.points[point] for point in points]
+        cells = [_verdict(judgement) for judgement in found]
+        cells += [""] * (len(points) - len(cells))
+        rows.append([LOOKS[line.claim.transport].name, _escape(line.claim.words), *cells])
+    head = ("Technology", "The article says", *points.values())
+    return ["## A verdict on every claim", _table(head, rows), _bullets(VERDICT_RULES)]
+
+
+def _verdict(judgement: Judgement) -> str:
+    command = f"<br>`{judgement.command}`" if judgement.command else ""
+    return f"**{judgement.word}**: {_escape(judgement.evidence)}{command}"
 
 
 def _section(section: Section) -> list[str]:

@@ -13,6 +13,7 @@ from reports.sections import Drawn, Section
 from reports.statistics import DIFFERS, EQUAL
 from reports.summary import PAIR_TITLES, Summary
 from reports.table import COLUMNS
+from reports.verdicts import VERDICT_RULES, tally_text
 
 TABLE_FIGURE: Final = "table"
 
@@ -36,5 +37,7 @@ def render(summary: Summary | None, drawn: Sequence[Drawn], sections: Sequence[S
         columns=COLUMNS,
         pair_titles=[PAIR_TITLES[metric] for metric in PAIRED_METRICS],
         verdict_classes={DIFFERS: "differs", EQUAL: "equal"},
+        tally=tally_text(summary.verdicts) if summary else "",
+        verdict_rules=VERDICT_RULES,
         names=[style.LOOKS[name].name for name in summary.blocks.trials] if summary else [],
     )

@@ -34,13 +34,12 @@ class Duty(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """The article's row for one technology, its claims in words, and the checklist behind its complexity."""
+    """The article's row for one technology, and the checklist behind its complexity."""
 
     latency: str
     bandwidth: str
     complexity: str
     use_case: str
-    about: tuple[str, ...] = ()
     duties: tuple[Duty, ...] = ()
 
 
@@ -108,7 +107,6 @@ ARTICLE: Final[dict[str, Claim]] = {
         "High",
         "Low",
         "Simple updates",
-        ("timed requests", "simple", "high resource use", "high latency"),
         POLLING_DUTIES,
     ),
     "long_polling": Claim(
@@ -116,7 +114,6 @@ ARTICLE: Final[dict[str, Claim]] = {
         "Medium",
         "Medium",
         "Notifications",
-        ("held until data is ready", "fewer requests", "frequent connection open/close"),
         LONG_POLLING_DUTIES,
     ),
     "sse": Claim(
@@ -124,7 +121,6 @@ ARTICLE: Final[dict[str, Claim]] = {
         "Low",
         "Low",
         "Data streaming",
-        ("one-way", "plain HTTP", "reconnects by itself"),
         SSE_DUTIES,
     ),
     "websocket": Claim(
@@ -132,7 +128,6 @@ ARTICLE: Final[dict[str, Claim]] = {
         "Very low",
         "High",
         "Bidirectional",
-        ("full duplex", "low latency", "needs dedicated server support"),
         WEBSOCKET_DUTIES,
     ),
     "socketio": Claim(
@@ -140,7 +135,6 @@ ARTICLE: Final[dict[str, Claim]] = {
         NOT_IN_ARTICLE,
         NOT_IN_ARTICLE,
         "Chat",
-        ("chat", "notifications", "collaborative editing, with OT or CRDT"),
         SOCKETIO_DUTIES,
     ),
     "raw": Claim(NOT_IN_ARTICLE, NOT_IN_ARTICLE, NOT_IN_ARTICLE, NOT_IN_ARTICLE),

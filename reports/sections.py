@@ -18,6 +18,8 @@ class Table(msgspec.Struct, frozen=True):
     head: list[str]
     rows: list[list[str]]
     notes: list[str]
+    on_terminal: bool = True
+    """Tables for looking things up are left to the page and the Markdown."""
 
 
 class Section(msgspec.Struct, frozen=True):

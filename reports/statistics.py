@@ -227,6 +227,11 @@ class Comparison(msgspec.Struct, frozen=True):
     is_ratio: bool
     verdict: Verdict
 
+    @property
+    def a_is_more(self) -> bool:
+        """Is A above B? (The verdict's own mean does not turn with the pair.)"""
+        return self.factor > (1 if self.is_ratio else 0)
+
     def turned(self) -> "Comparison":
         """The same, B against A."""
         if self.is_ratio:

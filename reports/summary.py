@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from bench.results import METRICS, Results, Trial
+from bench.results import METRICS, ProbeResults, Results, Trial
 from reports.blocks import PAIRED_METRICS, Blocks, left_out, main_blocks
 from reports.curve import Point, points
 from reports.details import CPU, Group, groups
@@ -13,7 +13,8 @@ from reports.formats import counted, joined
 from reports.sentence import sentence
 from reports.statistics import ALPHA, DIFFERS, MARGINS, OPEN, Comparison
 from reports.style import LOOKS
-from reports.table import Row, rating_rules, rows
+from reports.table import POINT_NAMES, Row, rating_rules, rows
+from reports.verdicts import Line, Measured, judge_all
 
 PAIR_TITLES = dict(
     zip(
@@ -42,8 +43,14 @@ class Summary(msgspec.Struct, frozen=True):
 
     results: Results
     blocks: Blocks
+    point: str
+    """What its operating point is, in words."""
     title: str
     sentence: str
+    verdicts: list[Line]
+    """On the article's claims, at this point and those beside it."""
+    beside: list["Summary"]
+    """The same run's other operating points."""
     cautions: list[str]
     rows: list[Row]
     rules: list[str]
@@ -55,18 +62,33 @@ class Summary(msgspec.Struct, frozen=True):
     left_out: list[Trial]
     facts: dict[str, dict[str, str]]
 
+    @property
+    def answers(self) -> list[tuple[str, str]]:
+        """Per operating point what it is and the result in one sentence."""
+        return [(of.point, of.sentence) for of in (self, *self.beside)]
 
-def summarize(results: Results) -> Summary:
-    """Work out the whole report."""
+    @property
+    def point_names(self) -> dict[str, str]:
+        """The operating points by their names in the plan."""
+        return {of.results.plan.point: of.point for of in (self, *self.beside)}
+
+
+def summarize(results: Results, others: Sequence[Results] = (), probes: ProbeResults | None = None) -> Summary:
+    """Work out the whole report of a run. ``others``: its other operating points."""
     blocks = main_blocks(results)
     comparisons = {metric: blocks.compare(metric) for metric in PAIRED_METRICS}
+    beside = [summarize(other) for other in others]
+    measured = [Measured(results.plan, blocks), *(Measured(of.results.plan, of.blocks) for of in beside)]
     return Summary(
         results=results,
         blocks=blocks,
+        point=POINT_NAMES.get(results.plan.point, results.plan.point),
+        verdicts=judge_all(measured, probes.probes if probes else None),
+        beside=beside,
         title=_title(results),
         sentence=sentence(results.plan, blocks, comparisons),
         cautions=_cautions(results),
-        rows=rows(results, blocks),
+        rows=rows(results, blocks, measured[1:]),
         rules=rating_rules(results.plan),
         comparisons=comparisons,
         pairs=_pairs(comparisons),

@@ -1,19 +1,25 @@
 """The comparison table: what was measured in each cell, its rating word, the article's word beside it. Pure."""
 
+from collections.abc import Sequence
+
 import msgspec
 
-from bench.results import Counts, Plan, Results, Trial
+from bench.results import METRICS, Counts, Plan, Results, Trial
 from reports.blocks import BASELINE, Blocks
+from reports.claims import BYTES, LATENCY
 from reports.examples import client_lines
 from reports.formats import NOT_MEASURED, counted, fixed, number, parts, with_interval
 from reports.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, NOT_IN_ARTICLE, Duty, rate, rules
 from reports.statistics import Estimate
 from reports.style import LOOKS
+from reports.verdicts import Measured, scale
 
 COLUMNS = ("Technology", "Latency", "Bandwidth", "Complexity", "Use case")
 NOISY_HICCUP_MS_P99 = 2.0
 """A host that keeps a 1 ms timer waiting longer than this in 1 of 100 cases adds to every latency."""
 SINGLE_BLOCK = "1 block: no interval"
+POINT_NAMES = {"sparse": "Many quiet rooms", "broadcast": "One busy room"}
+"""Operating point -> what it is, for people."""
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -49,9 +55,9 @@ class Row(msgspec.Struct, frozen=True):
         return self.transport == BASELINE
 
 
-def rows(results: Results, blocks: Blocks) -> list[Row]:
-    """One row per transport, the baseline last."""
-    return [_row(results, blocks, name) for name in blocks.trials]
+def rows(results: Results, blocks: Blocks, beside: Sequence[Measured] = ()) -> list[Row]:
+    """One row per transport, the baseline last. ``beside``: the run's other operating points, for a line each."""
+    return [_row(results, blocks, name, beside) for name in blocks.trials]
 
 
 def rating_rules(plan: Plan) -> list[str]:
@@ -71,13 +77,13 @@ def rating_rules(plan: Plan) -> list[str]:
     ]
 
 
-def _row(results: Results, blocks: Blocks, name: str) -> Row:
+def _row(results: Results, blocks: Blocks, name: str, beside: Sequence[Measured]) -> Row:
     claim = ARTICLE[name]
     return Row(
         transport=name,
         technology=LOOKS[name].name,
-        latency=_latency(results, blocks, name),
-        bandwidth=_bandwidth(results.plan, blocks, name),
+        latency=_latency(results, blocks, name, beside),
+        bandwidth=_bandwidth(results.plan, blocks, name, beside),
         complexity=claim.complexity,
         effort=_effort(name),
         use_case=claim.use_case,
@@ -91,7 +97,7 @@ def _effort(name: str) -> str:
     return "" if lines is None else f"client: {lines} lines"
 
 
-def _latency(results: Results, blocks: Blocks, name: str) -> Cell:
+def _latency(results: Results, blocks: Blocks, name: str, beside: Sequence[Measured]) -> Cell:
     plan, p50 = results.plan, blocks.estimate(name, "latency_ms_p50")
     p95, counts = blocks.estimate(name, "latency_ms_p95"), blocks.counts(name)
     transit_ms = plan.rtt_ms / 2
@@ -105,11 +111,24 @@ def _latency(results: Results, blocks: Blocks, name: str) -> Cell:
         notes.append(f"p95 {with_interval(p95)} ms")
     if counts:
         notes.append(_arrived(counts))
+    notes += [text for of in beside if (text := _elsewhere(of, name, LATENCY))]
     cautions += _missing_percentiles(blocks, name) + _incomplete(counts) + _noise(blocks.trials[name])
     return _cell(p50, "ms", word, ARTICLE[name].latency, notes, cautions)
 
 
-def _bandwidth(plan: Plan, blocks: Blocks, name: str) -> Cell:
+def _elsewhere(of: Measured, name: str, metric: str) -> str:
+    """The same number at another operating point, with its rating word; nothing where it was not measured."""
+    found = of.blocks.estimate(name, metric) if name in of.blocks.trials else None
+    unit, _, bounds = scale(metric, of.plan)
+    if found is None or not unit:
+        return ""
+    value, interval = parts(found.value, found.low, found.high)
+    where = POINT_NAMES.get(of.plan.point, of.plan.point).lower()
+    size = " ".join(filter(None, (value, METRICS[metric].unit, interval)))
+    return f"{where}: {size}, {rate(found.value / unit, bounds)}"
+
+
+def _bandwidth(plan: Plan, blocks: Blocks, name: str, beside: Sequence[Measured]) -> Cell:
     wire, payload = blocks.estimate(name, "wire_bytes_per_event"), plan.payload_bytes
     notes, cautions = [], [] if wire is None else _single(wire)
     word = ""
@@ -122,6 +141,7 @@ def _bandwidth(plan: Plan, blocks: Blocks, name: str) -> Cell:
         notes.append(f"set-up {number(setup.value)} B/connection")
     if idle:
         notes.append(f"idle {number(idle.value)} B/s")
+    notes += [text for of in beside if (text := _elsewhere(of, name, BYTES))]
     return _cell(wire, "B/event", word, ARTICLE[name].bandwidth, notes, cautions)
 
 

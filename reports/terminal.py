@@ -9,14 +9,20 @@ from reports.sections import Section
 from reports.style import LOOKS
 from reports.summary import Summary
 from reports.table import COLUMNS, Cell
+from reports.verdicts import UNJUDGED, tally_text
 
 
 def show(summary: Summary, console: Console) -> None:
-    """Print the sentence, the table with its rules, and every trial that was left out."""
-    console.print(f"\n[bold]{escape(summary.sentence)}[/]\n")
+    """Print the answers, the table with its rules, the verdicts, and every trial that was left out."""
+    for point, sentence in summary.answers:
+        console.print(f"\n[bold]{escape(f'{point}: {sentence}' if summary.beside else sentence)}[/]")
+    console.print()
     console.print(_table(summary))
     for rule in summary.rules:
         console.print(f"[dim]{escape(rule)}[/]")
+    if summary.verdicts:
+        console.print(f"\n[bold]{escape(tally_text(summary.verdicts))}[/]")
+        console.print(_verdicts(summary))
     for caution in summary.cautions:
         console.print(f"[yellow]! {escape(caution)}[/]")
     for trial in summary.left_out:
@@ -25,9 +31,12 @@ def show(summary: Summary, console: Console) -> None:
 
 
 def show_section(section: Section, console: Console) -> None:
-    """Print a section's tables, each with its notes."""
+    """Print those of a section's tables that belong here, each with its notes."""
+    tables = [table for table in section.tables if table.on_terminal]
+    if not tables and not section.cautions:
+        return
     console.print(f"\n[bold]{escape(section.heading)}[/]\n[dim]{escape(section.title)}[/]")
-    for of in section.tables:
+    for of in tables:
         table = Table(box=box.HORIZONTALS, title=escape(of.title), title_justify="left", title_style="bold")
         for place, name in enumerate(of.head):
             table.add_column(escape(name), justify="right" if place else "left")
@@ -56,6 +65,21 @@ def _table(summary: Summary) -> Table:
             escape(f"{row.complexity}\n{row.effort}".strip()),
             escape(row.use_case),
         )
+    return table
+
+
+def _verdicts(summary: Summary) -> Table:
+    table = Table(box=box.HORIZONTALS)
+    for name in ("Technology", "The article says", "Verdict", "Where", "Because"):
+        table.add_column(name)
+    for line in summary.verdicts:
+        found = [("everywhere", line.functional)] if line.functional else list(line.points.items())
+        for place, (where, judgement) in enumerate(found):
+            if judgement.word != UNJUDGED:
+                first = place == 0
+                name = LOOKS[line.claim.transport].name if first else ""
+                words = line.claim.words if first else ""
+                table.add_row(name, escape(words), f"[bold]{judgement.word}[/]", where, escape(judgement.evidence))
     return table
 
 

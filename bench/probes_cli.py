@@ -1,0 +1,58 @@
+"""``python -m bench probes``: what transports can and cannot do, tried out."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+
+from bench.cost_cli import OUT_HELP, folder_for, render
+from bench.host import Placement, placement
+from bench.orchestrate import INTERRUPTED, orchestrate
+from bench.probes import PLATFORM, run_probes
+from bench.progress import Reporter
+from bench.provenance import provenance
+from bench.results import PROBES_FILE, Probe, ProbeResults, save
+from bench.runner import remove_if_empty
+
+EXPECTED_S: Final = 15.0
+
+
+@click.command()
+@click.option("--transports", help=f"Comma-separated, of {','.join(PLATFORM)}  [default: all]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+def probes(transports: str | None, out: Path | None) -> None:
+    """Try out what transports can and cannot do: both directions, plain proxies, reconnection in a browser.
+
+    Yes or no, with the evidence; about a quarter of a minute. A full run does this as well.
+    """
+    names = list(PLATFORM) if transports is None else [name.strip() for name in transports.split(",")]
+    unknown = [name for name in names if name not in PLATFORM]
+    if unknown:
+        raise click.BadParameter(f"{', '.join(unknown)}: allowed are {', '.join(PLATFORM)}")
+    folder = folder_for(out, PROBES_FILE)
+    place = placement(sorted(os.sched_getaffinity(0)))
+    command = ["python", "-m", "bench", *sys.argv[1:]]
+
+    async def measure(reporter: Reporter) -> None:
+        reporter.begin(EXPECTED_S, 1)
+        found = await probe_all(names, command, place, folder, reporter)
+        reporter.finished("functional probes", f"{len(found)} tried", 0.0)
+
+    interrupted = orchestrate(measure, place, Console())
+    sys.exit(INTERRUPTED if interrupted else render(folder))
+
+
+async def probe_all(
+    names: list[str], command: list[str], place: Placement, folder: Path, reporter: Reporter
+) -> list[Probe]:
+    """Run the probes of these transports and save what they found in ``folder``."""
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    reporter.starting("functional probes", EXPECTED_S)
+    found = await run_probes(names, place.server, logs)
+    remove_if_empty(logs)
+    save(ProbeResults(**provenance(command, place) | {"finished": True}, probes=found), folder, PROBES_FILE)
+    return found

@@ -1,0 +1,191 @@
+"""A verdict on every claim of the article, at each operating point. Pure.
+
+*holds* and *does not hold* need the whole interval on one side; what lies across is *not settled*, and what differs by
+less than the committed margin is *no practical difference*. Functional claims are what their probe saw.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from bench.results import METRICS, Plan, Probe
+from reports.blocks import Blocks, find
+from reports.claims import BYTES, CLAIMS, LATENCY, ByOrder, ByProbe, ByWord, Claim, Judged
+from reports.formats import counted, joined, listed, number, with_interval
+from reports.ratings import BANDWIDTH_BOUNDS, HIGHEST, LATENCY_BOUNDS, rate
+from reports.sentence import prose
+from reports.statistics import (
+    ALPHA,
+    DIFFERS,
+    EQUAL,
+    MARGINS,
+    OPEN,
+    Comparison,
+    Estimate,
+    Moments,
+    compare,
+    moments,
+    more_blocks,
+)
+
+HOLDS: Final = "holds"
+FAILS: Final = "does not hold"
+UNJUDGED: Final = "not judged"
+
+VERDICT_RULES: Final = (
+    "A rating word holds or does not hold if the whole 95 % interval lies on one side of the bounds; else it is not "
+    "settled. More and fewer are judged by pairs, with their margins and Holm's procedure.",
+    "Functional claims were tried on real servers: yes or no, with what happened.",
+)
+
+Bounds = tuple[tuple[float, str], ...]
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """A verdict, what it rests on, and the command that measures it again (empty where nothing was measured)."""
+
+    word: str
+    evidence: str
+    command: str = ""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One claim and its judgement per operating point; functional ones have a single judgement, for all points."""
+
+    claim: Claim
+    points: dict[str, Judgement]
+    functional: Judgement | None = None
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What was measured at one operating point."""
+
+    plan: Plan
+    blocks: Blocks
+
+
+def judge_all(points: Sequence[Measured], probes: Sequence[Probe] | None) -> list[Line]:
+    """Every claim about a transport that was measured. ``probes``: ``None`` if none were run."""
+    present = {name for of in points for name in of.blocks.trials}
+    return [_line(claim, points, probes) for claim in CLAIMS if claim.transport in present]
+
+
+def tally(lines: Sequence[Line]) -> dict[str, int]:
+    """How many judgements have which word, the unjudged left out."""
+    found = [judgement.word for line in lines for judgement in (*line.points.values(), line.functional) if judgement]
+    return {word: found.count(word) for word in (HOLDS, FAILS, EQUAL, OPEN) if word in found}
+
+
+def tally_text(lines: Sequence[Line]) -> str:
+    """The tally in one sentence; empty if nothing was judged."""
+    found = tally(lines)
+    said = ", ".join(f"{word} {count}" for word, count in found.items())
+    return f"{counted(sum(found.values()), 'verdict')} on the article's claims: {said}." if found else ""
+
+
+def _line(claim: Claim, points: Sequence[Measured], probes: Sequence[Probe] | None) -> Line:
+    by: Judged = claim.by
+    match by:
+        case ByWord():
+            return Line(claim, {of.plan.point: _by_word(claim, by, of) for of in points})
+        case ByOrder():
+            return Line(claim, {of.plan.point: _by_order(claim, by, of) for of in points})
+        case ByProbe():
+            return Line(claim, {}, _by_probe(claim, by, probes))
+        case _:
+            return Line(claim, {}, Judgement(UNJUDGED, by.reason))
+
+
+def _by_word(claim: Claim, by: ByWord, of: Measured) -> Judgement:
+    unit, name, bounds = scale(by.metric, of.plan)
+    values = list(of.blocks.values(claim.transport, by.metric).values()) if claim.transport in of.blocks.trials else []
+    if not values:
+        return Judgement(UNJUDGED, "not measured")
+    if not unit:
+        return Judgement(UNJUDGED, "no network delay, so no one-way transit to count in")
+    found = of.blocks.estimate(claim.transport, by.metric)
+    assert found is not None
+    evidence = f"{with_interval(found)} {METRICS[by.metric].unit}, {number(found.value / unit)} {name}"
+    words = spanned(found, unit, bounds)
+    if found.low is None:
+        return Judgement(OPEN, f"{evidence}: {words[0]} in a single block")
+    command = command_of(claim.transport, by.metric, of.plan)
+    if set(words) <= set(by.words):
+        return Judgement(HOLDS, f"{evidence}: {words[0]}", command)
+    if not set(words) & set(by.words):
+        return Judgement(FAILS, f"{evidence}: {' to '.join(words)}", command)
+    more = _blocks_to_clear(values, [bound * unit for bound, _ in bounds])
+    return Judgement(OPEN, f"{evidence}: {' to '.join(words)}{more}", command)
+
+
+def spanned(of: Estimate, unit: float, bounds: Bounds) -> list[str]:
+    """The rating words that an interval reaches, from its low end to its high one."""
+    order = [*(word for _, word in bounds), HIGHEST]
+    low = of.value if of.low is None else of.low
+    high = of.value if of.high is None else of.high
+    return order[order.index(rate(low / unit, bounds)) : order.index(rate(high / unit, bounds)) + 1]
+
+
+def scale(metric: str, plan: Plan) -> tuple[float, str, Bounds]:
+    """What a rating counts in: its size in the metric's unit, its name, and the bounds."""
+    if metric == LATENCY:
+        return plan.rtt_ms / 2, "one-way transits", LATENCY_BOUNDS
+    assert metric == BYTES
+    return float(plan.payload_bytes), "× payload", BANDWIDTH_BOUNDS
+
+
+def _blocks_to_clear(values: list[float], bounds: list[float]) -> str:
+    """How many more blocks bring the interval clear of the nearest bound, if mean and spread stay as they are."""
+    of = moments([math.log(value) for value in values])
+    nearest = min(bounds, key=lambda bound: abs(of.mean - math.log(bound)))
+    needed = more_blocks(Moments(of.mean - math.log(nearest), of.error, of.n), 0.0, ALPHA)
+    return f"; about {counted(needed, 'more block')}" if needed else ""
+
+
+def _by_order(claim: Claim, by: ByOrder, of: Measured) -> Judgement:
+    names = [name for name in (claim.transport, *by.rivals) if name in of.blocks.trials]
+    values = {name: of.blocks.values(name, by.metric) for name in names}
+    margin = MARGINS[METRICS[by.metric].margin]
+    comparisons = compare({name: found for name, found in values.items() if found}, margin)
+    against = [(name, find(comparisons, claim.transport, name)) for name in by.rivals]
+    known = [(name, found) for name, found in against if found is not None]
+    if len(known) < len(by.rivals):
+        return Judgement(UNJUDGED, "not measured side by side")
+    evidence = listed([f"{_ratio(found)} {prose(name)}" for name, found in known])
+    sides = [_side(found, by.more) for _, found in known]
+    for word in (FAILS, OPEN, EQUAL):
+        if word in sides:
+            return Judgement(word, evidence + _more(known), command_of(claim.transport, by.metric, of.plan))
+    return Judgement(HOLDS, evidence, command_of(claim.transport, by.metric, of.plan))
+
+
+def _side(found: Comparison, more: bool) -> str:
+    if found.verdict.word != DIFFERS:
+        return found.verdict.word
+    return HOLDS if found.a_is_more == more else FAILS
+
+
+def _ratio(found: Comparison) -> str:
+    return f"{joined(found.factor, found.low, found.high)} {'×' if found.is_ratio else 'more than'}"
+
+
+def _more(known: Sequence[tuple[str, Comparison]]) -> str:
+    needed = [found.verdict.more_blocks for _, found in known if found.verdict.more_blocks]
+    return f"; about {counted(max(needed), 'more block')}" if needed else ""
+
+
+def _by_probe(claim: Claim, by: ByProbe, probes: Sequence[Probe] | None) -> Judgement:
+    command = f"python -m bench probes --transports {claim.transport}"
+    found = next((of for of in probes or () if (of.transport, of.probe) == (claim.transport, by.probe)), None)
+    if found is None:
+        return Judgement(UNJUDGED, "not tried in this run", command)
+    if found.holds is None:
+        return Judgement(OPEN, found.evidence, command)
+    return Judgement(HOLDS if found.holds == by.answer else FAILS, found.evidence, command)
+
+
+def command_of(transport: str, metric: str, plan: Plan) -> str:
+    """The command that measures one cell of the table again, at the same operating point."""
+    return f"python -m bench cell {transport}/{metric} --point {plan.point} --seed {plan.seed + 1}"
