@@ -22,26 +22,22 @@ ANSWERS: Final = {True: "yes", False: "no", None: "not tried"}
 def probe_section(results: ProbeResults) -> Section:
     """A table of answers, and one of the evidence."""
     names = [name for name in TRANSPORTS if any(of.transport == name for of in results.probes)]
-    answers = [
-        [QUESTIONS.get(probe, probe), *(_answer(results, probe, name) for name in names)] for probe in _asked(results)
-    ]
+    asked = dict.fromkeys(of.probe for of in results.probes)
+    answers = [[_question(probe), *(_answer(results, probe, name) for name in names)] for probe in asked]
     evidence = [
-        [QUESTIONS.get(of.probe, of.probe), LOOKS[of.transport].name, ANSWERS[of.holds], of.evidence]
-        for of in results.probes
+        [_question(of.probe), LOOKS[of.transport].name, ANSWERS[of.holds], of.evidence] for of in results.probes
     ]
+    note = f"{NOT_MEASURED}: the question makes no sense there."
     tables = [
-        Table(
-            "Yes or no", ["", *(LOOKS[name].name for name in names)], answers, ["–: the question makes no sense there."]
-        ),
+        Table("Yes or no", ["", *(LOOKS[name].name for name in names)], answers, [note]),
         Table("What happened", ["", "Transport", "Answer", "Evidence"], evidence, [], on_terminal=False),
     ]
-    return Section(
-        "What transports can and cannot do", "Tried on real servers, real sockets and a real browser", [], tables, []
-    )
+    title = "Tried on real servers, real sockets and a real browser"
+    return Section("What transports can and cannot do", title, [], tables, [])
 
 
-def _asked(results: ProbeResults) -> list[str]:
-    return list(dict.fromkeys(of.probe for of in results.probes))
+def _question(probe: str) -> str:
+    return QUESTIONS.get(probe, probe)
 
 
 def _answer(results: ProbeResults, probe: str, transport: str) -> str:

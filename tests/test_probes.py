@@ -40,16 +40,15 @@ EXPECTED = {
 def test_every_probe_sees_what_the_specifications_say(tmp_path: Path) -> None:
     done = run_module("bench", "probes", "--out", str(tmp_path / "out"), timeout_s=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = {
-        (of.transport, of.probe): (of.holds, of.evidence) for of in load_probes(tmp_path / "out" / PROBES_FILE).probes
-    }
-    assert {key: holds for key, (holds, _) in found.items()} == EXPECTED, found
+    probes = load_probes(tmp_path / "out" / PROBES_FILE).probes
+    found = {(of.transport, of.probe): of for of in probes}
+    assert {key: of.holds for key, of in found.items()} == EXPECTED, probes
     assert found.keys() == {(name, probe) for probe, (_, names) in PROBES.items() for name in names}
-    assert "1.00 without" in found["long_polling", "opens_connections"][1]
-    assert (
-        "Upgrade" in found["websocket", "passes_a_plain_proxy"][1]
-        or "426" in found["websocket", "passes_a_plain_proxy"][1]
-    )
+    without = float(found["long_polling", "opens_connections"].evidence.split()[-2])
+    assert 0.5 < without <= 1.0, "a connection for every answer; on a busy machine an answer may bring two events"
+    assert "426" in found["websocket", "passes_a_plain_proxy"].evidence, "it asks for the Upgrade that was taken away"
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert all(of.evidence.partition("'")[0] in page for of in probes)
 
 
 def test_a_server_that_does_not_start_is_told_for_each_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +79,9 @@ def test_the_proxy_streams_and_passes_bodies_and_statuses_on() -> None:
     asyncio.run(_through_the_proxy())
 
 
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket"}
+
+
 async def _through_the_proxy() -> None:
     go_on = asyncio.Event()
 
@@ -99,9 +101,7 @@ async def _through_the_proxy() -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with PlainProxy(f"http://127.0.0.1:{runner.addresses[0][1]}") as proxy, aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{proxy.port}/a"
-        async with session.post(
-            url, data="body", headers={"Connection": "Upgrade", "Upgrade": "websocket"}
-        ) as response:
+        async with session.post(url, data="body", headers=UPGRADE) as response:
             assert response.status == 202 and response.headers["X-Seen"] == "body"
             assert await response.content.readany() == b"first"
             go_on.set()

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,9 +124,7 @@ def test_the_tally_counts_judgements() -> None:
 def run_folder(folder: Path) -> Path:
     """A run of two operating points with probes."""
     busy = fake_results(seed=11)
-    busy.plan = type(busy.plan)(
-        **{**{f: getattr(busy.plan, f) for f in busy.plan.__struct_fields__}, "point": "broadcast"}
-    )
+    busy.plan = msgspec.structs.replace(busy.plan, point="broadcast")
     (folder / "broadcast").mkdir(parents=True)
     save(fake_results(), folder)
     save(busy, folder / "broadcast")
