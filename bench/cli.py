@@ -21,6 +21,7 @@ from bench.progress import Reporter, duration
 from bench.reliability_cli import faults, soak
 from bench.results import RESULTS_FILE, TRANSPORTS, Results
 from bench.runner import expected_of, failed_transports, new_folder, new_results, run_points
+from bench.thresholds import ThresholdError, parse_objective
 from clients.options import HEADER_SETS
 
 
@@ -40,6 +41,15 @@ def main() -> None:
 
 def _transports(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _objectives(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[str] | None:
+    try:
+        for text in texts:
+            parse_objective(text)
+    except ThresholdError as error:
+        raise click.BadParameter(str(error)) from error
+    return list(texts) or None
 
 
 @main.command()
@@ -66,6 +76,13 @@ def _transports(context: click.Context, parameter: click.Parameter, text: str | 
 @click.option("--blocks", type=int, help="Trials per transport. Intervals need 2, conclusions 5.")
 @click.option("--seed", type=int, help="Of schedules, phases, and the order of trials.")
 @click.option("--headers", type=click.Choice(HEADER_SETS), help="HTTP headers of the clients.")
+@click.option(
+    "--slo",
+    callback=_objectives,
+    multiple=True,
+    metavar="'METRIC < X'",
+    help="An objective, such as 'latency_p95_ms < 100', 'sse/lost == 0' (repeatable): exit code 1 if it is missed.",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
 def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
     """Run every transport at both operating points, in seeded blocks, and render the report.

@@ -95,6 +95,7 @@ COMMON: Final[dict[str, Any]] = {
     "curve_repeats": 0,
     "loopback_too": False,
     "max_reruns": 2,
+    "slo": [],
 }
 
 POINT_OPTIONS: Final = ("subscribers", "rooms", "rate_hz", "duration_s")

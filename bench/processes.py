@@ -54,6 +54,12 @@ class Child:
         if self.process.returncode is not None:
             raise ChildError(f"{self.name} ended with code {self.process.returncode}: {self.last_words()}")
 
+    async def kill(self) -> None:
+        """End a process that has nothing more to say, and its own children, at once."""
+        if self.process.returncode is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            await self.process.wait()
+
     async def stop(self) -> int:
         """End the process, kindly first. Returns its exit code."""
         if self.process.returncode is None:

@@ -181,6 +181,8 @@ class Plan(msgspec.Struct, frozen=True):
     curve_repeats: int
     loopback_too: bool
     max_reruns: int
+    slo: list[str] = []
+    """Objectives that every transport is to keep (``bench.thresholds``)."""
     point: str = "sparse"
     """The operating point, by the name of its folder when a run has several."""
     idle_measure_s: float = 0.3

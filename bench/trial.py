@@ -59,7 +59,7 @@ class Rig(NamedTuple):
     relay: Child | None
     line: OrderLine
     children: list[Child]
-    """These two and the generator."""
+    """The generator, and these two."""
     records_file: Path
     """Where the generator leaves what it recorded."""
     url: str
@@ -135,7 +135,10 @@ async def _in_scratch(bed: Bed, trial: TrialPlan, record: Trial, children: list[
         # First, since it takes longest to boot.
         records_file = await _start_generator(bed, trial, ca_file, scratch, children)
         server = await _start_server(bed, trial, secured, children)
-        relay = await _start_relay(bed, trial, server, children) if trial.rtt_ms else None
+        # Nobody is connected yet; the relay boots meanwhile.
+        idle_share, relay = await asyncio.gather(
+            _idle_share(server, plan.idle_measure_s), _start_relay(bed, trial, server, children)
+        )
         ready = server.ready
         record.details = {"server": ready, "relay": relay.ready if relay else None, "cores": bed.placement._asdict()}
         record.preflight = await preflight(
@@ -143,7 +146,6 @@ async def _in_scratch(bed: Bed, trial: TrialPlan, record: Trial, children: list[
         )
         await line.hear("ready", children)
         handshakes = await handshake_metrics(server, ca_file) if trial.purpose == "tls" else {}
-        idle_share = await _idle_share(server, plan.idle_measure_s)
         rig = Rig(server, relay, line, children, records_file, _address(server, relay))
         await _conduct(bed, trial, record, rig, idle_share)
         record.metrics |= handshakes
@@ -163,7 +165,9 @@ async def _start_server(bed: Bed, trial: TrialPlan, secured: Certificate | None,
     return server
 
 
-async def _start_relay(bed: Bed, trial: TrialPlan, server: Child, children: list[Child]) -> Child:
+async def _start_relay(bed: Bed, trial: TrialPlan, server: Child, children: list[Child]) -> Child | None:
+    if not trial.rtt_ms:
+        return None
     target = f"{server.ready['host']}:{server.ready['port']}"
     arguments = ["-m", "servers", "relay", "--to", target, "--rtt-ms", str(trial.rtt_ms)]
     relay = await start("relay", arguments, bed.placement.relay, bed.folder / "logs" / f"{trial.id}-relay.log")
@@ -253,6 +257,7 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
         server_stats, *relay_stats = [await control.stats() for control in controls]
         published = await controls[0].stop_feed()
     await rig.line.hear("records", rig.children)
+    await rig.children[0].kill()  # the generator: locust takes a second to say goodbye
     rig.server.check_alive()
     if published != schedule.limit:
         raise TrialError(f"the server published {published} events, not {schedule.limit}")

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import aiohttp
@@ -118,11 +119,16 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # the library has no ty
             raise ConnectionResetError(str(error)) from error
 
     async def leave(self) -> None:
-        """Disconnect, also where connecting was cut short: the library would wait for a task that is not there yet."""
+        """Disconnect, also where connecting was cut short: the library would wait for a task that is not there yet.
+
+        While it polls it would also wait for the answer of its last poll, which comes with the server's next ping.
+        """
         if self.eio.read_loop_task is None:
             await self.eio.disconnect(abort=True)
         else:
-            await self.disconnect()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self.disconnect()
 
     async def _on_event(self, name: str, raw: msgspec.Raw) -> None:
         if self.waiting.qsize() < MAX_WAITING:

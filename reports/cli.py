@@ -22,14 +22,16 @@ from bench.results import (
     load_probes,
     load_soak,
 )
+from reports.compare_cli import compare
 from reports.cost import CostSummary, summarize_cost, to_json
 from reports.export import to_csv
 from reports.faults import summarize_faults
 from reports.figures import COST_PLATES, FAULT_PLATES, FOLDER, PLATES, draw_all
 from reports.generator import generator_section
 from reports.markdown import render as render_markdown
+from reports.objectives import missed, objective_section
 from reports.page import render as render_page
-from reports.point import point_section
+from reports.point import point_section, theory_section
 from reports.probes import probe_section
 from reports.sections import Section
 from reports.summary import Summary, summarize
@@ -44,11 +46,28 @@ class ReportError(click.ClickException):
     exit_code = 2
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class DefaultToRender(click.Group):
+    """A group whose first word may be left out: it is ``render`` then."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
+            args = ["render", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=DefaultToRender, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """What measurements mean. `python -m reports RESULTS_DIR` alone is `python -m reports render RESULTS_DIR`."""
+
+
+main.add_command(compare)
+
+
+@main.command()
 @click.argument("results_dir", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the report  [default: beside the results]")
 @click.option("--json", "as_json", is_flag=True, help="Print the cost section as one JSON object instead of tables.")
-def main(results_dir: Path, out: Path | None, as_json: bool) -> None:
+def render(results_dir: Path, out: Path | None, as_json: bool) -> None:
     """Render what a run measured: the table, figures, index.html, report.md and results.csv.
 
     RESULTS_DIR is the folder that `python -m bench` made, or its results.json. What `python -m bench cost`,
@@ -65,7 +84,9 @@ def main(results_dir: Path, out: Path | None, as_json: bool) -> None:
             sections.append(generator_section(load_cost(folder / GENERATOR_FILE)))
         sections += _reliability_section(folder, out)
         summary = summarize(results, _other_points(folder), probes) if results else None
-        sections[:0] = _point_sections(summary, out) if summary else []
+        objectives = objective_section([summary, *summary.beside]) if summary else None
+        sections[:0] = [*theory_section(summary), *_point_sections(summary, out)] if summary else []
+        sections[:0] = [objectives] if objectives else []
         sections += [probe_section(probes)] if probes else []
         page = write(results, summary, sections, out)
     except ResultsError as error:
@@ -83,6 +104,9 @@ def main(results_dir: Path, out: Path | None, as_json: bool) -> None:
     for section in sections:
         show_section(section, console)
     click.echo(f"\nReport: {page}")
+    for reason in missed(objectives):
+        click.echo(f"Missed: {reason}", err=True)
+    sys.exit(int(bool(missed(objectives))))
 
 
 def _has_results(results_dir: Path) -> bool:

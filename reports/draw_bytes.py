@@ -1,11 +1,13 @@
 """Figure: wire bytes per delivered event, stacked by cause; enlarged beside it where one transport dwarfs others."""
 
 import math
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -14,6 +16,7 @@ from reports.panels import new_figure
 from reports.statistics import Estimate
 from reports.style import FAINT, INK, LOOKS, PAPER, on_top, tint
 from reports.summary import Summary
+from reports.theory import predictions
 
 CAUSES: Final = {
     "payload_bytes_per_event": ("payload", 1.0),
@@ -35,12 +38,17 @@ LONGEST_WHISKER: Final = 1.15
 """Totals stand clear of an interval up to this multiple of the bar; two blocks can have one of any width."""
 
 
+PREDICTED: Final[dict[str, Any]] = {"marker": "^", "markersize": 9, "color": INK, "linestyle": "none"}
+"""A mark below the bar, where it would end if the implementation added nothing."""
+
+
 class Bar(msgspec.Struct, frozen=True):
     """A transport's bytes per event: by cause, and in all."""
 
     name: str
     parts: dict[str, float]
     total: Estimate
+    predicted: float | None
 
 
 def draw(summary: Summary) -> Figure | None:
@@ -66,7 +74,7 @@ def draw(summary: Summary) -> Figure | None:
         _numbers(panels[-1], row, bar, shown, payload_bytes)
     panels[0].set_yticks(range(len(bars)), [LOOKS[bar.name].name.replace(" (", "\n(") for bar in bars], fontsize=16)
     panels[0].invert_yaxis()
-    _legend(figure)
+    _legend(figure, bars)
     return figure
 
 
@@ -78,12 +86,13 @@ def enlarged_up_to(totals: list[float]) -> int | None:
 
 
 def _bars(summary: Summary) -> list[Bar]:
-    blocks, bars = summary.blocks, []
+    blocks, bars, theory = summary.blocks, [], predictions(summary.results)
     for name in blocks.trials:
         total = blocks.estimate(name, "wire_bytes_per_event")
         found = {cause: blocks.estimate(name, cause) for cause in CAUSES}
         if total and total.value > 0:
-            bars.append(Bar(name, {cause: of.value for cause, of in found.items() if of}, total))
+            predicted = theory.get(name, {}).get("wire_bytes_per_event")
+            bars.append(Bar(name, {cause: of.value for cause, of in found.items() if of}, total, predicted))
     return bars
 
 
@@ -98,6 +107,8 @@ def _panel(axes: Axes, bars: list[Bar], limit: float) -> None:
         if of.low is not None and of.high is not None:
             ends = [[max(0.0, of.value - of.low)], [max(0.0, of.high - of.value)]]
             axes.errorbar(of.value, row, xerr=ends, color=INK, elinewidth=1.5, capsize=5, capthick=1.5)
+        if bar.predicted is not None and bar.predicted <= limit:
+            axes.plot(bar.predicted, row + BAR / 2, **PREDICTED, clip_on=False)
     axes.set_xlim(0, limit)
     axes.xaxis.set_major_locator(MaxNLocator(3 if limit > 5000 else 6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -151,7 +162,9 @@ def _numbers(axes: Axes, row: int, bar: Bar, limit: float, payload_bytes: int) -
         )
 
 
-def _legend(figure: Figure) -> None:
+def _legend(figure: Figure, bars: list[Bar]) -> None:
     """Tints of grey stand for the same tints of each transport's colour."""
-    patches = [Patch(facecolor=tint(FAINT, strength), label=label) for label, strength in CAUSES.values()]
+    patches: list[Artist] = [Patch(facecolor=tint(FAINT, strength), label=label) for label, strength in CAUSES.values()]
+    if any(bar.predicted is not None for bar in bars):
+        patches.append(Line2D([], [], **PREDICTED, label="predicted"))
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=15)

@@ -10,8 +10,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from reports.panels import label_ends, log_axis, mark_transit, new_figure
 from reports.statistics import Estimate
-from reports.style import LOOKS
+from reports.style import INK, LOOKS
 from reports.summary import Summary
+from reports.theory import conditions
+from reports.theory_bytes import POLLS
+from reports.theory_latency import predict_latency
 
 TICKS: Final = (1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9)
 CLOSE: Final = 3.0
@@ -41,10 +44,27 @@ def draw(summary: Summary) -> Figure | None:
     panels = figure.subplots(1, len(views) or 1, squeeze=False)[0]
     transit_ms = summary.results.plan.rtt_ms / 2
     shown = [view(axes, curves, close, transit_ms) for axes, view in zip(panels, views or [_overview], strict=True)]
+    if transit_ms:
+        _theory(figure, list(zip(panels, shown, strict=True)), summary)
     figure.draw_without_rendering()
     for axes, lines in zip(panels, shown, strict=True):
         _name_lines(axes, lines)
     return figure
+
+
+def _theory(figure: Figure, shown: list[tuple[Axes, Curves]], summary: Summary) -> None:
+    """What the protocols alone would take; streams take one transit, which is marked already."""
+    of, lines = conditions(summary.results.plan), []
+    for axes, curves in shown:
+        for name in POLLS:
+            if name in curves:
+                qs = sorted(curves[name])
+                predicted = predict_latency(name, of).quantile_ms([q / 100 for q in qs])
+                (line,) = axes.plot([_logit(q) for q in qs], predicted, color=INK, linewidth=1.1, linestyle="dashed")
+                lines = [line]
+    if lines:
+        label = "predicted by theory: polling, long polling (streams: the one-way transit)"
+        figure.legend(lines, [label], loc="outside lower center", frameon=False, fontsize=14)
 
 
 def _overview(axes: Axes, curves: Curves, close: Curves, transit_ms: float) -> Curves:

@@ -34,10 +34,14 @@ PLATES: Final[tuple[Plate[Summary], ...]] = (
     Plate("table", "The comparison table as a picture.", draw_table.draw),
     Plate(
         "latency_percentiles",
-        "Latency percentiles. Line: geometric mean over blocks; band: its 95 % interval.",
+        "Latency percentiles. Line: geometric mean over blocks; band: its 95 % interval. Thin dashes: predicted.",
         draw_latency.draw,
     ),
-    Plate("wire_bytes", "Wire bytes per delivered event by cause. Line at the end: 95 % interval.", draw_bytes.draw),
+    Plate(
+        "wire_bytes",
+        "Wire bytes per delivered event by cause. Line at the end: 95 % interval. Triangle: predicted.",
+        draw_bytes.draw,
+    ),
     Plate("pairs", "Every pair of transports: row against column, with its verdict.", draw_pairs.draw),
     Plate(
         "polling_curve",

@@ -66,6 +66,11 @@ def _verdict(judgement: Judgement) -> str:
     return f"**{judgement.word}**: {_escape(judgement.evidence)}{command}"
 
 
+def section_text(section: Section) -> str:
+    """One section alone."""
+    return "\n\n".join(part for part in _section(section) if part) + "\n"
+
+
 def _section(section: Section) -> list[str]:
     parts = [f"## {section.heading}", _escape(section.title) + "."]
     parts += [f"> **Caution:** {_escape(caution)}" for caution in section.cautions]

@@ -9,12 +9,24 @@ from reports.sections import Drawn, Section, Table
 from reports.style import LOOKS
 from reports.summary import PAIR_TITLES, Summary
 from reports.table import Cell
+from reports.theory import added_table
 
 
 def point_section(summary: Summary, figures: Sequence[Drawn]) -> Section:
     """Its table, pairs and details; the claims at this point stand with those of the others."""
-    tables = [_comparison(summary), _pairs(summary), *_details(summary), *_left_out(summary)]
+    tables = [_comparison(summary), _pairs(summary), *_theory(summary), *_details(summary), *_left_out(summary)]
     return Section(summary.point, summary.title, summary.cautions, tables, list(figures))
+
+
+def theory_section(summary: Summary) -> list[Section]:
+    """Measurement beside theory, at the first operating point."""
+    tables = _theory(summary)
+    return [Section("Theory beside measurement", summary.title, [], tables, [])] if tables else []
+
+
+def _theory(summary: Summary) -> list[Table]:
+    found = added_table(summary.results, summary.blocks)
+    return [] if found is None else [found]
 
 
 def _comparison(summary: Summary) -> Table:

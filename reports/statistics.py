@@ -62,7 +62,8 @@ class Moments(msgspec.Struct, frozen=True):
 
     mean: float
     error: float
-    n: int
+    n: float
+    """Of a difference of two means: one more than Welch's degrees of freedom."""
 
     def half_width(self, alpha: float) -> float:
         """Half the width of the two-sided (1 - alpha) t interval; nan for fewer than two values."""
@@ -99,19 +100,20 @@ class Estimate(msgspec.Struct, frozen=True):
     blocks: int
 
 
-def estimate(values: Sequence[float], alpha: float = ALPHA) -> Estimate:
+def estimate(values: Sequence[float], alpha: float = ALPHA, *, arithmetic: bool = False) -> Estimate:
     """Geometric mean with its t interval: the mean of ln(x), exponentiated, as ratios are what is compared.
 
-    A metric with a value of zero or below has no logarithm; it gets the arithmetic mean and its t interval instead.
+    A metric with a value of zero or below has no logarithm; it gets the arithmetic mean and its t interval instead,
+    as do differences (``arithmetic``), which have a sign.
     Raises ``ValueError`` if there are no values.
     """
-    positive = all(value > 0 for value in values)
+    positive = not arithmetic and all(value > 0 for value in values)
     of = moments([math.log(value) for value in values] if positive else values)
     half = of.half_width(alpha)
     back = _exp if positive else float
     if of.n < 2:
-        return Estimate(back(of.mean), None, None, of.n)
-    return Estimate(back(of.mean), back(of.mean - half), back(of.mean + half), of.n)
+        return Estimate(back(of.mean), None, None, len(values))
+    return Estimate(back(of.mean), back(of.mean - half), back(of.mean + half), len(values))
 
 
 class Paired(msgspec.Struct, frozen=True):
@@ -119,6 +121,35 @@ class Paired(msgspec.Struct, frozen=True):
 
     differences: Sequence[float]
     margin: float
+
+    def moments(self) -> Moments:
+        return moments(self.differences)
+
+    @property
+    def blocks(self) -> int:
+        return len(self.differences)
+
+
+class Unpaired(msgspec.Struct, frozen=True):
+    """One pair of independent samples, and the margin on the same scale."""
+
+    a: Sequence[float]
+    b: Sequence[float]
+    margin: float
+
+    def moments(self) -> Moments:
+        """Of the difference of means, with Welch's degrees of freedom (Biometrika 34:28-35, 1947)."""
+        of_a, of_b = moments(self.a), moments(self.b)
+        if min(of_a.n, of_b.n) < 2:
+            return Moments(of_a.mean - of_b.mean, math.nan, 1)
+        squares = of_a.error**2, of_b.error**2
+        parts = squares[0] ** 2 / (of_a.n - 1) + squares[1] ** 2 / (of_b.n - 1)
+        freedom = sum(squares) ** 2 / parts if parts else of_a.n + of_b.n - 2
+        return Moments(of_a.mean - of_b.mean, math.sqrt(sum(squares)), freedom + 1)
+
+    @property
+    def blocks(self) -> int:
+        return min(len(self.a), len(self.b))
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -155,7 +186,7 @@ def holm(levels: Sequence[float], alpha: float) -> list[tuple[float, bool]]:
     return held
 
 
-def verdicts(pairs: Sequence[Paired], alpha: float = ALPHA) -> list[Verdict]:
+def verdicts(pairs: Sequence[Paired | Unpaired], alpha: float = ALPHA) -> list[Verdict]:
     """Judge all pairs of one metric together: does the interval lie outside the margin, inside it, or across?
 
     Two questions, each asked of every pair, are each corrected by Holm's procedure over all pairs:
@@ -171,11 +202,11 @@ def verdicts(pairs: Sequence[Paired], alpha: float = ALPHA) -> list[Verdict]:
     step-down levels do not all hold together with 1 - alpha (Strassburger and Bretz, Stat. Med. 27:4914, 2008).
     With a margin of 0, *differs* is the plain two-sided t test.
     """
-    of = [moments(pair.differences) for pair in pairs]
+    of = [pair.moments() for pair in pairs]
     outside = [m.tail(abs(m.mean) - pair.margin) for m, pair in zip(of, pairs, strict=True)]
     inside = [_inside(m, pair.margin) for m, pair in zip(of, pairs, strict=True)]
     held = zip(of, pairs, holm(outside, alpha), holm(inside, alpha), strict=True)
-    return [_verdict(m, pair.margin, differs, equal) for m, pair, differs, equal in held]
+    return [_verdict(m, pair, differs, equal) for m, pair, differs, equal in held]
 
 
 def _inside(of: Moments, margin: float) -> float:
@@ -185,7 +216,7 @@ def _inside(of: Moments, margin: float) -> float:
     return of.tail(margin - abs(of.mean))
 
 
-def _verdict(of: Moments, margin: float, differs: tuple[float, bool], equal: tuple[float, bool]) -> Verdict:
+def _verdict(of: Moments, pair: Paired | Unpaired, differs: tuple[float, bool], equal: tuple[float, bool]) -> Verdict:
     if differs[1]:
         word, alpha = DIFFERS, differs[0]
     elif equal[1]:
@@ -193,10 +224,10 @@ def _verdict(of: Moments, margin: float, differs: tuple[float, bool], equal: tup
     else:
         word, alpha = OPEN, min(differs[0], equal[0])
     if of.n < 2:
-        return Verdict(word, of.mean, None, None, alpha, of.n, None)
+        return Verdict(word, of.mean, None, None, alpha, pair.blocks, None)
     half = of.half_width(alpha)
-    more = more_blocks(of, margin, alpha) if word == OPEN else None
-    return Verdict(word, of.mean, of.mean - half, of.mean + half, alpha, of.n, more)
+    more = more_blocks(of, pair.margin, alpha) if word == OPEN else None
+    return Verdict(word, of.mean, of.mean - half, of.mean + half, alpha, pair.blocks, more)
 
 
 def more_blocks(of: Moments, margin: float, alpha: float) -> int | None:
@@ -204,12 +235,12 @@ def more_blocks(of: Moments, margin: float, alpha: float) -> int | None:
     gap = abs(abs(of.mean) - margin)
     deviation = of.error * math.sqrt(of.n)
 
-    def settles(total: int) -> bool:
+    def settles(total: float) -> bool:
         return Moments(of.mean, deviation / math.sqrt(total), total).half_width(alpha) < gap
 
-    totals = range(of.n + 1, of.n + MAX_MORE_BLOCKS + 1)
-    place = bisect_left(totals, True, key=settles)  # the interval only gets narrower
-    return totals[place] - of.n if place < len(totals) else None
+    extra = range(1, MAX_MORE_BLOCKS + 1)
+    place = bisect_left(extra, True, key=lambda more: settles(of.n + more))  # the interval only gets narrower
+    return extra[place] if place < len(extra) else None
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -264,6 +295,35 @@ def compare(values: Mapping[str, Mapping[int, float]], margin: Margin) -> list[C
         _comparison(a, b, is_ratio, verdict)
         for (a, b, _, _), (_, is_ratio), verdict in zip(matched, judged, found, strict=True)
     ]
+
+
+def compare_runs(
+    values: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]], margin: Margin, *, paired: bool
+) -> dict[str, Comparison]:
+    """Judge A / B of one metric for several things together. ``values``: name -> A's values and B's, by block.
+
+    ``paired``: a block of both had the same schedule; else the samples are independent.
+    """
+    judged: dict[str, tuple[Paired | Unpaired, bool]] = {}
+    for name, (in_a, in_b) in values.items():
+        shared = sorted(in_a.keys() & in_b.keys())
+        if paired and shared:
+            judged[name] = _paired([in_a[block] for block in shared], [in_b[block] for block in shared], margin)
+        else:
+            judged[name] = _unpaired(list(in_a.values()), list(in_b.values()), margin)
+    found = verdicts([pair for pair, _ in judged.values()])
+    return {
+        name: _comparison("A", "B", is_ratio, verdict)
+        for (name, (_, is_ratio)), verdict in zip(judged.items(), found, strict=True)
+    }
+
+
+def _unpaired(of_a: Sequence[float], of_b: Sequence[float], margin: Margin) -> tuple[Unpaired, bool]:
+    if min(*of_a, *of_b) <= 0:
+        return Unpaired(of_a, of_b, margin.in_units((moments(of_a).mean + moments(of_b).mean) / 2)), False
+    log_a, log_b = [math.log(a) for a in of_a], [math.log(b) for b in of_b]
+    level = math.exp((moments(log_a).mean + moments(log_b).mean) / 2)
+    return Unpaired(log_a, log_b, margin.in_logs(level)), True
 
 
 def _paired(of_a: Sequence[float], of_b: Sequence[float], margin: Margin) -> tuple[Paired, bool]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.plain_proxy import HOP_BY_HOP, PlainProxy, end_to_end
@@ -14,6 +14,7 @@ from bench.probes import PLATFORM, PROBES, run_probes
 from bench.results import PROBES_FILE, load_probes
 from tests.conftest import run_module
 
+PURE = settings(deadline=None, derandomize=True, database=None)
 EXPECTED = {
     ("polling", "sends_where_it_receives"): False,
     ("long_polling", "sends_where_it_receives"): False,
@@ -66,6 +67,7 @@ def test_an_unknown_transport_is_refused_by_name() -> None:
 NAMES = st.sampled_from(["X-One", "Accept", "Upgrade", "Connection", "Keep-Alive", "TE", "Cookie", "Trailer"])
 
 
+@PURE
 @given(st.dictionaries(NAMES, st.sampled_from(["a", "b"])), st.lists(NAMES))
 def test_hop_by_hop_headers_are_dropped_and_no_others(headers: dict[str, str], named: list[str]) -> None:
     """RFC 9110, section 7.6.1: the fixed ones, and whatever Connection names."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.host import placement
@@ -20,6 +20,7 @@ from reports.verdicts import FAILS, HOLDS, UNJUDGED, Judgement, Line, Measured, 
 from tests.conftest import run_module
 from tests.fake_results import fake_results
 
+PURE = settings(deadline=None, derandomize=True, database=None)
 YES = Probe("sse", "passes_a_plain_proxy", True, "20 of 20 events came")
 WORDS = [*(word for _, word in LATENCY_BOUNDS), HIGHEST]
 
@@ -109,6 +110,7 @@ def test_functional_claims_are_what_the_probe_saw() -> None:
         assert found is not None and found.word == expected
 
 
+@PURE
 @given(st.floats(0.01, 100), st.floats(1, 3))
 def test_the_words_an_interval_spans_are_those_of_its_ends_and_between(low: float, factor: float) -> None:
     found = spanned(Estimate(low, low, low * factor, 5), 1.0, LATENCY_BOUNDS)

@@ -1,0 +1,153 @@
+"""Two runs side by side: per transport and metric the ratio with its interval and a verdict. Pure.
+
+Blocks of runs with the same seed had the same schedules and are compared in pairs; otherwise the means are compared
+(Welch). Neither covers what differs between two hours of one machine: that is one observation, whatever the blocks say.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from bench.results import METRICS, Results
+from bench.thresholds import ChangeLimit
+from reports.blocks import Blocks, main_blocks
+from reports.formats import counted, joined, with_interval
+from reports.sections import Table
+from reports.statistics import DIFFERS, MARGINS, Comparison, compare_runs
+from reports.style import LOOKS
+
+COMPARED: Final = (
+    "latency_ms_p50",
+    "latency_ms_p95",
+    "wire_bytes_per_event",
+    "requests_per_event",
+    "server_cpu_us_per_event",
+    "setup_bytes_per_connection",
+)
+MAY_DIFFER: Final = frozenset(
+    {
+        "preset",
+        "transports",
+        "blocks",
+        "seed",
+        "duration_s",
+        "measured_events",
+        "warmup_events",
+        "curve_intervals_s",
+        "curve_repeats",
+        "loopback_too",
+        "max_reruns",
+        "idle_measure_s",
+        "slo",
+    }
+)
+"""Of a plan: how long and how often was measured, not what."""
+CAUTION: Final = (
+    "The intervals cover the spread over blocks within the runs, not what differs between two hours of one machine, or "
+    "between two machines: for that, compare several runs."
+)
+
+
+class Change(msgspec.Struct, frozen=True):
+    """B against A for one transport and metric."""
+
+    transport: str
+    metric: str
+    before: str
+    after: str
+    comparison: Comparison
+
+    @property
+    def worse(self) -> float:
+        """By which share B is above A; negative if it is below. Less is better for every compared metric."""
+        return self.comparison.factor - 1 if self.comparison.is_ratio else 0.0
+
+
+class PointChanges(msgspec.Struct, frozen=True):
+    """Everything compared at one operating point."""
+
+    point: str
+    changes: list[Change]
+    missing: list[str]
+    """Transports that only one of the runs has."""
+
+
+def unlike(a: Results, b: Results) -> list[str]:
+    """What the plans have set differently that changes what is measured, ready to print; empty if they are alike."""
+    of_a, of_b = (msgspec.to_builtins(of.plan) for of in (a, b))
+    return _differences(of_a, of_b, of_a.keys() - MAY_DIFFER)
+
+
+def environment(a: Results, b: Results) -> list[str]:
+    """What differs in host, versions and options."""
+    volatile = {"load_average_1m"}
+    found = _differences(a.host, b.host, (a.host.keys() | b.host.keys()) - volatile)
+    found += _differences(a.versions, b.versions, a.versions.keys() | b.versions.keys())
+    return found + _differences(a.options, b.options, a.options.keys() | b.options.keys())
+
+
+def compare_point(a: Results, b: Results) -> PointChanges:
+    """Compare two runs at one operating point."""
+    of_a, of_b = main_blocks(a), main_blocks(b)
+    both = [name for name in of_a.trials if of_b.trials.get(name) and of_a.trials[name]]
+    paired = a.plan.seed == b.plan.seed
+    changes = [change for metric in COMPARED for change in _changes(of_a, of_b, both, metric, paired)]
+    missing = sorted({name for of in (of_a, of_b) for name, found in of.trials.items() if found} - set(both))
+    return PointChanges(a.plan.point, changes, missing)
+
+
+def _changes(a: Blocks, b: Blocks, names: Sequence[str], metric: str, paired: bool) -> list[Change]:
+    margin = MARGINS[METRICS[metric].margin]
+    values = {name: (b.values(name, metric), a.values(name, metric)) for name in names}
+    found = compare_runs({name: of for name, of in values.items() if all(of)}, margin, paired=paired)
+    return [
+        Change(name, metric, with_interval(a.estimate(name, metric)), with_interval(b.estimate(name, metric)), of)
+        for name, of in found.items()
+    ]
+
+
+def failures(points: Sequence[PointChanges], limits: Sequence[ChangeLimit]) -> list[str]:
+    """Why a build is to fail: the metric differs (Holm-corrected, with its margin), and by more than is allowed."""
+    return [
+        f"{of.point}: {LOOKS[change.transport].name} {change.metric} is {100 * change.worse:+.1f} % "
+        f"({change.before} -> {change.after}), allowed {100 * limit.share:g} %"
+        for of in points
+        for change in of.changes
+        for limit in limits
+        if limit.metric == change.metric
+        and limit.transport in ("", change.transport)
+        and change.comparison.verdict.word == DIFFERS
+        and change.worse > limit.share
+    ]
+
+
+def table(of: PointChanges) -> Table:
+    """The changes, ready to lay out."""
+    rows = [
+        [
+            LOOKS[change.transport].name,
+            f"{change.metric}{f' ({unit})' if (unit := METRICS[change.metric].unit) else ''}",
+            change.before,
+            change.after,
+            _size(change.comparison),
+            _word(change.comparison),
+        ]
+        for change in of.changes
+    ]
+    notes = [f"Only in one of the two: {', '.join(of.missing)}."] if of.missing else []
+    return Table(f"B against A: {of.point}", ["Transport", "Metric", "A", "B", "B / A", "Verdict"], rows, notes)
+
+
+def _size(of: Comparison) -> str:
+    size = joined(of.factor, of.low, of.high)
+    return f"{size} ×" if of.is_ratio else f"{size} more"
+
+
+def _word(of: Comparison) -> str:
+    more = of.verdict.more_blocks
+    return f"{of.verdict.word}, about {counted(more, 'more block')}" if more else of.verdict.word
+
+
+def _differences(a: dict[str, Any], b: dict[str, Any], names: Any) -> list[str]:
+    return [f"{name}: {a.get(name)} / {b.get(name)}" for name in sorted(names) if a.get(name) != b.get(name)]

@@ -1,0 +1,85 @@
+"""``python -m reports compare A B``: two runs side by side, for people and for CI."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+from rich.console import Console
+
+from bench.results import RESULTS_FILE, Results, ResultsError, load
+from bench.thresholds import ThresholdError, parse_change
+from reports.compare import CAUTION, PointChanges, compare_point, environment, failures, table, unlike
+from reports.markdown import section_text
+from reports.sections import Section
+from reports.terminal import show_section
+
+WIDTH_WITHOUT_TERMINAL: Final = 140
+NONE: Final = "Host, versions and options are the same."
+
+
+@click.command()
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--allow-unlike", is_flag=True, help="Compare although the plans measured different things.")
+@click.option(
+    "--fail-on",
+    "limits",
+    multiple=True,
+    metavar="'METRIC > P%'",
+    help="Exit with 1 if that metric differs and is worse in B by more than P % (repeatable); also TRANSPORT/METRIC.",
+)
+@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write the comparison there too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+def compare(
+    a: Path, b: Path, allow_unlike: bool, limits: tuple[str, ...], markdown: Path | None, as_json: bool
+) -> None:
+    """Compare run B with run A (folders, or their results.json): per transport and metric the ratio B / A.
+
+    What differs in host and versions comes first. Every operating point that both runs have is compared.
+    """
+    try:
+        wanted = [parse_change(text) for text in limits]
+        pairs = list(zip(*(_points(path) for path in (a, b)), strict=False))
+        _check(pairs, allow_unlike)
+        points = [compare_point(*pair) for pair in pairs]
+        failed = failures(points, wanted)
+        section = _section(a, b, pairs[0], points)
+        if markdown is not None:
+            markdown.write_text(section_text(section), encoding="utf-8")
+    except (ResultsError, ThresholdError) as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise click.UsageError(f"{error.filename}: {error.strerror}") from error
+    if as_json:
+        click.echo(json.dumps({"points": msgspec.to_builtins(points), "failed": failed}))
+    else:
+        show_section(section, Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False))
+    for reason in failed:
+        click.echo(f"Failed: {reason}", err=True)
+    sys.exit(int(bool(failed)))
+
+
+def _points(path: Path) -> list[Results]:
+    """A run's operating points, in an order that two runs share."""
+    found = [load(path)]
+    if path.is_dir():
+        found += [load(other.parent) for other in sorted(path.glob(f"*/{RESULTS_FILE}"))]
+    return found
+
+
+def _check(pairs: list[tuple[Results, Results]], allow_unlike: bool) -> None:
+    differences = [f"{a.plan.point}: {text}" for a, b in pairs for text in unlike(a, b)]
+    if differences and not allow_unlike:
+        said = "; ".join(differences)
+        raise ResultsError(f"the plans are unlike ({said}): --allow-unlike compares them all the same")
+
+
+def _section(a: Path, b: Path, first: tuple[Results, Results], points: list[PointChanges]) -> Section:
+    seeds = [of.plan.seed for of in first]
+    way = "paired by block, as both have the same seed" if seeds[0] == seeds[1] else "as independent samples (Welch)"
+    title = f"A: {a} ({first[0].created_at}); B: {b} ({first[1].created_at}); compared {way}"
+    different = environment(*first)
+    return Section("Comparing runs", title, [*(different or [NONE]), CAUTION], [table(of) for of in points], [])

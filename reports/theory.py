@@ -1,0 +1,83 @@
+"""Measured beside predicted: what the implementation adds to what the protocol itself costs. Pure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from bench.results import Idle, Plan, Results, Trial
+from reports.blocks import Blocks
+from reports.formats import NOT_MEASURED, number, with_interval
+from reports.sections import Table
+from reports.statistics import estimate
+from reports.style import LOOKS
+from reports.theory_bytes import predict_bytes
+from reports.theory_latency import Conditions, predict_latency, requests_per_event
+
+METRICS: Final = {
+    "latency_ms_p50": "latency, median (ms)",
+    "latency_ms_p95": "latency, p95 (ms)",
+    "wire_bytes_per_event": "wire bytes per event (B)",
+    "requests_per_event": "requests per event",
+}
+NOTES: Final = (
+    "Predicted: from round trip, poll interval, hold and rate, by the formulas in docs/method.md (Theory); bytes from "
+    "the formats' framing rules, and HTTP heads as they were sent.",
+    "Measured minus predicted: per block, with its 95 % t interval. The rate is what the block's schedule drew.",
+    "In a busy room the wait for one's turn among the other subscribers is the implementation's, not the protocol's.",
+)
+
+
+def conditions(plan: Plan, trial: Trial | None = None) -> Conditions:
+    """Of one subscriber. The rate is the trial's own where it was measured: a schedule of some 200 events varies."""
+    rate_hz = plan.rate_hz / plan.rooms
+    received = trial.metrics.get("received_events_per_s") if trial else None
+    interval_s = trial.poll_interval_s if trial else plan.poll_interval_s
+    return Conditions(plan.rtt_ms, received / plan.subscribers if received else rate_hz, interval_s, plan.hold_s)
+
+
+def predict(transport: str, plan: Plan, idle: Mapping[str, Idle], trial: Trial | None = None) -> dict[str, float]:
+    """Every metric that theory has a number for."""
+    of = conditions(plan, trial)
+    latency = predict_latency(transport, of)
+    found = {
+        "latency_ms_p50": float(latency.quantile_ms(0.50)),
+        "latency_ms_p95": float(latency.quantile_ms(0.95)),
+        "requests_per_event": requests_per_event(transport, of),
+    }
+    events = (plan.warmup_events + plan.measured_events) // plan.rooms
+    size = predict_bytes(transport, of, plan.payload_bytes, plan.rooms // 2, max(1, events // 2), idle.get(transport))
+    return found if size is None else {**found, "wire_bytes_per_event": size}
+
+
+def predictions(results: Results) -> dict[str, dict[str, float]]:
+    """Transport -> metric -> what theory says of the plan."""
+    present = {trial.transport for trial in results.trials}
+    names = [name for name in LOOKS if name in present]
+    return {name: predict(name, results.plan, results.idle) for name in names}
+
+
+def added_table(results: Results, blocks: Blocks) -> Table | None:
+    """One row per transport: prediction, and what was measured above it; ``None`` without a measurement."""
+    names = [name for name in blocks.trials if blocks.trials[name]]
+    if not names or not results.plan.rtt_ms:
+        return None
+    head = ["", *(text for label in METRICS.values() for text in (f"{label}: predicted", "measured minus predicted"))]
+    rows = [[LOOKS[name].name, *_cells(results, blocks, name)] for name in names]
+    return Table("What the implementation adds to what the protocol costs", head, rows, list(NOTES), on_terminal=False)
+
+
+def _cells(results: Results, blocks: Blocks, name: str) -> list[str]:
+    found: list[str] = []
+    for metric in METRICS:
+        values = blocks.values(name, metric)
+        theory = {block: predict(name, results.plan, results.idle, blocks.trials[name][block]) for block in values}
+        pairs = [(value, theory[block][metric]) for block, value in values.items() if metric in theory[block]]
+        found += _pair(pairs)
+    return found
+
+
+def _pair(pairs: list[tuple[float, float]]) -> list[str]:
+    if not pairs:
+        return [NOT_MEASURED, NOT_MEASURED]
+    predicted = sum(theory for _, theory in pairs) / len(pairs)
+    added = estimate([value - theory for value, theory in pairs], arithmetic=True)
+    return [number(predicted), with_interval(added)]
