@@ -14,7 +14,7 @@ help: ## Say what there is
 	@echo
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
 	@echo
-	@echo "  make bench PRESET=smoke OUT=some/folder    picks a preset (default, broadcast, smoke) and a place"
+	@echo "  make bench PRESET=smoke OUT=some/folder    picks a preset (default, full, smoke) and a place"
 	@echo "  Every command has a --help: $(RUN) -m servers|clients|bench|reports --help"
 
 setup: $(BIN)/.ready ## Make .venv with exactly the versions of constraints.txt
@@ -26,7 +26,7 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-bench: setup ## Measure every transport and leave a report (about 9 minutes; PRESET=smoke: 1 minute)
+bench: setup ## Measure every transport and leave a report (under 10 minutes; PRESET=smoke: a minute and a half)
 	@$(RUN) -m bench run --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
 cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 17 minutes; PRESET=smoke: half a minute)
@@ -59,7 +59,7 @@ nightly: setup ## What takes longer: the tests three times over, and every full 
 	@for round in 1 2 3; do $(TESTS) -q || exit 1; done
 	@PUSHMARK_FUZZ_EXAMPLES=10000 $(TESTS) -q tests/test_reliability.py -k fuzz
 	@$(RUN) -m bench run --preset default
-	@$(RUN) -m bench run --preset broadcast
+	@$(RUN) -m bench run --preset full
 	@$(RUN) -m bench cost
 	@$(RUN) -m bench cost --tls
 	@$(RUN) -m bench generator

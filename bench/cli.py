@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from bench.cell_cli import cell
 from bench.cost_cli import cost, generator
 from bench.host import placement
 from bench.orchestrate import INTERRUPTED, orchestrate
@@ -22,6 +23,7 @@ from bench.reliability_cli import faults, soak
 from bench.results import RESULTS_FILE, TRANSPORTS, Results
 from bench.runner import expected_of, failed_transports, new_folder, new_results, run_points
 from bench.thresholds import ThresholdError, parse_objective
+from bench.verify_cli import verify
 from clients.options import HEADER_SETS
 
 
@@ -120,6 +122,8 @@ main.add_command(generator)
 main.add_command(faults)
 main.add_command(soak)
 main.add_command(probes)
+main.add_command(cell)
+main.add_command(verify)
 
 
 def _announcement(results: Results) -> str:

@@ -18,7 +18,7 @@ from locust.runners import MasterRunner
 
 from bench.generator import Generator
 from bench.spec import GeneratorRecords, LoadSpec, Mark, Records
-from bench.window import window
+from bench.window import deliveries_of, window
 from feed.clock import NS_PER_S, now_ns
 
 GO: Final = "pushmark_go"
@@ -127,10 +127,18 @@ class Player:
         part = window(spec.schedule, spec.warmup_events, spec.schedule.limit - spec.warmup_events)
         generator.thread.run(self._set_marks, start_ns + part.begin_ns, start_ns + part.end_ns)
         generator.thread.run(generator.population.stop_collecting)
-        until_ns = start_ns + part.end_ns + round(spec.drain_s * NS_PER_S)
-        gevent.sleep(max(0.0, (until_ns - now_ns()) / NS_PER_S))
+        self._await_deliveries(start_ns + part.end_ns)
         records = generator.finish(*self._marks)
         self._environment.runner.send_message(RECORDS, msgspec.msgpack.encode(records))
+
+    def _await_deliveries(self, end_ns: int) -> None:
+        """Until every subscriber of this process has received everything, or the drain is over."""
+        spec, generator = self._spec, self._generator
+        mine = deliveries_of(spec, [*generator.probes, *generator.loads])
+        least_ns = end_ns + round(spec.settle_s * NS_PER_S)
+        until_ns = end_ns + round(spec.drain_s * NS_PER_S)
+        while now_ns() < least_ns or (now_ns() < until_ns and generator.population.shared.ledger.deliveries < mine):
+            gevent.sleep(CHECK_S)
 
     def _set_marks(self, begin_ns: int, end_ns: int) -> None:
         population = self._generator.population

@@ -5,6 +5,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.drift import drift
+from bench.machine import Around
 from bench.results import PERCENTILES, Counts, Idle
 from bench.spec import SAMPLE_FIELDS, Records
 from bench.window import Window
@@ -48,6 +50,7 @@ class Gauges(NamedTuple):
     server_stats: dict[str, Any]
     relay_stats: dict[str, Any]
     hiccups: list[dict[str, Any]]
+    around: Around
 
 
 def measured_samples(records: list[Records], part: Window, rooms: int) -> Samples:
@@ -110,6 +113,7 @@ def latency_metrics(samples: Samples, records: list[Records], part: Window, room
         if q in ("50", "95", "99"):
             metrics[f"latency_ms_p{q}"] = value
     metrics["latency_ms_mean"] = float(probes.latency_ms.mean())
+    metrics["drift_share"] = abs(drift(probes.latency_ms, probes.due_ns))
     metrics["latency_ms_max"] = float(probes.latency_ms.max())
     for q, value in percentiles_ms(samples.latency_ms, independent).items():
         if q in ("50", "95"):
@@ -161,7 +165,7 @@ def byte_metrics(
     Counted between the two marks: what moved, over what was delivered. A stream's heartbeats fall into a short window
     by chance, so the ones that did are taken out, and their long-run rate is put in.
     """
-    moved, life = totals(records, "begin", "end"), Totals(*_sum_final(records))
+    moved, life = totals(records, "begin", "end"), life_totals(records)
     metrics: dict[str, float] = {}
     if moved.deliveries and moved.stream_bytes:  # a generator that is not ours counts no bytes
         stream, headers = float(moved.stream_bytes), float(moved.header_bytes)
@@ -188,9 +192,10 @@ def byte_metrics(
     return metrics
 
 
-def _sum_final(records: list[Records]) -> list[int]:
+def life_totals(records: list[Records]) -> Totals:
+    """What all processes' connections moved from first to last."""
     finals = [Totals(**record.final.totals) for record in records]
-    return [sum(values) for values in zip(*finals, strict=True)]
+    return Totals(*(sum(values) for values in zip(*finals, strict=True)))
 
 
 def _received_hz(record: Records) -> float:
@@ -217,6 +222,7 @@ def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> di
         "hiccup_ms_p99": max((hiccup["us_p99"] for hiccup in gauges.hiccups), default=0.0) / 1000,
         "hiccup_ms_max": max((hiccup["us_max"] for hiccup in gauges.hiccups), default=0.0) / 1000,
     }
+    metrics |= gauges.around._asdict()
     lags = [record.loop_lag["us_p99"] for record in records if record.probes and record.loop_lag]
     pauses = [record.gc_pauses["max_ms"] for record in records if record.gc_pauses]
     if lags:  # our own generators measure these

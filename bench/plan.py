@@ -16,6 +16,7 @@ ALL_PROBES_BELOW_HZ: Final = 200.0
 """Deliveries per second up to which every subscriber is a probe: one process receives these without queueing."""
 PROBES: Final = 16
 DRAIN_ROUND_TRIPS: Final = 2
+GRACE_S: Final = 1.0
 FANOUT_S: Final = 200e-6
 """For each subscriber of a room: several times what sending and receiving one delivery takes."""
 BOOT_S: Final = 1.3
@@ -204,15 +205,21 @@ def warmup_of(plan: Plan, trial: TrialPlan) -> int:
     return max(plan.warmup_events, math.ceil(plan.rate_hz * (trial.poll_interval_s + 2 * trial.rtt_ms / 1000)))
 
 
-def drain_s(plan: Plan, trial: TrialPlan) -> float:
-    """How long deliveries are awaited after the last event: two round trips, a fan-out, and for polls an interval."""
+def settle_s(plan: Plan, trial: TrialPlan) -> float:
+    """After the last event: two round trips and a fan-out, in which a quiet machine delivers all but to pollers."""
     fanout_s = plan.subscribers / plan.rooms * FANOUT_S
+    return DRAIN_ROUND_TRIPS * trial.rtt_ms / 1000 + fanout_s + 0.02
+
+
+def drain_s(plan: Plan, trial: TrialPlan) -> float:
+    """How long deliveries are awaited at most: a poll interval more, and ``GRACE_S`` for a machine that stalls."""
     poll_s = trial.poll_interval_s if trial.transport == "polling" else 0.0
-    return poll_s + DRAIN_ROUND_TRIPS * trial.rtt_ms / 1000 + fanout_s + 0.02
+    return settle_s(plan, trial) + poll_s + GRACE_S
 
 
 def expected_s(plan: Plan, trial: TrialPlan) -> float:
     """About how long a trial takes."""
     events = warmup_of(plan, trial) + plan.measured_events
     first_polls_s = trial.poll_interval_s if trial.transport == "polling" else 0
-    return BOOT_S + plan.ramp_s + min(first_polls_s, 0.5) + events / plan.rate_hz + drain_s(plan, trial)
+    drain_about_s = drain_s(plan, trial) - GRACE_S
+    return BOOT_S + plan.ramp_s + min(first_polls_s, 0.5) + events / plan.rate_hz + drain_about_s

@@ -35,6 +35,9 @@ class LoadSpec(msgspec.Struct, frozen=True):
     seed: int = 1
     ramp_s: float = 0.5
     drain_s: float = 1.0
+    """At most so long is awaited what has not come yet ..."""
+    settle_s: float = 0.0
+    """... and at least so long, in which the connections stay as they are."""
     warmup_events: int = 0
     schedule: Schedule = Schedule()
     payload_bytes: int = 256

@@ -66,6 +66,14 @@ def parse_change(text: str) -> ChangeLimit:
     return ChangeLimit(_transport(match[1]), name_of(match[2]), float(match[3]) / 100)
 
 
+def parse_cell(text: str) -> tuple[str, str]:
+    """Read ``transport/metric``, a cell of the table. Raises ``ThresholdError``."""
+    transport, slash, metric = text[:MAX_CHARACTERS].partition("/")
+    if not slash:
+        raise ThresholdError(f"{text[:60]!r}: expected TRANSPORT/METRIC, as in sse/latency_p50")
+    return _transport(transport or "nothing"), name_of(metric)
+
+
 def name_of(text: str, *, counts: bool = False) -> str:
     """The metric of that name, whose unit may be missing or stand elsewhere. Raises ``ThresholdError``."""
     if text in METRICS or (counts and text in COUNTS):

@@ -16,8 +16,9 @@ import numpy as np
 from bench import metrics, validity
 from bench.hiccup import Hiccups
 from bench.host import Placement
+from bench.machine import Machine, between, read_machine
 from bench.order_line import GENERATOR_TIMEOUT_S, SLOWEST_CONNECTING_HZ, OrderLine, TrialError
-from bench.plan import TrialPlan, drain_s, schedule_of, warmup_of
+from bench.plan import TrialPlan, drain_s, schedule_of, settle_s, warmup_of
 from bench.processes import Child, cpu_ns, kernel_tcp_bytes, rss_bytes, start, user_and_system_ticks
 from bench.results import Idle, Plan, Trial
 from bench.spec import SPEC_VARIABLE, LoadSpec, Records, load_records
@@ -27,6 +28,8 @@ from clients.contract import Target, preflight
 from clients.control import Control
 from feed.clock import NS_PER_MS, NS_PER_S, now_ns
 
+SETTLE_READINGS_S: Final = 0.1
+"""For reading memory and statistics before anybody disconnects."""
 LEAD_NS: Final = 100 * NS_PER_MS
 SAMPLES_FOLDER: Final = "samples"
 LOCUST: Final = ("-m", "locust", "--headless", "--only-summary", "--loglevel", "ERROR", "-f")
@@ -73,6 +76,7 @@ class Reading(NamedTuple):
     relay_cpu_ns: int
     server_user_ticks: int
     server_system_ticks: int
+    machine: Machine
 
 
 async def run_trial(bed: Bed, trial: TrialPlan, attempt: int) -> Trial:
@@ -201,6 +205,7 @@ async def _start_generator(bed: Bed, trial: TrialPlan, ca_file: str, scratch: Pa
         seed=trial.seed,
         ramp_s=plan.ramp_s,
         drain_s=drain_s(plan, trial),
+        settle_s=settle_s(plan, trial) + SETTLE_READINGS_S,
         warmup_events=warmup_of(plan, trial),
         schedule=schedule_of(plan, trial),
         payload_bytes=plan.payload_bytes,
@@ -251,10 +256,11 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
         await _sleep_until(start_ns + part.end_ns)
         end = _read_cpu(rig)
         hiccups = await bed.hiccups.read()
-        await asyncio.sleep(drain_s(plan, trial) / 2)  # everybody is still connected, and has received events
+        await asyncio.sleep(settle_s(plan, trial))  # everybody is still connected, and has received events
         growth = rss_bytes(pid) - rss_before, kernel_tcp_bytes() - kernel_before
-        await asyncio.sleep(drain_s(plan, trial) / 2)
         server_stats, *relay_stats = [await control.stats() for control in controls]
+        if trial.purpose == "verify":
+            record.details["instants"] = list((await controls[0].published()).items())
         published = await controls[0].stop_feed()
     await rig.line.hear("records", rig.children)
     await rig.children[0].kill()  # the generator: locust takes a second to say goodbye
@@ -272,6 +278,7 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
         server_stats=server_stats,
         relay_stats=relay_stats[0] if relay_stats else {},
         hiccups=hiccups,
+        around=between(begin.machine, end.machine),
     )
     records = load_records(rig.records_file)
     _evaluate(bed, trial, record, part, gauges, records, start_ns)
@@ -309,6 +316,8 @@ def _evaluate(
     }
     record.latency_ms = metrics.probe_percentiles(samples, records, part, plan.rooms)
     record.samples = _save_samples(bed, record, samples, records)
+    life = metrics.life_totals(records)
+    record.details |= {"life_bytes": life.stream_bytes + life.header_bytes}
     record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
     if trial.purpose in ("cost", "tls"):
         closed_loop = trial.transport in metrics.POLLS
@@ -343,7 +352,7 @@ def _read_cpu(rig: Rig) -> Reading:
     for child in rig.children:
         child.check_alive()
     relay_cpu_ns = cpu_ns(rig.relay.pid) if rig.relay else 0
-    return Reading(cpu_ns(rig.server.pid), relay_cpu_ns, *user_and_system_ticks(rig.server.pid))
+    return Reading(cpu_ns(rig.server.pid), relay_cpu_ns, *user_and_system_ticks(rig.server.pid), read_machine())
 
 
 def _user_share(begin: Reading, end: Reading) -> float | None:

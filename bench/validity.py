@@ -13,6 +13,12 @@ GENERATOR_CPU_SHARE: Final = 0.9
 RELAY_LATENESS_US_P99: Final = 1000.0
 PUBLISHER_LATENESS_US_P50: Final = 1000.0
 PROBE_LOOP_LAG_US_P99: Final = 5000.0
+STEAL_SHARE: Final = 0.05
+"""A twentieth of the cores' time taken away delays what falls into it by whole scheduling slices."""
+OTHER_LOAD_SHARE: Final = 0.10
+"""A tenth of the cores' time used by others."""
+DRIFT_SHARE: Final = 0.0
+"""``bench.drift`` gives another value only if it is sure and of interest."""
 
 BOUNDS: Final = {
     "generator_cpu_share": (GENERATOR_CPU_SHARE, "the generator was the bottleneck: {:.2f} of a core"),
@@ -21,6 +27,9 @@ BOUNDS: Final = {
         PUBLISHER_LATENESS_US_P50,
         "the publisher was the bottleneck: p50 published {:.0f} us late",
     ),
+    "steal_share": (STEAL_SHARE, "the hypervisor took {:.2f} of the cores' time"),
+    "other_load_share": (OTHER_LOAD_SHARE, "other processes used {:.2f} of the cores' time"),
+    "drift_share": (DRIFT_SHARE, "the second half was {:.2f} of its median later than the first"),
     "probe_loop_lag_us_p99": (PROBE_LOOP_LAG_US_P99, "the probes were the bottleneck: loop lag p99 {:.0f} us"),
 }
 

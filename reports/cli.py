@@ -14,6 +14,7 @@ from bench.results import (
     RESULTS_FILE,
     RUN_FILES,
     SOAK_FILE,
+    VERIFY_FILE,
     Results,
     ResultsError,
     load,
@@ -21,14 +22,16 @@ from bench.results import (
     load_faults,
     load_probes,
     load_soak,
+    load_verify,
 )
-from reports.compare_cli import compare
+from reports.compare_cli import agree, compare
 from reports.cost import CostSummary, summarize_cost, to_json
 from reports.export import to_csv
 from reports.faults import summarize_faults
-from reports.figures import COST_PLATES, FAULT_PLATES, FOLDER, PLATES, draw_all
+from reports.figures import COST_PLATES, FAULT_PLATES, FOLDER, PLATES, VERIFY_PLATES, draw_all
 from reports.generator import generator_section
 from reports.markdown import render as render_markdown
+from reports.markdown import short_summary
 from reports.objectives import missed, objective_section
 from reports.page import render as render_page
 from reports.point import point_section, theory_section
@@ -36,6 +39,7 @@ from reports.probes import probe_section
 from reports.sections import Section
 from reports.summary import Summary, summarize
 from reports.terminal import show, show_section
+from reports.verify import summarize_verify
 
 WIDTH_WITHOUT_TERMINAL = 120
 
@@ -61,13 +65,20 @@ def main() -> None:
 
 
 main.add_command(compare)
+main.add_command(agree)
 
 
 @main.command()
 @click.argument("results_dir", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the report  [default: beside the results]")
+@click.option(
+    "--summary",
+    "summary_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Append a short Markdown summary to this file, such as $GITHUB_STEP_SUMMARY.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the cost section as one JSON object instead of tables.")
-def render(results_dir: Path, out: Path | None, as_json: bool) -> None:
+def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_json: bool) -> None:
     """Render what a run measured: the table, figures, index.html, report.md and results.csv.
 
     RESULTS_DIR is the folder that `python -m bench` made, or its results.json. What `python -m bench cost`,
@@ -88,7 +99,11 @@ def render(results_dir: Path, out: Path | None, as_json: bool) -> None:
         sections[:0] = [*theory_section(summary), *_point_sections(summary, out)] if summary else []
         sections[:0] = [objectives] if objectives else []
         sections += [probe_section(probes)] if probes else []
+        sections += _verify_section(folder, out)
         page = write(results, summary, sections, out)
+        if summary is not None and summary_file is not None:
+            with summary_file.open("a", encoding="utf-8") as file:
+                file.write(short_summary(summary, objectives))
     except ResultsError as error:
         raise ReportError(str(error)) from error
     except OSError as error:
@@ -141,6 +156,14 @@ def _reliability_section(folder: Path, out: Path) -> list[Section]:
     summary = summarize_faults(faults, soak)
     drawn = draw_all(FAULT_PLATES, summary, out / FOLDER)
     return [Section("How transports take breaking", summary.title, summary.cautions, summary.tables, drawn)]
+
+
+def _verify_section(folder: Path, out: Path) -> list[Section]:
+    if not (folder / VERIFY_FILE).exists():
+        return []
+    summary = summarize_verify(load_verify(folder / VERIFY_FILE))
+    drawn = draw_all(VERIFY_PLATES, summary, out / FOLDER)
+    return [Section("Ground truth", summary.title, summary.cautions, summary.tables, drawn)]
 
 
 def write(results: Results | None, summary: Summary | None, sections: list[Section], folder: Path) -> Path:

@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from bench.results import METRICS, Results
+from bench.results import METRICS, Results, ResultsError
 from bench.thresholds import ChangeLimit
 from reports.blocks import Blocks, main_blocks
 from reports.formats import counted, joined, with_interval
 from reports.sections import Table
-from reports.statistics import DIFFERS, MARGINS, Comparison, compare_runs
+from reports.statistics import DIFFERS, EQUAL, MARGINS, OPEN, Comparison, compare_runs
 from reports.style import LOOKS
 
 COMPARED: Final = (
@@ -105,6 +105,32 @@ def _changes(a: Blocks, b: Blocks, names: Sequence[str], metric: str, paired: bo
         Change(name, metric, with_interval(a.estimate(name, metric)), with_interval(b.estimate(name, metric)), of)
         for name, of in found.items()
     ]
+
+
+def compare_cell(published: Results, fresh: Results, transport: str, metric: str) -> Change:
+    """One metric of one transport, measured again: the fresh value over the published. Raises ``ResultsError``."""
+    margin = METRICS[metric].margin
+    if not margin:
+        judged = ", ".join(name for name, of in METRICS.items() if of.margin)
+        raise ResultsError(f"{metric} has no margin to be judged by: allowed are {judged}")
+    of_a, of_b = main_blocks(published), main_blocks(fresh)
+    for name, of in (("published", of_a), ("fresh", of_b)):
+        if not of.trials.get(transport) or not of.values(transport, metric):
+            raise ResultsError(f"the {name} run has no valid {transport}/{metric}")
+    (found,) = _changes(of_a, of_b, [transport], metric, paired=False)
+    return found
+
+
+AGREES: Final = {EQUAL: "agrees", DIFFERS: "differs from published", OPEN: "not settled"}
+
+
+def agreement(of: Change) -> str:
+    """The outcome in one line."""
+    unit, found = METRICS[of.metric].unit, of.comparison
+    return (
+        f"{of.transport}/{of.metric}: {AGREES[found.verdict.word]}. Published {of.before} {unit}, measured again "
+        f"{of.after} {unit}: {_size(found)}"
+    )
 
 
 def failures(points: Sequence[PointChanges], limits: Sequence[ChangeLimit]) -> list[str]:

@@ -10,13 +10,25 @@ import msgspec
 from rich.console import Console
 
 from bench.results import RESULTS_FILE, Results, ResultsError, load
-from bench.thresholds import ThresholdError, parse_change
-from reports.compare import CAUTION, PointChanges, compare_point, environment, failures, table, unlike
+from bench.thresholds import ThresholdError, parse_cell, parse_change
+from reports.compare import (
+    CAUTION,
+    PointChanges,
+    agreement,
+    compare_cell,
+    compare_point,
+    environment,
+    failures,
+    table,
+    unlike,
+)
 from reports.markdown import section_text
 from reports.sections import Section
+from reports.statistics import DIFFERS, EQUAL, OPEN
 from reports.terminal import show_section
 
 WIDTH_WITHOUT_TERMINAL: Final = 140
+EXIT_CODES: Final = {EQUAL: 0, DIFFERS: 1, OPEN: 3}
 NONE: Final = "Host, versions and options are the same."
 
 
@@ -60,6 +72,24 @@ def compare(
     for reason in failed:
         click.echo(f"Failed: {reason}", err=True)
     sys.exit(int(bool(failed)))
+
+
+@click.command()
+@click.argument("published", type=click.Path(path_type=Path))
+@click.argument("fresh", type=click.Path(path_type=Path))
+@click.argument("cell", metavar="TRANSPORT/METRIC")
+def agree(published: Path, fresh: Path, cell: str) -> None:
+    """Does one cell, measured again, agree with the published one? (`python -m bench cell` measures and asks.)
+
+    Exit code 0: agrees, within the margin; 1: differs from published; 3: not settled.
+    """
+    try:
+        transport, metric = parse_cell(cell)
+        found = compare_cell(load(published), load(fresh), transport, metric)
+    except (ResultsError, ThresholdError) as error:
+        raise click.UsageError(str(error)) from error
+    click.echo(agreement(found))
+    sys.exit(EXIT_CODES[found.comparison.verdict.word])
 
 
 def _points(path: Path) -> list[Results]:

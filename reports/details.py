@@ -65,6 +65,9 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "generator_gc_pause_ms_max": "generator's longest GC pause",
         "hiccup_ms_p99": "host hiccups, 99th percentile",
         "hiccup_ms_max": "host hiccups, largest",
+        "steal_share": "stolen by the hypervisor",
+        "other_load_share": "used by others",
+        "drift_share": "drift of latency",
     },
 }
 """Every metric of the catalogue once: what was measured is shown."""

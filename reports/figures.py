@@ -10,12 +10,13 @@ import matplotlib
 import msgspec
 from matplotlib.figure import Figure
 
-from reports import draw_bytes, draw_cost, draw_curve, draw_faults, draw_latency, draw_pairs, draw_table
+from reports import draw_bytes, draw_cost, draw_curve, draw_faults, draw_late, draw_latency, draw_pairs, draw_table
 from reports.cost import CostSummary
 from reports.faults import FaultSummary
 from reports.sections import Drawn
 from reports.style import PNG_DPI, RC
 from reports.summary import Summary
+from reports.verify import VerifySummary
 
 FOLDER: Final = "figures"
 S = TypeVar("S")
@@ -77,6 +78,11 @@ FAULT_PLATES: Final[tuple[Plate[FaultSummary], ...]] = (
         "When clients heard from the server again: half, nine in ten, and the last of them.",
         draw_faults.draw,
     ),
+)
+
+
+VERIFY_PLATES: Final[tuple[Plate[VerifySummary], ...]] = (
+    Plate("late_events", "The slowest events of each transport: where their time went.", draw_late.draw),
 )
 
 

@@ -24,6 +24,19 @@ def render(summary: Summary | None, drawn: Sequence[Drawn], sections: Sequence[S
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def short_summary(summary: Summary, objectives: Section | None) -> str:
+    """The answers, the table and what was to be kept, for the page of a CI run."""
+    parts = [
+        "# pushmark",
+        *_answers(summary),
+        _escape(summary.title) + ".",
+        *(f"> **Caution:** {_escape(caution)}" for caution in summary.cautions),
+        _table(COLUMNS, [_row(row) for row in summary.rows]),
+        *(_section(objectives) if objectives else []),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n\n"
+
+
 def _comparison(summary: Summary, drawn: Sequence[Drawn]) -> list[str]:
     return [
         *_answers(summary),
@@ -44,7 +57,7 @@ def _comparison(summary: Summary, drawn: Sequence[Drawn]) -> list[str]:
 
 def _answers(summary: Summary) -> list[str]:
     answers = [f"**{point}.** {_escape(said)}" if summary.beside else _escape(said) for point, said in summary.answers]
-    return [*answers, tally_text(summary.verdicts)]
+    return [*answers, tally_text(summary.verdicts), _escape(summary.quiet)]
 
 
 def _verdicts(summary: Summary) -> list[str]:

@@ -10,6 +10,7 @@ from reports.blocks import PAIRED_METRICS, Blocks, left_out, main_blocks
 from reports.curve import Point, points
 from reports.details import CPU, Group, groups
 from reports.formats import counted, joined
+from reports.quiet import quiet_sentence
 from reports.sentence import sentence
 from reports.statistics import ALPHA, DIFFERS, MARGINS, OPEN, Comparison
 from reports.style import LOOKS
@@ -61,6 +62,11 @@ class Summary(msgspec.Struct, frozen=True):
     curve: list[Point]
     left_out: list[Trial]
     facts: dict[str, dict[str, str]]
+
+    @property
+    def quiet(self) -> str:
+        """Whether the host was quiet enough, over all points."""
+        return quiet_sentence([of.results for of in (self, *self.beside)])
 
     @property
     def answers(self) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ def show(summary: Summary, console: Console) -> None:
     """Print the answers, the table with its rules, the verdicts, and every trial that was left out."""
     for point, sentence in summary.answers:
         console.print(f"\n[bold]{escape(f'{point}: {sentence}' if summary.beside else sentence)}[/]")
-    console.print()
+    console.print(f"\n{escape(summary.quiet)}\n")
     console.print(_table(summary))
     for rule in summary.rules:
         console.print(f"[dim]{escape(rule)}[/]")

@@ -221,3 +221,22 @@ def test_a_single_block_on_either_side_settles_nothing() -> None:
 def test_failures_name_the_change() -> None:
     found = failures([compare_point(fake_results(), slower(fake_results()))], [parse_change("server_cpu > 10%")])
     assert len(found) == 1 and "SSE" in found[0] and "allowed 10 %" in found[0]
+
+
+def test_the_summary_for_ci_is_appended_and_short(tmp_path: Path) -> None:
+    results = fake_results()
+    results.plan = msgspec.structs.replace(results.plan, slo=["lost == 0"])
+    folder, file = run_folder(tmp_path / "run", results), tmp_path / "summary.md"
+    file.write_text("before\n\n")
+    done = run_module("reports", str(folder), "--summary", str(file))
+    text = file.read_text()
+    assert done.returncode == 0 and text.startswith("before") and len(text.splitlines()) <= 60
+    for said in (
+        "round trip of 40 ms",
+        "verdicts on the article",
+        "This host was",
+        "| **Polling** |",
+        "lost == 0",
+        "met",
+    ):
+        assert said in text
