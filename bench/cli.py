@@ -19,6 +19,7 @@ from bench.reliability_cli import faults, soak
 from bench.results import TRANSPORTS, Results
 from bench.runner import failed_transports, new_folder, new_results, run_plan
 from clients.options import HEADER_SETS
+from feed.networks import PRESETS as NETWORKS
 
 
 class DefaultToRun(click.Group):
@@ -53,7 +54,19 @@ def _transports(context: click.Context, parameter: click.Parameter, text: str | 
 @click.option("--rate-hz", type=float, help="Events per second over all rooms.")
 @click.option("--payload-bytes", type=int, help="Size of an event's data.")
 @click.option("--poll-interval-s", type=float, help="Of polling.")
+@click.option(
+    "--network",
+    type=click.Choice(list(NETWORKS)),
+    default="broadband",
+    show_default=True,
+    help="What the relay stands for (docs/method.md, Network). The next four replace single numbers of it.",
+)
 @click.option("--rtt-ms", type=float, help="Round trip through the relay; 0 leaves the relay out.")
+@click.option("--jitter-ms", type=float, help="Each segment is delayed by up to so much more, each way.")
+@click.option("--bandwidth-mbit-s", type=float, help="Of each connection, each way; 0 is no limit.")
+@click.option(
+    "--loss", type=float, help="Share of segments that are lost, 0 to 0.1. Modelled: no claim is judged on it."
+)
 @click.option("--duration-s", type=float, help="Measured part of a trial; sets the number of measured events.")
 @click.option("--blocks", type=int, help="Trials per transport. Intervals need 2, conclusions 5.")
 @click.option("--seed", type=int, help="Of schedules, phases, and the order of trials.")
@@ -87,11 +100,10 @@ main.add_command(soak)
 def _announcement(results: Results, folder: Path) -> str:
     plan = results.plan
     total_s = sum(expected_s(plan, trial) for trial in trials(plan))
-    network = f"{plan.rtt_ms:g} ms round trip" if plan.rtt_ms else "loopback"
     return (
         f"{', '.join(plan.transports)}: {plan.subscribers} subscribers in {plan.rooms} rooms, "
-        f"{plan.rate_hz:g} events/s of {plan.payload_bytes} bytes, {network}, {plan.blocks} blocks, seed {plan.seed}; "
-        f"about {duration(total_s)}. Results: {folder}"
+        f"{plan.rate_hz:g} events/s of {plan.payload_bytes} bytes, {plan.between.words}, "
+        f"{plan.blocks} blocks, seed {plan.seed}; about {duration(total_s)}. Results: {folder}"
     )
 
 

@@ -8,6 +8,8 @@ import msgspec
 
 from bench.results import TRANSPORTS, Plan
 from clients.options import HEADER_SETS
+from feed.networks import RANGES as NETWORK_RANGES
+from feed.networks import Network, NetworkError, make_network
 from feed.rooms import MAX_ROOMS
 from feed.schedule import Schedule
 from feed.sources import SourceError, check_payload_bytes
@@ -63,7 +65,7 @@ COMMON: Final[dict[str, Any]] = {
     "blocks": 5,
     "warmup_events": 50,
     "ramp_s": 0.5,
-    "rtt_ms": 40.0,
+    "network": "broadband",
     "poll_interval_s": 1.0,
     "curve_intervals_s": [0.2, 5.0],
     "hold_s": 25.0,
@@ -83,8 +85,10 @@ RANGES: Final = {
     "duration_s": (0.5, 3600),
     "blocks": (1, 1000),
     "poll_interval_s": (0.01, 60),
-    "rtt_ms": (0, 10_000),
 }
+
+ODDS_OF_A_LONGER_STALL: Final = 1e-6
+"""What is still missing after a trial's drain counts as lost; modelled loss shall not make anything look so."""
 
 
 class TrialPlan(NamedTuple):
@@ -121,10 +125,13 @@ def make_plan(preset: str, **given: Any) -> Plan:
     except SourceError as error:
         raise PlanError(str(error)) from error
     deliveries_hz = values["rate_hz"] * values["subscribers"] / values["rooms"]
+    between = _network(values)
     all_probes = deliveries_hz <= ALL_PROBES_BELOW_HZ
     return msgspec.convert(
         {
             **values,
+            **{name: getattr(between, name) for name in NETWORK_RANGES},
+            "network": between.name,
             "preset": preset,
             "transports": [name for name in TRANSPORTS if name in values["transports"]],
             "probes": values["subscribers"] if all_probes else min(PROBES, values["subscribers"]),
@@ -132,6 +139,16 @@ def make_plan(preset: str, **given: Any) -> Plan:
         },
         Plan,
     )
+
+
+def _network(values: dict[str, Any]) -> Network:
+    try:
+        between = make_network(values["network"], **{name: values.get(name) for name in NETWORK_RANGES})
+    except NetworkError as error:
+        raise PlanError(str(error)) from error
+    if not between.rtt_ms and not between.is_plain:
+        raise PlanError("rtt_ms 0 leaves the relay out: jitter_ms, bandwidth_mbit_s and loss need a round trip above 0")
+    return between
 
 
 def trials(plan: Plan) -> list[TrialPlan]:
@@ -170,9 +187,20 @@ def warmup_of(plan: Plan, trial: TrialPlan) -> int:
 
 
 def drain_s(plan: Plan, trial: TrialPlan) -> float:
-    """How long deliveries are awaited after the last event: a poll interval, two round trips, and a fan-out."""
+    """How long deliveries are awaited after the last event: a poll interval, two round trips with their jitter and
+    modelled loss, and a fan-out."""
     fanout_s = plan.subscribers / plan.rooms * FANOUT_S
-    return trial.poll_interval_s + DRAIN_ROUND_TRIPS * trial.rtt_ms / 1000 + fanout_s + 0.02
+    round_trip_s = (trial.rtt_ms + 2 * plan.jitter_ms) / 1000
+    return trial.poll_interval_s + DRAIN_ROUND_TRIPS * round_trip_s + longest_stall_s(plan) + fanout_s + 0.02
+
+
+def longest_stall_s(plan: Plan) -> float:
+    """After so long nearly every segment is there: all time-outs, each twice as long as the one before, of one that
+    was lost so often in a row that only ``ODDS_OF_A_LONGER_STALL`` are lost more often. 0 without loss."""
+    if not plan.loss:
+        return 0.0
+    times = math.ceil(math.log(ODDS_OF_A_LONGER_STALL) / math.log(plan.loss))
+    return float(2**times - 1) * plan.between.retransmission_timeout_ms / 1000
 
 
 def expected_s(plan: Plan, trial: TrialPlan) -> float:

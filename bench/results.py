@@ -8,6 +8,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from feed.networks import Network
+
 SCHEMA_VERSION: Final = 1
 RESULTS_FILE: Final = "results.json"
 COST_FILE: Final = "cost.json"
@@ -182,6 +184,17 @@ class Plan(msgspec.Struct, frozen=True):
     max_reruns: int
     idle_measure_s: float = 0.3
     """How long the server's CPU with nobody connected is measured before each trial."""
+    network: str = ""
+    """A preset of ``feed.networks``, or ``custom``; empty in results from before there were any. Its numbers:
+    ``rtt_ms`` and these, per direction of each connection."""
+    jitter_ms: float = 0.0
+    bandwidth_mbit_s: float = 0.0
+    loss: float = 0.0
+
+    @property
+    def between(self) -> Network:
+        """What lies between client and server."""
+        return Network(self.network, self.rtt_ms, self.jitter_ms, self.bandwidth_mbit_s, self.loss)
 
 
 class Results(msgspec.Struct):

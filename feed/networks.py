@@ -83,7 +83,10 @@ def make_network(
     bandwidth_mbit_s: float | None = None,
     loss: float | None = None,
 ) -> Network:
-    """A preset with what was given instead of its own numbers (``None``: not given). Raises ``NetworkError``."""
+    """A preset with what was given instead of its own numbers (``None``: not given). Raises ``NetworkError``.
+
+    It has the name of the preset whose numbers it has, whichever way it came to them.
+    """
     if preset not in PRESETS:
         raise NetworkError(f"network {preset!r}: allowed are {', '.join(PRESETS)}")
     numbers = {"rtt_ms": rtt_ms, "jitter_ms": jitter_ms, "bandwidth_mbit_s": bandwidth_mbit_s, "loss": loss}
@@ -92,5 +95,6 @@ def make_network(
         low, high = RANGES[name]
         if not low <= value <= high:
             raise NetworkError(f"{name} {value}: allowed are {low:g} to {high:g}")
-    changed = msgspec.structs.replace(PRESETS[preset], **given)
-    return changed if changed == PRESETS[preset] else msgspec.structs.replace(changed, name=CUSTOM)
+    wanted = msgspec.structs.replace(PRESETS[preset], name=CUSTOM, **given)
+    same = (known for known in PRESETS.values() if msgspec.structs.replace(known, name=CUSTOM) == wanted)
+    return next(same, wanted)

@@ -161,6 +161,7 @@ def test_the_presets_are_what_the_documents_say() -> None:
 
 def test_a_changed_preset_has_another_name() -> None:
     assert make_network("mobile", rtt_ms=120.0) == PRESETS["mobile"]
+    assert make_network("broadband", rtt_ms=1.0) == PRESETS["lan"]
     changed = make_network("mobile", rtt_ms=50.0, loss=0.01)
     assert (changed.name, changed.rtt_ms, changed.jitter_ms) == (CUSTOM, 50.0, 20.0)
     assert changed.words.endswith("1 % loss (modelled)")
