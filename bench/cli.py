@@ -18,6 +18,7 @@ from bench.progress import duration
 from bench.reliability_cli import faults, soak
 from bench.results import TRANSPORTS, Results
 from bench.runner import failed_transports, new_folder, new_results, run_plan
+from bench.sensitivity_cli import sensitivity
 from clients.options import HEADER_SETS
 from feed.networks import PRESETS as NETWORKS
 
@@ -95,6 +96,7 @@ main.add_command(cost)
 main.add_command(generator)
 main.add_command(faults)
 main.add_command(soak)
+main.add_command(sensitivity)
 
 
 def _announcement(results: Results, folder: Path) -> str:

@@ -16,13 +16,14 @@ COST_FILE: Final = "cost.json"
 GENERATOR_FILE: Final = "generator.json"
 FAULTS_FILE: Final = "faults.json"
 SOAK_FILE: Final = "soak.json"
-RUN_FILES: Final = (RESULTS_FILE, COST_FILE, GENERATOR_FILE, FAULTS_FILE, SOAK_FILE)
+SENSITIVITY_FILE: Final = "sensitivity.json"
+RUN_FILES: Final = (RESULTS_FILE, COST_FILE, GENERATOR_FILE, FAULTS_FILE, SOAK_FILE, SENSITIVITY_FILE)
 MAX_RESULTS_BYTES: Final = 256 << 20
 
 TRANSPORTS: Final = ("polling", "long_polling", "sse", "websocket", "socketio", "raw")
 """The rows of every table, in order; ``raw`` is the baseline and comes last."""
 
-PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation", "tls")
+PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation", "tls", "sensitivity")
 STATUSES: Final = ("ok", "invalid", "failed")
 PERCENTILES: Final = (1, *range(5, 100, 5), 99, 99.9)
 
@@ -222,7 +223,8 @@ class CostTrial(msgspec.Struct):
 
 
 class CostResults(msgspec.Struct):
-    """One run of ``python -m bench cost`` or ``generator``. ``loads``: per section and label the load in full."""
+    """One run of ``python -m bench cost``, ``generator`` or ``sensitivity``. ``loads``: per section and label the
+    load in full."""
 
     schema_version: int
     pushmark_version: str
@@ -358,7 +360,10 @@ def load(folder: Path) -> Results:
 
 
 def load_cost(path: Path) -> CostResults:
-    """Read a ``cost.json`` or ``generator.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
+    """Read a ``cost.json``, ``generator.json`` or ``sensitivity.json``.
+
+    Raises ``ResultsError`` naming the file and what is wrong with it.
+    """
     results = _decoded(path, CostResults)
     _check_names(path, [one.trial for one in results.trials])
     return results

@@ -12,7 +12,9 @@ from bench.results import (
     GENERATOR_FILE,
     RESULTS_FILE,
     RUN_FILES,
+    SENSITIVITY_FILE,
     SOAK_FILE,
+    CostResults,
     Results,
     ResultsError,
     load,
@@ -23,11 +25,12 @@ from bench.results import (
 from reports.cost import CostSummary, summarize_cost, to_json
 from reports.export import to_csv
 from reports.faults import summarize_faults
-from reports.figures import COST_PLATES, FAULT_PLATES, FOLDER, PLATES, draw_all
+from reports.figures import COST_PLATES, FAULT_PLATES, FOLDER, PLATES, SENSITIVITY_PLATES, draw_all
 from reports.generator import generator_section
 from reports.markdown import render as render_markdown
 from reports.page import render as render_page
 from reports.sections import Section
+from reports.sensitivity import HEADING, summarize_sensitivity
 from reports.summary import Summary, summarize
 from reports.terminal import show, show_section
 
@@ -48,7 +51,7 @@ def main(results_dir: Path, out: Path | None, as_json: bool) -> None:
     """Render what a run measured: the table, figures, index.html, report.md and results.csv.
 
     RESULTS_DIR is the folder that `python -m bench` made, or its results.json. What `python -m bench cost`,
-    `generator`, `faults` and `soak` left in the same folder become sections of the report.
+    `generator`, `faults`, `soak` and `sensitivity` left in the same folder become sections of the report.
     """
     folder = results_dir if results_dir.is_dir() else results_dir.parent
     out = out or folder
@@ -59,6 +62,8 @@ def main(results_dir: Path, out: Path | None, as_json: bool) -> None:
         if (folder / GENERATOR_FILE).exists():
             sections.append(generator_section(load_cost(folder / GENERATOR_FILE)))
         sections += _reliability_section(folder, out)
+        if (folder / SENSITIVITY_FILE).exists():
+            sections.append(_sensitivity_section(load_cost(folder / SENSITIVITY_FILE), out))
         summary = summarize(results) if results else None
         page = write(results, summary, sections, out)
     except ResultsError as error:
@@ -97,6 +102,12 @@ def _reliability_section(folder: Path, out: Path) -> list[Section]:
     summary = summarize_faults(faults, soak)
     drawn = draw_all(FAULT_PLATES, summary, out / FOLDER)
     return [Section("How transports take breaking", summary.title, summary.cautions, summary.tables, drawn)]
+
+
+def _sensitivity_section(results: CostResults, out: Path) -> Section:
+    summary = summarize_sensitivity(results)
+    drawn = draw_all(SENSITIVITY_PLATES, summary, out / FOLDER)
+    return Section(HEADING, summary.title, summary.cautions, summary.tables, drawn)
 
 
 def write(results: Results | None, summary: Summary | None, sections: list[Section], folder: Path) -> Path:
