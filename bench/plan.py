@@ -191,7 +191,8 @@ def drain_s(plan: Plan, trial: TrialPlan) -> float:
     modelled loss, and a fan-out."""
     fanout_s = plan.subscribers / plan.rooms * FANOUT_S
     round_trip_s = (trial.rtt_ms + 2 * plan.jitter_ms) / 1000
-    return trial.poll_interval_s + DRAIN_ROUND_TRIPS * round_trip_s + longest_stall_s(plan) + fanout_s + 0.02
+    stall_s = longest_stall_s(plan) if trial.rtt_ms else 0.0
+    return trial.poll_interval_s + DRAIN_ROUND_TRIPS * round_trip_s + stall_s + fanout_s + 0.02
 
 
 def longest_stall_s(plan: Plan) -> float:

@@ -27,7 +27,7 @@ class Grid(NamedTuple):
 PRESETS: Final[dict[str, Grid]] = {
     "default": Grid((1.0, 40.0, 120.0), (0.2, 1.0, 5.0), {0.1: 200, 1.0: 100, 10.0: 20}, 3.0, 20),
     # Everything once, to see that it works.
-    "smoke": Grid((4.0, 40.0), (0.1, 0.4), {5.0: 10}, 0.6, 10),
+    "smoke": Grid((4.0, 40.0), (0.2,), {5.0: 10}, 0.6, 10),
 }
 
 

@@ -79,7 +79,7 @@ def _label(axes: Axes, shown: Map) -> None:
 
 def _named(line: Line) -> str:
     article = "" if line.article == "-" else f"\narticle: {line.article.lower()}"
-    return line.name.replace(" (", "\n(") + article
+    return line.name + article
 
 
 def _head(axes: Axes, shown: Map) -> None:

@@ -74,7 +74,8 @@ class Line(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """As it stands in front of the row."""
-        return LOOKS[self.transport].name + (f" every {self.interval_s:g} s" if self.interval_s else "")
+        short = LOOKS[self.transport].name.partition(" (")[0]
+        return short + (f" every {self.interval_s:g} s" if self.interval_s else "")
 
 
 class Map(msgspec.Struct, frozen=True):

@@ -50,6 +50,7 @@ class Path:
         place in the order, and is neither delayed by more than the rest nor lost.
         """
         if self.network.is_plain or not size_bytes:
+            self.segments += -(-size_bytes // SEGMENT_BYTES)
             return [self._in_order(max(arrival_ns, self._link_free_ns) + self._one_way_ns, size_bytes)]
         sizes = segments(size_bytes)
         sent_ns = [self._serialise(arrival_ns, size) for size in sizes]

@@ -339,6 +339,16 @@ def results() -> Results:
     return fake_results(3)
 
 
+def test_results_from_before_there_were_networks_are_read(results: Results, tmp_path: Path) -> None:
+    path = save(results, tmp_path)
+    written = msgspec.json.decode(path.read_bytes())
+    for name in ("network", "jitter_ms", "bandwidth_mbit_s", "loss"):
+        del written["plan"][name]
+    path.write_bytes(msgspec.json.encode(written))
+    plan = load(path).plan
+    assert plan == results.plan and plan.between.is_plain and plan.between.words == "40 ms round trip"
+
+
 NAMES = st.text(max_size=10)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -62,6 +62,14 @@ def test_a_plain_network_delays_each_piece_by_exactly_half_the_round_trip(
         assert pieces == [Release(at_ns + round(rtt_ms * NS_PER_MS) // 2, size_bytes)]
 
 
+def test_segments_are_counted_on_every_network() -> None:
+    for network in (Network("plain", 1.0), Network("uneven", 1.0, jitter_ms=1.0)):
+        path = Path(network, Random(1))
+        for size_bytes in (0, 1, SEGMENT_BYTES, SEGMENT_BYTES + 1):
+            path.releases(0, size_bytes)
+        assert (path.segments, path.lost, path.stalls) == (4, 0, 0)
+
+
 @PURE
 @given(st.sampled_from([0.05, 1.0, 9.0, 1000.0]), TRAFFIC)
 def test_bandwidth_bounds_every_interval(mbit_s: float, traffic: list[tuple[int, int]]) -> None:

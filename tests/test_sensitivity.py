@@ -49,7 +49,7 @@ def measured(planned: list[CostTrialPlan], folder: Path) -> CostResults:
     return results
 
 
-@pytest.mark.parametrize(("preset", "longest_s"), [("default", 660), ("smoke", 50)])
+@pytest.mark.parametrize(("preset", "longest_s"), [("default", 660), ("smoke", 40)])
 def test_the_grid_is_complete_reproducible_and_short(preset: str, longest_s: float) -> None:
     grid, planned = PRESETS[preset], sensitivity_trials(preset, list(TRANSPORTS), 3)
     assert planned == sensitivity_trials(preset, list(TRANSPORTS), 3)
@@ -101,7 +101,7 @@ def test_the_words_are_counted_beside_the_articles(tmp_path: Path) -> None:
     rows = {row[0]: row[1:] for row in summary.tables[0].rows}
     assert rows["SSE"] == ["Low", "very low (6), medium (3)", "Low", "low (9)"]
     assert rows["Polling every 5 s"][:2] == ["High", "high (9)"]
-    assert rows["Raw TCP (baseline)"][0] == "-"
+    assert rows["Raw TCP"][0] == "-"
     assert any("One trial per setting" in caution for caution in summary.cautions)
     assert all(len(row) == len(table.head) for table in summary.tables for row in table.rows)
 
@@ -129,7 +129,7 @@ def test_nothing_measured_draws_nothing(tmp_path: Path) -> None:
 
 
 @settings(deadline=None, derandomize=True, database=None, max_examples=10)
-@given(st.sets(st.integers(0, 13)))
+@given(st.sets(st.integers(0, 11)))
 def test_any_part_of_the_grid_is_shown(tmp_path_factory: pytest.TempPathFactory, kept: set[int]) -> None:
     """After Ctrl-C: whatever was there until then."""
     planned = sensitivity_trials("smoke", list(TRANSPORTS), 1)
@@ -166,9 +166,9 @@ def test_smoke_of_two_transports_for_real(tmp_path: Path) -> None:
     arguments = ("--preset", "smoke", "--transports", "polling,raw", "--out", str(out))
     done = run_module("bench", "sensitivity", *arguments, timeout_s=120)
     assert done.returncode == 0, done.stderr + done.stdout
-    assert "left)" in done.stdout and "[6/6]" in done.stdout
+    assert "left)" in done.stdout and "[4/4]" in done.stdout
     results = load_cost(out / SENSITIVITY_FILE)
-    assert results.finished and len(results.trials) == 6
+    assert results.finished and len(results.trials) == 4
     for one in results.trials:
         assert one.trial.status in ("ok", "invalid"), one.trial.reasons
         assert one.trial.metrics["latency_ms_p50"] >= one.trial.rtt_ms / 2
