@@ -41,7 +41,7 @@ LATENCY: Final = Scale(
 BANDWIDTH: Final = Scale(
     "Bandwidth",
     "wire_bytes_per_event",
-    "× payload",
+    "multiples of the payload",
     BANDWIDTH_BOUNDS,
     lambda plan: plan.payload_bytes,
     lambda claim: claim.bandwidth,
@@ -161,7 +161,7 @@ def _map_table(of: Map) -> Table:
     head = ["", *(f"{setting.rtt_ms:g} ms, {setting.rate_hz:g}/s" for setting in of.settings)]
     rows = [[line.name, *(_said(line.cells.get(setting)) for setting in of.settings)] for line in of.lines]
     notes = [
-        f"{of.scale.title} in {of.scale.unit.replace('× ', 'multiples of the ')}: {rules(of.scale.bounds)}. "
+        f"{of.scale.title} in {of.scale.unit}: {rules(of.scale.bounds)}. "
         "Columns: round trip, and events per second for each subscriber."
     ]
     return Table(f"{of.scale.title} over the grid", head, rows, notes)
