@@ -22,9 +22,11 @@ from bench.progress import Reporter, duration
 from bench.reliability_cli import faults, soak
 from bench.results import RESULTS_FILE, TRANSPORTS, Results
 from bench.runner import expected_of, failed_transports, new_folder, new_results, run_points
+from bench.sensitivity_cli import sensitivity
 from bench.thresholds import ThresholdError, parse_objective
 from bench.verify_cli import verify
 from clients.options import HEADER_SETS
+from feed.networks import PRESETS as NETWORKS
 
 
 class DefaultToRun(click.Group):
@@ -73,7 +75,19 @@ def _objectives(context: click.Context, parameter: click.Parameter, texts: tuple
 @click.option("--rate-hz", type=float, help="Events per second over all rooms (with --point).")
 @click.option("--payload-bytes", type=int, help="Size of an event's data.")
 @click.option("--poll-interval-s", type=float, help="Of polling.")
+@click.option(
+    "--network",
+    type=click.Choice(list(NETWORKS)),
+    default="broadband",
+    show_default=True,
+    help="What the relay stands for (docs/method.md, Network). The next four replace single numbers of it.",
+)
 @click.option("--rtt-ms", type=float, help="Round trip through the relay; 0 leaves the relay out.")
+@click.option("--jitter-ms", type=float, help="Each segment is delayed by up to so much more, each way.")
+@click.option("--bandwidth-mbit-s", type=float, help="Of each connection, each way; 0 is no limit.")
+@click.option(
+    "--loss", type=float, help="Share of segments that are lost, 0 to 0.1. Modelled: no claim is judged on it."
+)
 @click.option("--duration-s", type=float, help="Measured part of a trial (with --point).")
 @click.option("--blocks", type=int, help="Trials per transport. Intervals need 2, conclusions 5.")
 @click.option("--seed", type=int, help="Of schedules, phases, and the order of trials.")
@@ -124,16 +138,16 @@ main.add_command(soak)
 main.add_command(probes)
 main.add_command(cell)
 main.add_command(verify)
+main.add_command(sensitivity)
 
 
 def _announcement(results: Results) -> str:
     plan = results.plan
     total_s = sum(expected_s(plan, trial) for trial in trials(plan))
-    network = f"{plan.rtt_ms:g} ms round trip" if plan.rtt_ms else "loopback"
     return (
         f"{plan.point}: {', '.join(plan.transports)}; {plan.subscribers} subscribers in {plan.rooms} rooms, "
-        f"{plan.rate_hz:g} events/s of {plan.payload_bytes} bytes, {network}, {plan.blocks} blocks, seed {plan.seed}; "
-        f"about {duration(total_s)}"
+        f"{plan.rate_hz:g} events/s of {plan.payload_bytes} bytes, {plan.between.words}, {plan.blocks} blocks, "
+        f"seed {plan.seed}; about {duration(total_s)}"
     )
 
 

@@ -15,7 +15,7 @@ from bench.orchestrate import INTERRUPTED, orchestrate
 from bench.plan import expected_s
 from bench.processes import ROOT
 from bench.progress import duration
-from bench.results import COST_FILE, GENERATOR_FILE, RUN_FILES
+from bench.results import COST_FILE, GENERATOR_FILE, RUN_FILES, Plan
 from bench.runner import new_folder
 from feed.tcp import raise_open_files
 
@@ -75,7 +75,15 @@ def generator(preset: str, blocks: int | None, seed: int, out: Path | None) -> N
     carry_out(planned, preset, seed, GENERATOR_FILE, out, as_json=False)
 
 
-def carry_out(planned: list[CostTrialPlan], preset: str, seed: int, name: str, out: Path | None, as_json: bool) -> None:
+def carry_out(
+    planned: list[CostTrialPlan],
+    preset: str,
+    seed: int,
+    name: str,
+    out: Path | None,
+    as_json: bool,
+    idle_of: Plan | None = None,
+) -> None:
     """Measure what is planned into the file ``name``, show it, and end with the exit code."""
     if not planned:
         raise click.UsageError("nothing to measure: this preset has none of these sections")
@@ -86,7 +94,7 @@ def carry_out(planned: list[CostTrialPlan], preset: str, seed: int, name: str, o
     total_s = sum(expected_s(one.plan, one.trial) for one in planned)
     console.print(f"{len(planned)} trials, about {duration(total_s)}. Results: {folder / name}", highlight=False)
     interrupted = orchestrate(
-        lambda reporter: run_cost(results, name, planned, folder, place, reporter), place, console
+        lambda reporter: run_cost(results, name, planned, folder, place, reporter, idle_of), place, console
     )
     rendered = render(folder, as_json)
     failed = [one.trial for one in results.trials if one.trial.status == "failed"]

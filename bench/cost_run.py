@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.cost_plan import CostTrialPlan
 from bench.hiccup import Hiccups
 from bench.host import Placement
+from bench.idle import measure_idle
 from bench.plan import TrialPlan, expected_s
 from bench.progress import Reporter, outcome
 from bench.provenance import provenance
@@ -30,18 +31,28 @@ def new_cost_results(
 
 
 async def run_cost(
-    results: CostResults, name: str, planned: list[CostTrialPlan], folder: Path, placement: Placement, told: Reporter
+    results: CostResults,
+    name: str,
+    planned: list[CostTrialPlan],
+    folder: Path,
+    placement: Placement,
+    told: Reporter,
+    idle_of: Plan | None = None,
 ) -> None:
-    """Measure everything planned into ``results`` and the file ``name``. Cancelling it stops all processes."""
+    """Measure everything planned into ``results`` and the file ``name``. Cancelling it stops all processes.
+
+    ``idle_of``: by this plan the bytes of heartbeats are measured first, to be counted at their long-run rate.
+    """
     for needed in (SAMPLES_FOLDER, "logs"):
         (folder / needed).mkdir(exist_ok=True)
     hiccups = Hiccups()
 
     async def measure(plan: Plan, trial: TrialPlan) -> Trial:
-        return await run_trial(Bed(plan, folder, placement, hiccups, {}), trial, 1)
+        return await run_trial(Bed(plan, folder, placement, hiccups, idle), trial, 1)
 
     try:
-        await hiccups.start(sorted({placement.server, *placement.generator}), folder / "logs")
+        idle = {} if idle_of is None else await measure_idle(idle_of, placement.server, folder)
+        await hiccups.start(sorted({placement.server, placement.relay, *placement.generator}), folder / "logs")
         await run_planned(results, name, planned, folder, measure, told)
         results.finished = True
     finally:

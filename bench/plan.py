@@ -8,6 +8,8 @@ import msgspec
 
 from bench.results import TRANSPORTS, Plan
 from clients.options import HEADER_SETS
+from feed.networks import RANGES as NETWORK_RANGES
+from feed.networks import Network, NetworkError, make_network
 from feed.rooms import MAX_ROOMS
 from feed.schedule import Schedule
 from feed.sources import SourceError, check_payload_bytes
@@ -85,7 +87,7 @@ COMMON: Final[dict[str, Any]] = {
     "blocks": 5,
     "warmup_events": 50,
     "ramp_s": 0.5,
-    "rtt_ms": 40.0,
+    "network": "broadband",
     "poll_interval_s": 1.0,
     "curve_intervals_s": [0.2, 5.0],
     "hold_s": 25.0,
@@ -109,8 +111,10 @@ RANGES: Final = {
     "duration_s": (0.5, 3600),
     "blocks": (1, 1000),
     "poll_interval_s": (0.01, 60),
-    "rtt_ms": (0, 10_000),
 }
+
+ODDS_OF_A_LONGER_STALL: Final = 1e-6
+"""What is still missing after a trial's drain counts as lost; modelled loss shall not make anything look so."""
 
 
 class TrialPlan(NamedTuple):
@@ -156,10 +160,13 @@ def make_plan(preset: str, point: str = SPARSE, **given: Any) -> Plan:
     except SourceError as error:
         raise PlanError(str(error)) from error
     deliveries_hz = values["rate_hz"] * values["subscribers"] / values["rooms"]
+    between = _network(values)
     all_probes = deliveries_hz <= ALL_PROBES_BELOW_HZ
     return msgspec.convert(
         {
             **values,
+            **{name: getattr(between, name) for name in NETWORK_RANGES},
+            "network": between.name,
             "preset": preset,
             "point": point,
             "transports": [name for name in TRANSPORTS if name in values["transports"]],
@@ -168,6 +175,16 @@ def make_plan(preset: str, point: str = SPARSE, **given: Any) -> Plan:
         },
         Plan,
     )
+
+
+def _network(values: dict[str, Any]) -> Network:
+    try:
+        between = make_network(values["network"], **{name: values.get(name) for name in NETWORK_RANGES})
+    except NetworkError as error:
+        raise PlanError(str(error)) from error
+    if not between.rtt_ms and not between.is_plain:
+        raise PlanError("rtt_ms 0 leaves the relay out: jitter_ms, bandwidth_mbit_s and loss need a round trip above 0")
+    return between
 
 
 def trials(plan: Plan) -> list[TrialPlan]:
@@ -208,13 +225,24 @@ def warmup_of(plan: Plan, trial: TrialPlan) -> int:
 def settle_s(plan: Plan, trial: TrialPlan) -> float:
     """After the last event: two round trips and a fan-out, in which a quiet machine delivers all but to pollers."""
     fanout_s = plan.subscribers / plan.rooms * FANOUT_S
-    return DRAIN_ROUND_TRIPS * trial.rtt_ms / 1000 + fanout_s + 0.02
+    round_trip_s = (trial.rtt_ms + 2 * plan.jitter_ms) / 1000
+    return DRAIN_ROUND_TRIPS * round_trip_s + fanout_s + 0.02
 
 
 def drain_s(plan: Plan, trial: TrialPlan) -> float:
-    """How long deliveries are awaited at most: a poll interval more, and ``GRACE_S`` for a machine that stalls."""
+    """How long deliveries are awaited at most: a poll interval and stalls, modelled and real, more."""
     poll_s = trial.poll_interval_s if trial.transport == "polling" else 0.0
-    return settle_s(plan, trial) + poll_s + GRACE_S
+    stall_s = longest_stall_s(plan) if trial.rtt_ms else 0.0
+    return settle_s(plan, trial) + poll_s + stall_s + GRACE_S
+
+
+def longest_stall_s(plan: Plan) -> float:
+    """After so long nearly every segment is there: all time-outs, each twice as long as the one before, of one that
+    was lost so often in a row that only ``ODDS_OF_A_LONGER_STALL`` are lost more often. 0 without loss."""
+    if not plan.loss:
+        return 0.0
+    times = math.ceil(math.log(ODDS_OF_A_LONGER_STALL) / math.log(plan.loss))
+    return float(2**times - 1) * plan.between.retransmission_timeout_ms / 1000
 
 
 def expected_s(plan: Plan, trial: TrialPlan) -> float:

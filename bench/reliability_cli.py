@@ -46,7 +46,7 @@ def faults(
 
     Time to recover, events lost, duplicates and gaps; and what good clients notice of bad ones.
     """
-    kinds, names = _chosen(wanted, KINDS), _chosen(transports, TRANSPORTS)
+    kinds, names = chosen(wanted, KINDS), chosen(transports, TRANSPORTS)
     repeats = range(1, REPEATS[preset] + 1)
     planned = [Planned(name, kind, repeat) for repeat in repeats for kind in kinds for name in names]
     raise_open_files()
@@ -78,7 +78,7 @@ def soak(duration_s: float, transports: str | None, clients: int, seed: int, out
 
     The exit code is 1 if a server keeps files or tasks after every client has left.
     """
-    names = _chosen(transports, TRANSPORTS)
+    names = chosen(transports, TRANSPORTS)
     raise_open_files()
     folder = folder_for(out, SOAK_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
@@ -98,7 +98,8 @@ def _command() -> list[str]:
     return ["python", "-m", "bench", *sys.argv[1:]]
 
 
-def _chosen(text: str | None, known: tuple[str, ...]) -> list[str]:
+def chosen(text: str | None, known: tuple[str, ...]) -> list[str]:
+    """The names of a comma-separated list, all known ones if there is none. Raises ``BadParameter``."""
     names = list(known) if text is None else [name.strip() for name in text.split(",")]
     unknown = [name for name in names if name not in known]
     if unknown:

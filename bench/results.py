@@ -8,6 +8,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from feed.networks import Network
+
 SCHEMA_VERSION: Final = 1
 RESULTS_FILE: Final = "results.json"
 COST_FILE: Final = "cost.json"
@@ -16,13 +18,23 @@ FAULTS_FILE: Final = "faults.json"
 SOAK_FILE: Final = "soak.json"
 PROBES_FILE: Final = "probes.json"
 VERIFY_FILE: Final = "verify.json"
-RUN_FILES: Final = (RESULTS_FILE, COST_FILE, GENERATOR_FILE, FAULTS_FILE, SOAK_FILE, PROBES_FILE, VERIFY_FILE)
+SENSITIVITY_FILE: Final = "sensitivity.json"
+RUN_FILES: Final = (
+    RESULTS_FILE,
+    COST_FILE,
+    GENERATOR_FILE,
+    FAULTS_FILE,
+    SOAK_FILE,
+    PROBES_FILE,
+    VERIFY_FILE,
+    SENSITIVITY_FILE,
+)
 MAX_RESULTS_BYTES: Final = 256 << 20
 
 TRANSPORTS: Final = ("polling", "long_polling", "sse", "websocket", "socketio", "raw")
 """The rows of every table, in order; ``raw`` is the baseline and comes last."""
 
-PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation", "tls", "verify")
+PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation", "tls", "verify", "sensitivity")
 STATUSES: Final = ("ok", "invalid", "failed")
 PERCENTILES: Final = (1, *range(5, 100, 5), 99, 99.9)
 
@@ -191,6 +203,17 @@ class Plan(msgspec.Struct, frozen=True):
     """The operating point, by the name of its folder when a run has several."""
     idle_measure_s: float = 0.3
     """How long the server's CPU with nobody connected is measured before each trial."""
+    network: str = ""
+    """A preset of ``feed.networks``, or ``custom``; empty in results from before there were any. Its numbers:
+    ``rtt_ms`` and these, per direction of each connection."""
+    jitter_ms: float = 0.0
+    bandwidth_mbit_s: float = 0.0
+    loss: float = 0.0
+
+    @property
+    def between(self) -> Network:
+        """What lies between client and server."""
+        return Network(self.network, self.rtt_ms, self.jitter_ms, self.bandwidth_mbit_s, self.loss)
 
 
 class Results(msgspec.Struct):
@@ -218,7 +241,8 @@ class CostTrial(msgspec.Struct):
 
 
 class CostResults(msgspec.Struct):
-    """One run of ``python -m bench cost`` or ``generator``. ``loads``: per section and label the load in full."""
+    """One run of ``python -m bench cost``, ``generator`` or ``sensitivity``. ``loads``: per section and label the
+    load in full."""
 
     schema_version: int
     pushmark_version: str
@@ -427,7 +451,10 @@ def load(folder: Path) -> Results:
 
 
 def load_cost(path: Path) -> CostResults:
-    """Read a ``cost.json`` or ``generator.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
+    """Read a ``cost.json``, ``generator.json`` or ``sensitivity.json``.
+
+    Raises ``ResultsError`` naming the file and what is wrong with it.
+    """
     results = _decoded(path, CostResults)
     _check_names(path, [one.trial for one in results.trials])
     return results

@@ -174,6 +174,9 @@ async def _start_relay(bed: Bed, trial: TrialPlan, server: Child, children: list
         return None
     target = f"{server.ready['host']}:{server.ready['port']}"
     arguments = ["-m", "servers", "relay", "--to", target, "--rtt-ms", str(trial.rtt_ms)]
+    for name in ("jitter_ms", "bandwidth_mbit_s", "loss"):
+        arguments += [f"--{name.replace('_', '-')}", str(getattr(bed.plan, name))]
+    arguments += ["--seed", str(trial.seed)]
     relay = await start("relay", arguments, bed.placement.relay, bed.folder / "logs" / f"{trial.id}-relay.log")
     children.append(relay)
     await relay.await_ready()

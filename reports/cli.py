@@ -13,8 +13,10 @@ from bench.results import (
     PROBES_FILE,
     RESULTS_FILE,
     RUN_FILES,
+    SENSITIVITY_FILE,
     SOAK_FILE,
     VERIFY_FILE,
+    CostResults,
     Results,
     ResultsError,
     load,
@@ -28,7 +30,15 @@ from reports.compare_cli import agree, compare
 from reports.cost import CostSummary, summarize_cost, to_json
 from reports.export import to_csv
 from reports.faults import summarize_faults
-from reports.figures import COST_PLATES, FAULT_PLATES, FOLDER, PLATES, VERIFY_PLATES, draw_all
+from reports.figures import (
+    COST_PLATES,
+    FAULT_PLATES,
+    FOLDER,
+    PLATES,
+    SENSITIVITY_PLATES,
+    VERIFY_PLATES,
+    draw_all,
+)
 from reports.generator import generator_section
 from reports.markdown import render as render_markdown
 from reports.markdown import short_summary
@@ -37,6 +47,7 @@ from reports.page import render as render_page
 from reports.point import point_section, theory_section
 from reports.probes import probe_section
 from reports.sections import Section
+from reports.sensitivity import HEADING, summarize_sensitivity
 from reports.summary import Summary, summarize
 from reports.terminal import show, show_section
 from reports.verify import summarize_verify
@@ -82,7 +93,7 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
     """Render what a run measured: the table, figures, index.html, report.md and results.csv.
 
     RESULTS_DIR is the folder that `python -m bench` made, or its results.json. What `python -m bench cost`,
-    `generator`, `faults` and `soak` left in the same folder become sections of the report.
+    `generator`, `faults`, `soak` and `sensitivity` left in the same folder become sections of the report.
     """
     folder = results_dir if results_dir.is_dir() else results_dir.parent
     out = out or folder
@@ -94,6 +105,8 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
         if (folder / GENERATOR_FILE).exists():
             sections.append(generator_section(load_cost(folder / GENERATOR_FILE)))
         sections += _reliability_section(folder, out)
+        if (folder / SENSITIVITY_FILE).exists():
+            sections.append(_sensitivity_section(load_cost(folder / SENSITIVITY_FILE), out))
         summary = summarize(results, _other_points(folder), probes) if results else None
         objectives = objective_section([summary, *summary.beside]) if summary else None
         sections[:0] = [*theory_section(summary), *_point_sections(summary, out)] if summary else []
@@ -164,6 +177,12 @@ def _verify_section(folder: Path, out: Path) -> list[Section]:
     summary = summarize_verify(load_verify(folder / VERIFY_FILE))
     drawn = draw_all(VERIFY_PLATES, summary, out / FOLDER)
     return [Section("Ground truth", summary.title, summary.cautions, summary.tables, drawn)]
+
+
+def _sensitivity_section(results: CostResults, out: Path) -> Section:
+    summary = summarize_sensitivity(results)
+    drawn = draw_all(SENSITIVITY_PLATES, summary, out / FOLDER)
+    return Section(HEADING, summary.title, summary.cautions, summary.tables, drawn)
 
 
 def write(results: Results | None, summary: Summary | None, sections: list[Section], folder: Path) -> Path:

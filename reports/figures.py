@@ -10,10 +10,21 @@ import matplotlib
 import msgspec
 from matplotlib.figure import Figure
 
-from reports import draw_bytes, draw_cost, draw_curve, draw_faults, draw_late, draw_latency, draw_pairs, draw_table
+from reports import (
+    draw_bytes,
+    draw_cost,
+    draw_curve,
+    draw_faults,
+    draw_late,
+    draw_latency,
+    draw_pairs,
+    draw_sensitivity,
+    draw_table,
+)
 from reports.cost import CostSummary
 from reports.faults import FaultSummary
 from reports.sections import Drawn
+from reports.sensitivity import SensitivitySummary
 from reports.style import PNG_DPI, RC
 from reports.summary import Summary
 from reports.verify import VerifySummary
@@ -83,6 +94,21 @@ FAULT_PLATES: Final[tuple[Plate[FaultSummary], ...]] = (
 
 VERIFY_PLATES: Final[tuple[Plate[VerifySummary], ...]] = (
     Plate("late_events", "The slowest events of each transport: where their time went.", draw_late.draw),
+)
+
+
+SENSITIVITY_PLATES: Final[tuple[Plate[SensitivitySummary], ...]] = (
+    Plate(
+        "sensitivity_latency",
+        "Latency's word in each setting: median over the one-way transit. Framed: the article's word. Single trials.",
+        draw_sensitivity.draw_latency,
+    ),
+    Plate(
+        "sensitivity_bandwidth",
+        "Bandwidth's word in each setting: wire bytes per event over the payload. Framed: the article's word. "
+        "Single trials.",
+        draw_sensitivity.draw_bandwidth,
+    ),
 )
 
 

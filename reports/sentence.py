@@ -38,7 +38,7 @@ VERBS = {LATENCY.metric: "takes", BANDWIDTH.metric: "moves"}
 
 def sentence(plan: Plan, blocks: Blocks, comparisons: Mapping[str, Sequence[Comparison]]) -> str:
     """One sentence on latency and bandwidth of all transports but the baseline."""
-    network = f"Across a round trip of {plan.rtt_ms:g} ms" if plan.rtt_ms else "Without network delay"
+    network = _network(plan)
     most = max((len(trials) for trials in blocks.trials.values()), default=0)
     if not any(blocks.values(name, LATENCY.metric) for name in blocks.contenders):
         return "There is no valid measurement to compare."
@@ -49,6 +49,12 @@ def sentence(plan: Plan, blocks: Blocks, comparisons: Mapping[str, Sequence[Comp
     bandwidth = _clause(BANDWIDTH, blocks, comparisons[BANDWIDTH.metric])
     sure = f"{counted(most, 'block')}, 95 % confidence over all pairs"
     return f"{network}, {latency}; per delivered event, {bandwidth} ({sure})."
+
+
+def _network(plan: Plan) -> str:
+    if not plan.rtt_ms:
+        return "Without network delay"
+    return f"Across a round trip of {plan.rtt_ms:g} ms" if plan.between.is_plain else f"Across {plan.between.words}"
 
 
 def prose(transport: str) -> str:

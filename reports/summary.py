@@ -24,6 +24,11 @@ PAIR_TITLES = dict(
 )
 
 
+LOSS_IS_MODELLED = (
+    "Loss is modelled (docs/method.md, Network): it shows what stalls look like, and no claim is judged on it."
+)
+
+
 class PairCell(msgspec.Struct, frozen=True):
     """A pair on one metric: the ratio with its interval, and the verdict."""
 
@@ -108,7 +113,7 @@ def summarize(results: Results, others: Sequence[Results] = (), probes: ProbeRes
 
 def _title(results: Results) -> str:
     plan = results.plan
-    network = f"{plan.rtt_ms:g} ms round trip" if plan.rtt_ms else "loopback, no network delay"
+    network = plan.between.words if plan.rtt_ms else "loopback, no network delay"
     return (
         f"{counted(plan.subscribers, 'subscriber')} in {counted(plan.rooms, 'room')}, {plan.rate_hz:g} events/s "
         f"in all, {plan.payload_bytes} B payload, {network}, polling every {plan.poll_interval_s:g} s, "
@@ -125,6 +130,8 @@ def _cautions(results: Results) -> list[str]:
         found.append("A single block has no intervals: it shows that everything works and settles nothing.")
     if not results.plan.rtt_ms:
         found.append("Loopback only: without network delay the latencies are those of software, and are not rated.")
+    if results.plan.loss:
+        found.append(LOSS_IS_MODELLED)
     out = left_out(results)
     if out:
         found.append(f"{counted(len(out), 'trial')} left out of all averages, with reasons below the table.")

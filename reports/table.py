@@ -168,7 +168,8 @@ def _number_cautions(results: Results, blocks: Blocks, name: str) -> list[str]:
     if not valid:
         return ["no valid trial" if tried else "not measured"]
     few = [f"{valid} of {counted(planned, 'block')} valid"] if valid < planned else []
-    return few + ([SINGLE_BLOCK] if valid == 1 else [])
+    modelled = ["loss is modelled"] if results.plan.loss else []
+    return few + ([SINGLE_BLOCK] if valid == 1 else []) + modelled
 
 
 def _single(of: Estimate) -> list[str]:

@@ -15,6 +15,7 @@ import click
 import msgspec
 import uvloop
 
+from feed.networks import PRESETS, RANGES, NetworkError, make_network
 from feed.rooms import MAX_ROOMS, check_room, room_name
 from feed.schedule import KINDS, Schedule
 from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES, Item, SourceError, host, load_replay, synthetic
@@ -299,16 +300,29 @@ def token(user: str, ttl_s: float, claims: tuple[str, ...], dev: bool, jwt_key_f
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free port.")
 @click.option(
-    "--rtt-ms",
-    default=40.0,
+    "--network",
+    type=click.Choice(list(PRESETS)),
+    default="broadband",
     show_default=True,
-    type=click.FloatRange(0, 10_000),
-    help="Round trip; half of it delays each direction.",
+    help="A network whose numbers are in docs/method.md; what is given beside it replaces one of them.",
 )
-def relay(target: str, host: str, port: int, rtt_ms: float) -> None:
-    """Pass TCP connections on to a server as if it were --rtt-ms away."""
+@click.option("--rtt-ms", type=click.FloatRange(*RANGES["rtt_ms"]), help="Round trip; half of it delays each way.")
+@click.option("--jitter-ms", type=click.FloatRange(*RANGES["jitter_ms"]), help="Up to so much more for each segment.")
+@click.option(
+    "--bandwidth-mbit-s",
+    type=click.FloatRange(*RANGES["bandwidth_mbit_s"]),
+    help="Of each connection, each way; 0 is no limit.",
+)
+@click.option("--loss", type=click.FloatRange(*RANGES["loss"]), help="Share of segments lost (modelled).")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of jitter and loss.")
+def relay(target: str, host: str, port: int, network: str, seed: int, **given: float | None) -> None:
+    """Pass TCP connections on to a server as if it were behind a network."""
     target_host, _, target_port = target.rpartition(":")
     if not target_host or not target_port.isdigit() or not 0 < int(target_port) < 65536:
         raise click.BadParameter(f"{target!r} is not HOST:PORT", param_hint="--to")
-    options = relay_server.RelayOptions(target_host, int(target_port), host, port, rtt_ms)
+    try:
+        between = make_network(network, **given)
+    except NetworkError as error:  # not a number, which lies in every range of click's
+        raise click.UsageError(str(error)) from error
+    options = relay_server.RelayOptions(target_host, int(target_port), host, port, between, seed)
     _run(partial(relay_server.run, options, announce), f"{host}:{port}")

@@ -1,8 +1,9 @@
-"""A user-space TCP relay that puts a round trip between client and server.
+"""A user-space TCP relay that puts a network between client and server.
 
-Each direction is delayed by half the round trip and keeps its order. TCP's own handshake happens between the client
-and the relay at once, where on a real path it takes a round trip; so what a new connection's client sends first
-waits one more round trip. Instants are absolute, on a timerfd; how late each piece is released is recorded.
+Each direction of each connection has a path of its own (``servers.path``): half the round trip, and what jitter,
+bandwidth and modelled loss add to it, in order. TCP's own handshake happens between the client and the relay at once,
+where on a real path it takes a round trip; so what a new connection's client sends first waits one more round trip.
+Instants are absolute, on a timerfd; how late each piece is released is recorded.
 Per connection and direction at most ``MAX_HELD_BYTES`` are held; beyond that the relay stops reading.
 """
 
@@ -10,16 +11,19 @@ import asyncio
 import json
 import os
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
+from random import Random
 from typing import Any, Final, NamedTuple, cast
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from feed.clock import NS_PER_MS, Timer, now_ns
 from feed.meters import Lateness
+from feed.networks import Network
 from feed.tcp import describe, tune
 from servers import control
 from servers.app import bind, stop_signal
@@ -28,20 +32,24 @@ from servers.guard import Guard
 from servers.http import HttpListener
 from servers.options import ServerOptions
 from servers.origins import Origins
+from servers.path import Path
 
 MAX_HELD_BYTES: Final = 1 << 20
 CONNECT_TIMEOUT_S: Final = 10.0
 REALTIME_PRIORITY: Final = 1
+COUNTED: Final = ("segments", "lost", "stalls")
+"""What paths count, summed over connections and directions."""
 
 
 class RelayOptions(NamedTuple):
-    """Where to, from where, and how far away (milliseconds for a round trip)."""
+    """Where to, from where, and over which network; the seed is that of all its chance."""
 
     target_host: str
     target_port: int
     host: str
     port: int
-    rtt_ms: float
+    network: Network
+    seed: int
 
 
 class Relay:
@@ -51,24 +59,31 @@ class Relay:
         self.options = options
         self.timer = timer
         self.lateness = Lateness()
-        self.round_trip_ns = round(options.rtt_ms * NS_PER_MS)
+        self.round_trip_ns = round(options.network.rtt_ms * NS_PER_MS)
         self.one_way_ns = self.round_trip_ns // 2
         self.connections_total = 0
         self.legs: set[Leg] = set()
+        self._ended_paths: Counter[str] = Counter()
 
     def accept(self) -> "Leg":
         """The client side of a new connection."""
         self.connections_total += 1
+        number = self.connections_total
         opened_ns = now_ns()
-        client = Leg(self, opened_ns + self.round_trip_ns)
-        self.timer.call_at(opened_ns + self.round_trip_ns + self.one_way_ns, lambda: self._start_connect(client))
+        client = Leg(self, self._path(number, "up"), opened_ns + self.round_trip_ns)
+        self.timer.call_at(
+            opened_ns + self.round_trip_ns + self.one_way_ns, lambda: self._start_connect(client, number)
+        )
         return client
 
-    def _start_connect(self, client: "Leg") -> None:
-        client.connecting = asyncio.ensure_future(self._connect(client))
+    def _path(self, connection: int, direction: str) -> Path:
+        return Path(self.options.network, Random(f"{self.options.seed}-{connection}-{direction}"))
 
-    async def _connect(self, client: "Leg") -> None:
-        server = Leg(self, 0)
+    def _start_connect(self, client: "Leg", number: int) -> None:
+        client.connecting = asyncio.ensure_future(self._connect(client, number))
+
+    async def _connect(self, client: "Leg", number: int) -> None:
+        server = Leg(self, self._path(number, "down"), 0)
         server.peer = client
         host, port = self.options.target_host, self.options.target_port
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -88,12 +103,20 @@ class Relay:
             server.abort()
         client.release_due()
 
+    def ended(self, leg: "Leg") -> None:
+        """One side of a connection is gone; what its path counted stays."""
+        self.legs.discard(leg)
+        self._ended_paths.update({name: getattr(leg.path, name) for name in COUNTED})
+
     def summary(self) -> dict[str, Any]:
         """What the relay says of itself."""
         return {
             "connections_now": len(self.legs) // 2,
             "connections_total": self.connections_total,
             "release_lateness": self.lateness.summary(),
+            "path": {
+                name: self._ended_paths[name] + sum(getattr(leg.path, name) for leg in self.legs) for name in COUNTED
+            },
         }
 
 
@@ -102,8 +125,9 @@ class Leg(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, relay: Relay, not_before_ns: int) -> None:
+    def __init__(self, relay: Relay, path: Path, not_before_ns: int) -> None:
         self._relay = relay
+        self.path = path
         self._not_before_ns = not_before_ns
         self._held: deque[tuple[int, bytes | None]] = deque()
         self._held_bytes = 0
@@ -131,7 +155,7 @@ class Leg(asyncio.Protocol):
         return True  # the other direction stays open
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._relay.legs.discard(self)
+        self._relay.ended(self)
         self.lost = True
         if exc is not None and self.peer is not None:
             peer = self.peer
@@ -166,9 +190,11 @@ class Leg(asyncio.Protocol):
             self.transport.resume_reading()
 
     def _hold(self, data: bytes | None) -> None:
-        due_ns = max(now_ns(), self._not_before_ns) + self._relay.one_way_ns
-        self._held.append((due_ns, data))
-        self._relay.timer.call_at(due_ns, self.release_due)
+        begin = 0
+        for due_ns, size_bytes in self.path.releases(max(now_ns(), self._not_before_ns), len(data or b"")):
+            self._held.append((due_ns, data and data[begin : begin + size_bytes]))
+            begin += size_bytes
+            self._relay.timer.call_at(due_ns, self.release_due)
 
     def _pass_on(self, peer: "Leg", data: bytes | None) -> None:
         if peer.lost:
@@ -201,7 +227,12 @@ async def run(options: RelayOptions, announce: Callable[[str], None]) -> None:
         "port": sock.getsockname()[1],
         "pid": os.getpid(),
         "control_url": f"http://{control.CONTROL_HOST}:{control_sock.getsockname()[1]}",
-        "options": {**options._asdict(), "scheduling": _run_first()},
+        "options": {
+            **options._asdict(),
+            "network": msgspec.to_builtins(options.network),
+            "seeds": f"{options.seed}-CONNECTION-up and {options.seed}-CONNECTION-down, connections counted from 1",
+            "scheduling": _run_first(),
+        },
         "socket": describe(sock),
     }
     serving = asyncio.ensure_future(listener.serve(control_sock, lambda: announce(json.dumps(ready))))

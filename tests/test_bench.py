@@ -19,6 +19,7 @@ from bench.progress import Lines
 from bench.results import Results, Trial, load
 from bench.runner import failed_transports, new_results, run_trials
 from bench.trial import blank
+from reports.summary import summarize
 from tests.conftest import ROOT, run_module
 
 SMALL = (
@@ -83,6 +84,15 @@ def test_the_whole_pipeline_to_the_report_with_a_fake_runner(
     page = (tmp_path / "index.html").read_text()
     assert "the fake says so" in page and "WebSocket" in page
     assert (tmp_path / "report.md").exists() and (tmp_path / "results.csv").exists()
+
+
+def test_a_lossy_network_is_said_to_be_modelled(tmp_path: Path) -> None:
+    results, _ = run_fake(tmp_path, {}, blocks=1, transports=["sse"], network="mobile", loss=0.01)
+    summary = summarize(results)
+    assert "120 ms round trip, up to 20 ms jitter each way, 9 Mbit/s, 1 % loss (modelled)" in summary.title
+    assert any("Loss is modelled" in caution for caution in summary.cautions)
+    assert "loss is modelled" in summary.rows[0].latency.cautions
+    assert summary.facts["Plan"]["network"] == "custom" and summary.facts["Plan"]["loss"] == "0.01"
 
 
 def test_a_transport_without_a_valid_trial_is_named(tmp_path: Path) -> None:

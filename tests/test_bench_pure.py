@@ -49,6 +49,9 @@ from bench.spec import SAMPLE_FIELDS, Mark, Records
 from bench.validity import BOUNDS, reasons
 from bench.window import window
 from clients.options import HEADER_SETS
+from feed.networks import PRESETS as NETWORKS
+from feed.networks import RANGES as NETWORK_RANGES
+from feed.networks import make_network
 from feed.schedule import KINDS, Schedule, dues
 from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES
 from tests.conftest import ROOT
@@ -69,6 +72,7 @@ GIVEN = st.fixed_dictionaries(
         "duration_s": st.floats(0.5, 100),
         "poll_interval_s": st.floats(0.01, 60),
         "rtt_ms": st.sampled_from([0.0, 40.0]) | st.floats(0, 10_000),
+        "network": st.sampled_from(["lan", "broadband"]),
         "seed": st.integers(0, 2**31),
         "transports": st.lists(st.sampled_from(TRANSPORTS), min_size=1, unique=True),
         "payload_bytes": st.integers(MIN_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES),
@@ -114,6 +118,8 @@ def test_what_makes_a_point_needs_its_name(name: str) -> None:
 @given(WHERE, GIVEN)
 def test_what_was_given_is_planned(where: tuple[str, str], given_values: dict[str, Any]) -> None:
     plan = make_plan(*where, **given_values)
+    between = make_network(given_values.pop("network", "broadband"), rtt_ms=given_values.pop("rtt_ms", None))
+    assert plan.between == between and plan.network == between.name
     for name, value in given_values.items():
         planned = getattr(plan, name)
         assert (sorted(planned) if name == "transports" else planned) == (
@@ -163,17 +169,46 @@ def test_the_order_depends_on_seed_and_block() -> None:
     assert all(first[name] == pytest.approx(80, abs=40) for name in TRANSPORTS), "no transport is favoured"
 
 
-@pytest.mark.parametrize("name", RANGES)
+@pytest.mark.parametrize("name", [*RANGES, *NETWORK_RANGES])
 @PURE
 @given(st.integers() | st.floats())
 def test_a_value_out_of_range_is_refused_by_name(name: str, value: float) -> None:
-    low, high = RANGES[name]
+    low, high = {**RANGES, **NETWORK_RANGES}[name]
     if low <= value <= high:
         if name not in INTEGERS or isinstance(value, int):
             assert getattr(make_plan("default", **{name: value}), name) == value
         return
     with pytest.raises(PlanError, match=f"^{name} .*allowed are {low:g} to "):
         make_plan("default", **{name: value})
+
+
+def test_broadband_is_the_default_and_what_it_always_was() -> None:
+    for preset in PRESETS:
+        plan = make_plan(preset)
+        assert plan.network == "broadband" and plan.rtt_ms == 40 and plan.between.is_plain
+        assert plan == make_plan(preset, network="broadband")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_is_planned_with_its_numbers(name: str) -> None:
+    plan = make_plan("default", network=name)
+    assert plan.between == NETWORKS[name]
+    assert all(trial.rtt_ms == NETWORKS[name].rtt_ms for trial in trials(plan))
+    assert make_plan("default", network=name, rtt_ms=33.0).network == "custom"
+
+
+def test_a_network_without_a_relay_cannot_lose() -> None:
+    with pytest.raises(PlanError, match=r"^rtt_ms 0 leaves the relay out.*loss"):
+        make_plan("default", rtt_ms=0.0, loss=0.01)
+    with pytest.raises(PlanError, match=r"^network 'carrier_pigeon'.*broadband"):
+        make_plan("default", network="carrier_pigeon")
+
+
+def test_what_is_lost_is_awaited() -> None:
+    """1 % loss: three in a row are as rare as one in a million, and take 240 + 480 + 960 ms."""
+    plan = make_plan("default")
+    lossy = make_plan("default", loss=0.01)
+    assert drain_s(lossy, trials(lossy)[0]) - drain_s(plan, trials(plan)[0]) == pytest.approx(1.68)
 
 
 def test_a_number_too_large_for_a_float_is_refused_like_any_other() -> None:
@@ -336,6 +371,16 @@ def test_reconnects_and_unrecorded_latenesses_are_reasons() -> None:
 def results() -> Results:
     """FAKE results, made once; whoever changes them copies them."""
     return fake_results(3)
+
+
+def test_results_from_before_there_were_networks_are_read(results: Results, tmp_path: Path) -> None:
+    path = save(results, tmp_path)
+    written = msgspec.json.decode(path.read_bytes())
+    for name in ("network", "jitter_ms", "bandwidth_mbit_s", "loss"):
+        del written["plan"][name]
+    path.write_bytes(msgspec.json.encode(written))
+    plan = load(path).plan
+    assert plan == results.plan and plan.between.is_plain and plan.between.words == "40 ms round trip"
 
 
 NAMES = st.text(max_size=10)

@@ -168,3 +168,42 @@ def test_many_connections_leave_nothing_behind(start: Start) -> None:
             assert stats["connections_total"] == 20
 
     run(asyncio.wait_for(body(), 20))
+
+
+def test_a_narrow_network_that_loses_delivers_everything_in_order_and_counts(start: Start) -> None:
+    """400 kB at 4 Mbit/s take 0.8 s or more; the relay says what it lost, by which network and which seeds."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    target = f"127.0.0.1:{listener.getsockname()[1]}"
+    given = ("--network", "lan", "--jitter-ms", "2", "--bandwidth-mbit-s", "4", "--loss", "0.02", "--seed", "5")
+    relay = start("relay", "--to", target, *given)
+    assert relay.ready["options"]["network"] == {
+        "name": "custom",
+        "rtt_ms": 1.0,
+        "jitter_ms": 2.0,
+        "bandwidth_mbit_s": 4.0,
+        "loss": 0.02,
+    }
+    assert relay.ready["options"]["seeds"].startswith("5-CONNECTION-up and ")
+    sent = b"".join(struct.pack(">I", i) for i in range(100_000))
+    with socket.create_connection(("127.0.0.1", relay.port)) as sock:
+        connection, _ = listener.accept()
+        began = time.monotonic()
+        writer = threading.Thread(target=lambda: (sock.sendall(sent), sock.shutdown(socket.SHUT_WR)))
+        writer.start()
+        received = bytearray()
+        while piece := connection.recv(1 << 16):
+            received.extend(piece)
+        took_s = time.monotonic() - began
+        writer.join(5)
+        connection.close()
+    listener.close()
+    assert bytes(received) == sent
+    assert took_s >= len(sent) * 8 / 4e6
+
+    async def body() -> dict[str, int]:
+        async with Control(relay.ready["control_url"]) as control:
+            return (await control.stats())["path"]
+
+    path = run(body())
+    assert path["segments"] - path["lost"] >= len(sent) / 1448
+    assert path["lost"] >= path["stalls"] > 0

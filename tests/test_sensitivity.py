@@ -1,0 +1,197 @@
+"""The grid of settings: its plan, the pipeline with a fake trial, what the report says, the real thing, small."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from bench.cost_plan import CostTrialPlan
+from bench.cost_run import new_cost_results, run_planned
+from bench.host import placement
+from bench.plan import TrialPlan, expected_s
+from bench.progress import Lines
+from bench.results import SENSITIVITY_FILE, TRANSPORTS, CostResults, Plan, ResultsError, Trial, load_cost
+from bench.sensitivity_plan import POLLING, PRESETS, idle_plan, sensitivity_trials
+from bench.trial import blank
+from reports.draw_sensitivity import draw_bandwidth, draw_latency
+from reports.ratings import BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate
+from reports.sensitivity import Setting, summarize_sensitivity
+from tests.conftest import ROOT, run_module
+
+SOFTWARE_MS = 0.8
+"""FAKE: what every transport adds."""
+
+
+async def fake_trial(plan: Plan, trial: TrialPlan) -> Trial:
+    """FAKE: a trial that never took place. Polling waits half its interval, and asks once in each."""
+    record = blank(plan, trial, 1, "2026-01-01T00:00:00+00:00")
+    wait_ms, bytes_ = SOFTWARE_MS, 480.0
+    if trial.transport == POLLING:
+        wait_ms += 500 * trial.poll_interval_s
+        bytes_ = 480 + 900 / (plan.rate_hz / plan.rooms * trial.poll_interval_s)
+    record.metrics = {"latency_ms_p50": trial.rtt_ms / 2 + wait_ms, "wire_bytes_per_event": bytes_}
+    return record
+
+
+def measured(planned: list[CostTrialPlan], folder: Path) -> CostResults:
+    """FAKE results of a plan."""
+    results = new_cost_results(planned, "default", 1, ["python", "-m", "bench", "sensitivity"], placement([0, 1]))
+    asyncio.run(run_planned(results, SENSITIVITY_FILE, planned, folder, fake_trial, Lines(Console(quiet=True))))
+    results.finished = True
+    return results
+
+
+@pytest.mark.parametrize(("preset", "longest_s"), [("default", 660), ("smoke", 40)])
+def test_the_grid_is_complete_reproducible_and_short(preset: str, longest_s: float) -> None:
+    grid, planned = PRESETS[preset], sensitivity_trials(preset, list(TRANSPORTS), 3)
+    assert planned == sensitivity_trials(preset, list(TRANSPORTS), 3)
+    assert planned != sensitivity_trials(preset, list(TRANSPORTS), 4)
+    assert len({one.trial.id for one in planned}) == len(planned)
+    assert sum(expected_s(one.plan, one.trial) for one in planned) < longest_s
+    counts = Counter(one.trial.transport for one in planned)
+    points = len(grid.rtts_ms) * len(grid.subscribers)
+    assert counts == {name: points * (len(grid.poll_intervals_s) if name == POLLING else 1) for name in TRANSPORTS}
+    for one in planned:
+        assert one.plan.probes == one.plan.subscribers == one.plan.rooms, "every subscriber's latency counts"
+        assert one.plan.measured_events >= 20, "a median needs ten events above it"
+        assert one.plan.between.is_plain and one.trial.rtt_ms == one.plan.rtt_ms > 0
+        assert one.trial.poll_interval_s == one.plan.poll_interval_s
+        assert one.trial.transport != POLLING or one.plan.duration_s >= one.plan.poll_interval_s
+
+
+def test_heartbeats_are_spread_over_their_real_period() -> None:
+    plan = idle_plan(["sse"], 1)
+    assert plan.transports == ["sse"] and plan.heartbeat_s == 15
+
+
+def test_every_cell_has_the_word_that_the_rules_give(tmp_path: Path) -> None:
+    measured(sensitivity_trials("default", list(TRANSPORTS), 1), tmp_path)
+    results = load_cost(tmp_path / SENSITIVITY_FILE)
+    results.finished = True
+    latency, bandwidth = summarize_sensitivity(results).maps
+    grid = PRESETS["default"]
+    assert latency.settings == sorted(Setting(rtt, hz) for rtt in grid.rtts_ms for hz in grid.subscribers)
+    assert [line.name for line in latency.lines][:4] == [
+        "Polling every 0.2 s",
+        "Polling every 1 s",
+        "Polling every 5 s",
+        "Long polling",
+    ]
+    for line in latency.lines:
+        for setting in latency.settings:
+            transits = (setting.rtt_ms / 2 + SOFTWARE_MS + 500 * line.interval_s) / (setting.rtt_ms / 2)
+            assert line.cells[setting].multiple == pytest.approx(transits)
+            assert line.cells[setting].word == rate(transits, LATENCY_BOUNDS)
+    polling = bandwidth.lines[1]
+    rare, often = polling.cells[Setting(40.0, 0.1)], polling.cells[Setting(40.0, 10.0)]
+    assert rare.multiple == pytest.approx((480 + 9000) / 256) and rare.word == rate(rare.multiple, BANDWIDTH_BOUNDS)
+    assert (rare.word, often.word) == ("high", "low"), "what nobody should mistake one setting for"
+
+
+def test_the_words_are_counted_beside_the_articles(tmp_path: Path) -> None:
+    summary = summarize_sensitivity(measured(sensitivity_trials("default", ["polling", "sse", "raw"], 1), tmp_path))
+    rows = {row[0]: row[1:] for row in summary.tables[0].rows}
+    assert rows["SSE"] == ["Low", "very low (6), medium (3)", "Low", "low (9)"]
+    assert rows["Polling every 5 s"][:2] == ["High", "high (9)"]
+    assert rows["Raw TCP"][0] == "-"
+    assert any("One trial per setting" in caution for caution in summary.cautions)
+    assert all(len(row) == len(table.head) for table in summary.tables for row in table.rows)
+
+
+def test_what_was_not_measured_has_no_word(tmp_path: Path) -> None:
+    results = measured(sensitivity_trials("smoke", ["sse", "websocket"], 1), tmp_path)
+    bad = next(one.trial for one in results.trials if one.trial.transport == "sse" and one.trial.rtt_ms == 40)
+    bad.status, bad.reasons = "invalid", ["the relay was the bottleneck"]
+    results.finished = False
+    summary = summarize_sensitivity(results)
+    sse, websocket = summary.maps[0].lines
+    assert len(sse.cells) == 1 and len(websocket.cells) == 2
+    assert summary.tables[1].rows[0][2] == "–"
+    assert {"The run was interrupted: settings are missing.", "1 trial left out: the relay was the bottleneck"} <= set(
+        summary.cautions
+    )
+    assert draw_latency(summary) is not None
+
+
+def test_nothing_measured_draws_nothing(tmp_path: Path) -> None:
+    results = measured([], tmp_path)
+    summary = summarize_sensitivity(results)
+    assert summary.title == "Nothing was measured" and not summary.tables
+    assert draw_latency(summary) is None and draw_bandwidth(summary) is None
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=10)
+@given(st.sets(st.integers(0, 11)))
+def test_any_part_of_the_grid_is_shown(tmp_path_factory: pytest.TempPathFactory, kept: set[int]) -> None:
+    """After Ctrl-C: whatever was there until then."""
+    planned = sensitivity_trials("smoke", list(TRANSPORTS), 1)
+    chosen = [planned[i] for i in sorted(kept)]
+    summary = summarize_sensitivity(measured(chosen, tmp_path_factory.mktemp("part")))
+    assert sum(len(line.cells) for line in summary.maps[0].lines) == len(chosen)
+
+
+def test_a_trial_without_its_load_is_named(tmp_path: Path) -> None:
+    results = measured(sensitivity_trials("smoke", ["sse"], 1), tmp_path)
+    results.loads = {}
+    with pytest.raises(ResultsError, match=r"trial .*sse: its load"):
+        summarize_sensitivity(results)
+
+
+def test_the_section_stands_in_every_format(tmp_path: Path) -> None:
+    measured(sensitivity_trials("default", list(TRANSPORTS), 1), tmp_path)
+    done = run_module("reports", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for text in (done.stdout, (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text()):
+        assert "How the words change with the setting" in text and "One trial per setting" in text
+        assert "Polling every 0.2 s" in text
+    for figure in ("sensitivity_latency", "sensitivity_bandwidth"):
+        assert (tmp_path / "figures" / f"{figure}.png").stat().st_size > 10_000
+
+
+def test_an_unknown_transport_is_named() -> None:
+    done = run_module("bench", "sensitivity", "--transports", "carrier_pigeon")
+    assert done.returncode == 2 and "carrier_pigeon" in done.stderr and "websocket" in done.stderr
+
+
+def test_smoke_of_two_transports_for_real(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ("--preset", "smoke", "--transports", "polling,raw", "--out", str(out))
+    done = run_module("bench", "sensitivity", *arguments, timeout_s=120)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "left)" in done.stdout and "[4/4]" in done.stdout
+    results = load_cost(out / SENSITIVITY_FILE)
+    assert results.finished and len(results.trials) == 4
+    for one in results.trials:
+        assert one.trial.status in ("ok", "invalid"), one.trial.reasons
+        assert one.trial.metrics["latency_ms_p50"] >= one.trial.rtt_ms / 2
+    assert (out / "figures" / "sensitivity_latency.svg").exists()
+    assert json.loads((out / SENSITIVITY_FILE).read_text())["preset"] == "smoke"
+
+
+def test_ctrl_c_keeps_the_settings_that_were_measured(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "sensitivity", "--preset", "smoke", "--transports", "raw,sse"]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as on a terminal, not as a background job
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("[1/4]"):
+                process.send_signal(signal.SIGINT)
+                break
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    results = load_cost(tmp_path / "run" / SENSITIVITY_FILE)
+    assert not results.finished and 1 <= len(results.trials) < 4
+    assert "The run was interrupted" in said and "How the words change" in said
