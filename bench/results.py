@@ -17,7 +17,6 @@ GENERATOR_FILE: Final = "generator.json"
 FAULTS_FILE: Final = "faults.json"
 SOAK_FILE: Final = "soak.json"
 PROBES_FILE: Final = "probes.json"
-VERIFY_FILE: Final = "verify.json"
 SENSITIVITY_FILE: Final = "sensitivity.json"
 RUN_FILES: Final = (
     RESULTS_FILE,
@@ -26,7 +25,6 @@ RUN_FILES: Final = (
     FAULTS_FILE,
     SOAK_FILE,
     PROBES_FILE,
-    VERIFY_FILE,
     SENSITIVITY_FILE,
 )
 MAX_RESULTS_BYTES: Final = 256 << 20
@@ -34,7 +32,7 @@ MAX_RESULTS_BYTES: Final = 256 << 20
 TRANSPORTS: Final = ("polling", "long_polling", "sse", "websocket", "socketio", "raw")
 """The rows of every table, in order; ``raw`` is the baseline and comes last."""
 
-PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation", "tls", "verify", "sensitivity")
+PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation", "tls", "sensitivity")
 STATUSES: Final = ("ok", "invalid", "failed")
 PERCENTILES: Final = (1, *range(5, 100, 5), 99, 99.9)
 
@@ -343,52 +341,6 @@ class ProbeResults(msgspec.Struct):
     probes: list[Probe]
 
 
-class LateEvent(msgspec.Struct, frozen=True):
-    """The life of one slow delivery, ms each: due to published, published to the client's kernel (less one transit,
-    which is ``network_ms``), and from there to the application."""
-
-    published_ms: float
-    server_ms: float
-    network_ms: float
-    application_ms: float
-
-
-class VerifyTrial(msgspec.Struct):
-    """One trial under packet capture, and what the capture says of it."""
-
-    trial: Trial
-    counted_bytes: int
-    """By the ledger, over the whole life of every connection."""
-    captured_bytes: int
-    packets: int
-    dropped_packets: int
-    deliveries: int
-    matched: int
-    """Of them, found in the capture."""
-    user_minus_kernel_us_p50: float
-    user_minus_kernel_us_p95: float
-    clock_drift_us: float
-    """Between CLOCK_REALTIME, the capture's, and CLOCK_MONOTONIC while it ran."""
-    late: list[LateEvent]
-    failures: list[str]
-    """The checks that did not hold; empty is as it should be."""
-
-
-class VerifyResults(msgspec.Struct):
-    """One run of ``python -m bench verify``."""
-
-    schema_version: int
-    pushmark_version: str
-    created_at: str
-    finished: bool
-    command: list[str]
-    host: dict[str, object]
-    versions: dict[str, str]
-    options: dict[str, object]
-    plan: Plan
-    trials: list[VerifyTrial]
-
-
 class SoakSample(msgspec.Struct):
     """One reading of a server while clients come and go."""
 
@@ -429,7 +381,7 @@ class SoakResults(msgspec.Struct):
     servers: list[SoakResult]
 
 
-Run = Results | CostResults | FaultResults | SoakResults | ProbeResults | VerifyResults
+Run = Results | CostResults | FaultResults | SoakResults | ProbeResults
 """Whatever a results file holds."""
 
 
@@ -471,13 +423,6 @@ def load_probes(path: Path) -> ProbeResults:
     unknown = {of.transport for of in results.probes} - set(TRANSPORTS)
     if unknown:
         raise ResultsError(f"{path}: unknown transports {', '.join(sorted(unknown))}")
-    return results
-
-
-def load_verify(path: Path) -> VerifyResults:
-    """Read a ``verify.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
-    results = _decoded(path, VerifyResults)
-    _check_names(path, [one.trial for one in results.trials], results.plan.transports)
     return results
 
 

@@ -262,8 +262,6 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
         await asyncio.sleep(settle_s(plan, trial))  # everybody is still connected, and has received events
         growth = rss_bytes(pid) - rss_before, kernel_tcp_bytes() - kernel_before
         server_stats, *relay_stats = [await control.stats() for control in controls]
-        if trial.purpose == "verify":
-            record.details["instants"] = list((await controls[0].published()).items())
         published = await controls[0].stop_feed()
     await rig.line.hear("records", rig.children)
     await rig.children[0].kill()  # the generator: locust takes a second to say goodbye
@@ -319,8 +317,6 @@ def _evaluate(
     }
     record.latency_ms = metrics.probe_percentiles(samples, records, part, plan.rooms)
     record.samples = _save_samples(bed, record, samples, records)
-    life = metrics.life_totals(records)
-    record.details |= {"life_bytes": life.stream_bytes + life.header_bytes}
     record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
     if trial.purpose in ("cost", "tls"):
         closed_loop = trial.transport in metrics.POLLS

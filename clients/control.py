@@ -50,10 +50,6 @@ class Control:
         """Stop publishing; returns how many events the feed published."""
         return int((await self._call("POST", "/feed/stop"))["published"])
 
-    async def published(self) -> dict[int, int]:
-        """Due time -> publish time of the newest events, ns on CLOCK_MONOTONIC."""
-        return dict((await self._call("GET", "/feed/published"))["instants"])
-
     async def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         try:
             async with self._session.request(method, self._url + path, json=body) as response:

@@ -15,7 +15,6 @@ from bench.results import (
     RUN_FILES,
     SENSITIVITY_FILE,
     SOAK_FILE,
-    VERIFY_FILE,
     CostResults,
     Results,
     ResultsError,
@@ -24,7 +23,6 @@ from bench.results import (
     load_faults,
     load_probes,
     load_soak,
-    load_verify,
 )
 from reports.compare_cli import agree, compare
 from reports.cost import CostSummary, summarize_cost, to_json
@@ -36,7 +34,6 @@ from reports.figures import (
     FOLDER,
     PLATES,
     SENSITIVITY_PLATES,
-    VERIFY_PLATES,
     draw_all,
 )
 from reports.generator import generator_section
@@ -50,7 +47,6 @@ from reports.sections import Section
 from reports.sensitivity import HEADING, summarize_sensitivity
 from reports.summary import Summary, summarize
 from reports.terminal import show, show_section
-from reports.verify import summarize_verify
 
 WIDTH_WITHOUT_TERMINAL = 120
 
@@ -112,7 +108,6 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
         sections[:0] = [*theory_section(summary), *_point_sections(summary, out)] if summary else []
         sections[:0] = [objectives] if objectives else []
         sections += [probe_section(probes)] if probes else []
-        sections += _verify_section(folder, out)
         page = write(results, summary, sections, out)
         if summary is not None and summary_file is not None:
             with summary_file.open("a", encoding="utf-8") as file:
@@ -169,14 +164,6 @@ def _reliability_section(folder: Path, out: Path) -> list[Section]:
     summary = summarize_faults(faults, soak)
     drawn = draw_all(FAULT_PLATES, summary, out / FOLDER)
     return [Section("How transports take breaking", summary.title, summary.cautions, summary.tables, drawn)]
-
-
-def _verify_section(folder: Path, out: Path) -> list[Section]:
-    if not (folder / VERIFY_FILE).exists():
-        return []
-    summary = summarize_verify(load_verify(folder / VERIFY_FILE))
-    drawn = draw_all(VERIFY_PLATES, summary, out / FOLDER)
-    return [Section("Ground truth", summary.title, summary.cautions, summary.tables, drawn)]
 
 
 def _sensitivity_section(results: CostResults, out: Path) -> Section:

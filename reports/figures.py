@@ -15,7 +15,6 @@ from reports import (
     draw_cost,
     draw_curve,
     draw_faults,
-    draw_late,
     draw_latency,
     draw_pairs,
     draw_sensitivity,
@@ -27,7 +26,6 @@ from reports.sections import Drawn
 from reports.sensitivity import SensitivitySummary
 from reports.style import PNG_DPI, RC
 from reports.summary import Summary
-from reports.verify import VerifySummary
 
 FOLDER: Final = "figures"
 S = TypeVar("S")
@@ -89,11 +87,6 @@ FAULT_PLATES: Final[tuple[Plate[FaultSummary], ...]] = (
         "When clients heard from the server again: half, nine in ten, and the last of them.",
         draw_faults.draw,
     ),
-)
-
-
-VERIFY_PLATES: Final[tuple[Plate[VerifySummary], ...]] = (
-    Plate("late_events", "The slowest events of each transport: where their time went.", draw_late.draw),
 )
 
 

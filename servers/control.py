@@ -55,9 +55,6 @@ def routes(context: Context, publisher: Publisher) -> list[BaseRoute]:
         publisher.stop()
         return JSONResponse({"published": publisher.published})
 
-    async def published(request: Request) -> Response:
-        return JSONResponse({"instants": list(publisher.instants)})
-
     async def metrics(request: Request) -> Response:
         counts = Counter[str]()
         for platform in context.platforms:
@@ -72,7 +69,6 @@ def routes(context: Context, publisher: Publisher) -> list[BaseRoute]:
         Route("/stats/reset", reset, methods=["POST"]),
         Route("/feed/start", start, methods=["POST"]),
         Route("/feed/stop", stop, methods=["POST"]),
-        Route("/feed/published", published),
     ]
 
 

@@ -2,16 +2,12 @@
 
 import asyncio
 import itertools
-from collections import deque
 from collections.abc import Iterable
-from typing import Final
 
 from feed.clock import Timer, now_ns
 from feed.meters import Lateness
 from feed.sources import Item
 from servers.hub import Hub
-
-MAX_INSTANTS: Final = 10_000
 
 
 class Publisher:
@@ -24,8 +20,6 @@ class Publisher:
         self._task: asyncio.Task[None] | None = None
         self.published = 0
         """Events published by the feed that runs, or ran last."""
-        self.instants: deque[tuple[int, int]] = deque(maxlen=MAX_INSTANTS)
-        """Due time and publish time of the newest events, ns on CLOCK_MONOTONIC."""
 
     @property
     def running(self) -> bool:
@@ -36,7 +30,6 @@ class Publisher:
         """Replace the running feed by ``items``, whose offsets count from the instant ``start_ns``."""
         self.stop()
         self.published = 0
-        self.instants.clear()
         self._task = asyncio.ensure_future(self._run(items, start_ns))
 
     def stop(self) -> None:
@@ -52,9 +45,7 @@ class Publisher:
             await self._timer.sleep_until(due_ns)
             if item.live:
                 data = item.make(due_ns)
-            at_ns = now_ns()
-            self._lateness.record(at_ns - due_ns)
-            self.instants.append((due_ns, at_ns))
+            self._lateness.record(now_ns() - due_ns)
             self._hub.publish(item.room, data)
             self.published += 1
 
