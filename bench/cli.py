@@ -18,6 +18,7 @@ from bench.progress import duration
 from bench.reliability_cli import faults, soak
 from bench.results import TRANSPORTS, Results
 from bench.runner import failed_transports, new_folder, new_results, run_plan
+from bench.verify_cli import verify
 from clients.options import HEADER_SETS
 
 
@@ -82,6 +83,7 @@ main.add_command(cost)
 main.add_command(generator)
 main.add_command(faults)
 main.add_command(soak)
+main.add_command(verify)
 
 
 def _announcement(results: Results, folder: Path) -> str:
