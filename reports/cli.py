@@ -13,18 +13,21 @@ from bench.results import (
     RESULTS_FILE,
     RUN_FILES,
     SOAK_FILE,
+    VERIFY_FILE,
     Results,
     ResultsError,
     load,
     load_cost,
     load_faults,
     load_soak,
+    load_verify,
 )
 from reports.cost import CostSummary, summarize_cost, to_json
 from reports.export import to_csv
 from reports.faults import summarize_faults
-from reports.figures import COST_PLATES, FAULT_PLATES, FOLDER, PLATES, draw_all
+from reports.figures import COST_PLATES, FAULT_PLATES, FOLDER, PLATES, TRUTH_PLATES, draw_all
 from reports.generator import generator_section
+from reports.ground_truth import summarize_truth
 from reports.markdown import render as render_markdown
 from reports.page import render as render_page
 from reports.sections import Section
@@ -48,7 +51,7 @@ def main(results_dir: Path, out: Path | None, as_json: bool) -> None:
     """Render what a run measured: the table, figures, index.html, report.md and results.csv.
 
     RESULTS_DIR is the folder that `python -m bench` made, or its results.json. What `python -m bench cost`,
-    `generator`, `faults` and `soak` left in the same folder become sections of the report.
+    `generator`, `faults`, `soak` and `verify` left in the same folder become sections of the report.
     """
     folder = results_dir if results_dir.is_dir() else results_dir.parent
     out = out or folder
@@ -58,7 +61,7 @@ def main(results_dir: Path, out: Path | None, as_json: bool) -> None:
         sections = [_cost_section(cost, out)] if cost else []
         if (folder / GENERATOR_FILE).exists():
             sections.append(generator_section(load_cost(folder / GENERATOR_FILE)))
-        sections += _reliability_section(folder, out)
+        sections += _reliability_section(folder, out) + _truth_section(folder, out)
         summary = summarize(results) if results else None
         page = write(results, summary, sections, out)
     except ResultsError as error:
@@ -97,6 +100,14 @@ def _reliability_section(folder: Path, out: Path) -> list[Section]:
     summary = summarize_faults(faults, soak)
     drawn = draw_all(FAULT_PLATES, summary, out / FOLDER)
     return [Section("How transports take breaking", summary.title, summary.cautions, summary.tables, drawn)]
+
+
+def _truth_section(folder: Path, out: Path) -> list[Section]:
+    if not (folder / VERIFY_FILE).exists():
+        return []
+    summary = summarize_truth(load_verify(folder / VERIFY_FILE))
+    drawn = draw_all(TRUTH_PLATES, summary, out / FOLDER)
+    return [Section("Ground truth", summary.title, summary.cautions, summary.tables, drawn)]
 
 
 def write(results: Results | None, summary: Summary | None, sections: list[Section], folder: Path) -> Path:

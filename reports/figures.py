@@ -10,9 +10,10 @@ import matplotlib
 import msgspec
 from matplotlib.figure import Figure
 
-from reports import draw_bytes, draw_cost, draw_curve, draw_faults, draw_latency, draw_table
+from reports import draw_bytes, draw_cost, draw_curve, draw_faults, draw_latency, draw_life, draw_table
 from reports.cost import CostSummary
 from reports.faults import FaultSummary
+from reports.ground_truth import TruthSummary
 from reports.sections import Drawn
 from reports.style import PNG_DPI, RC
 from reports.summary import Summary
@@ -71,6 +72,15 @@ FAULT_PLATES: Final[tuple[Plate[FaultSummary], ...]] = (
         "recovery",
         "When clients heard from the server again: half, nine in ten, and the last of them.",
         draw_faults.draw,
+    ),
+)
+
+
+TRUTH_PLATES: Final[tuple[Plate[TruthSummary], ...]] = (
+    Plate(
+        "late_events",
+        "The slowest events of each transport, from due to application. An arrow: the bar goes on beyond the axis.",
+        draw_life.draw,
     ),
 )
 
