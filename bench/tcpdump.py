@@ -16,7 +16,9 @@ from bench.processes import Child, start_program
 START_TIMEOUT_S: Final = 10.0
 CHECK_S: Final = 0.02
 QUIET_S: Final = 0.2
-KERNEL_BUFFER_KIB: Final = 16_384
+MAX_PACKET_BYTES: Final = 16_384
+"""The kernel keeps a place of this size for every packet that waits, so a larger one makes the buffer hold fewer."""
+KERNEL_BUFFER_KIB: Final = 65_536
 _DROPPED: Final = re.compile(r"(\d+) packets dropped by kernel")
 
 
@@ -37,8 +39,10 @@ async def captured(port: int, file: Path, core: int | None = None) -> AsyncItera
         said = log.read_text()
         log.unlink()
     dropped = _DROPPED.search(said)
-    if dropped is None or int(dropped[1]):
-        raise CaptureError(f"the capture is not complete: {' '.join(said.split())}")
+    if dropped is None:
+        raise CaptureError(f"tcpdump ended early: {' '.join(said.split())}")
+    if int(dropped[1]):
+        raise CaptureError(f"the capture is not complete: {dropped[0]}; is the machine busy?")
 
 
 async def check_capture() -> None:
@@ -52,8 +56,9 @@ def _command(port: int, file: Path) -> list[str]:
     program = shutil.which("tcpdump")
     if program is None:
         raise CaptureError("tcpdump is missing: apt-get install tcpdump")
-    options = ["--immediate-mode", "--packet-buffered", "-n", "-i", "lo", "-B", str(KERNEL_BUFFER_KIB)]
-    return [program, *options, "--time-stamp-precision=nano", "-w", str(file), f"tcp port {port}"]
+    options = ["--immediate-mode", "--packet-buffered", "-n", "-i", "lo", "--time-stamp-precision=nano"]
+    options += ["-s", str(MAX_PACKET_BYTES), "-B", str(KERNEL_BUFFER_KIB)]
+    return [program, *options, "-w", str(file), f"tcp port {port}"]
 
 
 async def _await_listening(child: Child) -> None:
