@@ -29,8 +29,8 @@ LASTS_S = 4.0
 STALL_AT_S = 1.5
 STALL_S = 0.4
 EVENTS = round(RATE_HZ * LASTS_S)
-TOLERANCE_S = 0.08
-"""What a busy machine may add or blur; a fifth of the stall."""
+TOLERANCE_S = 0.1
+"""What a busy machine may add or blur; a quarter of the stall."""
 
 
 class Observed(NamedTuple):
@@ -86,10 +86,12 @@ def test_percentiles_show_a_stall_of_the_server_as_arithmetic_says(start: Start)
         assert found_s == pytest.approx(expected_s(quantile, seen.stall_s), abs=TOLERANCE_S), quantile
     clearly_late_s = 0.05
     late = int((seen.from_due_s > clearly_late_s).sum())
-    assert late == pytest.approx(RATE_HZ * (seen.stall_s - clearly_late_s), abs=RATE_HZ * TOLERANCE_S)
-    # The same deliveries, measured from when they were sent: the stall is gone, and every assertion above would fail.
-    assert float(np.quantile(seen.from_publish_s, 0.99)) < expected_s(0.99, seen.stall_s) - 2 * TOLERANCE_S
-    assert int((seen.from_publish_s > clearly_late_s).sum()) < late / 4
+    assert late == pytest.approx(RATE_HZ * (seen.stall_s - clearly_late_s), abs=RATE_HZ * 1.5 * TOLERANCE_S)
+    # The same deliveries, measured from when they were sent: the stall is gone, and 95 % and above would be wrong.
+    for quantile in (0.95, 0.99):
+        hidden_s = float(np.quantile(seen.from_publish_s, quantile))
+        assert hidden_s < expected_s(quantile, seen.stall_s) - TOLERANCE_S, quantile
+    assert int((seen.from_publish_s > clearly_late_s).sum()) < late / 2
 
 
 def test_the_arithmetic_itself() -> None:
