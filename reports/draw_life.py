@@ -21,6 +21,8 @@ PARTS: Final = {
 FAR: Final = 3.0
 """A transport whose slowest event took so many times the next one's is cut off, else nobody could read the others."""
 ROOM: Final = 1.3
+LAST_LABEL: Final = 0.88
+"""Of the axis: a bar that ends further right has no room for its number beside it, which then stands on its end."""
 GAP: Final = 0.8
 """Between two transports, in bars."""
 
@@ -49,10 +51,11 @@ def draw(summary: TruthSummary) -> Figure | None:
 
 
 def axis_end_ms(slowest_ms: Mapping[str, float]) -> float:
-    """Where the axis ends: beyond the slowest event, of those transports that are not far behind all others."""
+    """Where the axis ends: beyond the slowest event of the faster half, and of those that are not far behind it."""
     ranked = sorted(slowest_ms.values())
-    shown = ranked[0]
-    for latency_ms in ranked[1:]:
+    half = (len(ranked) - 1) // 2
+    shown = ranked[half]
+    for latency_ms in ranked[half + 1 :]:
         if latency_ms > FAR * shown:
             break
         shown = latency_ms
@@ -75,12 +78,12 @@ def _draw_bar(axes: Axes, place: float, life: Life, end_ms: float) -> None:
         width = max(0.0, getattr(life, part))
         axes.barh(place, width, left=left, height=0.78, color=colour)
         left += width
-    cut = life.latency_ms > end_ms / ROOM * 1.001
     text = f"{number(life.latency_ms)} ms"
-    if cut:
-        box = {"boxstyle": "square,pad=0.15", "facecolor": PAPER, "edgecolor": "none"}
-        axes.text(end_ms, place, f"→ {text}", ha="right", va="center", fontsize=12, color=INK, bbox=box)
-    else:
+    if life.latency_ms <= LAST_LABEL * end_ms:
         axes.annotate(
             text, xy=(left, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=12, color=INK
         )
+        return
+    box = {"boxstyle": "square,pad=0.15", "facecolor": PAPER, "edgecolor": "none"}
+    arrow = "→ " if life.latency_ms > end_ms else ""
+    axes.text(end_ms, place, arrow + text, ha="right", va="center", fontsize=12, color=INK, bbox=box)

@@ -30,14 +30,15 @@ from tests.fake_results import fake_trial
 SO_TIMESTAMPING = 37  # asm-generic/socket.h; its control message has the same number
 RX_SOFTWARE, SOFTWARE = 1 << 3, 1 << 4  # linux/net_tstamp.h
 MESSAGES = 20
-STAMPS_APART_NS = 50 * NS_PER_US
+STAMPS_APART_NS = 5 * NS_PER_US
+"""In the middle of a few: two places of one kernel path note the time. A single one may be interrupted between them."""
 PORT = 9000
 OFFSET_NS = 10**18
 EVENTS = 40
 
 
 @pytest.mark.usefixtures("tcpdump")
-def test_the_captures_stamps_are_those_that_the_kernel_gives_to_a_socket(tmp_path: Path) -> None:
+def test_the_captures_stamps_agree_with_those_that_the_kernel_gives_to_a_socket(tmp_path: Path) -> None:
     """On one plain socket: SO_TIMESTAMPING's software receive stamp beside the capture's, packet by packet."""
     file = tmp_path / "capture.pcap"
     stamps_ns: list[int] = []
@@ -55,8 +56,8 @@ def test_the_captures_stamps_are_those_that_the_kernel_gives_to_a_socket(tmp_pat
         port = listener.getsockname()[1]
     caught_ns = [one.at_ns for one in read_pcap(file) if one.source_port == port and one.payload]
     assert len(caught_ns) == len(stamps_ns) == MESSAGES
-    for caught, stamp in zip(caught_ns, stamps_ns, strict=True):
-        assert abs(caught - stamp) <= STAMPS_APART_NS
+    apart_ns = sorted(abs(caught - stamp) for caught, stamp in zip(caught_ns, stamps_ns, strict=True))
+    assert apart_ns[MESSAGES // 2] <= STAMPS_APART_NS and apart_ns[-1] < NS_PER_MS
 
 
 def _stamp_ns(receiver: socket.socket) -> int:
@@ -178,10 +179,10 @@ def test_a_life_is_the_sum_of_its_parts(publish_ms: float, way_ms: float, client
 
 
 @given(st.dictionaries(st.sampled_from(TRANSPORTS), st.floats(1, 5000), min_size=1))
-def test_the_axis_shows_the_fastest_and_leaves_out_only_who_is_far_behind(slowest_ms: dict[str, float]) -> None:
+def test_the_axis_shows_the_faster_half_and_leaves_out_only_who_is_far_behind(slowest_ms: dict[str, float]) -> None:
     end_ms = axis_end_ms(slowest_ms) / ROOM
     inside = [value for value in slowest_ms.values() if value <= end_ms * (1 + 1e-9)]
-    assert min(slowest_ms.values()) in inside
+    assert 2 * len(inside) >= len(slowest_ms)
     assert all(value > FAR * max(inside) for value in slowest_ms.values() if value not in inside)
 
 
