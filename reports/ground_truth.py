@@ -51,7 +51,7 @@ def summarize_truth(results: VerifyResults) -> TruthSummary:
         f"{number(plan.rate_hz)} events/s, {network}"
     )
     lives = {one.trial.transport: [life(event, one.trial.rtt_ms / 2) for event in one.slowest] for one in measured}
-    tables = [_bytes_table(measured), _receive_table(measured)]
+    tables = [table for table in (_bytes_table(measured), _receive_table(measured)) if table.rows]
     return TruthSummary(title, _cautions(results, measured), tables, {name: of for name, of in lives.items() if of})
 
 
