@@ -24,6 +24,7 @@ from bench.results import RESULTS_FILE, TRANSPORTS, Results
 from bench.runner import expected_of, failed_transports, new_folder, new_results, run_points
 from bench.sensitivity_cli import sensitivity
 from bench.thresholds import ThresholdError, parse_objective
+from bench.verify_cli import verify
 from clients.options import HEADER_SETS
 from feed.networks import PRESETS as NETWORKS
 
@@ -137,6 +138,7 @@ main.add_command(soak)
 main.add_command(probes)
 main.add_command(cell)
 main.add_command(sensitivity)
+main.add_command(verify)
 
 
 def _announcement(results: Results) -> str:

@@ -76,7 +76,12 @@ class Child:
 
 
 async def start(name: str, arguments: list[str], core: int | None, log: Path, **environment: str) -> Child:
-    """Start ``python ARGUMENTS`` in the checkout, pinned to ``core``, in a session of its own.
+    """Start ``python ARGUMENTS`` in the checkout, as ``start_program`` does."""
+    return await start_program(name, [sys.executable, *arguments], core, log, **environment)
+
+
+async def start_program(name: str, command: list[str], core: int | None, log: Path, **environment: str) -> Child:
+    """Start a program in the checkout, pinned to ``core``, in a session of its own.
 
     A terminal's Ctrl-C reaches only us, and we stop the children; should we be killed, the kernel stops them.
     """
@@ -88,8 +93,7 @@ async def start(name: str, arguments: list[str], core: int | None, log: Path, **
 
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *arguments,
+            *command,
             cwd=ROOT,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

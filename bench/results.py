@@ -18,6 +18,7 @@ FAULTS_FILE: Final = "faults.json"
 SOAK_FILE: Final = "soak.json"
 PROBES_FILE: Final = "probes.json"
 SENSITIVITY_FILE: Final = "sensitivity.json"
+VERIFY_FILE: Final = "verify.json"
 RUN_FILES: Final = (
     RESULTS_FILE,
     COST_FILE,
@@ -26,6 +27,7 @@ RUN_FILES: Final = (
     SOAK_FILE,
     PROBES_FILE,
     SENSITIVITY_FILE,
+    VERIFY_FILE,
 )
 MAX_RESULTS_BYTES: Final = 256 << 20
 
@@ -381,7 +383,53 @@ class SoakResults(msgspec.Struct):
     servers: list[SoakResult]
 
 
-Run = Results | CostResults | FaultResults | SoakResults | ProbeResults
+class LateEvent(msgspec.Struct, frozen=True):
+    """One delivery, from due to application. Milliseconds after it was due."""
+
+    room: int
+    n: int
+    publish_ms: float
+    kernel_ms: float
+    """The kernel's stamp of the packet that completed it at the client."""
+    receive_ms: float
+
+
+class Verification(msgspec.Struct):
+    """One trial under packet capture. ``broken`` names the checks that did not hold; empty if all did."""
+
+    trial: Trial
+    captured_bytes: int = 0
+    counted_bytes: int = 0
+    """What the clients' ledger says the same connections moved, set-up and closing included."""
+    captured_packets: int = 0
+    deliveries: int = 0
+    matched: int = 0
+    """Deliveries whose message was found in the capture."""
+    user_minus_kernel_ms_p50: float | None = None
+    user_minus_kernel_ms_p95: float | None = None
+    """Absent with too few events."""
+    clock_drift_us: float = 0.0
+    """How far CLOCK_REALTIME moved against CLOCK_MONOTONIC during the capture."""
+    slowest: list[LateEvent] = []
+    broken: list[str] = []
+
+
+class VerifyResults(msgspec.Struct):
+    """One run of ``python -m bench verify``."""
+
+    schema_version: int
+    pushmark_version: str
+    created_at: str
+    finished: bool
+    command: list[str]
+    plan: Plan
+    host: dict[str, object]
+    versions: dict[str, str]
+    options: dict[str, object]
+    trials: list[Verification]
+
+
+Run = Results | CostResults | FaultResults | SoakResults | ProbeResults | VerifyResults
 """Whatever a results file holds."""
 
 
@@ -429,6 +477,13 @@ def load_probes(path: Path) -> ProbeResults:
 def load_soak(path: Path) -> SoakResults:
     """Read a ``soak.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
     return _decoded(path, SoakResults)
+
+
+def load_verify(path: Path) -> VerifyResults:
+    """Read a ``verify.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
+    results = _decoded(path, VerifyResults)
+    _check_names(path, [one.trial for one in results.trials], results.plan.transports)
+    return results
 
 
 R = TypeVar("R")

@@ -5,7 +5,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -45,16 +45,6 @@ Measure = Callable[[TrialPlan, int], Awaitable[Trial]]
 """Runs a trial (its plan, and which attempt this is). The seam where the tests put a fake."""
 
 
-class Bed(NamedTuple):
-    """What all trials of a run share."""
-
-    plan: Plan
-    folder: Path
-    placement: Placement
-    hiccups: Hiccups
-    idle: dict[str, Idle]
-
-
 class Rig(NamedTuple):
     """The processes of one trial."""
 
@@ -67,6 +57,21 @@ class Rig(NamedTuple):
     """Where the generator leaves what it recorded."""
     url: str
     """Where the generator connects: the server's, or that of what stands in front of it."""
+
+
+Watch = Callable[[Rig], AbstractAsyncContextManager[object]]
+"""Entered before the generator connects, left when it has recorded its last segment and all others still run."""
+
+
+class Bed(NamedTuple):
+    """What all trials of a run share."""
+
+    plan: Plan
+    folder: Path
+    placement: Placement
+    hiccups: Hiccups
+    idle: dict[str, Idle]
+    watch: Watch = nullcontext
 
 
 class Reading(NamedTuple):
@@ -151,7 +156,8 @@ async def _in_scratch(bed: Bed, trial: TrialPlan, record: Trial, children: list[
         await line.hear("ready", children)
         handshakes = await handshake_metrics(server, ca_file) if trial.purpose == "tls" else {}
         rig = Rig(server, relay, line, children, records_file, _address(server, relay))
-        await _conduct(bed, trial, record, rig, idle_share)
+        async with bed.watch(rig):
+            await _conduct(bed, trial, record, rig, idle_share)
         record.metrics |= handshakes
 
 

@@ -50,6 +50,11 @@ class Control:
         """Stop publishing; returns how many events the feed published."""
         return int((await self._call("POST", "/feed/stop"))["published"])
 
+    async def publications(self) -> dict[int, int]:
+        """When each of the feed's newest 4,096 events was published, by when it was due (CLOCK_MONOTONIC, ns)."""
+        answer = await self._call("GET", "/feed/publications")
+        return {int(due_ns): int(publish_ns) for due_ns, publish_ns in answer["publications"]}
+
     async def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         try:
             async with self._session.request(method, self._url + path, json=body) as response:

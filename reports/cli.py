@@ -15,6 +15,7 @@ from bench.results import (
     RUN_FILES,
     SENSITIVITY_FILE,
     SOAK_FILE,
+    VERIFY_FILE,
     CostResults,
     Results,
     ResultsError,
@@ -23,6 +24,7 @@ from bench.results import (
     load_faults,
     load_probes,
     load_soak,
+    load_verify,
 )
 from reports.compare_cli import agree, compare
 from reports.cost import CostSummary, summarize_cost, to_json
@@ -34,9 +36,11 @@ from reports.figures import (
     FOLDER,
     PLATES,
     SENSITIVITY_PLATES,
+    TRUTH_PLATES,
     draw_all,
 )
 from reports.generator import generator_section
+from reports.ground_truth import summarize_truth
 from reports.markdown import render as render_markdown
 from reports.markdown import short_summary
 from reports.objectives import missed, objective_section
@@ -89,7 +93,7 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
     """Render what a run measured: the table, figures, index.html, report.md and results.csv.
 
     RESULTS_DIR is the folder that `python -m bench` made, or its results.json. What `python -m bench cost`,
-    `generator`, `faults`, `soak` and `sensitivity` left in the same folder become sections of the report.
+    `generator`, `faults`, `soak`, `sensitivity` and `verify` left in the same folder become sections of the report.
     """
     folder = results_dir if results_dir.is_dir() else results_dir.parent
     out = out or folder
@@ -100,7 +104,7 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
         sections = [_cost_section(cost, out)] if cost else []
         if (folder / GENERATOR_FILE).exists():
             sections.append(generator_section(load_cost(folder / GENERATOR_FILE)))
-        sections += _reliability_section(folder, out)
+        sections += _reliability_section(folder, out) + _truth_section(folder, out)
         if (folder / SENSITIVITY_FILE).exists():
             sections.append(_sensitivity_section(load_cost(folder / SENSITIVITY_FILE), out))
         summary = summarize(results, _other_points(folder), probes) if results else None
@@ -170,6 +174,14 @@ def _sensitivity_section(results: CostResults, out: Path) -> Section:
     summary = summarize_sensitivity(results)
     drawn = draw_all(SENSITIVITY_PLATES, summary, out / FOLDER)
     return Section(HEADING, summary.title, summary.cautions, summary.tables, drawn)
+
+
+def _truth_section(folder: Path, out: Path) -> list[Section]:
+    if not (folder / VERIFY_FILE).exists():
+        return []
+    summary = summarize_truth(load_verify(folder / VERIFY_FILE))
+    drawn = draw_all(TRUTH_PLATES, summary, out / FOLDER)
+    return [Section("Ground truth", summary.title, summary.cautions, summary.tables, drawn)]
 
 
 def write(results: Results | None, summary: Summary | None, sections: list[Section], folder: Path) -> Path:

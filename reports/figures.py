@@ -16,12 +16,14 @@ from reports import (
     draw_curve,
     draw_faults,
     draw_latency,
+    draw_life,
     draw_pairs,
     draw_sensitivity,
     draw_table,
 )
 from reports.cost import CostSummary
 from reports.faults import FaultSummary
+from reports.ground_truth import TruthSummary
 from reports.sections import Drawn
 from reports.sensitivity import SensitivitySummary
 from reports.style import PNG_DPI, RC
@@ -101,6 +103,14 @@ SENSITIVITY_PLATES: Final[tuple[Plate[SensitivitySummary], ...]] = (
         "Bandwidth's word in each setting: wire bytes per event over the payload. Framed: the article's word. "
         "Single trials.",
         draw_sensitivity.draw_bandwidth,
+    ),
+)
+
+TRUTH_PLATES: Final[tuple[Plate[TruthSummary], ...]] = (
+    Plate(
+        "late_events",
+        "The slowest events of each transport, from due to application. An arrow: the bar goes on beyond the axis.",
+        draw_life.draw,
     ),
 )
 

@@ -55,6 +55,9 @@ def routes(context: Context, publisher: Publisher) -> list[BaseRoute]:
         publisher.stop()
         return JSONResponse({"published": publisher.published})
 
+    async def publications(request: Request) -> Response:
+        return JSONResponse({"publications": list(publisher.publications)})
+
     async def metrics(request: Request) -> Response:
         counts = Counter[str]()
         for platform in context.platforms:
@@ -69,6 +72,7 @@ def routes(context: Context, publisher: Publisher) -> list[BaseRoute]:
         Route("/stats/reset", reset, methods=["POST"]),
         Route("/feed/start", start, methods=["POST"]),
         Route("/feed/stop", stop, methods=["POST"]),
+        Route("/feed/publications", publications),
     ]
 
 

@@ -2,12 +2,17 @@
 
 import asyncio
 import itertools
+from collections import deque
 from collections.abc import Iterable
+from typing import Final
 
 from feed.clock import Timer, now_ns
 from feed.meters import Lateness
 from feed.sources import Item
 from servers.hub import Hub
+
+MAX_PUBLICATIONS: Final = 4096
+"""Of how many events, the newest, the instants are kept: under 1 MB."""
 
 
 class Publisher:
@@ -20,6 +25,8 @@ class Publisher:
         self._task: asyncio.Task[None] | None = None
         self.published = 0
         """Events published by the feed that runs, or ran last."""
+        self.publications: deque[tuple[int, int]] = deque(maxlen=MAX_PUBLICATIONS)
+        """Of its newest events: when each was due and when it was published (CLOCK_MONOTONIC, ns)."""
 
     @property
     def running(self) -> bool:
@@ -30,6 +37,7 @@ class Publisher:
         """Replace the running feed by ``items``, whose offsets count from the instant ``start_ns``."""
         self.stop()
         self.published = 0
+        self.publications.clear()
         self._task = asyncio.ensure_future(self._run(items, start_ns))
 
     def stop(self) -> None:
@@ -45,7 +53,9 @@ class Publisher:
             await self._timer.sleep_until(due_ns)
             if item.live:
                 data = item.make(due_ns)
-            self._lateness.record(now_ns() - due_ns)
+            publish_ns = now_ns()
+            self._lateness.record(publish_ns - due_ns)
+            self.publications.append((due_ns, publish_ns))
             self._hub.publish(item.room, data)
             self.published += 1
 

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 import uvloop
 
+from bench.pcap import CaptureError
+from bench.tcpdump import check_capture
 from clients.contract import Target
 from servers.options import TRANSPORTS, VARIANTS
 
@@ -54,6 +56,15 @@ class Running(NamedTuple):
 
 
 Start = Callable[..., Running]
+
+
+@pytest.fixture(scope="session")
+def tcpdump() -> None:
+    """Packets can be captured here; else the test is skipped, with what to install or allow."""
+    try:
+        run(check_capture())
+    except CaptureError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -1,16 +1,13 @@
 """The bytes that the ledger reads from TCP_INFO, against a packet capture of the loopback: within 1 %."""
 
 import asyncio
-import re
-import shutil
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pytest
 
+from bench.pcap import read_pcap, wire_bytes
+from bench.tcpdump import captured
 from clients.client import new_client, new_shared
 from clients.control import Control
 from clients.ledger import Totals
@@ -20,50 +17,9 @@ from servers.options import TRANSPORTS
 from tests.conftest import Start, run, until
 
 EVENTS = 40
-needs_tcpdump = pytest.mark.skipif(
-    shutil.which("tcpdump") is None, reason="tcpdump is missing: apt-get install tcpdump (and capture rights)"
-)
 
 
-class Capture:
-    """What tcpdump saw."""
-
-    wire_bytes = 0
-    packets = 0
-
-
-@contextmanager
-def captured(port: int, folder: Path) -> Iterator[Capture]:
-    """Capture one port of the loopback; the sums are there when the block has ended."""
-    file = folder / "capture.pcap"
-    command = ["tcpdump", "--immediate-mode", "-U", "-i", "lo", "-n", "-w", str(file), f"tcp port {port}"]
-    capture = Capture()
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        while "listening" not in line:
-            if not line:
-                pytest.skip("tcpdump may not capture: it needs root or CAP_NET_RAW")
-            line = process.stderr.readline()
-        try:
-            yield capture
-            _await_quiet(file)
-        finally:
-            process.terminate()
-    listing = subprocess.run(["tcpdump", "-n", "-v", "-r", str(file)], capture_output=True, text=True, check=True)
-    lengths = [int(length) for length in re.findall(r"proto TCP \(6\), length (\d+)\)", listing.stdout)]
-    capture.wire_bytes, capture.packets = sum(lengths), len(lengths)
-
-
-def _await_quiet(file: Path) -> None:
-    """Wait until the capture file has stopped growing."""
-    size = -1
-    while file.stat().st_size != size:
-        size = file.stat().st_size
-        time.sleep(0.2)
-
-
-@needs_tcpdump
+@pytest.mark.usefixtures("tcpdump")
 @pytest.mark.parametrize(
     ("transport", "keep_alive"),
     [(name, True) for name in TRANSPORTS] + [("polling", False), ("long_polling", False)],
@@ -71,16 +27,22 @@ def _await_quiet(file: Path) -> None:
 )
 def test_the_ledger_agrees_with_the_capture(start: Start, transport: str, keep_alive: bool, tmp_path: Path) -> None:
     server = start(transport, "--source", "none", "--heartbeat-s", "0.3")
-    with captured(server.port, tmp_path) as capture:
-        totals = run(_exchange(transport, server.url, server.ready["control_url"], keep_alive))
+    file = tmp_path / "capture.pcap"
+
+    async def observed() -> Totals:
+        async with captured(server.port, file):
+            return await _exchange(transport, server.url, server.ready["control_url"], keep_alive)
+
+    totals = run(observed())
+    segments = read_pcap(file)
     assert totals.deliveries == EVENTS
     if keep_alive:
         assert totals.opened == 1
     else:
         assert totals.requests - totals.opened in (0, 1), "the last one may have been given up before it connected"
     measured = totals.stream_bytes + totals.header_bytes
-    assert capture.wire_bytes > EVENTS * 256
-    assert measured == pytest.approx(capture.wire_bytes, rel=0.01), (totals, capture.packets)
+    assert wire_bytes(segments) > EVENTS * 256
+    assert measured == pytest.approx(wire_bytes(segments), rel=0.01), (totals, len(segments))
 
 
 async def _exchange(transport: str, url: str, control_url: str, keep_alive: bool) -> Totals:

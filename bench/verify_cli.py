@@ -1,0 +1,49 @@
+"""``python -m bench verify``: are our own meters right?"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bench.cost_cli import OUT_HELP, folder_for, render
+from bench.host import placement
+from bench.orchestrate import INTERRUPTED, orchestrate
+from bench.pcap import CaptureError
+from bench.plan import PlanError
+from bench.results import TRANSPORTS, VERIFY_FILE
+from bench.tcpdump import check_capture
+from bench.verify import PRESETS, new_verify_results, run_verify, verify_plan
+
+
+@click.command()
+@click.option("--preset", type=click.Choice(PRESETS), default="default", show_default=True)
+@click.option("--transports", help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]")
+@click.option("--seed", type=int, help="Of schedules and phases.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+def verify(preset: str, transports: str | None, seed: int | None, out: Path | None) -> None:
+    """Hold our own meters against a packet capture: bytes on the wire, and receive times.
+
+    One ordinary trial per transport, about 2 minutes. Needs tcpdump and the right to capture. The exit code is 0 only
+    if every check holds for every transport.
+    """
+    names = None if transports is None else [name.strip() for name in transports.split(",") if name.strip()]
+    try:
+        plan = verify_plan(preset, transports=names, seed=seed)
+        asyncio.run(check_capture())
+    except PlanError as error:
+        raise click.UsageError(str(error)) from error
+    except CaptureError as error:
+        raise click.ClickException(str(error)) from error
+    folder = folder_for(out, VERIFY_FILE)
+    place = placement(sorted(os.sched_getaffinity(0)))
+    results = new_verify_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
+    console = Console()
+    interrupted = orchestrate(lambda reporter: run_verify(results, folder, place, reporter), place, console)
+    rendered = render(folder)
+    broken = [one for one in results.trials if one.broken]
+    for one in broken:
+        console.print(f"[red]{one.trial.transport} does not hold:[/] {'; '.join(one.broken)}", highlight=False)
+    sys.exit(INTERRUPTED if interrupted else rendered or int(bool(broken)))
