@@ -7,7 +7,7 @@ RUN := $(BIN)/python
 TESTS := $(RUN) -m pytest --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench cost faults soak report demo test lint nightly clean
+.PHONY: help setup bench verify sensitivity cost faults soak report demo test lint nightly clean
 
 help: ## Say what there is
 	@echo "pushmark: polling, long polling, SSE, WebSocket and Socket.IO on one feed, measured side by side."
@@ -28,6 +28,12 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 
 bench: setup ## Measure every transport and leave a report (under 10 minutes; PRESET=smoke: a minute and a half)
 	@$(RUN) -m bench run --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
+
+verify: setup ## Hold the measurement itself against a packet capture (2 minutes; needs tcpdump)
+	@$(RUN) -m bench verify $(if $(OUT),--out '$(OUT)')
+
+sensitivity: setup ## See how the words change with round trip, poll interval and rate (about 9 minutes)
+	@$(RUN) -m bench sensitivity $(if $(OUT),--out '$(OUT)')
 
 cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 17 minutes; PRESET=smoke: half a minute)
 	@$(RUN) -m bench cost --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
@@ -60,6 +66,8 @@ nightly: setup ## What takes longer: the tests three times over, and every full 
 	@PUSHMARK_FUZZ_EXAMPLES=10000 $(TESTS) -q tests/test_reliability.py -k fuzz
 	@$(RUN) -m bench run --preset default
 	@$(RUN) -m bench run --preset full
+	@$(RUN) -m bench verify
+	@$(RUN) -m bench sensitivity
 	@$(RUN) -m bench cost
 	@$(RUN) -m bench cost --tls
 	@$(RUN) -m bench generator

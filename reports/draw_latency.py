@@ -12,7 +12,7 @@ from reports.panels import label_ends, log_axis, mark_transit, new_figure
 from reports.statistics import Estimate
 from reports.style import INK, LOOKS
 from reports.summary import Summary
-from reports.theory import conditions
+from reports.theory import conditions, is_plain
 from reports.theory_bytes import POLLS
 from reports.theory_latency import predict_latency
 
@@ -44,7 +44,7 @@ def draw(summary: Summary) -> Figure | None:
     panels = figure.subplots(1, len(views) or 1, squeeze=False)[0]
     transit_ms = summary.results.plan.rtt_ms / 2
     shown = [view(axes, curves, close, transit_ms) for axes, view in zip(panels, views or [_overview], strict=True)]
-    if transit_ms:
+    if is_plain(summary.results.plan):
         _theory(figure, list(zip(panels, shown, strict=True)), summary)
     figure.draw_without_rendering()
     for axes, lines in zip(panels, shown, strict=True):

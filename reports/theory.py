@@ -48,8 +48,15 @@ def predict(transport: str, plan: Plan, idle: Mapping[str, Idle], trial: Trial |
     return found if size is None else {**found, "wire_bytes_per_event": size}
 
 
+def is_plain(plan: Plan) -> bool:
+    """Is the network nothing but a delay? The formulas know no jitter, limit or loss."""
+    return bool(plan.rtt_ms) and not (plan.jitter_ms or plan.bandwidth_mbit_s or plan.loss)
+
+
 def predictions(results: Results) -> dict[str, dict[str, float]]:
     """Transport -> metric -> what theory says of the plan."""
+    if not is_plain(results.plan):
+        return {}
     present = {trial.transport for trial in results.trials}
     names = [name for name in LOOKS if name in present]
     return {name: predict(name, results.plan, results.idle) for name in names}
@@ -58,7 +65,7 @@ def predictions(results: Results) -> dict[str, dict[str, float]]:
 def added_table(results: Results, blocks: Blocks) -> Table | None:
     """One row per transport: prediction, and what was measured above it; ``None`` without a measurement."""
     names = [name for name in blocks.trials if blocks.trials[name]]
-    if not names or not results.plan.rtt_ms:
+    if not names or not is_plain(results.plan):
         return None
     head = ["", *(text for label in METRICS.values() for text in (f"{label}: predicted", "measured minus predicted"))]
     rows = [[LOOKS[name].name, *_cells(results, blocks, name)] for name in names]

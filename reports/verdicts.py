@@ -87,6 +87,9 @@ def tally_text(lines: Sequence[Line]) -> str:
 
 def _line(claim: Claim, points: Sequence[Measured], probes: Sequence[Probe] | None) -> Line:
     by: Judged = claim.by
+    modelled = [of for of in points if of.plan.loss]
+    if modelled and isinstance(by, ByWord | ByOrder):
+        return Line(claim, {of.plan.point: Judgement(UNJUDGED, "loss is modelled") for of in points})
     match by:
         case ByWord():
             return Line(claim, {of.plan.point: _by_word(claim, by, of) for of in points})

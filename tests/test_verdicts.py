@@ -16,6 +16,7 @@ from reports.claims import CLAIMS, ByOrder, ByProbe, ByWord, NotJudged
 from reports.ratings import HIGHEST, LATENCY_BOUNDS, rate
 from reports.statistics import EQUAL, MARGINS, OPEN, Estimate
 from reports.summary import summarize
+from reports.theory import added_table
 from reports.verdicts import FAILS, HOLDS, UNJUDGED, Judgement, Line, Measured, judge_all, spanned, tally
 from tests.conftest import run_module
 from tests.fake_results import fake_results
@@ -74,6 +75,15 @@ def test_a_single_block_settles_nothing() -> None:
 
 def test_without_network_delay_no_latency_word_is_judged() -> None:
     assert word(fake_results(rtt_ms=0.0), "polling", "latency: high").word == UNJUDGED
+
+
+def test_no_claim_is_judged_on_modelled_loss() -> None:
+    results = fake_results()
+    results.plan = msgspec.structs.replace(results.plan, loss=0.01)
+    lines = judge_all([Measured(results.plan, main_blocks(results))], [YES])
+    measured = [line for line in lines if line.points]
+    assert measured and all(of.word == UNJUDGED for line in measured for of in line.points.values())
+    assert added_table(results, main_blocks(results)) is None, "the formulas know no loss either"
 
 
 @pytest.mark.parametrize(
