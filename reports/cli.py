@@ -26,11 +26,13 @@ from bench.results import (
     load_soak,
     load_verify,
 )
+from reports.breakeven import BreakEven, break_evens
 from reports.compare_cli import agree, compare
 from reports.cost import CostSummary, summarize_cost, to_json
 from reports.export import to_csv
 from reports.faults import summarize_faults
 from reports.figures import (
+    BREAK_EVEN_PLATES,
     COST_PLATES,
     FAULT_PLATES,
     FOLDER,
@@ -111,8 +113,10 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
         objectives = objective_section([summary, *summary.beside]) if summary else None
         sections[:0] = [*theory_section(summary), *_point_sections(summary, out)] if summary else []
         sections[:0] = [objectives] if objectives else []
+        even = break_evens(summary.results, summary.blocks) if summary else None
+        sections += [_break_even_section(even, summary.title, out)] if even and summary else []
         sections += [probe_section(probes)] if probes else []
-        page = write(results, summary, sections, out)
+        page = write(results, summary, sections, out, even)
         if summary is not None and summary_file is not None:
             with summary_file.open("a", encoding="utf-8") as file:
                 file.write(short_summary(summary, objectives))
@@ -170,6 +174,11 @@ def _reliability_section(folder: Path, out: Path) -> list[Section]:
     return [Section("How transports take breaking", summary.title, summary.cautions, summary.tables, drawn)]
 
 
+def _break_even_section(even: BreakEven, title: str, out: Path) -> Section:
+    drawn = draw_all(BREAK_EVEN_PLATES, even, out / FOLDER)
+    return Section("Where polling begins to pay", title, [], even.tables, drawn)
+
+
 def _sensitivity_section(results: CostResults, out: Path) -> Section:
     summary = summarize_sensitivity(results)
     drawn = draw_all(SENSITIVITY_PLATES, summary, out / FOLDER)
@@ -184,12 +193,18 @@ def _truth_section(folder: Path, out: Path) -> list[Section]:
     return [Section("Ground truth", summary.title, summary.cautions, summary.tables, drawn)]
 
 
-def write(results: Results | None, summary: Summary | None, sections: list[Section], folder: Path) -> Path:
+def write(
+    results: Results | None,
+    summary: Summary | None,
+    sections: list[Section],
+    folder: Path,
+    even: BreakEven | None = None,
+) -> Path:
     """Write every file of the report into ``folder`` and return the page's path. Raises ``OSError``."""
     drawn = draw_all(PLATES, summary, folder / FOLDER) if summary else []
     texts = {
         "report.md": render_markdown(summary, drawn, sections),
-        "index.html": render_page(summary, drawn, sections),
+        "index.html": render_page(summary, drawn, sections, even),
     }
     if results is not None:
         texts["results.csv"] = to_csv(results)

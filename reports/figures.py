@@ -11,6 +11,7 @@ import msgspec
 from matplotlib.figure import Figure
 
 from reports import (
+    draw_breakeven,
     draw_bytes,
     draw_cost,
     draw_curve,
@@ -21,6 +22,7 @@ from reports import (
     draw_sensitivity,
     draw_table,
 )
+from reports.breakeven import BreakEven
 from reports.cost import CostSummary
 from reports.faults import FaultSummary
 from reports.ground_truth import TruthSummary
@@ -111,6 +113,15 @@ TRUTH_PLATES: Final[tuple[Plate[TruthSummary], ...]] = (
         "late_events",
         "The slowest events of each transport, from due to application. An arrow: the bar goes on beyond the axis.",
         draw_life.draw,
+    ),
+)
+
+
+BREAK_EVEN_PLATES: Final[tuple[Plate[BreakEven], ...]] = (
+    Plate(
+        "break_even",
+        "Wire bytes per second and subscriber: from the coefficients that were measured; markers: measured as such.",
+        draw_breakeven.draw,
     ),
 )
 

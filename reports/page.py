@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import style
 from reports.blocks import PAIRED_METRICS
+from reports.breakeven import BreakEven
 from reports.figures import inline
 from reports.sections import Drawn, Section
 from reports.statistics import DIFFERS, EQUAL
@@ -18,7 +20,9 @@ from reports.verdicts import VERDICT_RULES, tally_text
 TABLE_FIGURE: Final = "table"
 
 
-def render(summary: Summary | None, drawn: Sequence[Drawn], sections: Sequence[Section]) -> str:
+def render(
+    summary: Summary | None, drawn: Sequence[Drawn], sections: Sequence[Section], even: BreakEven | None = None
+) -> str:
     """The report as a page; the table itself is HTML there, so its figure is left to the folder."""
     environment = Environment(
         loader=PackageLoader("reports"),
@@ -39,5 +43,7 @@ def render(summary: Summary | None, drawn: Sequence[Drawn], sections: Sequence[S
         verdict_classes={DIFFERS: "differs", EQUAL: "equal"},
         tally=tally_text(summary.verdicts) if summary else "",
         verdict_rules=VERDICT_RULES,
+        even=even,
+        even_json=Markup(msgspec.json.encode(even.lines).decode().replace("<", "\\u003c")) if even else "",
         names=[style.LOOKS[name].name for name in summary.blocks.trials] if summary else [],
     )
