@@ -67,6 +67,7 @@ nightly: setup ## What takes longer: the tests three times over, and every full 
 	@$(RUN) -m bench run --preset default
 	@$(RUN) -m bench run --preset full
 	@$(RUN) -m bench verify
+	@$(RUN) -m bench aa
 	@$(RUN) -m bench sensitivity
 	@$(RUN) -m bench cost
 	@$(RUN) -m bench cost --tls

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from bench.aa import aa
 from bench.cell_cli import cell
 from bench.cost_cli import cost, generator
 from bench.host import placement
@@ -138,6 +139,7 @@ main.add_command(soak)
 main.add_command(probes)
 main.add_command(cell)
 main.add_command(sensitivity)
+main.add_command(aa)
 main.add_command(verify)
 
 

@@ -19,6 +19,7 @@ SOAK_FILE: Final = "soak.json"
 PROBES_FILE: Final = "probes.json"
 SENSITIVITY_FILE: Final = "sensitivity.json"
 VERIFY_FILE: Final = "verify.json"
+AA_FILE: Final = "aa.json"
 RUN_FILES: Final = (
     RESULTS_FILE,
     COST_FILE,
@@ -28,13 +29,14 @@ RUN_FILES: Final = (
     PROBES_FILE,
     SENSITIVITY_FILE,
     VERIFY_FILE,
+    AA_FILE,
 )
 MAX_RESULTS_BYTES: Final = 256 << 20
 
 TRANSPORTS: Final = ("polling", "long_polling", "sse", "websocket", "socketio", "raw")
 """The rows of every table, in order; ``raw`` is the baseline and comes last."""
 
-PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation", "tls", "sensitivity")
+PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation", "tls", "sensitivity", "aa")
 STATUSES: Final = ("ok", "invalid", "failed")
 PERCENTILES: Final = (1, *range(5, 100, 5), 99, 99.9)
 

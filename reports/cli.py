@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 
 from bench.results import (
+    AA_FILE,
     COST_FILE,
     FAULTS_FILE,
     GENERATOR_FILE,
@@ -26,6 +27,7 @@ from bench.results import (
     load_soak,
     load_verify,
 )
+from reports.aa import aa_section
 from reports.breakeven import BreakEven, break_evens
 from reports.compare_cli import agree, compare
 from reports.cost import CostSummary, summarize_cost, to_json
@@ -107,6 +109,8 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
         if (folder / GENERATOR_FILE).exists():
             sections.append(generator_section(load_cost(folder / GENERATOR_FILE)))
         sections += _reliability_section(folder, out) + _truth_section(folder, out)
+        if (folder / AA_FILE).exists():
+            sections.append(aa_section(load_cost(folder / AA_FILE)))
         if (folder / SENSITIVITY_FILE).exists():
             sections.append(_sensitivity_section(load_cost(folder / SENSITIVITY_FILE), out))
         summary = summarize(results, _other_points(folder), probes) if results else None

@@ -46,7 +46,7 @@ def test_every_probe_sees_what_the_specifications_say(tmp_path: Path) -> None:
     assert {key: of.holds for key, of in found.items()} == EXPECTED, probes
     assert found.keys() == {(name, probe) for probe, (_, names) in PROBES.items() for name in names}
     without = float(found["long_polling", "opens_connections"].evidence.split()[-2])
-    assert 0.5 < without <= 1.0, "a connection for every answer; on a busy machine an answer may bring two events"
+    assert 0.5 < without < 1.5, "a connection for every answer; on a busy machine one may bring two events, or none"
     assert "426" in found["websocket", "passes_a_plain_proxy"].evidence, "it asks for the Upgrade that was taken away"
     page = (tmp_path / "out" / "index.html").read_text()
     assert all(of.evidence.partition("'")[0] in page for of in probes)

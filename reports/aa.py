@@ -1,0 +1,56 @@
+"""A against A as a section: how often the pipeline finds a difference where there is none. Pure."""
+
+from collections import Counter
+
+from bench.results import METRICS, CostResults, Trial
+from reports.blocks import PAIRED_METRICS
+from reports.formats import counted, joined
+from reports.sections import Section, Table
+from reports.statistics import ALPHA, DIFFERS, EQUAL, MARGINS, OPEN, Comparison, compare, estimate
+from reports.style import LOOKS
+
+
+def aa_section(results: CostResults) -> Section:
+    """One row per metric over all experiments."""
+    experiments = _experiments(results)
+    rows = [
+        _row(metric, [found for of in experiments if (found := _compared(of, metric))]) for metric in PAIRED_METRICS
+    ]
+    notes = [
+        f"Each experiment compares a transport with itself, so every '{DIFFERS}' is false. Without a margin "
+        f"{100 * ALPHA:g} % of them may say so; with the margins, outside of which the whole interval must lie, fewer.",
+        "Ratio: geometric mean of A/B over experiments, with its 95 % t interval.",
+    ]
+    head = ["", "experiments", DIFFERS, EQUAL, OPEN, "A / B, pooled"]
+    out = [one.trial for one in results.trials if one.trial.status != "ok"]
+    cautions = [f"{counted(len(out), 'trial')} did not count: {out[0].reasons[0]}"] if out else []
+    cautions += [] if results.finished else ["The run was interrupted."]
+    names = sorted({LOOKS[one.trial.transport].name for one in results.trials})
+    title = f"{', '.join(names) or 'Nothing'} against itself, {len(results.trials)} trials, seed {results.seed}"
+    return Section("A against A", title, cautions, [Table("Found where nothing is", head, rows, notes)], [])
+
+
+def _experiments(results: CostResults) -> list[dict[str, list[Trial]]]:
+    """Per experiment, name -> its valid trials."""
+    found: dict[str, dict[str, list[Trial]]] = {}
+    for one in results.trials:
+        if one.trial.status == "ok":
+            found.setdefault(one.section, {}).setdefault(one.load, []).append(one.trial)
+    return list(found.values())
+
+
+def _compared(of: dict[str, list[Trial]], metric: str) -> Comparison | None:
+    values = {
+        name: {trial.block: trial.metrics[metric] for trial in of.get(name, []) if metric in trial.metrics}
+        for name in ("A", "B")
+    }
+    found = compare(values, MARGINS[METRICS[metric].margin])
+    return found[0] if found and found[0].low is not None else None
+
+
+def _row(metric: str, found: list[Comparison]) -> list[str]:
+    words = Counter(of.verdict.word for of in found)
+    ratios = [of.factor for of in found if of.is_ratio]
+    pooled = estimate(ratios) if ratios else None
+    size = joined(pooled.value, pooled.low, pooled.high) if pooled else ""
+    return [metric, str(len(found)), *(str(words[word]) for word in (DIFFERS, EQUAL, OPEN)), size]

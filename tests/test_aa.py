@@ -1,0 +1,81 @@
+"""`bench aa`: its plan, its section, and the plumbing for real."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bench.aa import PRESETS, aa_trials
+from bench.cost_run import new_cost_results
+from bench.host import placement
+from bench.plan import schedule_of
+from bench.results import AA_FILE, CostResults, CostTrial, load_cost, save
+from bench.trial import blank
+from reports.aa import aa_section
+from reports.statistics import DIFFERS, EQUAL, OPEN
+from tests.conftest import run_module
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_an_experiment_is_a_comparison_of_the_same(preset: str) -> None:
+    planned = aa_trials(preset, "sse", 3)
+    assert len(planned) == {"default": 120, "smoke": 6}[preset]
+    pairs: dict[tuple[str, int], list[object]] = {}
+    for one in planned:
+        pairs.setdefault((one.section, one.trial.block), []).append(one)
+        assert one.trial.transport == "sse" and one.plan == planned[0].plan
+    for pair in pairs.values():
+        assert {one.load for one in pair} == {"A", "B"}  # type: ignore[attr-defined]
+        assert len({schedule_of(one.plan, one.trial) for one in pair}) == 1, "the same schedule"  # type: ignore[attr-defined]
+    assert len({one.trial.seed for one in planned}) == len(pairs)
+    first = Counter(planned[at].load for at in range(0, len(planned), 2))
+    assert preset == "smoke" or min(first["A"], first["B"]) > 15, "in random order"
+
+
+def results_with(factor: float) -> CostResults:
+    """FAKE: B has ``factor`` times what A has, and a little noise that cancels out over blocks."""
+    planned = aa_trials("default", "websocket", 1)
+    results = new_cost_results(planned, "default", 1, ["a", "test"], placement([0, 1]))
+    for one in planned:
+        trial = blank(one.plan, one.trial, 1, "2026-01-01T00:00:00+00:00")
+        noise = 1 + 0.001 * ((one.trial.block * 7 + (one.load == "A") * 3) % 5)
+        value = 50.0 * noise * (factor if one.load == "B" else 1.0)
+        trial.metrics = {"latency_ms_p50": value, "wire_bytes_per_event": value, "server_cpu_us_per_event": value}
+        results.trials.append(CostTrial(one.section, one.load, trial))
+    results.finished = True
+    return results
+
+
+@pytest.mark.parametrize(("factor", "word"), [(1.0, EQUAL), (1.5, DIFFERS)])
+def test_the_section_counts_what_was_found(factor: float, word: str) -> None:
+    (table,) = aa_section(results_with(factor)).tables
+    by_metric = {row[0]: dict(zip(table.head, row, strict=True)) for row in table.rows}
+    for metric in ("latency_ms_p50", "wire_bytes_per_event", "server_cpu_us_per_event"):
+        row = by_metric[metric]
+        assert row["experiments"] == "12" and row[word] == "12"
+        assert sum(int(row[name]) for name in (DIFFERS, EQUAL, OPEN)) == 12
+    assert by_metric["latency_ms_p95"]["experiments"] == "0", "what was not measured is not counted"
+
+
+def test_invalid_trials_are_left_out_and_said() -> None:
+    results = results_with(1.0)
+    for one in results.trials[:10]:
+        one.trial.status, one.trial.reasons = "invalid", ["somebody else was busy"]
+    section = aa_section(results)
+    assert section.tables[0].rows[0][1] == "11" and "10 trials did not count" in section.cautions[0]
+
+
+def test_the_plumbing_for_real(tmp_path: Path) -> None:
+    done = run_module(
+        "bench", "aa", "--preset", "smoke", "--transport", "raw", "--out", str(tmp_path / "out"), timeout_s=200
+    )
+    results = load_cost(tmp_path / "out" / AA_FILE)
+    assert results.finished and len(results.trials) == 6, done.stdout + done.stderr
+    assert all(one.trial.status in ("ok", "invalid") and one.trial.metrics for one in results.trials)
+    assert "A against A" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_file_of_a_run_that_never_began_is_a_section_too(tmp_path: Path) -> None:
+    empty = new_cost_results([], "smoke", 1, ["a", "test"], placement([0, 1]))
+    save(empty, tmp_path, AA_FILE)
+    assert run_module("reports", str(tmp_path)).returncode == 0
