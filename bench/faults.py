@@ -67,7 +67,7 @@ class Observed:
                 self.heard_ns = receive_ns
                 if self.fault_over_ns and not self.back_ns and receive_ns > self.fault_over_ns:
                     self.back_ns = receive_ns
-                if envelope.type == "welcome":
+                if envelope.type in ("welcome", "gap"):  # a poller that missed the outage gets a notice, and no welcome
                     self.resumes.append(decode_welcome(envelope.data).resume)
 
 
