@@ -127,7 +127,8 @@ def _cell(cell: Cell) -> str:
     lines += [" ".join([*rating, *([f"({cell.article_note})"] if cell.article_note else [])])]
     lines += cell.notes
     lines += [f"⚠ {caution}" for caution in cell.cautions]
-    return "<br>".join(line if line.startswith("*") else _escape(line) for line in lines if line)
+    shown = [line if line.startswith("*") else _escape(line) for line in lines if line]
+    return "<br>".join([*shown, *([f"`{cell.command}`"] if cell.command else [])])
 
 
 def _curve(summary: Summary) -> list[str]:

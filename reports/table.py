@@ -12,7 +12,7 @@ from reports.formats import NOT_MEASURED, counted, fixed, number, parts, with_in
 from reports.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, NOT_IN_ARTICLE, Duty, rate, rules
 from reports.statistics import Estimate
 from reports.style import LOOKS
-from reports.verdicts import Measured, scale
+from reports.verdicts import Measured, command_of, scale
 
 COLUMNS = ("Technology", "Latency", "Bandwidth", "Complexity", "Use case")
 NOISY_HICCUP_MS_P99 = 2.0
@@ -31,6 +31,8 @@ class Cell(msgspec.Struct, frozen=True):
     article: str
     notes: list[str]
     cautions: list[str]
+    command: str = ""
+    """Measures the value again."""
 
     @property
     def article_note(self) -> str:
@@ -113,7 +115,8 @@ def _latency(results: Results, blocks: Blocks, name: str, beside: Sequence[Measu
         notes.append(_arrived(counts))
     notes += [text for of in beside if (text := _elsewhere(of, name, LATENCY))]
     cautions += _missing_percentiles(blocks, name) + _incomplete(counts) + _noise(blocks.trials[name])
-    return _cell(p50, "ms", word, ARTICLE[name].latency, notes, cautions)
+    command = command_of(name, LATENCY, plan)
+    return _cell(p50, "ms", word, ARTICLE[name].latency, notes, cautions, command)
 
 
 def _elsewhere(of: Measured, name: str, metric: str) -> str:
@@ -142,14 +145,17 @@ def _bandwidth(plan: Plan, blocks: Blocks, name: str, beside: Sequence[Measured]
     if idle:
         notes.append(f"idle {number(idle.value)} B/s")
     notes += [text for of in beside if (text := _elsewhere(of, name, BYTES))]
-    return _cell(wire, "B/event", word, ARTICLE[name].bandwidth, notes, cautions)
+    command = command_of(name, BYTES, plan)
+    return _cell(wire, "B/event", word, ARTICLE[name].bandwidth, notes, cautions, command)
 
 
-def _cell(of: Estimate | None, unit: str, word: str, article: str, notes: list[str], cautions: list[str]) -> Cell:
+def _cell(
+    of: Estimate | None, unit: str, word: str, article: str, notes: list[str], cautions: list[str], command: str
+) -> Cell:
     if of is None:
         return Cell(NOT_MEASURED, "", word, article, notes, cautions)
     value, interval = parts(of.value, of.low, of.high)
-    return Cell(f"{value} {unit}", interval, word, article, notes, cautions)
+    return Cell(f"{value} {unit}", interval, word, article, notes, cautions, command)
 
 
 def _arrived(counts: Counts) -> str:
