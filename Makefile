@@ -26,7 +26,7 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-bench: setup ## Measure every transport and leave a report (under 10 minutes; PRESET=smoke: a minute and a half)
+bench: setup ## Measure every transport and leave a report (about 10 minutes; PRESET=smoke: a minute and a half)
 	@$(RUN) -m bench run --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
 verify: setup ## Hold the measurement itself against a packet capture (2 minutes; needs tcpdump)
