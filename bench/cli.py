@@ -28,6 +28,7 @@ from bench.thresholds import ThresholdError, parse_objective
 from bench.verify_cli import verify
 from clients.options import HEADER_SETS
 from feed.networks import PRESETS as NETWORKS
+from feed.sabotage import ALLOWED, SabotageError, parse_sabotage
 
 
 class DefaultToRun(click.Group):
@@ -55,6 +56,20 @@ def _objectives(context: click.Context, parameter: click.Parameter, texts: tuple
     except ThresholdError as error:
         raise click.BadParameter(str(error)) from error
     return list(texts) or None
+
+
+def _sabotage(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str] | None:
+    found = {}
+    for text in texts:
+        transport, _, fault = text.partition("=")
+        if transport not in TRANSPORTS or not fault:
+            raise click.BadParameter(f"{text!r}: expected TRANSPORT=FAULT, a transport of {', '.join(TRANSPORTS)}")
+        try:
+            parse_sabotage(fault)
+        except SabotageError as error:
+            raise click.BadParameter(str(error)) from error
+        found[transport] = fault
+    return found or None
 
 
 @main.command()
@@ -99,6 +114,13 @@ def _objectives(context: click.Context, parameter: click.Parameter, texts: tuple
     multiple=True,
     metavar="'METRIC < X'",
     help="An objective, such as 'latency_p95_ms < 100', 'sse/lost == 0' (repeatable): exit code 1 if it is missed.",
+)
+@click.option(
+    "--sabotage",
+    callback=_sabotage,
+    multiple=True,
+    metavar="TRANSPORT=FAULT",
+    help=f"Let a server commit a fault, to see it found: {ALLOWED}.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
 def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:

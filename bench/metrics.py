@@ -75,8 +75,10 @@ def wrong_dues(samples: Samples, part: Window, rooms: int, start_ns: int) -> int
     return int(np.count_nonzero((dues != samples.due_ns) | (samples.receive_ns < samples.due_ns)))
 
 
-def count(samples: Samples, records: list[Records], part: Window, rooms: int, subscribers: int) -> Counts:
-    """Completeness over all subscribers."""
+def count(
+    samples: Samples, records: list[Records], part: Window, rooms: int, subscribers: int, late_after_ms: float
+) -> Counts:
+    """Completeness over all subscribers; what took longer than ``late_after_ms`` is late."""
     per_room = np.bincount([due.room for due in part.events], minlength=rooms)
     expected = int(per_room[np.arange(subscribers) % rooms].sum())
     delivered = len(np.unique(np.stack([samples.subscriber, samples.n]), axis=1).T) if len(samples.n) else 0
@@ -86,10 +88,27 @@ def count(samples: Samples, records: list[Records], part: Window, rooms: int, su
         delivered=delivered,
         lost=expected - delivered,
         duplicate=totals["duplicates"] + len(samples.n) - delivered,
-        out_of_order=totals["out_of_order"],
+        # What comes out of its server's order is found by both.
+        out_of_order=max(totals["out_of_order"], overtaken(samples)),
         gaps=totals["gaps"],
         reconnects=totals["reconnects"],
+        late=int(np.count_nonzero(samples.latency_ms > late_after_ms)),
     )
+
+
+def overtaken(samples: Samples) -> int:
+    """How many deliveries came after one of a later event to the same subscriber, repeats left out.
+
+    Clients find what comes out of its server's order; this finds events that the server itself put out of order.
+    """
+    by_subscriber = np.argsort(samples.subscriber, kind="stable")
+    subscriber, n = samples.subscriber[by_subscriber], samples.n[by_subscriber]
+    _, first = np.unique(np.stack([subscriber, n]), axis=1, return_index=True)
+    first.sort()
+    subscriber, n = subscriber[first], n[first]
+    span = int(n.max(initial=0)) + 1
+    place = subscriber * span + n
+    return int(np.count_nonzero(place < np.maximum.accumulate(place)))
 
 
 def percentiles_ms(latency_ms: NDArray[np.float64], independent_events: int) -> dict[str, float]:
@@ -203,6 +222,11 @@ def _received_hz(record: Records) -> float:
     return deliveries * NS_PER_S / (record.end.at_ns - record.begin.at_ns)
 
 
+def worst_hiccup_ms(gauges: Gauges) -> float:
+    """The longest stall of the host, over all its cores."""
+    return float(max((hiccup["us_max"] for hiccup in gauges.hiccups), default=0.0)) / 1000
+
+
 def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> dict[str, float]:
     """CPU, memory, and how late everything that keeps time was."""
     moved = totals(records, "begin", "end")
@@ -220,7 +244,7 @@ def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> di
         "server_loop_lag_us_p99": gauges.server_stats["loop_lag"]["us_p99"],
         "server_gc_pause_ms_max": gauges.server_stats["gc_pauses"]["max_ms"],
         "hiccup_ms_p99": max((hiccup["us_p99"] for hiccup in gauges.hiccups), default=0.0) / 1000,
-        "hiccup_ms_max": max((hiccup["us_max"] for hiccup in gauges.hiccups), default=0.0) / 1000,
+        "hiccup_ms_max": worst_hiccup_ms(gauges),
     }
     metrics |= gauges.around._asdict()
     lags = [record.loop_lag["us_p99"] for record in records if record.probes and record.loop_lag]

@@ -119,6 +119,8 @@ class Counts(msgspec.Struct, frozen=True):
     out_of_order: int
     gaps: int
     reconnects: int
+    late: int = 0
+    """Came more than ``bench.plan.LATE_MS`` after the latest that the protocol allows, the host's stalls left out."""
 
 
 class Trial(msgspec.Struct):
@@ -211,6 +213,8 @@ class Plan(msgspec.Struct, frozen=True):
     jitter_ms: float = 0.0
     bandwidth_mbit_s: float = 0.0
     loss: float = 0.0
+    sabotage: dict[str, str] = {}
+    """Transport -> the fault that its server commits on purpose (``feed.sabotage``)."""
 
     @property
     def between(self) -> Network:

@@ -1,6 +1,7 @@
 """One trial from fresh processes to a ``Trial`` record: start, preflight, connect, warm up, measure, drain, stop."""
 
 import asyncio
+import math
 import socket
 import tempfile
 import time
@@ -18,7 +19,7 @@ from bench.hiccup import Hiccups
 from bench.host import Placement
 from bench.machine import Machine, between, read_machine
 from bench.order_line import GENERATOR_TIMEOUT_S, SLOWEST_CONNECTING_HZ, OrderLine, TrialError
-from bench.plan import TrialPlan, drain_s, schedule_of, settle_s, warmup_of
+from bench.plan import LATE_MS, TrialPlan, drain_s, latest_ms, schedule_of, settle_s, warmup_of
 from bench.processes import Child, cpu_ns, kernel_tcp_bytes, rss_bytes, start, user_and_system_ticks
 from bench.results import Idle, Plan, Trial
 from bench.spec import SPEC_VARIABLE, LoadSpec, Records, load_records
@@ -166,6 +167,8 @@ async def _start_server(bed: Bed, trial: TrialPlan, secured: Certificate | None,
     arguments = ["-m", "servers", trial.transport, "--port", "0", "--source", "none"]
     arguments += ["--rooms", str(plan.rooms), "--history", str(plan.history), "--heartbeat-s", str(plan.heartbeat_s)]
     arguments += ["--variant", trial.variant] if trial.variant else []
+    fault = plan.sabotage.get(trial.transport)
+    arguments += ["--sabotage", fault] if fault else []
     if secured is not None:
         arguments += ["--tls-cert", str(secured.chain), "--tls-key", str(secured.key)]
     log = bed.folder / "logs" / f"{trial.id}-server.log"
@@ -249,8 +252,7 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
     part = window(schedule, warmup_of(plan, trial), plan.measured_events)
     rss_before, kernel_before = rss_bytes(pid), kernel_tcp_bytes()
     await rig.line.order("go", url=rig.url)
-    connect_timeout_s = GENERATOR_TIMEOUT_S + plan.subscribers / SLOWEST_CONNECTING_HZ
-    await rig.line.hear("connected", rig.children, connect_timeout_s)
+    await await_ramp(rig, plan.subscribers)
     async with AsyncExitStack() as stack:
         controls = [await stack.enter_async_context(Control(url)) for url in _control_urls(rig)]
         for control in controls:
@@ -291,6 +293,14 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
     _evaluate(bed, trial, record, part, gauges, records, start_ns)
 
 
+async def await_ramp(rig: Rig, subscribers: int) -> None:
+    """Wait until everybody is connected. Raises ``TrialError`` for an incomplete ramp, and what ``hear`` raises."""
+    try:
+        await rig.line.hear("connected", rig.children, GENERATOR_TIMEOUT_S + subscribers / SLOWEST_CONNECTING_HZ)
+    except TrialError as error:
+        raise TrialError(f"incomplete ramp: not all of {subscribers} subscribers connected; {error}") from error
+
+
 def _evaluate(
     bed: Bed,
     trial: TrialPlan,
@@ -308,7 +318,9 @@ def _evaluate(
     wrong = metrics.wrong_dues(samples, part, plan.rooms, start_ns)
     if wrong:
         raise TrialError(f"{wrong} deliveries came before they were due, or with another due instant than scheduled")
-    record.counts = metrics.count(samples, records, part, plan.rooms, plan.subscribers)
+    record.counts = metrics.count(
+        samples, records, part, plan.rooms, plan.subscribers, _late_after_ms(plan, trial, gauges)
+    )
     record.metrics = {
         **metrics.latency_metrics(samples, records, part, plan.rooms),
         **metrics.byte_metrics(
@@ -334,6 +346,13 @@ def _evaluate(
         record.reasons = validity.reasons(record.metrics, record.counts, unrecorded)
     if record.reasons:
         record.status = "invalid"
+
+
+def _late_after_ms(plan: Plan, trial: TrialPlan, gauges: metrics.Gauges) -> float:
+    """From which latency on a delivery is late: none is where loss is modelled."""
+    if plan.loss and trial.rtt_ms:
+        return math.inf
+    return latest_ms(plan, trial) + LATE_MS + metrics.worst_hiccup_ms(gauges)
 
 
 def _unrecorded(gauges: metrics.Gauges, records: list[Records]) -> int:

@@ -1,13 +1,16 @@
 """A against A as a section: how often the pipeline finds a difference where there is none. Pure."""
 
 from collections import Counter
+from typing import Final
 
 from bench.results import METRICS, CostResults, Trial
 from reports.blocks import PAIRED_METRICS
 from reports.formats import counted, joined
 from reports.sections import Section, Table
-from reports.statistics import ALPHA, DIFFERS, EQUAL, MARGINS, OPEN, Comparison, compare, estimate
+from reports.statistics import ALPHA, DIFFERS, EQUAL, MARGINS, OPEN, Comparison, compare_runs, estimate
 from reports.style import LOOKS
+
+NAME: Final = "A against A"
 
 
 def aa_section(results: CostResults) -> Section:
@@ -16,9 +19,16 @@ def aa_section(results: CostResults) -> Section:
     rows = [
         _row(metric, [found for of in experiments if (found := _compared(of, metric))]) for metric in PAIRED_METRICS
     ]
+    burnt = _sabotage(results)
+    rule = (
+        f"In each experiment the server of B was told to {burnt} (microseconds of CPU per published event), and A's "
+        f"was not: '{DIFFERS}' in server CPU is true, and in bytes false. Latency waits for what is burned."
+        if burnt
+        else f"Each experiment compares a transport with itself, so every '{DIFFERS}' is false. Without a margin "
+        f"{100 * ALPHA:g} % of them may say so; with the margins, outside of which the whole interval must lie, fewer."
+    )
     notes = [
-        f"Each experiment compares a transport with itself, so every '{DIFFERS}' is false. Without a margin "
-        f"{100 * ALPHA:g} % of them may say so; with the margins, outside of which the whole interval must lie, fewer.",
+        rule,
         "Ratio: geometric mean of A/B over experiments, with its 95 % t interval.",
     ]
     head = ["", "experiments", DIFFERS, EQUAL, OPEN, "A / B, pooled"]
@@ -27,7 +37,13 @@ def aa_section(results: CostResults) -> Section:
     cautions += [] if results.finished else ["The run was interrupted."]
     names = sorted({LOOKS[one.trial.transport].name for one in results.trials})
     title = f"{', '.join(names) or 'Nothing'} against itself, {len(results.trials)} trials, seed {results.seed}"
-    return Section("A against A", title, cautions, [Table("Found where nothing is", head, rows, notes)], [])
+    name, what = ("A planted slowdown", "Found where CPU was planted") if burnt else (NAME, "Found where nothing is")
+    return Section(name, title, cautions, [Table(what, head, rows, notes)], [])
+
+
+def _sabotage(results: CostResults) -> str:
+    faults = {fault for of in results.loads.values() for plan in of.values() for fault in plan.sabotage.values()}
+    return ", ".join(sorted(faults))
 
 
 def _experiments(results: CostResults) -> list[dict[str, list[Trial]]]:
@@ -44,8 +60,11 @@ def _compared(of: dict[str, list[Trial]], metric: str) -> Comparison | None:
         name: {trial.block: trial.metrics[metric] for trial in of.get(name, []) if metric in trial.metrics}
         for name in ("A", "B")
     }
-    found = compare(values, MARGINS[METRICS[metric].margin])
-    return found[0] if found and found[0].low is not None else None
+    if not values["A"] or not values["B"]:
+        return None
+    margin = MARGINS[METRICS[metric].margin]
+    found = compare_runs({metric: (values["A"], values["B"])}, margin, paired=True)[metric]
+    return found if found.low is not None else None
 
 
 def _row(metric: str, found: list[Comparison]) -> list[str]:

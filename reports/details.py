@@ -78,6 +78,7 @@ COUNTS: Final[dict[str, str]] = {
     "lost": "lost",
     "duplicate": "duplicate",
     "out_of_order": "out of order",
+    "late": "over 100 ms later than the protocol allows",
     "gaps": "gaps told of",
     "reconnects": "reconnections",
 }

@@ -14,7 +14,7 @@ from reports.quiet import quiet_sentence
 from reports.sentence import sentence
 from reports.statistics import ALPHA, DIFFERS, MARGINS, OPEN, Comparison
 from reports.style import LOOKS
-from reports.table import POINT_NAMES, Row, rating_rules, rows
+from reports.table import POINT_NAMES, Row, incomplete, rating_rules, rows
 from reports.verdicts import Line, Measured, judge_all
 
 PAIR_TITLES = dict(
@@ -98,7 +98,7 @@ def summarize(results: Results, others: Sequence[Results] = (), probes: ProbeRes
         beside=beside,
         title=_title(results),
         sentence=sentence(results.plan, blocks, comparisons),
-        cautions=_cautions(results),
+        cautions=_cautions(results, blocks),
         rows=rows(results, blocks, measured[1:]),
         rules=rating_rules(results.plan),
         comparisons=comparisons,
@@ -121,11 +121,18 @@ def _title(results: Results) -> str:
     )
 
 
-def _cautions(results: Results) -> list[str]:
+def _cautions(results: Results, blocks: Blocks) -> list[str]:
     """What concerns the run as a whole; what concerns one number stands in its cell."""
     found = []
     if not results.finished:
         found.append(f"The run was interrupted: {counted(len(results.trials), 'trial')} of it are here.")
+    for name in blocks.trials:
+        counts = blocks.counts(name)
+        if counts and (wrong := incomplete(counts)):
+            said = ", ".join(wrong)
+            found.append(f"{LOOKS[name].name} did not deliver as it must: {said}, of {counts.expected:,} events.")
+    for name, fault in results.plan.sabotage.items():
+        found.append(f"{LOOKS[name].name}'s server was told to commit a fault: {fault}.")
     if results.plan.blocks == 1:
         found.append("A single block has no intervals: it shows that everything works and settles nothing.")
     if not results.plan.rtt_ms:

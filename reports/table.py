@@ -114,7 +114,7 @@ def _latency(results: Results, blocks: Blocks, name: str, beside: Sequence[Measu
     if counts:
         notes.append(_arrived(counts))
     notes += [text for of in beside if (text := _elsewhere(of, name, LATENCY))]
-    cautions += _missing_percentiles(blocks, name) + _incomplete(counts) + _noise(blocks.trials[name])
+    cautions += _missing_percentiles(blocks, name) + incomplete(counts) + _noise(blocks.trials[name])
     command = command_of(name, LATENCY, plan)
     return _cell(p50, "ms", word, ARTICLE[name].latency, notes, cautions, command)
 
@@ -159,11 +159,11 @@ def _cell(
 
 
 def _arrived(counts: Counts) -> str:
-    if counts.delivered == counts.expected and not counts.duplicate and not counts.out_of_order:
+    if counts.delivered == counts.expected and not counts.duplicate and not counts.out_of_order and not counts.late:
         return f"all {counts.expected:,} delivered once, in order"
     return (
         f"{counts.delivered:,} of {counts.expected:,} delivered: {counts.lost:,} lost, "
-        f"{counts.duplicate:,} duplicate, {counts.out_of_order:,} out of order"
+        f"{counts.duplicate:,} duplicate, {counts.out_of_order:,} out of order, {counts.late:,} late"
     )
 
 
@@ -189,10 +189,16 @@ def _missing_percentiles(blocks: Blocks, name: str) -> list[str]:
     return [f"{' and '.join(missing)}: n too small"] if missing else []
 
 
-def _incomplete(counts: Counts | None) -> list[str]:
+def incomplete(counts: Counts | None) -> list[str]:
+    """What was not delivered once, in order and in time, ready to print."""
     if counts is None:
         return []
-    wrong = {"lost": counts.lost, "duplicate": counts.duplicate, "out of order": counts.out_of_order}
+    wrong = {
+        "lost": counts.lost,
+        "duplicate": counts.duplicate,
+        "out of order": counts.out_of_order,
+        "late": counts.late,
+    }
     return [f"{count:,} {what}" for what, count in wrong.items() if count]
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from feed.clock import Timer, now_ns
 from feed.meters import measure_loop_lag
+from feed.sabotage import parse_sabotage
 from feed.sources import Item
 from feed.tcp import describe, tune
 from servers import control
@@ -28,6 +29,7 @@ from servers.options import TRANSPORTS, ServerOptions
 from servers.origins import Origins
 from servers.platform import Platform
 from servers.publisher import Publisher
+from servers.sabotage import sabotaged
 from servers.security import Secrets
 from servers.stats import Stats
 
@@ -63,7 +65,8 @@ async def run(
     line = _ready_line(options, secrets, sock, control_sock)
     stopped = stop_signal()
     context = _context(options, secrets)
-    publisher = Publisher(context.hub, context.timer, context.stats.publisher_lateness)
+    publish = sabotaged(context.hub.publish, parse_sabotage(options.sabotage))
+    publisher = Publisher(publish, context.timer, context.stats.publisher_lateness)
     # The control listener has a guard of its own: its connections are nobody's load.
     control_guard = Guard(options.request_timeout_s, options.stall_timeout_s)
     listeners: tuple[Listener, Listener] = (

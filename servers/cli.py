@@ -17,6 +17,7 @@ import uvloop
 
 from feed.networks import PRESETS, RANGES, NetworkError, make_network
 from feed.rooms import MAX_ROOMS, check_room, room_name
+from feed.sabotage import ALLOWED, EVERY, parse_sabotage
 from feed.schedule import KINDS, Schedule
 from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES, Item, SourceError, host, load_replay, synthetic
 from feed.tcp import raise_open_files
@@ -161,6 +162,11 @@ FEED_OPTIONS = (
         help="Of the log on stderr, one JSON object a line; info: who connects and who leaves.",
     ),
     click.Option(
+        ["--sabotage"],
+        default="",
+        help=f"For tests of the benchmark: what to do to one event in {EVERY}. {ALLOWED}.",
+    ),
+    click.Option(
         ["--request-timeout-s"],
         default=10.0,
         show_default=True,
@@ -172,7 +178,7 @@ FEED_OPTIONS = (
 
 def _serve(transport: str, **given: Any) -> None:
     heartbeat_s = given["heartbeat_s"] or HEARTBEATS_S.get(transport, 15.0)
-    names = ("host", "port", "rooms", "history", "stall_timeout_s", "request_timeout_s")
+    names = ("host", "port", "rooms", "history", "stall_timeout_s", "request_timeout_s", "sabotage")
     options = ServerOptions(
         transport=transport,
         variant=given.get("variant") or "",
@@ -182,6 +188,7 @@ def _serve(transport: str, **given: Any) -> None:
     with tempfile.TemporaryDirectory(prefix="pushmark-tls-") if given["tls"] else nullcontext("") as folder:
         try:
             items = _items(given)
+            parse_sabotage(given["sabotage"])
             options = msgspec.structs.replace(options, **_platform_options(transport, given))
             cert, key = given["tls_cert"], given["tls_key"]
             secrets = load_secrets(given["auth"], given["jwt_key_file"], given["tls"] or "", cert, key, Path(folder))

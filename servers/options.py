@@ -77,4 +77,6 @@ class ServerOptions(msgspec.Struct, frozen=True):
     tls: str = ""
     """Empty: none; ``files``: certificate and key were given; ``dev``: a throw-away authority."""
     log_level: str = "error"
+    sabotage: str = ""
+    """A fault to commit on purpose, for tests (``feed.sabotage``)."""
     limits: LimitOptions = LimitOptions()

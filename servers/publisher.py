@@ -3,23 +3,22 @@
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from feed.clock import Timer, now_ns
 from feed.meters import Lateness
 from feed.sources import Item
-from servers.hub import Hub
 
 MAX_PUBLICATIONS: Final = 4096
 """Of how many events, the newest, the instants are kept: under 1 MB."""
 
 
 class Publisher:
-    """At most one feed at a time. It never waits for subscribers."""
+    """At most one feed at a time, into ``publish`` (room, data). It never waits for subscribers."""
 
-    def __init__(self, hub: Hub, timer: Timer, lateness: Lateness) -> None:
-        self._hub = hub
+    def __init__(self, publish: Callable[[str, bytes], object], timer: Timer, lateness: Lateness) -> None:
+        self._publish = publish
         self._timer = timer
         self._lateness = lateness
         self._task: asyncio.Task[None] | None = None
@@ -56,7 +55,7 @@ class Publisher:
             publish_ns = now_ns()
             self._lateness.record(publish_ns - due_ns)
             self.publications.append((due_ns, publish_ns))
-            self._hub.publish(item.room, data)
+            self._publish(item.room, data)
             self.published += 1
 
 

@@ -70,7 +70,8 @@ def run_fake(folder: Path, statuses: dict[str, list[str]], **given: object) -> t
 def test_the_whole_pipeline_to_the_report_with_a_fake_runner(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    statuses = {"b1-sse": ["invalid"], "b2-raw": ["invalid"] * 9, "b3-polling": ["failed"], "b2-sse": ["invalid"] * 9}
+    often = ["invalid"] * 9
+    statuses = {"b1-sse": ["invalid"], "b2-websocket": often, "b3-polling": ["failed"], "b2-sse": often}
     results, fake = run_fake(tmp_path, statuses, blocks=3)
     counts = {name: sum(call[0] == name for call in fake.calls) for name, _ in fake.calls}
     assert counts["b1-sse"] == 2 and counts["b3-polling"] == 1

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.metrics import MIN_EVENTS_ABOVE, count, measured_samples, percentiles_ms, wrong_dues
+from bench.metrics import MIN_EVENTS_ABOVE, Samples, count, measured_samples, overtaken, percentiles_ms, wrong_dues
 from bench.plan import (
     GRACE_S,
     POINT_OPTIONS,
@@ -166,7 +166,7 @@ def test_the_order_depends_on_seed_and_block() -> None:
     assert orders(1) != orders(2)
     assert len(set(orders(1))) > 10
     first = Counter(order[0] for seed in range(20) for order in orders(seed))
-    assert all(first[name] == pytest.approx(80, abs=40) for name in TRANSPORTS), "no transport is favoured"
+    assert all(first[name] == pytest.approx(80, abs=40) for name in TRANSPORTS[:-1]), "no transport is favoured"
 
 
 @pytest.mark.parametrize("name", [*RANGES, *NETWORK_RANGES])
@@ -274,7 +274,7 @@ def test_the_least_number_of_events_for_a_percentile(q: str, events: int) -> Non
 
 
 def records_of(samples: list[tuple[int, int, int, int]], processes: int, **counts: int) -> list[Records]:
-    """Deliveries dealt out to generator processes; the counts are the first one's."""
+    """Deliveries dealt out to generator processes by subscriber; the counts are the first one's."""
     mark = Mark({}, 0, 0)
     names = ("duplicates", "out_of_order", "gaps", "missed", "reconnects")
     return [
@@ -282,7 +282,9 @@ def records_of(samples: list[tuple[int, int, int, int]], processes: int, **count
             pid=pid,
             probes=[],
             loads=[],
-            samples=array("q", [number for sample in samples[pid::processes] for number in sample]).tobytes(),
+            samples=array(
+                "q", [number for sample in samples if sample[0] % processes == pid for number in sample]
+            ).tobytes(),
             begin=mark,
             end=mark,
             final=mark,
@@ -320,7 +322,8 @@ def test_deliveries_are_counted_against_the_schedule(
     assert Counter(zip(*(column.tolist() for column in samples), strict=True)) == Counter(
         row[:4] for row in [*arrived, *copies] if row[4]
     )
-    counts = count(samples, records, part, rooms, subscribers)
+    late_after_ms = 0.0015
+    counts = count(samples, records, part, rooms, subscribers, late_after_ms)
     measured_rows, measured_arrived = sum(row[4] for row in sent), sum(row[4] for row in arrived)
     assert counts == Counts(
         expected=measured_rows,
@@ -330,10 +333,24 @@ def test_deliveries_are_counted_against_the_schedule(
         out_of_order=2,
         gaps=told["gaps"],
         reconnects=told["reconnects"],
+        late=int(sum(samples.latency_ms > late_after_ms)),
     )
     assert wrong_dues(samples, part, rooms, start_ns) == 0
     assert wrong_dues(samples, part, rooms, start_ns + 1) == len(samples.n)
     assert samples.latency_ms.tolist() == [subscriber / 1000 for subscriber in samples.subscriber.tolist()]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), max_size=40))
+def test_overtaken_are_first_arrivals_after_a_later_event(arrivals: list[tuple[int, int]]) -> None:
+    expected, seen = 0, dict[int, list[int]]()
+    for subscriber, n in arrivals:
+        before = seen.setdefault(subscriber, [])
+        expected += n not in before and n < max(before, default=-1)
+        before.append(n)
+    columns = np.array(arrivals, dtype=np.int64).reshape(-1, 2)
+    nothing = np.zeros(len(columns), dtype=np.int64)
+    assert overtaken(Samples(columns[:, 0], columns[:, 1], nothing, nothing)) == expected
 
 
 def test_a_delivery_before_its_due_instant_is_wrong() -> None:

@@ -184,7 +184,7 @@ def test_objectives_stand_in_the_report_and_decide_the_exit_code(tmp_path: Path)
         page = (tmp_path / name / "report.md").read_text()
         assert "Service-level objectives" in page and "Service-level objectives" in done.stdout
         assert ("Missed:" in done.stderr) is bool(code)
-    assert set(COUNTS) == {"lost", "duplicate", "out_of_order", "gaps", "reconnects"}
+    assert set(COUNTS) == {"lost", "duplicate", "out_of_order", "late", "gaps", "reconnects"}
 
 
 SAMPLES = st.lists(st.integers(1, 1000), min_size=2, max_size=8, unique=True)

@@ -163,10 +163,16 @@ def test_without_network_delay_latency_is_not_rated() -> None:
 def test_lost_and_repeated_events_stand_beside_the_latency() -> None:
     results = fake_results()
     trial = next(trial for trial in results.trials if trial.transport == "websocket")
-    trial.counts = Counts(expected=210, delivered=208, lost=2, duplicate=3, out_of_order=1, gaps=0, reconnects=0)
-    cell = _latency(summarize(results), "websocket")
-    assert "1,048 of 1,050 delivered: 2 lost, 3 duplicate, 1 out of order" in cell.notes
-    assert {"2 lost", "3 duplicate", "1 out of order"} <= set(cell.cautions)
+    trial.counts = Counts(
+        expected=210, delivered=208, lost=2, duplicate=3, out_of_order=1, gaps=0, reconnects=0, late=4
+    )
+    summary = summarize(results)
+    cell = _latency(summary, "websocket")
+    wrong = ["2 lost", "3 duplicate", "1 out of order", "4 late"]
+    assert f"1,048 of 1,050 delivered: {', '.join(wrong)}" in cell.notes
+    assert set(wrong) <= set(cell.cautions)
+    said = f"WebSocket did not deliver as it must: {', '.join(wrong)}, of 1,050 events."
+    assert [caution for caution in summary.cautions if "deliver" in caution] == [said]
 
 
 def test_a_percentile_without_enough_events_is_said_to_be_missing() -> None:

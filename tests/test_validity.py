@@ -1,6 +1,9 @@
 """What makes a trial invalid, and what the report says of the host."""
 
+import asyncio
 import math
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -9,7 +12,9 @@ from hypothesis import strategies as st
 
 from bench.drift import LEAST_MS, LEAST_SHARE, Z, drift, rank_z
 from bench.machine import TICKS_PER_S, Machine, between, parse_stat, read_machine
+from bench.order_line import OrderLine, TrialError
 from bench.results import METRICS, Counts
+from bench.trial import Rig, await_ramp
 from bench.validity import BOUNDS, reasons
 from reports.quiet import LIMITS, NOISY, QUIET, UNFIT, Host, quiet_sentence
 from tests.fake_results import fake_results
@@ -125,3 +130,19 @@ def test_without_anything_measured_there_is_still_a_sentence() -> None:
     results = fake_results()
     results.trials = []
     assert "nothing was measured" in quiet_sentence([results])
+
+
+def test_an_incomplete_ramp_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.trial.GENERATOR_TIMEOUT_S", 0.05)
+
+    async def silent_generator() -> None:
+        async with OrderLine(tmp_path / "orders") as line:
+            _, writer = await asyncio.open_unix_connection(tmp_path / "orders")
+            rig = Rig(cast(Any, None), None, line, [], tmp_path / "records", "")
+            try:
+                await await_ramp(rig, 1)
+            finally:
+                writer.close()
+
+    with pytest.raises(TrialError, match="incomplete ramp: not all of 1 subscribers connected; the generator did not"):
+        asyncio.run(silent_generator())

@@ -1,0 +1,174 @@
+"""Servers that drop, repeat, reorder, delay, or waste CPU on purpose: the faults, and that the report names them."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.aa import aa_trials, burn_of
+from bench.results import AA_FILE, ResultsError, load, load_cost, save
+from feed.sabotage import EVERY, KINDS, MAX_BURN_US, Sabotage, SabotageError, parse_sabotage
+from reports.summary import summarize
+from servers.sabotage import DELAY_S, sabotaged
+from tests.conftest import run_module, until
+
+ROUNDS = 3
+EVENTS = ROUNDS * EVERY + EVERY // 2
+
+
+def published(kind: str, rooms: int = 1) -> list[tuple[str, bytes]]:
+    """What comes out of ``EVENTS`` events that take turns among rooms."""
+    out: list[tuple[str, bytes]] = []
+    publish = sabotaged(lambda room, data: out.append((room, data)), Sabotage(kind))
+    for n in range(EVENTS):
+        publish(f"room-{n % rooms}", str(n).encode())
+    return out
+
+
+def in_order(rooms: int = 1) -> list[tuple[str, bytes]]:
+    return [(f"room-{n % rooms}", str(n).encode()) for n in range(EVENTS)]
+
+
+def test_none_is_none() -> None:
+    def publish(room: str, data: bytes) -> None:
+        raise AssertionError
+
+    assert sabotaged(publish, parse_sabotage("")) is publish
+
+
+@pytest.mark.parametrize("rooms", [1, 7])
+def test_dropped_and_repeated_is_one_in_a_hundred(rooms: int) -> None:
+    whole = in_order(rooms)
+    hit = whole[EVERY - 1 :: EVERY]
+    assert len(hit) == ROUNDS
+    assert published("drop", rooms) == [event for event in whole if event not in hit]
+    assert published("repeat", rooms) == sorted(whole + hit, key=lambda event: int(event[1]))
+
+
+@pytest.mark.parametrize("rooms", [1, 7])
+def test_reordered_is_one_in_a_hundred_behind_the_next_of_its_room(rooms: int) -> None:
+    found = published("reorder", rooms)
+    assert sorted(found, key=lambda event: int(event[1])) == in_order(rooms), "nothing lost, nothing twice"
+    for name in {room for room, _ in found}:
+        numbers = [int(data) for room, data in found if room == name]
+        swapped = [place for place in range(len(numbers) - 1) if numbers[place] > numbers[place + 1]]
+        assert len(swapped) == sum((n + 1) % EVERY == 0 for n in numbers)
+
+
+def test_delayed_holds_up_its_room_only() -> None:
+    out: list[tuple[str, bytes]] = []
+
+    async def run() -> None:
+        publish = sabotaged(lambda room, data: out.append((room, data)), Sabotage("delay"))
+        for n in range(EVERY):
+            publish("a", str(n).encode())
+        publish("a", b"behind it")
+        publish("b", b"another room")
+        assert out[-2:] == [("a", str(EVERY - 2).encode()), ("b", b"another room")]
+        began = time.monotonic()
+        await until(lambda: len(out) == EVERY + 2, "what was held up")
+        assert time.monotonic() - began > DELAY_S / 2
+        publish("a", b"after it")
+
+    asyncio.run(run())
+    assert [data for _, data in out[-3:]] == [str(EVERY - 1).encode(), b"behind it", b"after it"]
+
+
+def test_burning_takes_as_much_cpu_as_asked() -> None:
+    calls: list[bytes] = []
+    publish = sabotaged(lambda room, data: calls.append(data), parse_sabotage("burn:2000"))
+    before_ns = time.thread_time_ns()
+    for _ in range(5):
+        publish("a", b"1")
+    assert calls == [b"1"] * 5 and time.thread_time_ns() - before_ns >= 5 * 2_000_000
+
+
+@given(st.text(max_size=20))
+def test_what_is_no_fault_is_refused_with_what_is_allowed(text: str) -> None:
+    try:
+        found = parse_sabotage(text)
+    except SabotageError as error:
+        assert repr(text) in str(error) and all(kind in str(error) for kind in (*KINDS, "burn:US"))
+    else:
+        assert text in ("", *KINDS) or (text.startswith("burn:") and 0 < found.burn_us <= MAX_BURN_US)
+
+
+@pytest.mark.parametrize("text", ["burn", "burn:", "burn:0", "burn:-1", "burn:nan", "burn:inf", "burn:1e9", "DROP"])
+def test_refusals(text: str) -> None:
+    with pytest.raises(SabotageError, match="allowed are drop, repeat"):
+        parse_sabotage(text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("servers", "sse", "--sabotage", "lie"),
+        ("bench", "run", "--sabotage", "sse=lie"),
+        ("bench", "run", "--sabotage", "pigeon=drop"),
+        ("bench", "run", "--sabotage", "drop"),
+        ("bench", "aa", "--planted", "nowhere"),
+    ],
+)
+def test_command_lines_refuse_with_a_sentence(arguments: tuple[str, ...]) -> None:
+    done = run_module(*arguments)
+    assert done.returncode in (1, 2) and "Error: " in done.stderr and "Traceback" not in done.stderr
+
+
+FAULTS = {"polling": "drop", "long_polling": "repeat", "sse": "reorder", "websocket": "delay"}
+NAMED: dict[str, Callable[[str], bool]] = {
+    "drop": lambda said: "lost" in said and "duplicate" not in said,
+    "repeat": lambda said: "duplicate" in said and "lost" not in said,
+    "reorder": lambda said: "out of order" in said and "lost" not in said,
+    "delay": lambda said: "late" in said and "lost" not in said and "out of order" not in said,
+}
+ROWS = {"polling": "Polling", "long_polling": "Long polling", "sse": "SSE", "websocket": "WebSocket"}
+
+
+@pytest.mark.parametrize("turn", [0, 2])
+def test_the_report_names_what_every_server_did(turn: int, tmp_path: Path) -> None:
+    """Each fault is committed by two transports in turn, and none by Socket.IO."""
+    kinds = list(FAULTS.values())
+    faults = {name: kinds[(place + turn) % len(kinds)] for place, name in enumerate(FAULTS)}
+    folder = tmp_path / "out"
+    done = run_module(
+        *("bench", "run", "--preset", "smoke", "--point", "broadcast", "--rate-hz", "50", "--duration-s", "6"),
+        *("--transports", ",".join([*FAULTS, "socketio"]), "--out", str(folder)),
+        *(word for name, kind in faults.items() for word in ("--sabotage", f"{name}={kind}")),
+        timeout_s=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = load(folder)
+    assert results.plan.sabotage == faults
+    for trial in results.trials:
+        assert trial.counts is not None, trial.reasons
+        trial.status = "ok"  # tests share the machine, and it is not speed that is asked for
+    cautions = summarize(results).cautions
+    said = {name: text for name, _, text in (caution.partition(" did not deliver") for caution in cautions) if text}
+    for name, kind in faults.items():
+        assert NAMED[kind](said[ROWS[name]]), (kind, said)
+        assert f"{ROWS[name]}'s server was told to commit a fault: {kind}." in cautions
+        assert kind in (folder / "report.md").read_text()
+    assert not any(word in said.get("Socket.IO", "") for word in ("lost", "duplicate", "out of order"))
+
+
+def test_a_planted_slowdown_is_a_share_of_what_was_measured(tmp_path: Path) -> None:
+    done = run_module("bench", "aa", "--preset", "smoke", "--load", "busy", "--out", str(tmp_path / "a"), timeout_s=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = load_cost(tmp_path / "a" / AA_FILE)
+    for one in results.trials:
+        one.trial.status = "ok"  # tests share the machine
+    save(results, tmp_path / "a", AA_FILE)
+    burn = burn_of(tmp_path / "a", "websocket", "busy")
+    costs = [one.trial.metrics["server_cpu_us_per_event"] for one in results.trials if one.load == "A"]
+    per_delivery = float(burn.partition(":")[2]) / 200
+    assert 0.2 * min(costs) - 0.1 <= per_delivery <= 0.2 * max(costs) + 0.1, "all of an event's 200 deliveries"
+    with pytest.raises(ResultsError, match="no valid trial of sse"):
+        burn_of(tmp_path / "a", "sse", "busy")
+    with pytest.raises(ResultsError, match="another load than quiet"):
+        burn_of(tmp_path / "a", "websocket", "quiet")
+    for one in aa_trials("smoke", "websocket", 1, "busy", burn):
+        assert one.plan.sabotage == ({"websocket": burn} if one.load == "B" else {})
