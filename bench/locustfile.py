@@ -14,18 +14,22 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # locust imports this file by its path
 
+import gevent
 from gevent.event import Event
 from locust import User, events, task
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
-from bench.driver import Conductor, Player, ProbesApart
+from bench.driver import CHECK_S, Conductor, Player, ProbesApart
 from bench.generator import Generator, Place
 from bench.spec import SPEC_VARIABLE, LoadSpec, load_spec
 from clients.options import HEADER_SETS, TRANSPORTS
+from feed.clock import NS_PER_S, now_ns
 from feed.tcp import raise_open_files
 
 PLACE = "pushmark_place"
 ABOUT_TIMEOUT_S = 5.0
+WORKERS_TIMEOUT_S = 10.0
+"""After that locust goes on looking, and the orchestrator's patience decides."""
 TRIAL = load_spec(Path(os.environ[SPEC_VARIABLE])) if SPEC_VARIABLE in os.environ else None
 PROBES, LOADS = (TRIAL.probes, TRIAL.subscribers - TRIAL.probes) if TRIAL else (0, 0)
 
@@ -92,6 +96,15 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
             environment.pushmark_conductor = Conductor(environment, TRIAL)
         if not isinstance(runner, MasterRunner):
             environment.pushmark_player = Player(environment, TRIAL)
+        else:
+            _await_workers(runner, environment.parsed_options.expect_workers)
+
+
+def _await_workers(runner: MasterRunner, processes: int) -> None:
+    """locust itself looks for its workers once a second only: a second that every trial would take longer."""
+    until_ns = now_ns() + round(WORKERS_TIMEOUT_S * NS_PER_S)
+    while len(runner.clients.ready) < processes and now_ns() < until_ns:
+        gevent.sleep(CHECK_S)
 
 
 def _on_place(environment: Any, msg: Any, **_: Any) -> None:
