@@ -8,15 +8,20 @@ from bench.locust_stats import merge_deliveries
 from bench.loop_thread import LoopThread
 from bench.population import Population
 from bench.spec import MAX_SAMPLES, SAMPLE_FIELDS, LoadSpec, Mark, Records
+from feed.clock import run_first
 
 MERGE_INTERVAL_S = 1.0
 
 
 class Place(NamedTuple):
-    """Which of the load processes this one is: subscribers are dealt out to them in turn."""
+    """Which of the load processes this one is: subscribers are dealt out to them in turn.
+
+    ``first``: it has the probes, and others have the load. What notes an instant does not queue behind the load.
+    """
 
     turn: int = 0
     of: int = 1
+    first: bool = False
 
 
 class Generator:
@@ -28,6 +33,7 @@ class Generator:
         self.place = place
         self.thread = LoopThread()
         self.population: Population = self.thread.run(Population, spec)
+        self.scheduling: str = self.thread.run(run_first) if place.first else "other"
         self.samples = bytearray()
         self.failures: list[str] = []
         self.probes: list[int] = []
@@ -67,6 +73,7 @@ class Generator:
         self.merge()
         records.probes, records.loads = self.probes, self.loads
         records.samples, records.failures = bytes(self.samples), self.failures
+        records.scheduling = self.scheduling
         return records
 
     def close(self) -> None:

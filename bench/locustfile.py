@@ -108,7 +108,7 @@ def _await_workers(runner: MasterRunner, processes: int) -> None:
 
 
 def _on_place(environment: Any, msg: Any, **_: Any) -> None:
-    environment.pushmark_place = Place(msg.data["turn"], msg.data["of"])
+    environment.pushmark_place = Place(msg.data["turn"], msg.data["of"], msg.data["first"])
     cores = TRIAL.cores if TRIAL is not None else []
     if cores:
         os.sched_setaffinity(0, {cores[msg.data["process"] % len(cores)]})
@@ -143,7 +143,8 @@ def _deal_places(runner: MasterRunner) -> None:
     loads = workers[1:] if probes_apart else workers
     for process, client_id in enumerate(workers):
         turn = loads.index(client_id) if client_id in loads else 0
-        runner.send_message(PLACE, {"turn": turn, "of": len(loads), "process": process}, client_id)
+        place = {"turn": turn, "of": len(loads), "first": probes_apart and not process, "process": process}
+        runner.send_message(PLACE, place, client_id)
 
 
 def _spec_by_hand(environment: Any) -> LoadSpec:

@@ -73,6 +73,8 @@ class Records(msgspec.Struct):
     failures: list[str]
     loop_lag: dict[str, float]
     gc_pauses: dict[str, float]
+    scheduling: str = "other"
+    """Of the thread that receives: ``fifo`` if it runs before all ordinary ones (``feed.clock.run_first``)."""
 
 
 class GeneratorRecords(msgspec.Struct):

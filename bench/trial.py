@@ -336,6 +336,7 @@ def _evaluate(
     record.latency_ms = metrics.probe_percentiles(samples, records, part, plan.rooms)
     record.samples = _save_samples(bed, record, samples, records)
     record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
+    record.details["scheduling"] = [["probes" if of.probes else "load", of.scheduling] for of in records]
     if trial.purpose in ("cost", "tls"):
         closed_loop = trial.transport in metrics.POLLS
         record.reasons = validity.cost_reasons(record.metrics, record.counts, closed_loop)

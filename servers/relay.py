@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from feed.clock import NS_PER_MS, Timer, now_ns
+from feed.clock import NS_PER_MS, Timer, now_ns, run_first
 from feed.meters import Lateness
 from feed.networks import Network
 from feed.tcp import describe, tune
@@ -36,7 +36,6 @@ from servers.path import Path
 
 MAX_HELD_BYTES: Final = 1 << 20
 CONNECT_TIMEOUT_S: Final = 10.0
-REALTIME_PRIORITY: Final = 1
 COUNTED: Final = ("segments", "lost", "stalls")
 """What paths count, summed over connections and directions."""
 
@@ -231,7 +230,7 @@ async def run(options: RelayOptions, announce: Callable[[str], None]) -> None:
             **options._asdict(),
             "network": msgspec.to_builtins(options.network),
             "seeds": f"{options.seed}-CONNECTION-up and {options.seed}-CONNECTION-down, connections counted from 1",
-            "scheduling": _run_first(),
+            "scheduling": run_first(),
         },
         "socket": describe(sock),
     }
@@ -243,19 +242,6 @@ async def run(options: RelayOptions, announce: Callable[[str], None]) -> None:
         leg.abort()
     await serving
     relay.timer.close()
-
-
-def _run_first() -> str:
-    """Let the relay run as soon as something is due, also on a core that it shares; returns the policy in force.
-
-    A network does not wait for the server's time slice to end. Where real-time scheduling is not allowed the ordinary
-    policy stays, and the lateness that this may cost is reported as always.
-    """
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REALTIME_PRIORITY))
-    except PermissionError:
-        return "other"
-    return "fifo"
 
 
 def _routes(relay: Relay) -> list[Route]:
