@@ -69,7 +69,7 @@ nightly: setup ## What takes longer: the tests three times over, and every full 
 	@$(RUN) -m bench verify
 	@$(RUN) -m bench aa
 	@$(RUN) -m bench aa --load busy
-	@$(RUN) -m bench aa --load busy --planted results/latest
+	@$(RUN) -m bench aa --preset power --load busy --planted results/latest
 	@$(RUN) -m bench sensitivity
 	@$(RUN) -m bench cost
 	@$(RUN) -m bench cost --tls

@@ -19,7 +19,7 @@ from tests.conftest import run_module
 @pytest.mark.parametrize("preset", PRESETS)
 def test_an_experiment_is_a_comparison_of_the_same(preset: str) -> None:
     planned = aa_trials(preset, "sse", 3)
-    assert len(planned) == {"default": 120, "smoke": 6}[preset]
+    assert len(planned) == {"default": 120, "power": 480, "smoke": 6}[preset]
     pairs: dict[tuple[str, int], list[object]] = {}
     for one in planned:
         pairs.setdefault((one.section, one.trial.block), []).append(one)
