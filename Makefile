@@ -68,8 +68,7 @@ nightly: setup ## What takes longer: the tests three times over, and every full 
 	@$(RUN) -m bench run --preset full
 	@$(RUN) -m bench verify
 	@$(RUN) -m bench aa
-	@$(RUN) -m bench aa --load busy
-	@$(RUN) -m bench aa --preset power --load busy --planted results/latest
+	@$(RUN) -m bench aa --planted
 	@$(RUN) -m bench sensitivity
 	@$(RUN) -m bench cost
 	@$(RUN) -m bench cost --tls

@@ -48,10 +48,11 @@ async def run_cost(
     hiccups = Hiccups()
 
     async def measure(plan: Plan, trial: TrialPlan) -> Trial:
-        return await run_trial(Bed(plan, folder, placement, hiccups, idle), trial, 1)
+        return await run_trial(Bed(plan, folder, placement, hiccups, results.idle), trial, 1)
 
     try:
-        idle = {} if idle_of is None else await measure_idle(idle_of, placement.server, folder)
+        if idle_of is not None:
+            results.idle = await measure_idle(idle_of, placement.server, folder)
         await hiccups.start(sorted({placement.server, placement.relay, *placement.generator}), folder / "logs")
         await run_planned(results, name, planned, folder, measure, told)
         results.finished = True

@@ -1,7 +1,7 @@
 """Functional probes: yes or no, each by trying it on a real server and writing down what happened.
 
 What the article claims about connections, directions and proxies is no matter of degree, so it needs no blocks; the
-evidence stands beside each answer. ``python -m bench probes``, and at the end of every run.
+evidence stands beside each answer. ``python -m bench probes``, and at the beginning of every run.
 """
 
 import asyncio

@@ -262,6 +262,8 @@ class CostResults(msgspec.Struct):
     versions: dict[str, str]
     options: dict[str, object]
     trials: list[CostTrial]
+    idle: dict[str, Idle] = {}
+    """Of ``sensitivity``: an idle cycle of each transport."""
 
 
 class FaultTrial(msgspec.Struct):

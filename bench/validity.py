@@ -17,6 +17,8 @@ STEAL_SHARE: Final = 0.05
 """A twentieth of the cores' time taken away delays what falls into it by whole scheduling slices."""
 OTHER_LOAD_SHARE: Final = 0.10
 """A tenth of the cores' time used by others."""
+HICCUP_MS_P99: Final = 5.0
+"""As late as the probes' own loop may be: a host that stalls so often adds to every latency."""
 DRIFT_SHARE: Final = 0.0
 """``bench.drift`` gives another value only if it is sure and of interest."""
 
@@ -29,6 +31,7 @@ BOUNDS: Final = {
     ),
     "steal_share": (STEAL_SHARE, "the hypervisor took {:.2f} of the cores' time"),
     "other_load_share": (OTHER_LOAD_SHARE, "other processes used {:.2f} of the cores' time"),
+    "hiccup_ms_p99": (HICCUP_MS_P99, "the host stalled: 1 ms timers {:.1f} ms late (p99)"),
     "drift_share": (DRIFT_SHARE, "the second half was {:.2f} of its median later than the first"),
     "probe_loop_lag_us_p99": (PROBE_LOOP_LAG_US_P99, "the probes were the bottleneck: loop lag p99 {:.0f} us"),
 }

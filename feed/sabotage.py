@@ -7,8 +7,8 @@ KINDS: Final = ("drop", "repeat", "reorder", "delay")
 """What happens to one event in a hundred (``EVERY``)."""
 BURN: Final = "burn"
 EVERY: Final = 100
-MAX_BURN_US: Final = 100_000.0
-ALLOWED: Final = f"{', '.join(KINDS)}, or {BURN}:US with US of CPU per event, up to {MAX_BURN_US:g}"
+MAX_BURN_PERCENT: Final = 400.0
+ALLOWED: Final = f"{', '.join(KINDS)}, or {BURN}:P to use P % more CPU than it takes, up to {MAX_BURN_PERCENT:g}"
 
 
 class SabotageError(ValueError):
@@ -16,21 +16,21 @@ class SabotageError(ValueError):
 
 
 class Sabotage(NamedTuple):
-    """``kind``: one of ``KINDS``, or empty. ``burn_us``: CPU time wasted for every event that is published."""
+    """``kind``: one of ``KINDS``, or empty. ``burn_share``: CPU that is wasted, as a share of what the server uses."""
 
     kind: str
-    burn_us: float = 0.0
+    burn_share: float = 0.0
 
 
 def parse_sabotage(text: str) -> Sabotage:
-    """Read ``drop``, ``repeat``, ``reorder``, ``delay`` or ``burn:US``; empty is none. Raises ``SabotageError``."""
+    """Read ``drop``, ``repeat``, ``reorder``, ``delay`` or ``burn:P``; empty is none. Raises ``SabotageError``."""
     if not text or text in KINDS:
         return Sabotage(text)
     kind, _, size = text.partition(":")
     try:
-        burn_us = float(size)
+        percent = float(size)
     except ValueError:
-        burn_us = math.nan
-    if kind != BURN or not 0 < burn_us <= MAX_BURN_US:
+        percent = math.nan
+    if kind != BURN or not 0 < percent <= MAX_BURN_PERCENT:
         raise SabotageError(f"sabotage {text!r}: allowed are {ALLOWED}")
-    return Sabotage("", burn_us)
+    return Sabotage("", percent / 100)

@@ -21,8 +21,8 @@ def aa_section(results: CostResults) -> Section:
     ]
     burnt = _sabotage(results)
     rule = (
-        f"In each experiment the server of B was told to {burnt} (microseconds of CPU per published event), and A's "
-        f"was not: '{DIFFERS}' in server CPU is true, and in bytes false. Latency waits for what is burned."
+        f"In each experiment the server of B was told to use more CPU ({burnt} percent), and A's was not: '{DIFFERS}' "
+        "in server CPU is true, and in bytes false. Latency waits for what is burned."
         if burnt
         else f"Each experiment compares a transport with itself, so every '{DIFFERS}' is false. Without a margin "
         f"{100 * ALPHA:g} % of them may say so; with the margins, outside of which the whole interval must lie, fewer."

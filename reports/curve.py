@@ -3,9 +3,10 @@
 import msgspec
 
 from bench.results import Results, Trial
-from reports.blocks import curve_trials
+from reports.blocks import POLLING, curve_trials
 from reports.formats import with_interval
 from reports.statistics import Estimate, estimate
+from reports.theory import is_plain, predict
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -15,6 +16,8 @@ class Point(msgspec.Struct, frozen=True):
     latency_ms: Estimate
     wire_bytes: Estimate
     trials: int
+    predicted: dict[str, float]
+    """By theory, by the names of metrics; empty where it says nothing."""
 
     @property
     def latency_text(self) -> str:
@@ -31,14 +34,18 @@ class Point(msgspec.Struct, frozen=True):
 
 def points(results: Results) -> list[Point]:
     """One point per interval at which polling was measured; empty unless there are at least two."""
-    found = [point for interval_s, trials in curve_trials(results).items() if (point := _point(interval_s, trials))]
+    found = [
+        point for interval_s, trials in curve_trials(results).items() if (point := _point(results, interval_s, trials))
+    ]
     return found if len(found) > 1 else []
 
 
-def _point(interval_s: float, trials: list[Trial]) -> Point | None:
+def _point(results: Results, interval_s: float, trials: list[Trial]) -> Point | None:
     needed = ("latency_ms_p50", "wire_bytes_per_event")
     whole = [trial.metrics for trial in trials if all(trial.metrics.get(name, 0.0) > 0 for name in needed)]
     if not whole:
         return None
     latency, wire = (estimate([metrics[name] for metrics in whole]) for name in needed)
-    return Point(interval_s, latency, wire, len(whole))
+    plan = msgspec.structs.replace(results.plan, poll_interval_s=interval_s)
+    predicted = predict(POLLING, plan, results.idle) if is_plain(plan) else {}
+    return Point(interval_s, latency, wire, len(whole), predicted)

@@ -1,11 +1,12 @@
 """Figure: polling over its interval, latency beside bytes, with the other transports as marks to measure it by."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reports.blocks import POLLING
@@ -13,9 +14,10 @@ from reports.curve import Point
 from reports.formats import number
 from reports.panels import label_ends, log_axis, mark_transit, new_figure
 from reports.statistics import Estimate
-from reports.style import FAINT, LOOKS, text_colour
+from reports.style import FAINT, INK, LOOKS, text_colour
 from reports.summary import Summary
 
+PREDICTED: Final[dict[str, Any]] = {"color": INK, "linewidth": 1.1, "linestyle": "dashed"}
 ROOM_FOR_NUMBERS: Final = 3.5
 """The axis of intervals ends at so many times the longest one: the last number stands there."""
 
@@ -28,6 +30,7 @@ class Panel(msgspec.Struct, frozen=True):
     metric: str
     unit: str
     of: Callable[[Point], Estimate]
+    predicted: Callable[[Point], float | None]
     numbers_below: bool
     has_transit: bool
 
@@ -39,6 +42,7 @@ PANELS: Final = (
         metric="latency_ms_p50",
         unit="ms",
         of=lambda point: point.latency_ms,
+        predicted=lambda point: point.predicted.get("latency_ms_p50"),
         numbers_below=True,
         has_transit=True,
     ),
@@ -48,6 +52,7 @@ PANELS: Final = (
         metric="wire_bytes_per_event",
         unit="B",
         of=lambda point: point.wire_bytes,
+        predicted=lambda point: point.predicted.get("wire_bytes_per_event"),
         numbers_below=False,
         has_transit=False,
     ),
@@ -63,6 +68,11 @@ def draw(summary: Summary) -> Figure | None:
     ends = [_draw(axes, panel, summary) for axes, panel in zip(all_axes, PANELS, strict=True)]
     if any(point.trials == 1 for point in summary.curve):
         figure.supxlabel("Hollow: a single trial, no interval.", fontsize=13, color=FAINT, x=0.012, ha="left")
+    if any(point.predicted for point in summary.curve):
+        figure.legend(
+            [Line2D([], [], **PREDICTED)], ["polling, predicted by theory"], loc="outside lower right",
+            frameon=False, fontsize=13,
+        )  # fmt: skip
     figure.draw_without_rendering()
     for axes, marks in zip(all_axes, ends, strict=True):
         label_ends(axes, marks)
@@ -79,6 +89,8 @@ def _draw(axes: Axes, panel: Panel, summary: Summary) -> dict[str, tuple[float, 
     _interval_axis(axes, [point.interval_s for point in summary.curve])
     log_axis(axes, [*(of.value for _, of in points), *levels.values(), transit_ms])
     _polling(axes, panel, points)
+    theory = {point.interval_s: value for point, _ in points if (value := panel.predicted(point)) is not None}
+    axes.plot(list(theory), list(theory.values()), zorder=5, **PREDICTED)
     if transit_ms:
         mark_transit(axes, transit_ms, 0.03)
     for name, level in levels.items():

@@ -6,7 +6,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from reports.formats import number
 from reports.panels import new_figure
 from reports.sensitivity import BANDWIDTH, LATENCY, Line, Map, Rated, Scale, SensitivitySummary, is_articles
 from reports.style import FAINT, INK, LOOKS, PAPER, RATING_TINTS, RULE, text_colour
@@ -56,7 +55,7 @@ def _cell(axes: Axes, column: int, row: int, line: Line, rated: Rated | None) ->
         axes.text(y=row + 0.5, s="no number", fontsize=10, color=FAINT, **centre)
         return
     axes.text(y=row + 0.34, s=rated.word, fontsize=13, fontweight="bold" if framed else "normal", **centre)
-    axes.text(y=row + 0.7, s=number(rated.multiple), fontsize=12, **centre)
+    axes.text(y=row + 0.7, s=rated.numbers, fontsize=12, **centre)
 
 
 def _label(axes: Axes, shown: Map) -> None:
@@ -71,7 +70,7 @@ def _label(axes: Axes, shown: Map) -> None:
     for label, line in zip(axes.get_yticklabels(), shown.lines, strict=True):
         label.set_color(text_colour(LOOKS[line.transport].colour))
     axes.set_xlabel(
-        "events per second for each subscriber; framed: the article's word; one trial per cell, a shape only",
+        "events per second for each subscriber; framed: the article's word; in brackets: predicted; one trial per cell",
         fontsize=13,
     )
     _head(axes, shown)

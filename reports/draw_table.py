@@ -13,7 +13,7 @@ from reports.table import COLUMNS, Cell, Row
 
 LEFT: Final = (0.018, 0.155, 0.48, 0.772, 0.888)
 """Left edge of each column, as a share of the width."""
-ROW_INCHES: Final = 1.0
+ROW_INCHES: Final = 1.2
 HEAD_INCHES: Final = 1.12
 FOOT_INCHES: Final = 1.4
 """A row has what its text needs: the figure grows with their number."""
@@ -60,10 +60,10 @@ def _cell(axes: Axes, cell: Cell, left: float, top: float) -> None:
             fontsize=12, color=FAINT, va="center",
         )  # fmt: skip
     _words(axes, cell, left, top - 0.46)
-    notes = "; ".join(cell.notes[:MAX_NOTES])
-    axes.text(left, top - 0.69, notes, fontsize=11, va="center")
+    for place, note in enumerate(cell.notes[:MAX_NOTES]):
+        axes.text(left, top - 0.69 - 0.19 * place, note, fontsize=11, va="center")
     cautions = textwrap.shorten("; ".join(cell.cautions), CELL_CHARACTERS, placeholder=" …")
-    axes.text(left, top - 0.87, cautions, fontsize=11, color=CAUTION, va="center", fontweight="bold")
+    axes.text(left, top - 1.07, cautions, fontsize=11, color=CAUTION, va="center", fontweight="bold")
 
 
 def _words(axes: Axes, cell: Cell, left: float, y: float) -> None:

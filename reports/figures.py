@@ -59,7 +59,7 @@ PLATES: Final[tuple[Plate[Summary], ...]] = (
     Plate("pairs", "Every pair of transports: row against column, with its verdict.", draw_pairs.draw),
     Plate(
         "polling_curve",
-        "Polling over its interval, beside the other transports. Bars: 95 % interval over blocks.",
+        "Polling over its interval, beside the other transports. Bars: 95 % interval over blocks; dashes: predicted.",
         draw_curve.draw,
     ),
 )
@@ -97,13 +97,14 @@ FAULT_PLATES: Final[tuple[Plate[FaultSummary], ...]] = (
 SENSITIVITY_PLATES: Final[tuple[Plate[SensitivitySummary], ...]] = (
     Plate(
         "sensitivity_latency",
-        "Latency's word in each setting: median over the one-way transit. Framed: the article's word. Single trials.",
+        "Latency's word in each setting: median over the one-way transit, in brackets predicted. Framed: the article's "
+        "word. Single trials.",
         draw_sensitivity.draw_latency,
     ),
     Plate(
         "sensitivity_bandwidth",
-        "Bandwidth's word in each setting: wire bytes per event over the payload. Framed: the article's word. "
-        "Single trials.",
+        "Bandwidth's word in each setting: wire bytes per event over the payload, in brackets predicted. Framed: the "
+        "article's word. Single trials.",
         draw_sensitivity.draw_bandwidth,
     ),
 )

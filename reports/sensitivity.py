@@ -12,6 +12,7 @@ from reports.formats import NOT_MEASURED, counted, listed, number
 from reports.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, NOT_IN_ARTICLE, Claim, rate, rules
 from reports.sections import Table
 from reports.style import LOOKS
+from reports.theory import predict
 
 HEADING: Final = "How the words change with the setting"
 SHAPE: Final = (
@@ -56,10 +57,16 @@ class Setting(msgspec.Struct, frozen=True, order=True):
 
 
 class Rated(msgspec.Struct, frozen=True):
-    """A measured multiple of the unit, and its word."""
+    """A measured multiple of the unit, its word, and the multiple that theory predicts (``None``: it says nothing)."""
 
     multiple: float
     word: str
+    predicted: float | None
+
+    @property
+    def numbers(self) -> str:
+        """Measured, and in brackets predicted."""
+        return number(self.multiple) + ("" if self.predicted is None else f" ({number(self.predicted)})")
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -121,8 +128,8 @@ def _map(results: CostResults, scale: Scale) -> Map:
         line = lines.setdefault((list(LOOKS).index(name), interval_s), empty)
         value = one.trial.metrics.get(scale.metric)
         if one.trial.status == "ok" and value is not None:
-            multiple = value / scale.unit_of(plan)
-            line.cells[_setting(plan)] = Rated(multiple, rate(multiple, scale.bounds))
+            multiple, predicted = value / scale.unit_of(plan), _predicted(results, one, plan, scale)
+            line.cells[_setting(plan)] = Rated(multiple, rate(multiple, scale.bounds), predicted)
     return Map(scale, settings, [lines[key] for key in sorted(lines)])
 
 
@@ -131,6 +138,11 @@ def _plan(results: CostResults, one: CostTrial) -> Plan:
     if plan is None or not plan.rtt_ms:
         raise ResultsError(f"trial {one.trial.id}: its load {one.load!r} is missing, or has no round trip")
     return plan
+
+
+def _predicted(results: CostResults, one: CostTrial, plan: Plan, scale: Scale) -> float | None:
+    value = predict(one.trial.transport, plan, results.idle, one.trial).get(scale.metric)
+    return None if value is None else value / scale.unit_of(plan)
 
 
 def _setting(plan: Plan) -> Setting:
@@ -162,13 +174,13 @@ def _map_table(of: Map) -> Table:
     rows = [[line.name, *(_said(line.cells.get(setting)) for setting in of.settings)] for line in of.lines]
     notes = [
         f"{of.scale.title} in {of.scale.unit}: {rules(of.scale.bounds)}. "
-        "Columns: round trip, and events per second for each subscriber."
+        "In brackets: predicted. Columns: round trip, and events per second for each subscriber."
     ]
     return Table(f"{of.scale.title} over the grid", head, rows, notes)
 
 
 def _said(rated: Rated | None) -> str:
-    return NOT_MEASURED if rated is None else f"{rated.word} {number(rated.multiple)}"
+    return NOT_MEASURED if rated is None else f"{rated.word} {rated.numbers}"
 
 
 def is_articles(line: Line, rated: Rated) -> bool:

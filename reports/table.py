@@ -1,6 +1,6 @@
 """The comparison table: what was measured in each cell, its rating word, the article's word beside it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -12,6 +12,7 @@ from reports.formats import NOT_MEASURED, counted, fixed, number, parts, with_in
 from reports.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, NOT_IN_ARTICLE, Duty, rate, rules
 from reports.statistics import Estimate
 from reports.style import LOOKS
+from reports.theory import predictions
 from reports.verdicts import Measured, command_of, scale
 
 COLUMNS = ("Technology", "Latency", "Bandwidth", "Complexity", "Use case")
@@ -59,7 +60,8 @@ class Row(msgspec.Struct, frozen=True):
 
 def rows(results: Results, blocks: Blocks, beside: Sequence[Measured] = ()) -> list[Row]:
     """One row per transport, the baseline last. ``beside``: the run's other operating points, for a line each."""
-    return [_row(results, blocks, name, beside) for name in blocks.trials]
+    theory = predictions(results)
+    return [_row(results, blocks, name, beside, theory.get(name, {})) for name in blocks.trials]
 
 
 def rating_rules(plan: Plan) -> list[str]:
@@ -79,13 +81,13 @@ def rating_rules(plan: Plan) -> list[str]:
     ]
 
 
-def _row(results: Results, blocks: Blocks, name: str, beside: Sequence[Measured]) -> Row:
+def _row(results: Results, blocks: Blocks, name: str, beside: Sequence[Measured], theory: Mapping[str, float]) -> Row:
     claim = ARTICLE[name]
     return Row(
         transport=name,
         technology=LOOKS[name].name,
-        latency=_latency(results, blocks, name, beside),
-        bandwidth=_bandwidth(results.plan, blocks, name, beside),
+        latency=_latency(results, blocks, name, beside, theory.get(LATENCY)),
+        bandwidth=_bandwidth(results.plan, blocks, name, beside, theory.get(BYTES)),
         complexity=claim.complexity,
         effort=_effort(name),
         use_case=claim.use_case,
@@ -99,7 +101,9 @@ def _effort(name: str) -> str:
     return "" if lines is None else f"client: {lines} lines"
 
 
-def _latency(results: Results, blocks: Blocks, name: str, beside: Sequence[Measured]) -> Cell:
+def _latency(
+    results: Results, blocks: Blocks, name: str, beside: Sequence[Measured], predicted_ms: float | None
+) -> Cell:
     plan, p50 = results.plan, blocks.estimate(name, "latency_ms_p50")
     p95, counts = blocks.estimate(name, "latency_ms_p95"), blocks.counts(name)
     transit_ms = plan.rtt_ms / 2
@@ -107,7 +111,7 @@ def _latency(results: Results, blocks: Blocks, name: str, beside: Sequence[Measu
     word = ""
     if p50 and transit_ms:
         word = rate(p50.value / transit_ms, LATENCY_BOUNDS)
-        notes.append(f"{number(p50.value / transit_ms)} one-way transits")
+        notes.append(f"{number(p50.value / transit_ms)} one-way transits{_predicted(predicted_ms, transit_ms)}")
         cautions += _border(p50, transit_ms, LATENCY_BOUNDS)
     if p95:
         notes.append(f"p95 {with_interval(p95)} ms")
@@ -131,13 +135,20 @@ def _elsewhere(of: Measured, name: str, metric: str) -> str:
     return f"{where}: {size}, {rate(found.value / unit, bounds)}"
 
 
-def _bandwidth(plan: Plan, blocks: Blocks, name: str, beside: Sequence[Measured]) -> Cell:
+def _predicted(value: float | None, unit: float) -> str:
+    """What theory says, in the same unit, where it says something."""
+    return "" if value is None else f", predicted {number(value / unit)}"
+
+
+def _bandwidth(
+    plan: Plan, blocks: Blocks, name: str, beside: Sequence[Measured], predicted_bytes: float | None
+) -> Cell:
     wire, payload = blocks.estimate(name, "wire_bytes_per_event"), plan.payload_bytes
     notes, cautions = [], [] if wire is None else _single(wire)
     word = ""
     if wire:
         word = rate(wire.value / payload, BANDWIDTH_BOUNDS)
-        notes.append(f"{number(wire.value / payload)} × payload")
+        notes.append(f"{number(wire.value / payload)} × payload{_predicted(predicted_bytes, payload)}")
         cautions += _border(wire, payload, BANDWIDTH_BOUNDS)
     setup, idle = blocks.estimate(name, "setup_bytes_per_connection"), blocks.estimate(name, "idle_bytes_per_s")
     if setup:

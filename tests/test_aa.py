@@ -3,9 +3,11 @@
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench.aa import PRESETS, aa_trials
+from bench.cost_plan import CostTrialPlan
 from bench.cost_run import new_cost_results
 from bench.host import placement
 from bench.plan import schedule_of
@@ -16,17 +18,20 @@ from reports.statistics import DIFFERS, EQUAL, OPEN
 from tests.conftest import run_module
 
 
+@pytest.mark.parametrize("planted", [False, True])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_an_experiment_is_a_comparison_of_the_same(preset: str) -> None:
-    planned = aa_trials(preset, "sse", 3)
-    assert len(planned) == {"default": 120, "power": 480, "smoke": 6}[preset]
-    pairs: dict[tuple[str, int], list[object]] = {}
+def test_an_experiment_is_a_comparison_of_the_same(preset: str, planted: bool) -> None:
+    planned = aa_trials(preset, "sse", 3, planted)
+    assert len(planned) == {"default": 560 if planted else 120, "smoke": 6}[preset]
+    pairs: dict[tuple[str, int], list[CostTrialPlan]] = {}
     for one in planned:
         pairs.setdefault((one.section, one.trial.block), []).append(one)
-        assert one.trial.transport == "sse" and one.plan == planned[0].plan
+        assert one.trial.transport == "sse" and one.plan.probes == one.plan.subscribers
+        burns = {"sse": "burn:20"} if planted and one.load == "B" else {}
+        assert one.plan == msgspec.structs.replace(planned[0].plan, sabotage=burns)
     for pair in pairs.values():
-        assert {one.load for one in pair} == {"A", "B"}  # type: ignore[attr-defined]
-        assert len({schedule_of(one.plan, one.trial) for one in pair}) == 1, "the same schedule"  # type: ignore[attr-defined]
+        assert {one.load for one in pair} == {"A", "B"}
+        assert len({schedule_of(one.plan, one.trial) for one in pair}) == 1, "the same schedule"
     assert len({one.trial.seed for one in planned}) == len(pairs)
     first = Counter(planned[at].load for at in range(0, len(planned), 2))
     assert preset == "smoke" or min(first["A"], first["B"]) > 15, "in random order"

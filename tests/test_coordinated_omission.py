@@ -25,12 +25,12 @@ from feed.schedule import Schedule
 from tests.conftest import Running, Start, run
 
 RATE_HZ = 100.0
-LASTS_S = 4.0
-STALL_AT_S = 1.5
-STALL_S = 0.4
+LASTS_S = 10.0
+STALL_AT_S = 4.0
+STALL_S = 1.0
 EVENTS = round(RATE_HZ * LASTS_S)
 TOLERANCE_S = 0.1
-"""What a busy machine may add or blur; a quarter of the stall."""
+"""What a busy machine may add or blur; a tenth of the stall."""
 
 
 class Observed(NamedTuple):

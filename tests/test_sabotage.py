@@ -4,16 +4,16 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.aa import aa_trials, burn_of
-from bench.results import AA_FILE, ResultsError, load, load_cost, save
-from feed.sabotage import EVERY, KINDS, MAX_BURN_US, Sabotage, SabotageError, parse_sabotage
+from bench.results import AA_FILE, load, load_cost, save
+from feed.sabotage import EVERY, KINDS, MAX_BURN_PERCENT, Sabotage, SabotageError, parse_sabotage
 from reports.summary import summarize
-from servers.sabotage import DELAY_S, sabotaged
+from servers.sabotage import DELAY_S, MAX_BURN_NS, sabotaged
 from tests.conftest import render_as_valid, run_module, until
 
 ROUNDS = 3
@@ -78,13 +78,30 @@ def test_delayed_holds_up_its_room_only() -> None:
     assert [data for _, data in out[-3:]] == [str(EVERY - 1).encode(), b"behind it", b"after it"]
 
 
-def test_burning_takes_as_much_cpu_as_asked() -> None:
+def work(cpu_ns: int) -> None:
+    until_ns = time.thread_time_ns() + cpu_ns
+    while time.thread_time_ns() < until_ns:
+        pass
+
+
+def test_burning_takes_a_share_of_what_was_used_in_between() -> None:
     calls: list[bytes] = []
-    publish = sabotaged(lambda room, data: calls.append(data), parse_sabotage("burn:2000"))
-    before_ns = time.thread_time_ns()
-    for _ in range(5):
+    publish = sabotaged(lambda room, data: calls.append(data), parse_sabotage("burn:50"))
+    publish("a", b"0")
+    for used_ns in (4_000_000, 10_000_000):
+        work(used_ns)
+        before_ns = time.thread_time_ns()
         publish("a", b"1")
-    assert calls == [b"1"] * 5 and time.thread_time_ns() - before_ns >= 5 * 2_000_000
+        assert 0.5 * used_ns <= time.thread_time_ns() - before_ns <= 0.6 * used_ns + 200_000
+    assert calls == [b"0", b"1", b"1"]
+
+
+def test_one_burn_is_bounded() -> None:
+    publish = sabotaged(lambda room, data: None, parse_sabotage("burn:400"))
+    work(MAX_BURN_NS // 2)
+    before_ns = time.thread_time_ns()
+    publish("a", b"0")
+    assert MAX_BURN_NS <= time.thread_time_ns() - before_ns < 1.5 * MAX_BURN_NS
 
 
 @given(st.text(max_size=20))
@@ -92,12 +109,12 @@ def test_what_is_no_fault_is_refused_with_what_is_allowed(text: str) -> None:
     try:
         found = parse_sabotage(text)
     except SabotageError as error:
-        assert repr(text) in str(error) and all(kind in str(error) for kind in (*KINDS, "burn:US"))
+        assert repr(text) in str(error) and all(kind in str(error) for kind in (*KINDS, "burn:P"))
     else:
-        assert text in ("", *KINDS) or (text.startswith("burn:") and 0 < found.burn_us <= MAX_BURN_US)
+        assert text in ("", *KINDS) or (text.startswith("burn:") and 0 < found.burn_share <= MAX_BURN_PERCENT / 100)
 
 
-@pytest.mark.parametrize("text", ["burn", "burn:", "burn:0", "burn:-1", "burn:nan", "burn:inf", "burn:1e9", "DROP"])
+@pytest.mark.parametrize("text", ["burn", "burn:", "burn:0", "burn:-1", "burn:nan", "burn:inf", "burn:401", "DROP"])
 def test_refusals(text: str) -> None:
     with pytest.raises(SabotageError, match="allowed are drop, repeat"):
         parse_sabotage(text)
@@ -110,7 +127,6 @@ def test_refusals(text: str) -> None:
         ("bench", "run", "--sabotage", "sse=lie"),
         ("bench", "run", "--sabotage", "pigeon=drop"),
         ("bench", "run", "--sabotage", "drop"),
-        ("bench", "aa", "--planted", "nowhere"),
     ],
 )
 def test_command_lines_refuse_with_a_sentence(arguments: tuple[str, ...]) -> None:
@@ -153,20 +169,15 @@ def test_the_report_names_what_every_server_did(turn: int, tmp_path: Path) -> No
     assert not any(word in said.get("Socket.IO", "") for word in ("lost", "duplicate", "out of order"))
 
 
-def test_a_planted_slowdown_is_a_share_of_what_was_measured(tmp_path: Path) -> None:
-    done = run_module("bench", "aa", "--preset", "smoke", "--load", "busy", "--out", str(tmp_path / "a"), timeout_s=200)
+def test_a_planted_slowdown_for_real(tmp_path: Path) -> None:
+    """The plumbing: B's server is told to burn, A's is not. That it is found takes two hours (docs/method.md)."""
+    done = run_module("bench", "aa", "--planted", "--preset", "smoke", "--out", str(tmp_path / "a"), timeout_s=200)
     results = load_cost(tmp_path / "a" / AA_FILE)
     assert results.finished, done.stdout + done.stderr
+    for one in results.trials:
+        server = cast(dict[str, dict[str, str]], one.trial.details["server"])
+        assert server["options"]["sabotage"] == ("burn:20" if one.load == "B" else "")
     render_as_valid(
         tmp_path / "a", (one.trial for one in results.trials), lambda: save(results, tmp_path / "a", AA_FILE)
     )
-    burn = burn_of(tmp_path / "a", "websocket", "busy")
-    costs = [one.trial.metrics["server_cpu_us_per_event"] for one in results.trials if one.load == "A"]
-    per_delivery = float(burn.partition(":")[2]) / 200
-    assert 0.2 * min(costs) - 0.1 <= per_delivery <= 0.2 * max(costs) + 0.1, "all of an event's 200 deliveries"
-    with pytest.raises(ResultsError, match="no valid trial of sse"):
-        burn_of(tmp_path / "a", "sse", "busy")
-    with pytest.raises(ResultsError, match="another load than quiet"):
-        burn_of(tmp_path / "a", "websocket", "quiet")
-    for one in aa_trials("smoke", "websocket", 1, "busy", burn):
-        assert one.plan.sabotage == ({"websocket": burn} if one.load == "B" else {})
+    assert "A planted slowdown" in (tmp_path / "a" / "report.md").read_text()
