@@ -55,7 +55,7 @@ def _cell(axes: Axes, column: int, row: int, line: Line, rated: Rated | None) ->
         axes.text(y=row + 0.5, s="no number", fontsize=10, color=FAINT, **centre)
         return
     axes.text(y=row + 0.34, s=rated.word, fontsize=13, fontweight="bold" if framed else "normal", **centre)
-    axes.text(y=row + 0.7, s=rated.numbers, fontsize=12, **centre)
+    axes.text(y=row + 0.7, s=rated.numbers, fontsize=10.5, **centre)
 
 
 def _label(axes: Axes, shown: Map) -> None:
