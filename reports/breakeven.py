@@ -5,10 +5,10 @@ from typing import Final
 import msgspec
 
 from bench.results import Results
+from reports.answer import prose
 from reports.blocks import POLLING, Blocks
 from reports.formats import joined, number
 from reports.sections import Table
-from reports.sentence import prose
 from reports.style import LOOKS
 from reports.traffic import (
     HIGHEST_HZ,

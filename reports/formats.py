@@ -10,6 +10,8 @@ MAX_SIGNIFICANT_DIGITS: Final = 5
 MAX_PLAIN: Final = 1e12
 NEGLIGIBLE: Final = 1e-9
 """An interval narrower than this share of its value is rounding noise: the number was the same in every block."""
+BEYOND: Final = 1000.0
+"""So many times larger or smaller than its value, an end of an interval is as good as infinite or nothing."""
 NOT_MEASURED: Final = "–"
 
 
@@ -34,7 +36,14 @@ def parts(value: float, low: float | None, high: float | None) -> tuple[str, str
     if low is None or high is None or high - low <= NEGLIGIBLE * abs(value):
         return number(value), ""
     places = _decimals(value, (high - low) / 2)
-    return fixed(value, places), f"[{fixed(low, places)}, {fixed(high, places)}]"
+    return fixed(value, places), f"[{_end(low, value, places)}, {_end(high, value, places)}]"
+
+
+def _end(end: float, value: float, places: int) -> str:
+    """An end of an interval; where it is a thousand times the value away, its digits say nothing."""
+    if value > 0 and end >= 0 and not value / BEYOND < end < value * BEYOND:
+        return "0" if end < value else "∞"
+    return fixed(end, places)
 
 
 def joined(value: float, low: float | None, high: float | None) -> str:

@@ -29,7 +29,6 @@ def short_summary(summary: Summary, objectives: Section | None) -> str:
     parts = [
         "# pushmark",
         *_answers(summary),
-        _escape(summary.title) + ".",
         *(f"> **Caution:** {_escape(caution)}" for caution in summary.cautions),
         _table(COLUMNS, [_row(row) for row in summary.rows]),
         *(_section(objectives) if objectives else []),
@@ -40,7 +39,6 @@ def short_summary(summary: Summary, objectives: Section | None) -> str:
 def _comparison(summary: Summary, drawn: Sequence[Drawn]) -> list[str]:
     return [
         *_answers(summary),
-        _escape(summary.title) + ".",
         *(f"> **Caution:** {_escape(caution)}" for caution in summary.cautions),
         _table(COLUMNS, [_row(row) for row in summary.rows]),
         _bullets(summary.rules),
@@ -56,8 +54,12 @@ def _comparison(summary: Summary, drawn: Sequence[Drawn]) -> list[str]:
 
 
 def _answers(summary: Summary) -> list[str]:
-    answers = [f"**{point}.** {_escape(said)}" if summary.beside else _escape(said) for point, said in summary.answers]
-    return [*answers, tally_text(summary.verdicts), _escape(summary.quiet)]
+    answers = [f"**{of.point}.** {_escape(of.title)}.\n\n{_bullets(_lines(of))}" for of in summary.points]
+    return [_escape(summary.quiet), *answers, tally_text(summary.verdicts)]
+
+
+def _lines(of: Summary) -> list[str]:
+    return [f"{part.label}: {part.text}" for part in of.answer]
 
 
 def _verdicts(summary: Summary) -> list[str]:

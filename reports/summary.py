@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 
 from bench.results import METRICS, ProbeResults, Results, Trial
+from reports.answer import Part, answer
 from reports.blocks import PAIRED_METRICS, Blocks, left_out, main_blocks
 from reports.curve import Point, points
 from reports.details import CPU, Group, groups
 from reports.formats import counted, joined
 from reports.quiet import quiet_sentence
-from reports.sentence import sentence
 from reports.statistics import ALPHA, DIFFERS, MARGINS, OPEN, Comparison
 from reports.style import LOOKS
 from reports.table import POINT_NAMES, Row, incomplete, rating_rules, rows
@@ -52,7 +52,7 @@ class Summary(msgspec.Struct, frozen=True):
     point: str
     """What its operating point is, in words."""
     title: str
-    sentence: str
+    answer: list[Part]
     verdicts: list[Line]
     """On the article's claims, at this point and those beside it."""
     beside: list["Summary"]
@@ -71,17 +71,17 @@ class Summary(msgspec.Struct, frozen=True):
     @property
     def quiet(self) -> str:
         """Whether the host was quiet enough, over all points."""
-        return quiet_sentence([of.results for of in (self, *self.beside)])
+        return quiet_sentence([of.results for of in self.points])
 
     @property
-    def answers(self) -> list[tuple[str, str]]:
-        """Per operating point what it is and the result in one sentence."""
-        return [(of.point, of.sentence) for of in (self, *self.beside)]
+    def points(self) -> list["Summary"]:
+        """Every operating point, this one first."""
+        return [self, *self.beside]
 
     @property
     def point_names(self) -> dict[str, str]:
         """The operating points by their names in the plan."""
-        return {of.results.plan.point: of.point for of in (self, *self.beside)}
+        return {of.results.plan.point: of.point for of in self.points}
 
 
 def summarize(results: Results, others: Sequence[Results] = (), probes: ProbeResults | None = None) -> Summary:
@@ -97,7 +97,7 @@ def summarize(results: Results, others: Sequence[Results] = (), probes: ProbeRes
         verdicts=judge_all(measured, probes.probes if probes else None),
         beside=beside,
         title=_title(results),
-        sentence=sentence(results.plan, blocks, comparisons),
+        answer=answer(blocks, comparisons),
         cautions=_cautions(results, blocks),
         rows=rows(results, blocks, measured[1:]),
         rules=rating_rules(results.plan),

@@ -14,9 +14,11 @@ from reports.verdicts import UNJUDGED, tally_text
 
 def show(summary: Summary, console: Console) -> None:
     """Print the answers, the table with its rules, the verdicts, and every trial that was left out."""
-    for point, sentence in summary.answers:
-        console.print(f"\n[bold]{escape(f'{point}: {sentence}' if summary.beside else sentence)}[/]")
-    console.print(f"\n{escape(summary.quiet)}\n")
+    console.print(f"\n{escape(summary.quiet)}")
+    for of in summary.points:
+        console.print(f"\n[bold]{escape(of.point)}[/] [dim]{escape(of.title)}[/]")
+        console.print(_answer(of))
+    console.print()
     console.print(_table(summary))
     for rule in summary.rules:
         console.print(f"[dim]{escape(rule)}[/]")
@@ -28,6 +30,13 @@ def show(summary: Summary, console: Console) -> None:
     for trial in summary.left_out:
         reasons = escape("; ".join(trial.reasons))
         console.print(f"[yellow]  {escape(trial.id)} (attempt {trial.attempt}) {escape(trial.status)}: {reasons}[/]")
+
+
+def _answer(of: Summary) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for part in of.answer:
+        table.add_row(f"[bold]{escape(part.label)}[/]", escape(part.text))
+    return table
 
 
 def show_section(section: Section, console: Console) -> None:

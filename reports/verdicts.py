@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 
 from bench.results import METRICS, Plan, Probe
+from reports.answer import prose
 from reports.blocks import Blocks, find
 from reports.claims import BYTES, CLAIMS, LATENCY, ByOrder, ByProbe, ByWord, Claim, Judged
 from reports.formats import counted, joined, listed, number, with_interval
 from reports.ratings import BANDWIDTH_BOUNDS, HIGHEST, LATENCY_BOUNDS, rate
-from reports.sentence import prose
 from reports.statistics import (
     ALPHA,
     DIFFERS,

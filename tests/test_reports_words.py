@@ -70,6 +70,8 @@ def test_numbers_as_people_read_them() -> None:
     assert joined(20.7134, 20.7012, 20.7256) == "20.71 [20.70, 20.73]"
     assert joined(256.0, 256.0, 256.0) == "256"
     assert joined(3.0, None, None) == "3.00"
+    assert joined(1.06, 1e-9, 3e8) == "1.06 [0, ∞]", "two blocks that disagree"
+    assert joined(-5.0, -47.0, 36.0) == "-5.00 [-47.00, 36.00]"
     assert [listed(["a", "b", "c"][:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
 
 
@@ -83,31 +85,36 @@ def test_rows_are_in_order_and_the_baseline_is_last() -> None:
     assert [row.latency.article for row in summary.rows] == ["High", "Medium", "Low", "Very low", "-", "-"]
 
 
-def test_the_sentence_says_what_is_equal_and_by_how_much_the_rest_differs() -> None:
-    said = summarize(fake_results()).sentence
-    assert said.startswith(
-        "Across a round trip of 40 ms, WebSocket, SSE, Socket.IO and long polling show no practical difference in"
-    )
-    assert "polling takes 25.0 times [" in said
-    assert "WebSocket moves the fewest measured wire bytes (472 B)" in said
-    assert "long polling 3.95 times [" in said
-    assert said.endswith("as many as WebSocket (5 blocks, 95 % confidence over all pairs).")
+def _answer(summary: Summary) -> dict[str, str]:
+    return {part.label: part.text for part in summary.answer}
 
 
-def test_the_sentence_names_what_is_not_settled_and_about_how_many_blocks_it_takes() -> None:
+def test_the_answer_says_what_is_equal_and_by_how_much_the_rest_differs() -> None:
+    said = _answer(summarize(fake_results()))
+    assert list(said) == ["Latency", "Wire bytes", "How sure"]
+    equal = "WebSocket, SSE, Socket.IO and long polling show no practical difference in the median (20.9 to 21.2 ms); "
+    assert said["Latency"].startswith(equal + "polling takes 25.0 times [")
+    assert said["Latency"].endswith("] as long as WebSocket.")
+    assert said["Wire bytes"].startswith("WebSocket moves the fewest measured per event (472 B)")
+    assert "long polling 3.95 times [" in said["Wire bytes"] and said["Wire bytes"].endswith("as many as WebSocket.")
+    assert said["How sure"] == "5 blocks. Brackets: 95 % confidence over all pairs of a metric."
+
+
+def test_the_answer_names_what_is_not_settled_and_about_how_many_blocks_it_takes() -> None:
     results = fake_results()
     for trial in results.trials:
         if trial.transport == "sse" and trial.status == "ok":
             trial.metrics["latency_ms_p50"] = 21.5 + 0.6 * (trial.block - 3)
-    said = summarize(results).sentence
-    assert "SSE against WebSocket is not settled (1.0" in said
-    assert "more block" in said
+    said = _answer(summarize(results))
+    assert said["Not settled"].startswith("Latency of SSE against WebSocket (1.0")
+    assert "more block" in said["Not settled"] and "SSE" not in said["Latency"]
 
 
 def test_one_block_is_said_to_settle_nothing() -> None:
     summary = summarize(fake_results(1))
-    assert "with a single block and so without intervals, nothing is settled" in summary.sentence
-    assert "median latency polling 5" in summary.sentence
+    said = _answer(summary)
+    assert said["Not settled"] == "Anything: a single block has no intervals."
+    assert said["Latency"].startswith("Polling 5") and "WebSocket 20.9 ms" in said["Latency"]
     assert all("1 block: no interval" in row.latency.cautions for row in summary.rows)
     assert all("1 block: no interval" in row.bandwidth.cautions for row in summary.rows)
     assert all(row.latency.interval == "" for row in summary.rows)
@@ -119,7 +126,7 @@ def test_without_a_valid_trial_there_is_nothing_to_compare() -> None:
     for trial in results.trials:
         trial.status = "failed"
     summary = summarize(results)
-    assert summary.sentence == "There is no valid measurement to compare."
+    assert [part.text for part in summary.answer] == ["There is no valid measurement to compare."]
     assert all(row.latency.cautions == ["no valid trial"] for row in summary.rows)
 
 
