@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from bench.cost_cli import OUT_HELP, carry_out
-from bench.cost_plan import HEARTBEAT_S, CostTrialPlan
+from bench.cost_plan import CONNECTING_HZ, HEARTBEAT_S, CostTrialPlan
 from bench.plan import TrialPlan, make_plan
 from bench.results import AA_FILE, TRANSPORTS, Plan
 from feed.sabotage import BURN
@@ -108,4 +108,8 @@ def aa(preset: str, transport: str, seed: int, planted: bool, out: Path | None) 
 
     Whatever differs here differs by chance; the report says how often that was, and how often it may be.
     """
+    if planted and transport in CONNECTING_HZ:
+        raise click.UsageError(
+            f"--planted cannot be seen on {transport}: its client is full before so busy a server is"
+        )
     carry_out(aa_trials(preset, transport, seed, planted), preset, seed, AA_FILE, out, as_json=False)

@@ -72,9 +72,11 @@ def point_folder(run: Path, point: str) -> Path:
 
 
 def plan_again(published: Results, transport: str, blocks: int, seed: int | None) -> Plan:
-    """What was planned, for one transport alone. Raises ``ResultsError`` if it was not measured."""
+    """What was planned, for one transport alone. Raises ``ResultsError`` if it was not measured, or sabotaged."""
     if transport not in published.plan.transports:
         raise ResultsError(f"the published run has no {transport}: it has {', '.join(published.plan.transports)}")
+    if published.plan.sabotage:
+        raise ResultsError("the published run had servers that committed faults on purpose: name another with --of")
     other = published.plan.seed + 1 if seed is None else seed
     return msgspec.structs.replace(
         published.plan,

@@ -1,5 +1,6 @@
 """From what the processes of a trial recorded to its counts and metrics (docs/method.md says each in words). Pure."""
 
+import math
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from bench.drift import drift
 from bench.machine import Around
-from bench.results import PERCENTILES, Counts, Idle
+from bench.results import PERCENTILES, Counts, Idle, Plan
 from bench.spec import SAMPLE_FIELDS, Records
 from bench.window import Window
 from clients.ledger import Totals
@@ -50,6 +51,8 @@ class Gauges(NamedTuple):
     server_stats: dict[str, Any]
     relay_stats: dict[str, Any]
     hiccups: list[dict[str, Any]]
+    drain_hiccups: list[dict[str, Any]]
+    """From the end of the window until everything was received."""
     around: Around
 
 
@@ -76,12 +79,12 @@ def wrong_dues(samples: Samples, part: Window, rooms: int, start_ns: int) -> int
 
 
 def count(
-    samples: Samples, records: list[Records], part: Window, rooms: int, subscribers: int, late_after_ms: float
+    samples: Samples, records: list[Records], part: Window, rooms: int, subscribers: int, late_after_ms: float | None
 ) -> Counts:
-    """Completeness over all subscribers; what took longer than ``late_after_ms`` is late."""
+    """Completeness over all subscribers; what took longer than ``late_after_ms`` is late (``None``: not judged)."""
     per_room = np.bincount([due.room for due in part.events], minlength=rooms)
     expected = int(per_room[np.arange(subscribers) % rooms].sum())
-    delivered = len(np.unique(np.stack([samples.subscriber, samples.n]), axis=1).T) if len(samples.n) else 0
+    delivered = len(np.unique(_places(samples)))
     totals = {name: sum(record.counts[name] for record in records) for name in records[0].counts}
     return Counts(
         expected=expected,
@@ -92,8 +95,14 @@ def count(
         out_of_order=max(totals["out_of_order"], overtaken(samples)),
         gaps=totals["gaps"],
         reconnects=totals["reconnects"],
-        late=int(np.count_nonzero(samples.latency_ms > late_after_ms)),
+        late=None if late_after_ms is None else int(np.count_nonzero(samples.latency_ms > late_after_ms)),
     )
+
+
+def _places(samples: Samples) -> NDArray[np.int64]:
+    """One number for each pair of subscriber and event, in the order of events for each subscriber."""
+    span = int(samples.n.max(initial=0)) + 1
+    return samples.subscriber * span + samples.n
 
 
 def overtaken(samples: Samples) -> int:
@@ -101,14 +110,10 @@ def overtaken(samples: Samples) -> int:
 
     Clients find what comes out of its server's order; this finds events that the server itself put out of order.
     """
-    by_subscriber = np.argsort(samples.subscriber, kind="stable")
-    subscriber, n = samples.subscriber[by_subscriber], samples.n[by_subscriber]
-    _, first = np.unique(np.stack([subscriber, n]), axis=1, return_index=True)
-    first.sort()
-    subscriber, n = subscriber[first], n[first]
-    span = int(n.max(initial=0)) + 1
-    place = subscriber * span + n
-    return int(np.count_nonzero(place < np.maximum.accumulate(place)))
+    places = _places(samples)[np.argsort(samples.subscriber, kind="stable")]
+    _, first = np.unique(places, return_index=True)
+    places = places[np.sort(first)]
+    return int(np.count_nonzero(places < np.maximum.accumulate(places)))
 
 
 def percentiles_ms(latency_ms: NDArray[np.float64], independent_events: int) -> dict[str, float]:
@@ -119,6 +124,20 @@ def percentiles_ms(latency_ms: NDArray[np.float64], independent_events: int) -> 
     return {f"{q:g}": float(value) for q, value in zip(supported, np.percentile(latency_ms, supported), strict=True)}
 
 
+def unsupported(plan: Plan, records: list[Records], part: Window) -> list[str]:
+    """Which headline percentiles have too few independent events in this trial, a sentence each."""
+    events = independent_events(records, part, plan.rooms)
+    wanted = {"p50": 0.5, "p95": 0.95}
+    needed = {name: math.ceil(MIN_EVENTS_ABOVE / (1 - q) - 1e-9) for name, q in wanted.items()}
+    return [f"{name}: {events} events, {least} needed" for name, least in needed.items() if events < least]
+
+
+def independent_events(records: list[Records], part: Window, rooms: int) -> int:
+    """How many measured events any probe was to receive."""
+    probed_rooms = {index % rooms for record in records for index in record.probes}
+    return sum(due.room in probed_rooms for due in part.events)
+
+
 def latency_metrics(samples: Samples, records: list[Records], part: Window, rooms: int) -> dict[str, float]:
     """Latency of the probes, the generator's view, and the spread of the fan-out."""
     probe_numbers = np.array([index for record in records for index in record.probes], dtype=np.int64)
@@ -126,8 +145,7 @@ def latency_metrics(samples: Samples, records: list[Records], part: Window, room
     metrics: dict[str, float] = {}
     if not len(probes.n):
         return metrics
-    probed_rooms = set((probe_numbers % rooms).tolist())
-    independent = sum(due.room in probed_rooms for due in part.events)
+    independent = independent_events(records, part, rooms)
     for q, value in percentiles_ms(probes.latency_ms, independent).items():
         if q in ("50", "95", "99"):
             metrics[f"latency_ms_p{q}"] = value
@@ -147,9 +165,8 @@ def latency_metrics(samples: Samples, records: list[Records], part: Window, room
 def probe_percentiles(samples: Samples, records: list[Records], part: Window, rooms: int) -> dict[str, float]:
     """The latency percentiles of the probes, for the curve."""
     probe_numbers = np.array([index for record in records for index in record.probes], dtype=np.int64)
-    probed_rooms = set((probe_numbers % rooms).tolist())
     probes = samples.of(np.isin(samples.subscriber, probe_numbers))
-    return percentiles_ms(probes.latency_ms, sum(due.room in probed_rooms for due in part.events))
+    return percentiles_ms(probes.latency_ms, independent_events(records, part, rooms))
 
 
 def _spreads_ms(probes: Samples, rooms: int) -> NDArray[np.float64]:
@@ -222,9 +239,9 @@ def _received_hz(record: Records) -> float:
     return deliveries * NS_PER_S / (record.end.at_ns - record.begin.at_ns)
 
 
-def worst_hiccup_ms(gauges: Gauges) -> float:
+def worst_hiccup_ms(hiccups: list[dict[str, Any]]) -> float:
     """The longest stall of the host, over all its cores."""
-    return float(max((hiccup["us_max"] for hiccup in gauges.hiccups), default=0.0)) / 1000
+    return float(max((hiccup["us_max"] for hiccup in hiccups), default=0.0)) / 1000
 
 
 def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> dict[str, float]:
@@ -244,7 +261,7 @@ def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> di
         "server_loop_lag_us_p99": gauges.server_stats["loop_lag"]["us_p99"],
         "server_gc_pause_ms_max": gauges.server_stats["gc_pauses"]["max_ms"],
         "hiccup_ms_p99": max((hiccup["us_p99"] for hiccup in gauges.hiccups), default=0.0) / 1000,
-        "hiccup_ms_max": worst_hiccup_ms(gauges),
+        "hiccup_ms_max": worst_hiccup_ms(gauges.hiccups),
     }
     metrics |= gauges.around._asdict()
     lags = [record.loop_lag["us_p99"] for record in records if record.probes and record.loop_lag]

@@ -11,6 +11,7 @@ from clients.options import HEADER_SETS
 from feed.networks import RANGES as NETWORK_RANGES
 from feed.networks import Network, NetworkError, make_network
 from feed.rooms import MAX_ROOMS
+from feed.sabotage import SabotageError, parse_sabotage
 from feed.schedule import Schedule
 from feed.sources import SourceError, check_payload_bytes
 
@@ -144,7 +145,13 @@ def make_plans(preset: str, point: str | None, **given: Any) -> list[Plan]:
     of_a_point = [name for name in POINT_OPTIONS if given.get(name) is not None]
     if of_a_point and point is None:
         raise PlanError(f"{of_a_point[0]} belongs to one operating point: name it, --point {' or '.join(POINTS)}")
-    return [make_plan(preset, name, **given) for name in ([point] if point else PRESETS[preset])]
+    faults = given.pop("sabotage", None) or {}
+    plans = [make_plan(preset, name, **given) for name in ([point] if point else PRESETS[preset])]
+    _check_sabotage(faults, list(dict.fromkeys(name for plan in plans for name in plan.transports)))
+    return [
+        msgspec.structs.replace(plan, sabotage={name: faults[name] for name in plan.transports if name in faults})
+        for plan in plans
+    ]
 
 
 def make_plan(preset: str, point: str = SPARSE, **given: Any) -> Plan:
@@ -179,6 +186,16 @@ def make_plan(preset: str, point: str = SPARSE, **given: Any) -> Plan:
         },
         Plan,
     )
+
+
+def _check_sabotage(faults: dict[str, str], transports: list[str]) -> None:
+    try:
+        for transport, fault in faults.items():
+            if transport not in transports:
+                raise PlanError(f"sabotage of {transport!r}: allowed are {', '.join(transports)}, which are measured")
+            parse_sabotage(fault)
+    except SabotageError as error:
+        raise PlanError(str(error)) from error
 
 
 def _network(values: dict[str, Any]) -> Network:
@@ -241,7 +258,7 @@ def drain_s(plan: Plan, trial: TrialPlan) -> float:
 
 
 def latest_ms(plan: Plan, trial: TrialPlan) -> float:
-    """The longest delivery latency that the protocol itself allows (docs/method.md, Theory), without loss."""
+    """The longest delivery latency that protocol, delay and jitter allow (docs/method.md, Theory)."""
     transits = {"polling": 2, "long_polling": 3}.get(trial.transport, 1)
     poll_ms = trial.poll_interval_s * 1000 if trial.transport == "polling" else 0.0
     late_polls = max(1, math.ceil(trial.rtt_ms / poll_ms)) if poll_ms else 0

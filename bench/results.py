@@ -119,8 +119,9 @@ class Counts(msgspec.Struct, frozen=True):
     out_of_order: int
     gaps: int
     reconnects: int
-    late: int = 0
-    """Came more than ``bench.plan.LATE_MS`` after the latest that the protocol allows, the host's stalls left out."""
+    late: int | None = None
+    """Came more than ``bench.plan.LATE_MS`` after the latest that protocol and network allow, the host's longest stall
+    left out; ``None`` where that is not known: networks with loss or limited bandwidth, and older files."""
 
 
 class Trial(msgspec.Struct):
@@ -162,6 +163,8 @@ class Trial(msgspec.Struct):
     generator: str = "locust"
     tls: bool = False
     """Encrypted (`python -m bench cost --tls` only)."""
+    notes: list[str] = []
+    """What a valid trial lacks: percentiles for which it has too few events."""
 
 
 class Idle(msgspec.Struct, frozen=True):

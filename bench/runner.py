@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from bench.hiccup import Hiccups
 from bench.host import Placement
 from bench.idle import measure_idle
@@ -26,13 +28,21 @@ def new_results(plan: Plan, command: list[str], placement: Placement) -> Results
 
 async def run_points(points: dict[Path, Results], placement: Placement, reporter: Reporter) -> None:
     """Measure what each operating point's plan says, into its results and folder. Cancelling it stops all processes."""
-    idle: dict[str, Idle] = {}
+    idle = await _idle_cycles(points, placement, reporter)
     later = dict(points)
     for folder, results in points.items():
         del later[folder]
         results.idle = {name: idle[name] for name in results.plan.transports if name in idle}
         await _run_point(results, folder, placement, reporter, expected_of(later))
-        idle = idle or results.idle  # the bytes of an idle cycle do not depend on the operating point
+
+
+async def _idle_cycles(points: dict[Path, Results], placement: Placement, reporter: Reporter) -> dict[str, Idle]:
+    """Of every transport at any point: the bytes of an idle cycle do not depend on the operating point."""
+    folder, first = next(iter(points.items()))
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    names = dict.fromkeys(name for of in points.values() for name in of.plan.transports)
+    reporter.starting("idle cycles", IDLE_EXPECTED_S)
+    return await measure_idle(msgspec.structs.replace(first.plan, transports=list(names)), placement.server, folder)
 
 
 def expected_of(points: dict[Path, Results]) -> float:
@@ -45,9 +55,6 @@ async def _run_point(results: Results, folder: Path, placement: Placement, repor
     for name in (SAMPLES_FOLDER, "logs"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     try:
-        if not results.idle:
-            reporter.starting("idle cycles", IDLE_EXPECTED_S)
-            results.idle = await measure_idle(plan, placement.server, folder)
         await hiccups.start(sorted({placement.server, placement.relay, *placement.generator}), folder / "logs")
         bed = Bed(plan, folder, placement, hiccups, results.idle)
         await run_trials(

@@ -1,7 +1,6 @@
 """One trial from fresh processes to a ``Trial`` record: start, preflight, connect, warm up, measure, drain, stop."""
 
 import asyncio
-import math
 import socket
 import tempfile
 import time
@@ -272,6 +271,7 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
         server_stats, *relay_stats = [await control.stats() for control in controls]
         published = await controls[0].stop_feed()
     await rig.line.hear("records", rig.children)
+    drain_hiccups = await bed.hiccups.read()
     await rig.children[0].kill()  # the generator: locust takes a second to say goodbye
     rig.server.check_alive()
     if published != schedule.limit:
@@ -287,6 +287,7 @@ async def _conduct(bed: Bed, trial: TrialPlan, record: Trial, rig: Rig, idle_sha
         server_stats=server_stats,
         relay_stats=relay_stats[0] if relay_stats else {},
         hiccups=hiccups,
+        drain_hiccups=drain_hiccups,
         around=between(begin.machine, end.machine),
     )
     records = load_records(rig.records_file)
@@ -334,6 +335,7 @@ def _evaluate(
         **metrics.cost_metrics(records, gauges, plan.subscribers),
     }
     record.latency_ms = metrics.probe_percentiles(samples, records, part, plan.rooms)
+    record.notes = metrics.unsupported(plan, records, part)
     record.samples = _save_samples(bed, record, samples, records)
     record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
     record.details["scheduling"] = [["probes" if of.probes else "load", of.scheduling] for of in records]
@@ -349,11 +351,11 @@ def _evaluate(
         record.status = "invalid"
 
 
-def _late_after_ms(plan: Plan, trial: TrialPlan, gauges: metrics.Gauges) -> float:
-    """From which latency on a delivery is late: none is where loss is modelled."""
-    if plan.loss and trial.rtt_ms:
-        return math.inf
-    return latest_ms(plan, trial) + LATE_MS + metrics.worst_hiccup_ms(gauges)
+def _late_after_ms(plan: Plan, trial: TrialPlan, gauges: metrics.Gauges) -> float | None:
+    """From which latency on a delivery is late; ``None`` where the network alone may delay it by any time."""
+    if trial.rtt_ms and (plan.loss or plan.bandwidth_mbit_s):
+        return None
+    return latest_ms(plan, trial) + LATE_MS + metrics.worst_hiccup_ms(gauges.hiccups + gauges.drain_hiccups)
 
 
 def _unrecorded(gauges: metrics.Gauges, records: list[Records]) -> int:

@@ -15,14 +15,14 @@ NAME: Final = "A against A"
 
 def aa_section(results: CostResults) -> Section:
     """One row per metric over all experiments."""
-    experiments = _experiments(results)
+    experiments = _experiments(results).values()
     rows = [
         _row(metric, [found for of in experiments if (found := _compared(of, metric))]) for metric in PAIRED_METRICS
     ]
     burnt = _sabotage(results)
     rule = (
-        f"In each experiment the server of B was told to use more CPU ({burnt} percent), and A's was not: '{DIFFERS}' "
-        "in server CPU is true, and in bytes false. Latency waits for what is burned."
+        f"In each experiment the server of B was told to use more CPU ({burnt} %), and A's was not: '{DIFFERS}' in "
+        "server CPU is true, and in bytes false. Latency waits for what is burned."
         if burnt
         else f"Each experiment compares a transport with itself, so every '{DIFFERS}' is false. Without a margin "
         f"{100 * ALPHA:g} % of them may say so; with the margins, outside of which the whole interval must lie, fewer."
@@ -38,21 +38,33 @@ def aa_section(results: CostResults) -> Section:
     names = sorted({LOOKS[one.trial.transport].name for one in results.trials})
     title = f"{', '.join(names) or 'Nothing'} against itself, {len(results.trials)} trials, seed {results.seed}"
     name, what = ("A planted slowdown", "Found where CPU was planted") if burnt else (NAME, "Found where nothing is")
-    return Section(name, title, cautions, [Table(what, head, rows, notes)], [])
+    return Section(name, title, cautions, [Table(what, head, rows, notes), _each(results)], [])
+
+
+def _each(results: CostResults) -> Table:
+    """Every experiment's server CPU: what the counts above are made of."""
+    metric = "server_cpu_us_per_event"
+    experiments = [(name, of, _compared(of, metric)) for name, of in _experiments(results).items()]
+    rows = [
+        [name, str(len(of.get("A", []))), joined(found.factor, found.low, found.high), found.verdict.word]
+        for name, of, found in experiments
+        if found is not None
+    ]
+    return Table(f"{metric}, experiment by experiment", ["", "blocks", "A / B", "verdict"], rows, [], False)
 
 
 def _sabotage(results: CostResults) -> str:
     faults = {fault for of in results.loads.values() for plan in of.values() for fault in plan.sabotage.values()}
-    return ", ".join(sorted(faults))
+    return ", ".join(sorted(fault.partition(":")[2] for fault in faults))
 
 
-def _experiments(results: CostResults) -> list[dict[str, list[Trial]]]:
-    """Per experiment, name -> its valid trials."""
+def _experiments(results: CostResults) -> dict[str, dict[str, list[Trial]]]:
+    """Experiment -> name -> its valid trials."""
     found: dict[str, dict[str, list[Trial]]] = {}
     for one in results.trials:
         if one.trial.status == "ok":
             found.setdefault(one.section, {}).setdefault(one.load, []).append(one.trial)
-    return list(found.values())
+    return found
 
 
 def _compared(of: dict[str, list[Trial]], metric: str) -> Comparison | None:

@@ -7,8 +7,8 @@ import msgspec
 
 from bench.results import METRICS
 from reports.blocks import Blocks, find
-from reports.formats import counted, joined, listed, number, parts
-from reports.statistics import DIFFERS, EQUAL, Comparison
+from reports.formats import counted, listed, number, parts
+from reports.statistics import ALPHA, DIFFERS, EQUAL, Comparison
 from reports.style import LOOKS
 
 
@@ -54,10 +54,10 @@ NOT_SETTLED = "Not settled"
 
 def answer(blocks: Blocks, comparisons: Mapping[str, Sequence[Comparison]]) -> list[Part]:
     """Latency and bandwidth of all transports but the baseline."""
-    most = max((len(trials) for trials in blocks.trials.values()), default=0)
+    counts = sorted({len(blocks.trials[name]) for name in blocks.contenders})
     if not any(blocks.values(name, WORDINGS[0].metric) for name in blocks.contenders):
         return [Part("Result", "There is no valid measurement to compare.")]
-    if most == 1:
+    if counts[-1] == 1:
         measured = [Part(wording.label, _measured(blocks, wording.metric)) for wording in WORDINGS]
         return [*measured, Part(NOT_SETTLED, "Anything: a single block has no intervals.")]
     said, unsettled = [], []
@@ -66,7 +66,15 @@ def answer(blocks: Blocks, comparisons: Mapping[str, Sequence[Comparison]]) -> l
         said.append(Part(wording.label, clause))
         unsettled += [f"{wording.label.lower()} of {pair}" for pair in open_]
     said += [Part(NOT_SETTLED, _sentence("; ".join(unsettled)))] if unsettled else []
-    return [*said, Part("How sure", f"{counted(most, 'block')}. Brackets: 95 % confidence over all pairs of a metric.")]
+    return [*said, Part("How sure", _sure(counts))]
+
+
+def _sure(counts: Sequence[int]) -> str:
+    valid = counted(counts[-1], "valid block") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} valid blocks"
+    return (
+        f"{valid} of each. Brackets: what a verdict rests on; over all pairs of a metric, the chance of any false "
+        f"difference is at most {100 * ALPHA:g} %."
+    )
 
 
 def prose(transport: str) -> str:
@@ -95,22 +103,19 @@ def _said(wording: Wording, blocks: Blocks, comparisons: Sequence[Comparison]) -
     group = _equals(names, comparisons)
     others = {name: find(comparisons, name, names[0]) for name in names if name not in group}
     clauses = [_leaders(wording, group, levels)]
-    clauses += _differing(wording, names[0], [(name, of) for name, of in others.items() if of and _differs(of)])
+    known = [(name, of) for name, of in others.items() if of is not None]
+    clauses += _differing(wording, names[0], [(name, of) for name, of in known if of.verdict.word == DIFFERS])
     clauses += [
         f"{prose(name)} and {prose(names[0])} show {EQUAL} ({_times(of)})"
-        for name, of in others.items()
-        if of is not None and of.is_ratio and of.verdict.word == EQUAL
+        for name, of in known
+        if of.verdict.word == EQUAL
     ]
     unsettled = [
         _unsettled(name, names[0], of)
         for name, of in others.items()
-        if of is None or not (_differs(of) or (of.is_ratio and of.verdict.word == EQUAL))
+        if of is None or of.verdict.word not in (DIFFERS, EQUAL)
     ]
     return _sentence("; ".join(clauses)), unsettled
-
-
-def _differs(of: Comparison) -> bool:
-    return of.verdict.word == DIFFERS and of.is_ratio
 
 
 def _equals(names: list[str], comparisons: Sequence[Comparison]) -> list[str]:
@@ -148,6 +153,5 @@ def _unsettled(name: str, leader: str, of: Comparison | None) -> str:
     pair = f"{prose(name)} against {prose(leader)}"
     if of is None:
         return f"{pair} (no block in common)"
-    size = _times(of) if of.is_ratio else f"by {joined(of.factor, of.low, of.high)}"
     more = f", about {counted(of.verdict.more_blocks, 'more block')}" if of.verdict.more_blocks else ""
-    return f"{pair} ({size}{more})"
+    return f"{pair} ({_times(of)}{more})"

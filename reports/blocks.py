@@ -44,8 +44,9 @@ class Blocks(msgspec.Struct, frozen=True):
         found = [trial.counts for trial in self.trials[transport].values() if trial.counts is not None]
         if not found:
             return None
-        fields = Counts.__struct_fields__
-        return Counts(**{field: sum(getattr(counts, field) for counts in found) for field in fields})
+        late = [counts.late for counts in found if counts.late is not None]
+        sums = {field: sum(getattr(counts, field) for counts in found) for field in Counts.__struct_fields__[:-1]}
+        return Counts(**sums, late=sum(late) if len(late) == len(found) else None)
 
     def compare(self, metric: str) -> list[Comparison]:
         """Every pair of transports on one metric, the baseline included."""

@@ -40,9 +40,10 @@ MAY_DIFFER: Final = frozenset(
         "max_reruns",
         "idle_measure_s",
         "slo",
+        "sabotage",
     }
 )
-"""Of a plan: how long and how often was measured, not what."""
+"""Of a plan: how long and how often was measured, not what; and what the server itself did differently."""
 CAUTION: Final = (
     "The intervals cover the spread over blocks within the runs, not what differs between two hours of one machine, or "
     "between two machines: for that, compare several runs."
@@ -80,11 +81,12 @@ def unlike(a: Results, b: Results) -> list[str]:
 
 
 def environment(a: Results, b: Results) -> list[str]:
-    """What differs in host, versions and options."""
+    """What differs in host, versions, options and planted faults."""
     volatile = {"load_average_1m"}
     found = _differences(a.host, b.host, (a.host.keys() | b.host.keys()) - volatile)
     found += _differences(a.versions, b.versions, a.versions.keys() | b.versions.keys())
-    return found + _differences(a.options, b.options, a.options.keys() | b.options.keys())
+    found += _differences(a.options, b.options, a.options.keys() | b.options.keys())
+    return found + _differences(*(msgspec.to_builtins(of.plan) for of in (a, b)), ["sabotage"])
 
 
 def compare_point(a: Results, b: Results) -> PointChanges:

@@ -6,7 +6,7 @@ from bench.results import Results, Trial
 from reports.blocks import POLLING, curve_trials
 from reports.formats import with_interval
 from reports.statistics import Estimate, estimate
-from reports.theory import is_plain, predict
+from reports.theory import average, is_plain, predict
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -42,10 +42,10 @@ def points(results: Results) -> list[Point]:
 
 def _point(results: Results, interval_s: float, trials: list[Trial]) -> Point | None:
     needed = ("latency_ms_p50", "wire_bytes_per_event")
-    whole = [trial.metrics for trial in trials if all(trial.metrics.get(name, 0.0) > 0 for name in needed)]
+    whole = [trial for trial in trials if all(trial.metrics.get(name, 0.0) > 0 for name in needed)]
     if not whole:
         return None
-    latency, wire = (estimate([metrics[name] for metrics in whole]) for name in needed)
-    plan = msgspec.structs.replace(results.plan, poll_interval_s=interval_s)
-    predicted = predict(POLLING, plan, results.idle) if is_plain(plan) else {}
+    latency, wire = (estimate([trial.metrics[name] for trial in whole]) for name in needed)
+    theory = [predict(POLLING, results.plan, results.idle, trial) for trial in whole]
+    predicted = average(theory) if is_plain(results.plan) else {}
     return Point(interval_s, latency, wire, len(whole), predicted)

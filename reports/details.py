@@ -73,7 +73,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
 """Every metric of the catalogue once: what was measured is shown."""
 
 COUNTS: Final[dict[str, str]] = {
-    "expected": "events expected",
+    "expected": "deliveries expected",
     "delivered": "delivered",
     "lost": "lost",
     "duplicate": "duplicate",
@@ -136,6 +136,10 @@ def _completeness(blocks: Blocks) -> list[Line]:
         return []
     meaning = Counts.__doc__ or ""
     return [
-        Line(label, "", meaning, [NOT_MEASURED if of is None else f"{getattr(of, field):,}" for of in counts])
+        Line(label, "", meaning, [_count(of and getattr(of, field)) for of in counts])
         for field, label in COUNTS.items()
     ]
+
+
+def _count(value: int | None) -> str:
+    return NOT_MEASURED if value is None else f"{value:,}"

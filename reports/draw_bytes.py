@@ -86,7 +86,7 @@ def enlarged_up_to(totals: list[float]) -> int | None:
 
 
 def _bars(summary: Summary) -> list[Bar]:
-    blocks, bars, theory = summary.blocks, [], predictions(summary.results)
+    blocks, bars, theory = summary.blocks, [], predictions(summary.results, summary.blocks)
     for name in blocks.trials:
         total = blocks.estimate(name, "wire_bytes_per_event")
         found = {cause: blocks.estimate(name, cause) for cause in CAUSES}

@@ -54,12 +54,15 @@ def draw(summary: Summary) -> Figure | None:
 
 def _theory(figure: Figure, shown: list[tuple[Axes, Curves]], summary: Summary) -> None:
     """What the protocols alone would take; streams take one transit, which is marked already."""
-    of, lines = conditions(summary.results.plan), []
+    plan, lines = summary.results.plan, []
     for axes, curves in shown:
         for name in POLLS:
             if name in curves:
                 qs = sorted(curves[name])
-                predicted = predict_latency(name, of).quantile_ms([q / 100 for q in qs])
+                of_blocks = [conditions(plan, trial) for trial in summary.blocks.trials[name].values()]
+                predicted = np.mean(
+                    [predict_latency(name, of).quantile_ms([q / 100 for q in qs]) for of in of_blocks], axis=0
+                )
                 (line,) = axes.plot([_logit(q) for q in qs], predicted, color=INK, linewidth=1.1, linestyle="dashed")
                 lines = [line]
     if lines:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from reports.blocks import PAIRED_METRICS, find
-from reports.formats import number
+from reports.formats import parts
 from reports.panels import new_figure
 from reports.statistics import DIFFERS, EQUAL, OPEN, Comparison
 from reports.style import FAINT, INK, LOOKS, PAPER, RULE
@@ -46,7 +46,7 @@ def _matrix(axes: Axes, names: list[str], comparisons: list[Comparison], title: 
             found = find(comparisons, a, b)
             colour, text = ("none", "") if found is None else _cell(found)
             axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor=RULE, linewidth=1.2))
-            axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=11, color=INK)
+            axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=10, color=INK)
     axes.set(title=title, xlim=(0, len(columns)), ylim=(len(rows), 0))
     axes.set_xticks([x + 0.5 for x in range(len(columns))], [_name(name) for name in columns], fontsize=11)
     axes.set_yticks([y + 0.5 for y in range(len(rows))], [_name(name) for name in rows], fontsize=12)
@@ -62,10 +62,12 @@ def _name(name: str) -> str:
 
 
 def _cell(found: Comparison) -> tuple[str, str]:
-    size = f"{number(found.factor)} ×" if found.is_ratio else f"{number(found.factor)} more"
-    verdict = found.verdict
-    if verdict.word == DIFFERS:
-        return (HIGHER if found.a_is_more else LOWER), size
-    if verdict.word == EQUAL:
-        return GREY, size
-    return PAPER, f"{size}\n+{verdict.more_blocks}" if verdict.more_blocks else size
+    value, interval = parts(found.factor, found.low, found.high)
+    more = f" (+{found.verdict.more_blocks})" if found.verdict.more_blocks else ""
+    return _colour(found), f"{value}{' ×' if found.is_ratio else ' more'}{more}\n{interval}".rstrip()
+
+
+def _colour(found: Comparison) -> str:
+    if found.verdict.word == DIFFERS:
+        return HIGHER if found.a_is_more else LOWER
+    return GREY if found.verdict.word == EQUAL else PAPER

@@ -14,6 +14,7 @@ FIELDS: Final = (
     "attempt",
     "status",
     "reasons",
+    "notes",
     "seed",
     "rtt_ms",
     "poll_interval_s",
@@ -36,6 +37,8 @@ def to_csv(results: Results) -> str:
 
 
 def _row(trial: Trial) -> list[object]:
-    given = {field: getattr(trial, field) for field in FIELDS} | {"reasons": "; ".join(trial.reasons)}
+    given = {field: getattr(trial, field) for field in FIELDS} | {
+        name: "; ".join(getattr(trial, name)) for name in ("reasons", "notes")
+    }
     counts = [getattr(trial.counts, field) if trial.counts else "" for field in COUNTS]
     return [*given.values(), *counts, *(trial.metrics.get(name, "") for name in METRICS)]

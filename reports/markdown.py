@@ -29,7 +29,6 @@ def short_summary(summary: Summary, objectives: Section | None) -> str:
     parts = [
         "# pushmark",
         *_answers(summary),
-        *(f"> **Caution:** {_escape(caution)}" for caution in summary.cautions),
         _table(COLUMNS, [_row(row) for row in summary.rows]),
         *(_section(objectives) if objectives else []),
     ]
@@ -39,7 +38,6 @@ def short_summary(summary: Summary, objectives: Section | None) -> str:
 def _comparison(summary: Summary, drawn: Sequence[Drawn]) -> list[str]:
     return [
         *_answers(summary),
-        *(f"> **Caution:** {_escape(caution)}" for caution in summary.cautions),
         _table(COLUMNS, [_row(row) for row in summary.rows]),
         _bullets(summary.rules),
         *_verdicts(summary),
@@ -54,12 +52,19 @@ def _comparison(summary: Summary, drawn: Sequence[Drawn]) -> list[str]:
 
 
 def _answers(summary: Summary) -> list[str]:
-    answers = [f"**{of.point}.** {_escape(of.title)}.\n\n{_bullets(_lines(of))}" for of in summary.points]
-    return [_escape(summary.quiet), *answers, tally_text(summary.verdicts)]
+    return [
+        _escape(summary.quiet),
+        *(part for of in summary.points for part in _answer(of)),
+        tally_text(summary.verdicts),
+    ]
 
 
-def _lines(of: Summary) -> list[str]:
-    return [f"{part.label}: {part.text}" for part in of.answer]
+def _answer(of: Summary) -> list[str]:
+    return [
+        f"**{of.point}.** {_escape(of.title)}.",
+        _bullets([f"{part.label}: {part.text}" for part in of.answer]),
+        *(f"> **Caution:** {_escape(caution)}" for caution in of.cautions),
+    ]
 
 
 def _verdicts(summary: Summary) -> list[str]:

@@ -46,9 +46,9 @@ def _table(of: Summary) -> Table:
 def _outcome(objective: Objective, blocks: Blocks, name: str) -> list[str]:
     if objective.metric in COUNTS:
         counts = blocks.counts(name) if name in blocks.trials else None
-        if counts is None:
+        value = None if counts is None else getattr(counts, objective.metric)
+        if value is None:
             return [NOT_MEASURED, MISSED]
-        value = getattr(counts, objective.metric)
         return [f"{value:,}", MET if objective.holds(value) else MISSED]
     found = blocks.estimate(name, objective.metric) if name in blocks.trials else None
     if found is None:

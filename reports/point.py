@@ -37,7 +37,11 @@ def _comparison(summary: Summary) -> Table:
 
 def _cell(cell: Cell) -> list[str]:
     rating = f"{cell.word} ({cell.article_note})" if cell.article_note else cell.word
-    return [f"{cell.value} {cell.interval}".strip(), rating, "; ".join([*cell.notes, *cell.cautions])]
+    return [
+        f"{cell.value} {cell.interval}".strip(),
+        rating,
+        "; ".join([*cell.notes, *cell.cautions, cell.command]).removesuffix("; "),
+    ]
 
 
 def _pairs(summary: Summary) -> Table:

@@ -130,9 +130,9 @@ def _cautions(results: Results, blocks: Blocks) -> list[str]:
         counts = blocks.counts(name)
         if counts and (wrong := incomplete(counts)):
             said = ", ".join(wrong)
-            found.append(f"{LOOKS[name].name} did not deliver as it must: {said}, of {counts.expected:,} events.")
+            found.append(f"{LOOKS[name].name} did not deliver as it must: {said}, of {counts.expected:,} deliveries.")
     for name, fault in results.plan.sabotage.items():
-        found.append(f"{LOOKS[name].name}'s server was told to commit a fault: {fault}.")
+        found.append(f"{LOOKS[name].name}'s server was told to commit a fault ({fault}): no claim is judged.")
     if results.plan.blocks == 1:
         found.append("A single block has no intervals: it shows that everything works and settles nothing.")
     if not results.plan.rtt_ms:

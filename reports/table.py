@@ -60,7 +60,7 @@ class Row(msgspec.Struct, frozen=True):
 
 def rows(results: Results, blocks: Blocks, beside: Sequence[Measured] = ()) -> list[Row]:
     """One row per transport, the baseline last. ``beside``: the run's other operating points, for a line each."""
-    theory = predictions(results)
+    theory = predictions(results, blocks)
     return [_row(results, blocks, name, beside, theory.get(name, {})) for name in blocks.trials]
 
 
@@ -174,7 +174,8 @@ def _arrived(counts: Counts) -> str:
         return f"all {counts.expected:,} delivered once, in order"
     return (
         f"{counts.delivered:,} of {counts.expected:,} delivered: {counts.lost:,} lost, "
-        f"{counts.duplicate:,} duplicate, {counts.out_of_order:,} out of order, {counts.late:,} late"
+        f"{counts.duplicate:,} duplicate, {counts.out_of_order:,} out of order"
+        + ("" if counts.late is None else f", {counts.late:,} late")
     )
 
 

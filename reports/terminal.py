@@ -18,6 +18,8 @@ def show(summary: Summary, console: Console) -> None:
     for of in summary.points:
         console.print(f"\n[bold]{escape(of.point)}[/] [dim]{escape(of.title)}[/]")
         console.print(_answer(of))
+        for caution in of.cautions:
+            console.print(f"[yellow]! {escape(caution)}[/]")
     console.print()
     console.print(_table(summary))
     for rule in summary.rules:
@@ -25,8 +27,6 @@ def show(summary: Summary, console: Console) -> None:
     if summary.verdicts:
         console.print(f"\n[bold]{escape(tally_text(summary.verdicts))}[/]")
         console.print(_verdicts(summary))
-    for caution in summary.cautions:
-        console.print(f"[yellow]! {escape(caution)}[/]")
     for trial in summary.left_out:
         reasons = escape("; ".join(trial.reasons))
         console.print(f"[yellow]  {escape(trial.id)} (attempt {trial.attempt}) {escape(trial.status)}: {reasons}[/]")

@@ -1,6 +1,7 @@
 """Measured beside predicted: what the implementation adds to what the protocol itself costs. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Final
 
 from bench.results import Idle, Plan, Results, Trial
@@ -53,13 +54,20 @@ def is_plain(plan: Plan) -> bool:
     return bool(plan.rtt_ms) and not (plan.jitter_ms or plan.bandwidth_mbit_s or plan.loss)
 
 
-def predictions(results: Results) -> dict[str, dict[str, float]]:
-    """Transport -> metric -> what theory says of the plan."""
+def predictions(results: Results, blocks: Blocks) -> dict[str, dict[str, float]]:
+    """Transport -> metric -> what theory says, averaged over the blocks' own rates."""
     if not is_plain(results.plan):
         return {}
-    present = {trial.transport for trial in results.trials}
-    names = [name for name in LOOKS if name in present]
-    return {name: predict(name, results.plan, results.idle) for name in names}
+    return {
+        name: average([predict(name, results.plan, results.idle, trial) for trial in trials.values()])
+        for name, trials in blocks.trials.items()
+        if trials
+    }
+
+
+def average(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Per metric that all of them have. Raises ``ValueError`` if there are none."""
+    return {name: fmean(of[name] for of in found) for name in set.intersection(*(set(of) for of in found))}
 
 
 def added_table(results: Results, blocks: Blocks) -> Table | None:
@@ -85,6 +93,6 @@ def _cells(results: Results, blocks: Blocks, name: str) -> list[str]:
 def _pair(pairs: list[tuple[float, float]]) -> list[str]:
     if not pairs:
         return [NOT_MEASURED, NOT_MEASURED]
-    predicted = sum(theory for _, theory in pairs) / len(pairs)
+    predicted = fmean(theory for _, theory in pairs)
     added = estimate([value - theory for value, theory in pairs], arithmetic=True)
     return [number(predicted), with_interval(added)]

@@ -38,6 +38,7 @@ VERDICT_RULES: Final = (
     "A rating word holds or does not hold if the whole 95 % interval lies on one side of the bounds; else it is not "
     "settled. More and fewer are judged by pairs, with their margins and Holm's procedure.",
     "Functional claims were tried on real servers: yes or no, with what happened.",
+    "Complexity and use cases are not judged: the first is no number, the second a question of scenarios.",
 )
 
 Bounds = tuple[tuple[float, str], ...]
@@ -87,9 +88,8 @@ def tally_text(lines: Sequence[Line]) -> str:
 
 def _line(claim: Claim, points: Sequence[Measured], probes: Sequence[Probe] | None) -> Line:
     by: Judged = claim.by
-    modelled = [of for of in points if of.plan.loss]
-    if modelled and isinstance(by, ByWord | ByOrder):
-        return Line(claim, {of.plan.point: Judgement(UNJUDGED, "loss is modelled") for of in points})
+    if isinstance(by, ByWord | ByOrder) and (reason := _unfit(points)):
+        return Line(claim, {of.plan.point: Judgement(UNJUDGED, reason) for of in points})
     match by:
         case ByWord():
             return Line(claim, {of.plan.point: _by_word(claim, by, of) for of in points})
@@ -99,6 +99,13 @@ def _line(claim: Claim, points: Sequence[Measured], probes: Sequence[Probe] | No
             return Line(claim, {}, _by_probe(claim, by, probes))
         case _:
             return Line(claim, {}, Judgement(UNJUDGED, by.reason))
+
+
+def _unfit(points: Sequence[Measured]) -> str:
+    """Why no number of this run judges the article; empty if they do."""
+    if any(of.plan.loss for of in points):
+        return "loss is modelled"
+    return "a server was told to commit a fault" if any(of.plan.sabotage for of in points) else ""
 
 
 def _by_word(claim: Claim, by: ByWord, of: Measured) -> Judgement:

@@ -12,7 +12,7 @@ from typing import Final
 from feed.clock import NS_PER_MS
 from feed.sabotage import EVERY, Sabotage
 
-DELAY_S: Final = 0.5
+DELAY_S: Final = 0.8
 MAX_BURN_NS: Final = 100 * NS_PER_MS
 """At once: what connecting many subscribers took is not burned for before the first event."""
 Publish = Callable[[str, bytes], object]
@@ -55,7 +55,7 @@ class Saboteur:
         }[kind]
         self._events = 0
         self._held: dict[str, list[bytes]] = {}
-        """Per room what waits: for the next event (``reorder``), or for time to pass (``delay``)."""
+        """Per room what waits: for the next event (``reorder``), but no longer than ``DELAY_S``; or so long (``delay``)."""
 
     def __call__(self, room: str, data: bytes) -> None:
         """Publish an event, or commit the fault on it."""
@@ -64,7 +64,7 @@ class Saboteur:
         if held is not None:
             held.append(data)
             if self._commit == self._reorder:
-                self._release(room)
+                self._release(room, held)
         elif self._events % EVERY == 0:
             self._commit(room, data)
         else:
@@ -78,14 +78,19 @@ class Saboteur:
         self._publish(room, data)
 
     def _reorder(self, room: str, data: bytes) -> None:
-        self._held[room] = [data]
+        self._hold(room, data)
 
     def _delay(self, room: str, data: bytes) -> None:
         """Later events of the room wait behind it: at most those of ``DELAY_S``."""
-        self._held[room] = [data]
-        asyncio.get_running_loop().call_later(DELAY_S, self._release, room)
+        self._hold(room, data)
 
-    def _release(self, room: str) -> None:
-        held = self._held.pop(room)
+    def _hold(self, room: str, data: bytes) -> None:
+        self._held[room] = held = [data]
+        asyncio.get_running_loop().call_later(DELAY_S, lambda: self._release(room, held))
+
+    def _release(self, room: str, held: list[bytes]) -> None:
+        if self._held.get(room) is not held:
+            return  # the next event has come, and both are out
+        del self._held[room]
         for data in reversed(held) if self._commit == self._reorder else held:
             self._publish(room, data)

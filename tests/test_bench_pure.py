@@ -16,7 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.metrics import MIN_EVENTS_ABOVE, Samples, count, measured_samples, overtaken, percentiles_ms, wrong_dues
+from bench.metrics import (
+    MIN_EVENTS_ABOVE,
+    Samples,
+    count,
+    measured_samples,
+    overtaken,
+    percentiles_ms,
+    unsupported,
+    wrong_dues,
+)
 from bench.plan import (
     GRACE_S,
     POINT_OPTIONS,
@@ -26,6 +35,7 @@ from bench.plan import (
     PlanError,
     drain_s,
     expected_s,
+    latest_ms,
     make_plan,
     make_plans,
     schedule_of,
@@ -335,6 +345,7 @@ def test_deliveries_are_counted_against_the_schedule(
         reconnects=told["reconnects"],
         late=int(sum(samples.latency_ms > late_after_ms)),
     )
+    assert count(samples, records, part, rooms, subscribers, None).late is None
     assert wrong_dues(samples, part, rooms, start_ns) == 0
     assert wrong_dues(samples, part, rooms, start_ns + 1) == len(samples.n)
     assert samples.latency_ms.tolist() == [subscriber / 1000 for subscriber in samples.subscriber.tolist()]
@@ -351,6 +362,40 @@ def test_overtaken_are_first_arrivals_after_a_later_event(arrivals: list[tuple[i
     columns = np.array(arrivals, dtype=np.int64).reshape(-1, 2)
     nothing = np.zeros(len(columns), dtype=np.int64)
     assert overtaken(Samples(columns[:, 0], columns[:, 1], nothing, nothing)) == expected
+
+
+@pytest.mark.parametrize(
+    ("events", "missing"), [(19, ["p50", "p95"]), (20, ["p95"]), (199, ["p95"]), (200, []), (500, [])]
+)
+def test_a_trial_names_the_percentiles_that_it_has_too_few_events_for(events: int, missing: list[str]) -> None:
+    plan = make_plan("default", "broadcast")
+    part = window(Schedule("constant", 100.0), 0, events)
+    records = records_of([], 1)
+    records[0].probes = [0, 1]
+    assert [note.partition(":")[0] for note in unsupported(plan, records, part)] == missing
+
+
+def test_a_trial_without_probes_supports_none() -> None:
+    plan = make_plan("default", "broadcast")
+    found = unsupported(plan, records_of([], 1), window(Schedule("constant", 100.0), 0, 500))
+    assert found == ["p50: 0 events, 20 needed", "p95: 0 events, 200 needed"]
+
+
+@pytest.mark.parametrize(
+    ("transport", "given", "ms"),
+    [
+        ("sse", {}, 20.0),
+        ("long_polling", {}, 60.0),
+        ("polling", {}, 1040.0),
+        ("polling", {"poll_interval_s": 0.01}, 80.0),
+        ("websocket", {"jitter_ms": 10.0}, 30.0),
+        ("raw", {"rtt_ms": 0.0}, 0.0),
+    ],
+)
+def test_the_latest_that_protocol_and_delay_allow(transport: str, given: dict[str, object], ms: float) -> None:
+    plan = make_plan("default", "broadcast", **given)
+    (trial, *_) = (one for one in trials(plan) if one.transport == transport)
+    assert latest_ms(plan, trial) == pytest.approx(ms)
 
 
 def test_a_delivery_before_its_due_instant_is_wrong() -> None:

@@ -97,7 +97,7 @@ def test_the_answer_says_what_is_equal_and_by_how_much_the_rest_differs() -> Non
     assert said["Latency"].endswith("] as long as WebSocket.")
     assert said["Wire bytes"].startswith("WebSocket moves the fewest measured per event (472 B)")
     assert "long polling 3.95 times [" in said["Wire bytes"] and said["Wire bytes"].endswith("as many as WebSocket.")
-    assert said["How sure"] == "5 blocks. Brackets: 95 % confidence over all pairs of a metric."
+    assert said["How sure"].startswith("4 to 5 valid blocks of each.") and "at most 5 %" in said["How sure"]
 
 
 def test_the_answer_names_what_is_not_settled_and_about_how_many_blocks_it_takes() -> None:
@@ -178,7 +178,7 @@ def test_lost_and_repeated_events_stand_beside_the_latency() -> None:
     wrong = ["2 lost", "3 duplicate", "1 out of order", "4 late"]
     assert f"1,048 of 1,050 delivered: {', '.join(wrong)}" in cell.notes
     assert set(wrong) <= set(cell.cautions)
-    said = f"WebSocket did not deliver as it must: {', '.join(wrong)}, of 1,050 events."
+    said = f"WebSocket did not deliver as it must: {', '.join(wrong)}, of 1,050 deliveries."
     assert [caution for caution in summary.cautions if "deliver" in caution] == [said]
 
 

@@ -6,15 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.results import AA_FILE, load, load_cost, save
+from bench.cell_cli import plan_again
+from bench.plan import make_plans
+from bench.results import AA_FILE, ResultsError, load, load_cost, save
 from feed.sabotage import EVERY, KINDS, MAX_BURN_PERCENT, Sabotage, SabotageError, parse_sabotage
+from reports.compare import environment, unlike
 from reports.summary import summarize
+from reports.verdicts import UNJUDGED
 from servers.sabotage import DELAY_S, MAX_BURN_NS, sabotaged
 from tests.conftest import render_as_valid, run_module, until
+from tests.fake_results import fake_results
 
 ROUNDS = 3
 EVENTS = ROUNDS * EVERY + EVERY // 2
@@ -23,9 +29,13 @@ EVENTS = ROUNDS * EVERY + EVERY // 2
 def published(kind: str, rooms: int = 1) -> list[tuple[str, bytes]]:
     """What comes out of ``EVENTS`` events that take turns among rooms."""
     out: list[tuple[str, bytes]] = []
-    publish = sabotaged(lambda room, data: out.append((room, data)), Sabotage(kind))
-    for n in range(EVENTS):
-        publish(f"room-{n % rooms}", str(n).encode())
+
+    async def publish_all() -> None:
+        publish = sabotaged(lambda room, data: out.append((room, data)), Sabotage(kind))
+        for n in range(EVENTS):
+            publish(f"room-{n % rooms}", str(n).encode())
+
+    asyncio.run(publish_all())
     return out
 
 
@@ -84,6 +94,21 @@ def work(cpu_ns: int) -> None:
         pass
 
 
+def test_reordering_does_not_wait_for_ever_for_an_event_to_overtake() -> None:
+    out: list[bytes] = []
+
+    async def run() -> None:
+        publish = sabotaged(lambda room, data: out.append(data), Sabotage("reorder"))
+        for n in range(EVERY):
+            publish("quiet", str(n).encode())
+        assert len(out) == EVERY - 1
+        await until(lambda: len(out) == EVERY, "what nothing overtook")
+        publish("quiet", b"after it")
+
+    asyncio.run(run())
+    assert out[-2:] == [str(EVERY - 1).encode(), b"after it"]
+
+
 def test_burning_takes_a_share_of_what_was_used_in_between() -> None:
     calls: list[bytes] = []
     publish = sabotaged(lambda room, data: calls.append(data), parse_sabotage("burn:50"))
@@ -127,6 +152,9 @@ def test_refusals(text: str) -> None:
         ("bench", "run", "--sabotage", "sse=lie"),
         ("bench", "run", "--sabotage", "pigeon=drop"),
         ("bench", "run", "--sabotage", "drop"),
+        ("bench", "run", "--sabotage", "sse=drop", "--sabotage", "sse=delay"),
+        ("bench", "run", "--transports", "sse", "--sabotage", "polling=drop"),
+        ("bench", "aa", "--planted", "--transport", "socketio"),
     ],
 )
 def test_command_lines_refuse_with_a_sentence(arguments: tuple[str, ...]) -> None:
@@ -164,9 +192,32 @@ def test_the_report_names_what_every_server_did(turn: int, tmp_path: Path) -> No
     report = (folder / "report.md").read_text()
     for name, kind in faults.items():
         assert NAMED[kind](said[ROWS[name]]), (kind, said)
-        assert f"{ROWS[name]}'s server was told to commit a fault: {kind}." in report
+        assert f"{ROWS[name]}'s server was told to commit a fault ({kind}): no claim is judged." in report
         assert f"{ROWS[name]} did not deliver{said[ROWS[name]]}" in report
     assert not any(word in said.get("Socket.IO", "") for word in ("lost", "duplicate", "out of order"))
+
+
+def test_faults_belong_to_the_points_that_measure_the_transport() -> None:
+    plans = make_plans("default", None, sabotage={"raw": "drop", "sse": "delay"})
+    assert {plan.point: plan.sabotage for plan in plans} == {
+        "sparse": {"sse": "delay"},
+        "broadcast": {"sse": "delay", "raw": "drop"},
+    }
+
+
+def test_a_sabotaged_run_judges_no_claim_and_is_not_measured_again() -> None:
+    results = fake_results()
+    results.plan = msgspec.structs.replace(results.plan, sabotage={"sse": "drop"})
+    judged = [judgement for line in summarize(results).verdicts for judgement in line.points.values()]
+    assert judged and {judgement.word for judgement in judged} == {UNJUDGED}
+    with pytest.raises(ResultsError, match="on purpose"):
+        plan_again(results, "sse", 3, None)
+
+
+def test_a_planted_fault_is_said_when_runs_are_compared() -> None:
+    a, b = fake_results(), fake_results()
+    b.plan = msgspec.structs.replace(b.plan, sabotage={"sse": "burn:20"})
+    assert unlike(a, b) == [] and environment(a, b) == ["sabotage: {} / {'sse': 'burn:20'}"]
 
 
 def test_a_planted_slowdown_for_real(tmp_path: Path) -> None:

@@ -90,6 +90,9 @@ def test_every_cell_has_the_word_that_the_rules_give(tmp_path: Path) -> None:
             transits = (setting.rtt_ms / 2 + SOFTWARE_MS + 500 * line.interval_s) / (setting.rtt_ms / 2)
             assert line.cells[setting].multiple == pytest.approx(transits)
             assert line.cells[setting].word == rate(transits, LATENCY_BOUNDS)
+    predicted = {setting: cell.predicted for setting, cell in latency.lines[1].cells.items()}
+    assert predicted == {setting: pytest.approx(1 + 1000 / setting.rtt_ms) for setting in latency.settings}
+    assert all(cell.predicted is None for line in bandwidth.lines for cell in line.cells.values()), "no idle cycle"
     polling = bandwidth.lines[1]
     rare, often = polling.cells[Setting(40.0, 0.1)], polling.cells[Setting(40.0, 10.0)]
     assert rare.multiple == pytest.approx((480 + 9000) / 256) and rare.word == rate(rare.multiple, BANDWIDTH_BOUNDS)

@@ -3,6 +3,7 @@
 import math
 import random
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,8 @@ from feed.cursor import Cursor
 from feed.rooms import room_name
 from feed.wire import Event, encode_frame
 from reports.blocks import main_blocks
+from reports.formats import number
+from reports.summary import summarize
 from reports.theory import added_table, predict, predictions
 from reports.theory_bytes import EPOCH, FRAMING, chunk_bytes, envelope_bytes, predict_bytes, websocket_header_bytes
 from reports.theory_latency import Conditions, gap_share, poll_cycle_s, predict_latency, requests_per_event
@@ -151,9 +154,37 @@ def test_the_report_has_measured_minus_predicted() -> None:
     table = added_table(results, main_blocks(results))
     assert table is not None and table.rows[0][0] == "Polling" and len(table.rows) == len(ALL)
     assert all(len(row) == len(table.head) for row in table.rows)
-    assert predictions(results)["sse"]["latency_ms_p50"] == 20.0
+    assert predictions(results, main_blocks(results))["sse"]["latency_ms_p50"] == 20.0
     without = fake_results(rtt_ms=0.0)
     assert added_table(without, main_blocks(without)) is None
+
+
+def test_predictions_are_printed_beside_what_was_measured() -> None:
+    results = fake_results()
+    results.idle = dict.fromkeys(ALL, IDLE)
+    summary = summarize(results)
+    notes = {row.transport: (row.latency.notes[0], row.bandwidth.notes[0]) for row in summary.rows}
+    assert notes["polling"][0].endswith(" one-way transits, predicted 26.0")
+    assert notes["sse"][0].endswith(" one-way transits, predicted 1.00")
+    wire = predictions(results, main_blocks(results))["sse"]["wire_bytes_per_event"]
+    assert notes["sse"][1].endswith(f" × payload, predicted {number(wire / 256)}")
+    assert [point.predicted["latency_ms_p50"] for point in summary.curve] == pytest.approx([120.0, 520.0, 2520.0])
+    lossy = fake_results()
+    lossy.plan = msgspec.structs.replace(lossy.plan, loss=0.01)
+    assert all("predicted" not in row.latency.notes[0] for row in summarize(lossy).rows)
+
+
+def test_table_and_theory_predict_the_same_number() -> None:
+    """Each averages over the rates that the blocks' schedules drew."""
+    results = fake_results()
+    results.idle = dict.fromkeys(ALL, IDLE)
+    for trial in results.trials:
+        trial.metrics["received_events_per_s"] = 15.0 + trial.block
+    blocks = main_blocks(results)
+    table = added_table(results, blocks)
+    assert table is not None
+    shown = {row[0]: row[table.head.index("wire bytes per event (B): predicted")] for row in table.rows}
+    assert shown["Polling"] == number(predictions(results, blocks)["polling"]["wire_bytes_per_event"])
 
 
 def test_the_prediction_of_a_block_has_the_rate_its_schedule_drew() -> None:
