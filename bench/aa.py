@@ -109,7 +109,5 @@ def aa(preset: str, transport: str, seed: int, planted: bool, out: Path | None) 
     Whatever differs here differs by chance; the report says how often that was, and how often it may be.
     """
     if planted and transport in CONNECTING_HZ:
-        raise click.UsageError(
-            f"--planted cannot be seen on {transport}: its client is full before so busy a server is"
-        )
+        raise click.UsageError(f"--planted cannot be seen on {transport}: its client is full before such a load")
     carry_out(aa_trials(preset, transport, seed, planted), preset, seed, AA_FILE, out, as_json=False)

@@ -1,6 +1,7 @@
 """When a trial says nothing about its transport, because something else was the bottleneck. Pure.
 
-The bounds were set before the runs that they judge (decisions 0007 and 0010). An invalid trial is shown with its reasons and never averaged in.
+The bounds were set before the runs that they judge (decisions 0007 and 0010). An invalid trial is shown with its
+reasons and never averaged in.
 Events lost, repeated or out of order do not make a trial invalid: they are what the transport did, and the report
 shows them beside its row.
 """
