@@ -86,7 +86,7 @@ def environment(a: Results, b: Results) -> list[str]:
     found = _differences(a.host, b.host, (a.host.keys() | b.host.keys()) - volatile)
     found += _differences(a.versions, b.versions, a.versions.keys() | b.versions.keys())
     found += _differences(a.options, b.options, a.options.keys() | b.options.keys())
-    return found + _differences(*(msgspec.to_builtins(of.plan) for of in (a, b)), ["sabotage"])
+    return found + _differences({"sabotage": a.plan.sabotage}, {"sabotage": b.plan.sabotage}, ["sabotage"])
 
 
 def compare_point(a: Results, b: Results) -> PointChanges:

@@ -136,7 +136,7 @@ def _completeness(blocks: Blocks) -> list[Line]:
         return []
     meaning = Counts.__doc__ or ""
     return [
-        Line(label, "", meaning, [_count(of and getattr(of, field)) for of in counts])
+        Line(label, "", meaning, [_count(None if of is None else getattr(of, field)) for of in counts])
         for field, label in COUNTS.items()
     ]
 

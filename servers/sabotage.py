@@ -55,7 +55,7 @@ class Saboteur:
         }[kind]
         self._events = 0
         self._held: dict[str, list[bytes]] = {}
-        """Per room what waits: for the next event (``reorder``), but no longer than ``DELAY_S``; or so long (``delay``)."""
+        """Per room what waits for the next event, at most ``DELAY_S`` (``reorder``), or so long (``delay``)."""
 
     def __call__(self, room: str, data: bytes) -> None:
         """Publish an event, or commit the fault on it."""

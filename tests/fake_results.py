@@ -87,7 +87,9 @@ def fake_trial(
         subscribers=200,
         probes=200,
         samples="",
-        counts=Counts(expected=EVENTS, delivered=EVENTS, lost=0, duplicate=0, out_of_order=0, gaps=0, reconnects=0),
+        counts=Counts(
+            expected=EVENTS, delivered=EVENTS, lost=0, duplicate=0, out_of_order=0, gaps=0, reconnects=0, late=0
+        ),
         metrics={
             "latency_ms_p50": percentiles["50"],
             "latency_ms_p95": percentiles["95"],

@@ -1,10 +1,14 @@
 """`bench aa`: its plan, its section, and the plumbing for real."""
 
+import math
+import random
 from collections import Counter
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench.aa import PRESETS, aa_trials
 from bench.cost_plan import CostTrialPlan
@@ -53,13 +57,30 @@ def results_with(factor: float) -> CostResults:
 
 @pytest.mark.parametrize(("factor", "word"), [(1.0, EQUAL), (1.5, DIFFERS)])
 def test_the_section_counts_what_was_found(factor: float, word: str) -> None:
-    (table,) = aa_section(results_with(factor)).tables
+    table, each = aa_section(results_with(factor)).tables
     by_metric = {row[0]: dict(zip(table.head, row, strict=True)) for row in table.rows}
     for metric in ("latency_ms_p50", "wire_bytes_per_event", "server_cpu_us_per_event"):
         row = by_metric[metric]
         assert row["experiments"] == "12" and row[word] == "12"
         assert sum(int(row[name]) for name in (DIFFERS, EQUAL, OPEN)) == 12
     assert by_metric["latency_ms_p95"]["experiments"] == "0", "what was not measured is not counted"
+    assert [(row[1], row[3]) for row in each.rows] == [("5", word)] * 12
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@given(st.integers(0, 1000))
+def test_a_planted_slowdown_is_found_in_as_many_blocks_as_the_plan_has(seed: int) -> None:
+    """FAKE trials that scatter as those of a shared machine do: 9 % within a pair."""
+    planned = [one for one in aa_trials("default", "websocket", 1, planted=True) if one.section == "experiment 1"]
+    results = new_cost_results(planned, "default", 1, ["a", "test"], placement([0, 1]))
+    draw = random.Random(seed)
+    for one in planned:
+        trial = blank(one.plan, one.trial, 1, "2026-01-01T00:00:00+00:00")
+        slowed = 1.2 if one.plan.sabotage else 1.0
+        trial.metrics = {"server_cpu_us_per_event": 15.0 * slowed * math.exp(draw.gauss(0, 0.09 / math.sqrt(2)))}
+        results.trials.append(CostTrial(one.section, one.load, trial))
+    (row,) = aa_section(results).tables[1].rows
+    assert row[1] == "28" and row[3] == DIFFERS, row
 
 
 def test_invalid_trials_are_left_out_and_said() -> None:

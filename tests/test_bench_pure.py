@@ -419,7 +419,7 @@ def test_a_trial_just_over_a_bound_is_invalid_for_that_reason(name: str) -> None
     over = {other: bound for other, (bound, _) in BOUNDS.items()} | {name: math.nextafter(BOUNDS[name][0], math.inf)}
     (reason,) = reasons(over, GOOD_COUNTS, 0)
     assert reason.endswith(f"allowed {BOUNDS[name][0]:g}")
-    named = {"probe": "probes", "steal": "hypervisor", "other": "processes", "drift": "second"}
+    named = {"probe": "probes", "steal": "hypervisor", "other": "processes", "drift": "second", "hiccup": "host"}
     first = name.split("_")[0]
     assert reason.split()[1] == named.get(first, first)
 

@@ -232,7 +232,7 @@ def test_the_summary_for_ci_is_appended_and_short(tmp_path: Path) -> None:
     text = file.read_text()
     assert done.returncode == 0 and text.startswith("before") and len(text.splitlines()) <= 60
     for said in (
-        "round trip of 40 ms",
+        "40 ms round trip",
         "verdicts on the article",
         "This host was",
         "| **Polling** |",

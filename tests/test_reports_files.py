@@ -131,7 +131,7 @@ def _streams_only() -> Results:
     ("build", "said"),
     [
         (lambda: fake_results(2, finished=False), "interrupted"),
-        (lambda: fake_results(1, rtt_ms=0.0), "Without network delay, with a single block"),
+        (lambda: fake_results(1, rtt_ms=0.0), "a single block has no intervals"),
         (_all_failed, "There is no valid measurement to compare."),
         (_interrupted_at_once, "interrupted"),
         (_streams_only, "WebSocket"),
