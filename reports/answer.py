@@ -72,8 +72,8 @@ def answer(blocks: Blocks, comparisons: Mapping[str, Sequence[Comparison]]) -> l
 def _sure(counts: Sequence[int]) -> str:
     valid = counted(counts[-1], "valid block") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} valid blocks"
     return (
-        f"{valid} of each. Brackets: what a verdict rests on; over all pairs of a metric, the chance of any false "
-        f"difference is at most {100 * ALPHA:g} %."
+        f"{valid} of each; brackets are the intervals that the verdicts rest on. Over all pairs of a metric, the "
+        f"chance of any false difference is at most {100 * ALPHA:g} %."
     )
 
 

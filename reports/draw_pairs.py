@@ -46,7 +46,7 @@ def _matrix(axes: Axes, names: list[str], comparisons: list[Comparison], title: 
             found = find(comparisons, a, b)
             colour, text = ("none", "") if found is None else _cell(found)
             axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor=RULE, linewidth=1.2))
-            axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=10, color=INK)
+            axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=9.5, color=INK)
     axes.set(title=title, xlim=(0, len(columns)), ylim=(len(rows), 0))
     axes.set_xticks([x + 0.5 for x in range(len(columns))], [_name(name) for name in columns], fontsize=11)
     axes.set_yticks([y + 0.5 for y in range(len(rows))], [_name(name) for name in rows], fontsize=12)
@@ -63,7 +63,7 @@ def _name(name: str) -> str:
 
 def _cell(found: Comparison) -> tuple[str, str]:
     value, interval = parts(found.factor, found.low, found.high)
-    more = f" (+{found.verdict.more_blocks})" if found.verdict.more_blocks else ""
+    more = f" +{found.verdict.more_blocks}" if found.verdict.more_blocks else ""
     return _colour(found), f"{value}{' ×' if found.is_ratio else ' more'}{more}\n{interval}".rstrip()
 
 

@@ -97,7 +97,7 @@ def test_the_answer_says_what_is_equal_and_by_how_much_the_rest_differs() -> Non
     assert said["Latency"].endswith("] as long as WebSocket.")
     assert said["Wire bytes"].startswith("WebSocket moves the fewest measured per event (472 B)")
     assert "long polling 3.95 times [" in said["Wire bytes"] and said["Wire bytes"].endswith("as many as WebSocket.")
-    assert said["How sure"].startswith("4 to 5 valid blocks of each.") and "at most 5 %" in said["How sure"]
+    assert said["How sure"].startswith("4 to 5 valid blocks of each; ") and "at most 5 %" in said["How sure"]
 
 
 def test_the_answer_names_what_is_not_settled_and_about_how_many_blocks_it_takes() -> None:
