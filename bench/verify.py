@@ -17,7 +17,7 @@ from bench.pcap import read_pcap
 from bench.plan import TrialPlan, expected_s, make_plan, trials
 from bench.progress import Reporter, outcome
 from bench.provenance import provenance
-from bench.results import VERIFY_FILE, Plan, Verification, VerifyResults, save
+from bench.results import TRANSPORTS, VERIFY_FILE, Plan, Verification, VerifyResults, save
 from bench.runner import remove_if_empty
 from bench.spec import load_records
 from bench.tcpdump import captured
@@ -30,9 +30,12 @@ CAPTURE_EXPECTED_S: Final = 1.0
 CLOCK_READINGS: Final = 20
 
 
-def verify_plan(preset: str, **given: Any) -> Plan:
-    """The plan of a preset with every transport once. Raises ``PlanError``."""
-    return make_plan(preset, blocks=1, curve_intervals_s=[], loopback_too=False, max_reruns=0, **given)
+def verify_plan(preset: str, transports: list[str] | None = None, **given: Any) -> Plan:
+    """The plan of a preset with every transport once, the baseline too. Raises ``PlanError``."""
+    names = list(TRANSPORTS) if transports is None else transports
+    return make_plan(
+        preset, transports=names, blocks=1, curve_intervals_s=[], loopback_too=False, max_reruns=0, **given
+    )
 
 
 def new_verify_results(plan: Plan, command: list[str], place: Placement) -> VerifyResults:

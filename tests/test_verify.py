@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bench.ground_truth import BYTES_TOLERANCE, CLOCK_DRIFT_US, SLOWEST, Deliveries, Evidence, verify
 from bench.pcap import SYN, Segment, read_pcap
+from bench.plan import trials
 from bench.results import TRANSPORTS, VERIFY_FILE, LateEvent, Trial, Verification, VerifyResults, load_verify
 from bench.tcpdump import captured
 from bench.verify import clock_offset_ns, verify_plan
@@ -184,6 +185,10 @@ def test_the_axis_shows_the_faster_half_and_leaves_out_only_who_is_far_behind(sl
     inside = [value for value in slowest_ms.values() if value <= end_ms * (1 + 1e-9)]
     assert 2 * len(inside) >= len(slowest_ms)
     assert all(value > FAR * max(inside) for value in slowest_ms.values() if value not in inside)
+
+
+def test_every_transport_is_verified_the_baseline_too() -> None:
+    assert {trial.transport for trial in trials(verify_plan("default"))} == set(TRANSPORTS)
 
 
 def test_the_section_says_what_does_not_hold() -> None:
