@@ -26,7 +26,7 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-bench: setup ## Measure every transport and leave a report (about 10 minutes; PRESET=smoke: a minute and a half)
+bench: setup ## Measure every transport and leave a report (about 9 minutes; PRESET=smoke: a minute and a half)
 	@$(RUN) -m bench run --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
 verify: setup ## Hold the measurement itself against a packet capture (2 minutes; needs tcpdump)
@@ -52,7 +52,7 @@ demo: setup ## Show a live feed in the terminal: this machine's figures over SSE
 	  url=$$($(RUN) -c 'import json; print(json.loads(input())["url"])'); \
 	  $(RUN) -m clients sse "$$url"; }
 
-test: setup ## Run the tests, two at a time (about 11 minutes)
+test: setup ## Run the tests, two at a time (about 13 minutes)
 	@$(TESTS)
 
 lint: setup ## ruff, mypy --strict, and the walls between the folders

@@ -141,7 +141,9 @@ def _numbers(axes: Axes, row: int, bar: Bar, limit: float, payload_bytes: int) -
     left = 0.0
     for cause, size in bar.parts.items():
         text = fixed(size, 0)
-        if left + size <= limit and size >= CHARACTER_WIDTH * len(text) * limit:
+        width = CHARACTER_WIDTH * len(text) * limit
+        whisker = bar.total.low if bar.total.low is not None else bar.total.value
+        if left + size <= limit and size >= width and left + (size + width) / 2 <= whisker:
             colour = on_top(tint(LOOKS[bar.name].colour, CAUSES[cause][1]))
             axes.text(left + size / 2, row, text, ha="center", va="center", fontsize=13, color=colour)
         left += size
