@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from itertools import count
 from pathlib import Path
 
 from bench.cost_plan import CostTrialPlan
@@ -16,8 +17,8 @@ from bench.results import CostResults, CostTrial, Plan, Trial, save
 from bench.runner import remove_if_empty
 from bench.trial import SAMPLES_FOLDER, Bed, run_trial
 
-Measure = Callable[[Plan, TrialPlan], Awaitable[Trial]]
-"""Runs one trial under a load. The seam where the tests put a fake."""
+Measure = Callable[[Plan, TrialPlan, int], Awaitable[Trial]]
+"""Runs one trial under a load, the how manieth attempt at it. The seam where the tests put a fake."""
 
 
 def new_cost_results(
@@ -47,8 +48,8 @@ async def run_cost(
         (folder / needed).mkdir(exist_ok=True)
     hiccups = Hiccups()
 
-    async def measure(plan: Plan, trial: TrialPlan) -> Trial:
-        return await run_trial(Bed(plan, folder, placement, hiccups, results.idle), trial, 1)
+    async def measure(plan: Plan, trial: TrialPlan, attempt: int) -> Trial:
+        return await run_trial(Bed(plan, folder, placement, hiccups, results.idle), trial, attempt)
 
     try:
         if idle_of is not None:
@@ -65,14 +66,20 @@ async def run_cost(
 async def run_planned(
     results: CostResults, name: str, planned: list[CostTrialPlan], folder: Path, measure: Measure, told: Reporter
 ) -> None:
-    """Run the trials in order and save after each."""
+    """Run the trials in order and save after each. An invalid one is run again while its plan's bound allows."""
     left = [expected_s(one.plan, one.trial) for one in planned]
     told.begin(sum(left), len(planned))
-    began, expected_so_far = time.monotonic(), 0.0
+    expected_so_far = taken_so_far = 0.0
+    reruns = 0
     for place, one in enumerate(planned):
-        told.starting(one.trial.id, left[place])
-        trial = await measure(one.plan, one.trial)
-        results.trials.append(CostTrial(one.section, one.load, trial))
-        await asyncio.to_thread(save, results, folder, name)
-        expected_so_far += left[place]
-        told.finished(trial.id, outcome(trial), sum(left[place + 1 :]) * (time.monotonic() - began) / expected_so_far)
+        for attempt in count(1):
+            began = time.monotonic()
+            told.starting(one.trial.id, left[place])
+            trial = await measure(one.plan, one.trial, attempt)
+            results.trials.append(CostTrial(one.section, one.load, trial))
+            await asyncio.to_thread(save, results, folder, name)
+            expected_so_far, taken_so_far = expected_so_far + left[place], taken_so_far + time.monotonic() - began
+            told.finished(trial.id, outcome(trial), sum(left[place + 1 :]) * taken_so_far / expected_so_far)
+            if trial.status != "invalid" or reruns >= one.plan.max_reruns:
+                break
+            reruns += 1

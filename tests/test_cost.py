@@ -34,9 +34,9 @@ DISTURBANCE = (0.97, 1.0, 1.02, 1.01, 0.99)
 """Of a whole block: ratios within it do not see it."""
 
 
-async def fake_trial(plan: Plan, trial: TrialPlan) -> Trial:
+async def fake_trial(plan: Plan, trial: TrialPlan, attempt: int) -> Trial:
     """FAKE: a trial that never took place, with plausible numbers."""
-    record = blank(plan, trial, 1, "2026-01-01T00:00:00+00:00")
+    record = blank(plan, trial, attempt, "2026-01-01T00:00:00+00:00")
     record.purpose = trial.purpose
     cost = CPU_US[trial.transport] * (0.6 if trial.variant else 1.0) * DISTURBANCE[trial.block % 5]
     receive = 20.0 * (1.05 if trial.generator == "locust" else 1.0) * DISTURBANCE[trial.block % 5]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from bench.cost_plan import CostTrialPlan
-from bench.cost_run import new_cost_results, run_planned
+from bench.cost_run import Measure, new_cost_results, run_planned
 from bench.host import placement
 from bench.plan import TrialPlan, expected_s
 from bench.progress import Lines
@@ -30,9 +30,9 @@ SOFTWARE_MS = 0.8
 """FAKE: what every transport adds."""
 
 
-async def fake_trial(plan: Plan, trial: TrialPlan) -> Trial:
+async def fake_trial(plan: Plan, trial: TrialPlan, attempt: int) -> Trial:
     """FAKE: a trial that never took place. Polling waits half its interval, and asks once in each."""
-    record = blank(plan, trial, 1, "2026-01-01T00:00:00+00:00")
+    record = blank(plan, trial, attempt, "2026-01-01T00:00:00+00:00")
     wait_ms, bytes_ = SOFTWARE_MS, 480.0
     if trial.transport == POLLING:
         wait_ms += 500 * trial.poll_interval_s
@@ -41,10 +41,10 @@ async def fake_trial(plan: Plan, trial: TrialPlan) -> Trial:
     return record
 
 
-def measured(planned: list[CostTrialPlan], folder: Path) -> CostResults:
+def measured(planned: list[CostTrialPlan], folder: Path, measure: Measure = fake_trial) -> CostResults:
     """FAKE results of a plan."""
     results = new_cost_results(planned, "default", 1, ["python", "-m", "bench", "sensitivity"], placement([0, 1]))
-    asyncio.run(run_planned(results, SENSITIVITY_FILE, planned, folder, fake_trial, Lines(Console(quiet=True))))
+    asyncio.run(run_planned(results, SENSITIVITY_FILE, planned, folder, measure, Lines(Console(quiet=True))))
     results.finished = True
     return results
 
@@ -70,6 +70,25 @@ def test_the_grid_is_complete_reproducible_and_short(preset: str, longest_s: flo
 def test_heartbeats_are_spread_over_their_real_period() -> None:
     plan = idle_plan(["sse"], 1)
     assert plan.transports == ["sse"] and plan.heartbeat_s == 15
+
+
+def test_an_invalid_trial_is_measured_again_twice_a_run_at_most(tmp_path: Path) -> None:
+    planned = sensitivity_trials("default", list(TRANSPORTS), 1)
+    once, always = planned[0].trial.id, planned[1].trial.id
+
+    async def disturbed(plan: Plan, trial: TrialPlan, attempt: int) -> Trial:
+        record = await fake_trial(plan, trial, attempt)
+        record.status = "invalid" if trial.id == always or (trial.id == once and attempt == 1) else "ok"
+        return record
+
+    kept = [one.trial for one in measured(planned, tmp_path, disturbed).trials]
+    assert [(of.id, of.attempt, of.status) for of in kept[:4]] == [
+        (once, 1, "invalid"),
+        (once, 2, "ok"),
+        (always, 1, "invalid"),
+        (always, 2, "invalid"),
+    ]
+    assert len(kept) == len(planned) + 2
 
 
 def test_every_cell_has_the_word_that_the_rules_give(tmp_path: Path) -> None:
