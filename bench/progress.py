@@ -55,7 +55,8 @@ class Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._done = 0
+        self._done: set[str] = set()
+        """One that is measured again counts once."""
         self._count = 0
 
     def __enter__(self) -> "Lines":
@@ -72,9 +73,9 @@ class Lines:
         return
 
     def finished(self, name: str, said: str, left_s: float) -> None:
-        self._done += 1
+        self._done.add(name)
         left = f"about {duration(left_s)} left" if left_s else "done"
-        self._say(f"[{self._done}/{self._count}] {name}: {said} ({left})")
+        self._say(f"[{len(self._done)}/{self._count}] {name}: {said} ({left})")
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)

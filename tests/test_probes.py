@@ -43,7 +43,8 @@ def test_every_probe_sees_what_the_specifications_say(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     probes = load_probes(tmp_path / "out" / PROBES_FILE).probes
     found = {(of.transport, of.probe): of for of in probes}
-    assert {key: of.holds for key, of in found.items()} == EXPECTED, probes
+    assert found.keys() == EXPECTED.keys()
+    assert not {key: of.evidence for key, of in found.items() if of.holds is not EXPECTED[key]}
     assert found.keys() == {(name, probe) for probe, (_, names) in PROBES.items() for name in names}
     without = float(found["long_polling", "opens_connections"].evidence.split()[-2])
     assert 0.5 < without < 1.5, "a connection for every answer; on a busy machine one may bring two events, or none"
