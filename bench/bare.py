@@ -39,7 +39,7 @@ async def follow(spec: LoadSpec) -> None:
         population.add(index)
     say("ready")
     population.go((await hear("go"))["url"])
-    while population.opened < spec.subscribers:  # noqa: ASYNC110 - a counter, which has no event to wait for
+    while population.opened < spec.subscribers:  # noqa: ASYNC110 - locust reads the same counter, from another thread
         await asyncio.sleep(CHECK_S)
     say("connected")
     await _play(spec, population, (await hear("window"))["start_ns"])

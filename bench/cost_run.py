@@ -1,24 +1,24 @@
 """Carries out a cost plan, trial after trial, saved after each; Ctrl-C keeps what was measured."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
-from itertools import count
+from functools import partial
 from pathlib import Path
 
 from bench.cost_plan import CostTrialPlan
 from bench.hiccup import Hiccups
 from bench.host import Placement
 from bench.idle import measure_idle
+from bench.in_order import Step, run_in_order
 from bench.plan import TrialPlan, expected_s
-from bench.progress import Reporter, outcome
+from bench.progress import Reporter
 from bench.provenance import provenance
 from bench.results import CostResults, CostTrial, Plan, Trial, save
 from bench.runner import remove_if_empty
 from bench.trial import SAMPLES_FOLDER, Bed, run_trial
 
 Measure = Callable[[Plan, TrialPlan, int], Awaitable[Trial]]
-"""Runs one trial under a load, the how manieth attempt at it. The seam where the tests put a fake."""
+"""Runs one trial under a load, and which attempt at it this is. The seam where the tests put a fake."""
 
 
 def new_cost_results(
@@ -67,19 +67,15 @@ async def run_planned(
     results: CostResults, name: str, planned: list[CostTrialPlan], folder: Path, measure: Measure, told: Reporter
 ) -> None:
     """Run the trials in order and save after each. An invalid one is run again while its plan's bound allows."""
-    left = [expected_s(one.plan, one.trial) for one in planned]
-    told.begin(sum(left), len(planned))
-    expected_so_far = taken_so_far = 0.0
-    reruns = 0
-    for place, one in enumerate(planned):
-        for attempt in count(1):
-            began = time.monotonic()
-            told.starting(one.trial.id, left[place])
-            trial = await measure(one.plan, one.trial, attempt)
-            results.trials.append(CostTrial(one.section, one.load, trial))
-            await asyncio.to_thread(save, results, folder, name)
-            expected_so_far, taken_so_far = expected_so_far + left[place], taken_so_far + time.monotonic() - began
-            told.finished(trial.id, outcome(trial), sum(left[place + 1 :]) * taken_so_far / expected_so_far)
-            if trial.status != "invalid" or reruns >= one.plan.max_reruns:
-                break
-            reruns += 1
+
+    async def keep(one: CostTrialPlan, attempt: int) -> Trial:
+        trial = await measure(one.plan, one.trial, attempt)
+        results.trials.append(CostTrial(one.section, one.load, trial))
+        await asyncio.to_thread(save, results, folder, name)
+        return trial
+
+    steps = [
+        Step(one.trial.id, expected_s(one.plan, one.trial), one.plan.max_reruns, partial(keep, one)) for one in planned
+    ]
+    told.begin(sum(step.expected_s for step in steps), len(steps))
+    await run_in_order(steps, told)

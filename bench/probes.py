@@ -61,28 +61,38 @@ class Listening:
         self.client = client
         self.waits_s: list[float] = []
         """Per event: receive time minus due time."""
-        self.welcomed = asyncio.Event()
+        self.welcomed = False
         self.refused = ""
         """Why the client has stopped for good."""
+        self._news = asyncio.Event()
 
     async def receive(self) -> None:
         try:
             async with aclosing(self.client.events()) as stream:
                 async for envelope, receive_ns in stream:
-                    if envelope.type == "welcome":
-                        self.welcomed.set()
-                    elif envelope.type == "event":
+                    self.welcomed = True  # the first of a connection is its welcome
+                    if envelope.type == "event":
                         self.waits_s.append((receive_ns - decode_stamp(envelope.data).due_ns) / NS_PER_S)
+                    self._news.set()
         except ClientError as error:
             self.refused = str(error)
+            self._news.set()
 
     async def until(self, events: int) -> bool:
         """Have so many events come, within the time allowed and before the client was refused?"""
+        return await self._comes_true(lambda: len(self.waits_s) >= events)
+
+    async def connected(self) -> bool:
+        """Was it welcomed, within the time allowed and before it was refused?"""
+        return await self._comes_true(lambda: self.welcomed)
+
+    async def _comes_true(self, holds: Callable[[], bool]) -> bool:
         with suppress(TimeoutError):
             async with asyncio.timeout(WAIT_S):
-                while len(self.waits_s) < events and not self.refused:  # noqa: ASYNC110 - there is no event to wait for
-                    await asyncio.sleep(0.01)
-        return len(self.waits_s) >= events
+                while not holds() and not self.refused:
+                    self._news.clear()
+                    await self._news.wait()
+        return holds()
 
     def totals(self) -> Totals:
         return self.client.ledger.totals()
@@ -90,11 +100,12 @@ class Listening:
 
 @asynccontextmanager
 async def listening(transport: str, url: str, options: ClientOptions = OPTIONS) -> AsyncIterator[Listening]:
-    """A client that receives until the block ends."""
+    """A client that receives until the block ends: connected, so that it misses nothing of it, or refused."""
     shared = new_shared(1)
     heard = Listening(new_client(transport, url, options, shared))
     receiving = asyncio.ensure_future(heard.receive())
     try:
+        await heard.connected()
         yield heard
     finally:
         receiving.cancel()
@@ -106,9 +117,6 @@ async def listening(transport: str, url: str, options: ClientOptions = OPTIONS) 
 async def sends_where_it_receives(subject: Subject) -> tuple[bool, str]:
     """Does the connection that brings events also take messages, at the same time (RFC 6455, section 1.1)?"""
     async with listening(subject.transport, subject.url) as heard:
-        # Who connects slowly misses what was published before.
-        with suppress(TimeoutError):
-            await asyncio.wait_for(heard.welcomed.wait(), WAIT_S)
         await subject.publish(EVENTS)
         await heard.until(2)
         before = heard.totals()

@@ -1,8 +1,8 @@
 """Carries out a plan: trial after trial, saved after each, ended early by Ctrl-C without losing what was measured."""
 
 import asyncio
-import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,11 +11,12 @@ import msgspec
 from bench.hiccup import Hiccups
 from bench.host import Placement
 from bench.idle import measure_idle
+from bench.in_order import Step, run_in_order
 from bench.plan import TrialPlan, expected_s, trials
 from bench.processes import ROOT
-from bench.progress import Reporter, outcome
+from bench.progress import Reporter
 from bench.provenance import provenance
-from bench.results import Idle, Plan, Results, save
+from bench.results import Idle, Plan, Results, Trial, save
 from bench.trial import SAMPLES_FOLDER, Bed, Measure, run_trial
 
 IDLE_EXPECTED_S: Final = 4.0
@@ -79,23 +80,18 @@ async def run_trials(
 
     ``later_s``: what is expected to come after these trials, for the time remaining.
     """
-    plan, reruns_left = results.plan, results.plan.max_reruns
-    left = [*(expected_s(plan, trial) for trial in planned), later_s]
-    expected_so_far = taken_so_far = 0.0
-    for place, trial in enumerate(planned):
-        attempt, status = 0, "invalid"
-        while status == "invalid" and (attempt == 0 or reruns_left > 0):
-            reruns_left -= attempt > 0
-            attempt += 1
-            began = time.monotonic()
-            name = f"{plan.point} {trial.id}"
-            reporter.starting(name, left[place])
-            record = await measure(trial, attempt)
-            status = record.status
-            results.trials.append(record)
-            await asyncio.to_thread(save, results, folder)
-            expected_so_far, taken_so_far = expected_so_far + left[place], taken_so_far + time.monotonic() - began
-            reporter.finished(name, outcome(record), sum(left[place + 1 :]) * taken_so_far / expected_so_far)
+    plan = results.plan
+
+    async def keep(trial: TrialPlan, attempt: int) -> Trial:
+        results.trials.append(await measure(trial, attempt))
+        await asyncio.to_thread(save, results, folder)
+        return results.trials[-1]
+
+    steps = [
+        Step(f"{plan.point} {trial.id}", expected_s(plan, trial), plan.max_reruns, partial(keep, trial))
+        for trial in planned
+    ]
+    await run_in_order(steps, reporter, later_s)
 
 
 def failed_transports(results: Results) -> dict[str, str]:

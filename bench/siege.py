@@ -141,7 +141,7 @@ async def _healthy(server: Child, transport: str, seed: int) -> AsyncIterator[Cr
 
 async def _until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(ARRIVE_TIMEOUT_S):
-        while not holds():  # noqa: ASYNC110 - of what other tasks count; an event for each would disturb them
+        while not holds():  # noqa: ASYNC110 - counters of the clients measured here: a look costs them less than waking us
             await asyncio.sleep(0.01)
 
 

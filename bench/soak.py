@@ -34,6 +34,8 @@ class Crowd:
 
     def __init__(self, transport: str, server: Child, count: int, seed: int, shared: Shared) -> None:
         self.lives = 0
+        self.lived = asyncio.Event()
+        """The first life is over."""
         self.requests = 0
         self.failures: deque[str] = deque(maxlen=20)
         self._transport = transport
@@ -62,6 +64,7 @@ class Crowd:
                 receiving.cancel()
                 await asyncio.gather(receiving, return_exceptions=True)
                 self.lives += 1
+                self.lived.set()
             cursor = str(client.session.cursor or "")
 
     async def _live(self, client: Client) -> None:
@@ -118,8 +121,7 @@ async def _soak_one(
 
 async def _one_life(transport: str, server: Child, shared: Shared) -> None:
     crowd = Crowd(transport, server, 1, 0, shared)
-    while not crowd.lives:  # noqa: ASYNC110 - a life ends by itself, and nobody tells
-        await asyncio.sleep(0.1)
+    await crowd.lived.wait()
     await crowd.stop()
     async with Control(server.ready["control_url"]) as control:
         await _until(lambda stats: stats["connections_now"] == 0, control)
@@ -133,7 +135,7 @@ async def _settled(server: Child, control: Control, began_s: float, before: Soak
 
 async def _until(holds: Callable[[dict[str, int]], bool], control: Control) -> None:
     end_s = time.monotonic() + SETTLE_S
-    while time.monotonic() < end_s and not holds(await control.stats()):  # noqa: ASYNC110 - of another process
+    while time.monotonic() < end_s and not holds(await control.stats()):  # noqa: ASYNC110 - another process, which answers when asked
         await asyncio.sleep(0.2)
 
 

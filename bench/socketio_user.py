@@ -43,7 +43,7 @@ class Subscriber(SocketIOUser):
     """Connects when told to, and records what comes."""
 
     fixed_count = SPEC.subscribers
-    options = {"reconnection": False}  # noqa: RUF012 - locust's name and type for it
+    options = {"reconnection": False}  # noqa: RUF012 - locust declares it per instance, so mypy refuses a ClassVar
 
     def on_start(self) -> None:
         self.number = next(State.numbers)

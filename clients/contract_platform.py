@@ -38,6 +38,10 @@ class Member:
             self._news.clear()
             await self._news.wait()
 
+    async def hears(self, count: int, type_: str, room: str) -> None:
+        """Wait until so many of a type have come in a room."""
+        await self.until(lambda: len(self.of(type_, room)) >= count)
+
     async def settled(self) -> None:
         """Wait until everything that was published before has come: a message to itself comes after it."""
         await self.client.request("call", service="echo", data=None)
@@ -100,7 +104,7 @@ async def rooms_reach_their_members(bench: Bench) -> None:
         await ann.client.request("publish", room="tea", data={"n": 3}, except_me=True)
         await bob.client.request("publish", room="tea", data={"n": 4})
         for who, numbers in ((ann, [1, 2, 4]), (bob, [1, 2, 3, 4])):
-            await who.until(lambda who=who, numbers=numbers: len(who.of("message", "tea")) >= len(numbers))  # type: ignore[misc]  # bound as defaults
+            await who.hears(len(numbers), "message", "tea")
             found = [said["data"]["n"] for said in who.of("message", "tea")]
             expect(found == numbers, f"messages came as {found}, not {numbers}")
             expect(who.client.place("tea").silently_lost == 0, "what was not for it looks lost to the sender")
@@ -171,7 +175,7 @@ async def users_acknowledge(bench: Bench) -> None:
         await two.until(lambda: len(two.of("welcome")) == 2)
         asking = asyncio.ensure_future(ann.client.request("publish", user="bob", data="well?", ack_timeout_s=3.0))
         for who in (one, two):
-            await who.until(lambda who=who: bool(who.of("message", "@bob")))  # type: ignore[misc]  # bound as a default
+            await who.hears(1, "message", "@bob")
         message = one.of("message", "@bob")[0]
         expect(message["ack"] and message["data"] == "well?", f"the message came as {message}")
         first = await two.client.request("acknowledge", message=message["message"], data="two")

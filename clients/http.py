@@ -93,7 +93,7 @@ class OneConnection(aiohttp.TCPConnector):
         super().__init__(limit=0, socket_factory=_socket, use_dns_cache=False, **lifetime)
         self._ledger = ledger
         self.protocol: StampedProtocol
-        self._factory = self._make_protocol  # type: ignore[assignment]  # the one place where aiohttp makes them
+        self._factory = self._make_protocol  # type: ignore[assignment]  # aiohttp has no hook for it; ours is a subclass of what it makes
 
     def _make_protocol(self) -> StampedProtocol:
         self.protocol = StampedProtocol(self._ledger, self._loop)

@@ -83,7 +83,7 @@ class SocketIo(Client):
         return await self._answer_after(id_, sio.emit_request(body, self._namespace, self._judge))
 
 
-class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # the library has no types
+class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: the library ships no types (no py.typed)
     """The library's client with a receive time for every message."""
 
     def __init__(self, session: aiohttp.ClientSession, connector: OneConnection, ledger: Ledger) -> None:
@@ -150,7 +150,7 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # the library has no ty
         return _Engine
 
 
-class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # the library has no types
+class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # a base of type Any: the library ships no types (no py.typed)
     """Notes when the read came that brought a message: its first message on a WebSocket was read before the loop."""
 
     connector: OneConnection

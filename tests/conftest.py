@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,6 +144,16 @@ def run_module(*arguments: str, timeout_s: float = 60, **environment: str) -> "s
         env={**os.environ, **environment},
         check=False,
     )
+
+
+def planned_count(trials: Sequence[Trial], max_reruns: int = 2) -> int:
+    """How many trials were planned: each stands there once, and again only directly after an invalid attempt."""
+    first = [trial.id for trial in trials if trial.attempt == 1]
+    for before, after in pairwise(trials):
+        expected = (before.id, before.attempt + 1, "invalid") if after.attempt > 1 else (after.id, 1, before.status)
+        assert (after.id, after.attempt, before.status) == expected
+    assert len(set(first)) == len(first) >= len(trials) - max_reruns
+    return len(first)
 
 
 def render_as_valid(folder: Path, trials: Iterable[Trial], write: Callable[[], object]) -> None:
