@@ -9,14 +9,19 @@ from matplotlib.patches import Patch, Rectangle
 from reports.blocks import PAIRED_METRICS, find
 from reports.formats import parts
 from reports.panels import new_figure
-from reports.statistics import DIFFERS, EQUAL, OPEN, Comparison
+from reports.statistics import DIFFERS, EQUAL, MAX_MORE_BLOCKS, OPEN, Comparison
 from reports.style import FAINT, INK, LOOKS, PAPER, RULE
 from reports.summary import PAIR_TITLES, Summary
 
 LOWER: Final = "#9ecae1"
 HIGHER: Final = "#fdbe85"
 GREY: Final = "#d9d9d9"
-WORDS: Final = {LOWER: "row has less", HIGHER: "row has more", GREY: EQUAL, PAPER: f"{OPEN} (+n: n more blocks)"}
+WORDS: Final = {
+    LOWER: "row has less",
+    HIGHER: "row has more",
+    GREY: EQUAL,
+    PAPER: f"{OPEN} (+n more blocks; no n: over {MAX_MORE_BLOCKS:,})",
+}
 """Colour -> what it says; light orange and light blue are told apart with every kind of colour vision."""
 SHORT: Final = {"long_polling": "Long p.", "raw": "Raw TCP"}
 
@@ -35,7 +40,7 @@ def draw(summary: Summary) -> Figure | None:
         else:
             axes.set_axis_off()
     patches = [Patch(facecolor=colour, edgecolor=FAINT, label=word) for colour, word in WORDS.items()]
-    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=14)
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=13)
     return figure
 
 
