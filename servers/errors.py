@@ -83,11 +83,10 @@ def error_response(refusal: Refusal, headers: dict[str, str] | None = None) -> R
     return Response(refusal.body, refusal.kind.status, headers, "application/json")
 
 
-def raw_error_response(code: str, message: str) -> bytes:
+def raw_error_response(refusal: Refusal) -> bytes:
     """The refusal as the bytes of an HTTP/1.1 response that ends the connection, for where no request was parsed."""
-    refusal = Refusal(code, message)
     head = (
-        f"HTTP/1.1 {refusal.kind.status} {code.replace('_', ' ').title()}\r\n"
+        f"HTTP/1.1 {refusal.kind.status} {refusal.code.replace('_', ' ').title()}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(refusal.body)}\r\nconnection: close\r\n\r\n"
     )
     return head.encode() + refusal.body

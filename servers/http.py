@@ -1,13 +1,14 @@
 """HTTP and WebSocket service on uvicorn: every option explicit, and the bounds that uvicorn itself does not have.
 
-The protocol subclasses report each connection to the guard (``servers.guard``) and refuse a request head over
-``max_head_bytes``. Everything else is uvicorn's.
+The protocol subclasses report each connection to the guard (``servers.guard``) and refuse a head or a body over its
+bound. Everything else is uvicorn's.
 """
 
 import asyncio
 import contextlib
 import logging
 import socket
+import sys
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from typing import Any, Final, cast
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -125,7 +127,7 @@ def _config(serving: Serving, app: ASGIApp, websocket: bool, ws_ping: bool) -> u
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 protocol with a deadline for a complete request and a bound on its head."""
+    """uvicorn's HTTP/1.1 protocol with a deadline for a complete request and bounds on its head and body."""
 
     __slots__ = ("_body_bytes", "_guard", "_head_bytes", "_in_head", "_link", "_options", "_running", "_when_lost")
     # With these in its dict an object would have more attributes than share their names: a kilobyte per connection.
@@ -174,7 +176,7 @@ class BoundedHttp(HttpToolsProtocol):
             end = data.find(b"\r\n\r\n")
             self._head_bytes += len(data) if end < 0 else end
             if self._head_bytes > self._options.max_head_bytes:
-                self._refuse("headers_too_large", f"the request head is over {self._options.max_head_bytes} bytes")
+                self._refuse(self._head_too_large())
                 return
         if not self._link.request_due_ns:
             self._guard.expect_request(self._link)
@@ -192,7 +194,7 @@ class BoundedHttp(HttpToolsProtocol):
         if not self._in_head:  # the trailers of a chunked body
             self._head_bytes += len(name) + len(value)
             if self._head_bytes > self._options.max_head_bytes:
-                raise ValueError("trailers too large")  # the parser makes it a bad request
+                raise self._head_too_large()  # comes back in send_400_response, as all that is raised in here
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))  # all of uvicorn's own on_header, without a call to it for every header
@@ -200,12 +202,12 @@ class BoundedHttp(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         if self._body_bytes > self._options.max_body_bytes:
-            raise ValueError("chunked body too large")
+            raise _body_too_large(self._options.max_body_bytes)
         super().on_body(body)
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= MAX_PIPELINED:
-            raise ValueError("too many requests at once")  # the parser makes it a bad request
+            raise Refusal("bad_request", f"over {MAX_PIPELINED} requests wait for answers before theirs")
         self._in_head = False
         super().on_headers_complete()
 
@@ -216,20 +218,27 @@ class BoundedHttp(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         if len(self.url) > self._options.max_url_bytes:
-            self._refuse("url_too_long", f"the URL is over {self._options.max_url_bytes} bytes")
+            self._refuse(_url_too_long(self._options.max_url_bytes))
         else:
             super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse("bad_request", "this is not an HTTP/1.1 request")
+        """Called where the parser failed, which may be because a callback of this class refused."""
+        error = sys.exception()
+        cause = error and error.__context__
+        self._refuse(cause if isinstance(cause, Refusal) else Refusal("bad_request", "this is not an HTTP/1.1 request"))
 
     def _on_overdue(self) -> None:
         if self._in_head or not self.cycle.response_started:  # else an answer is on its way already
             limit_s = self._options.request_timeout_s
-            self.transport.write(raw_error_response("request_timeout", f"no complete request within {limit_s:g} s"))
+            refusal = Refusal("request_timeout", f"no complete request within {limit_s:g} s")
+            self.transport.write(raw_error_response(refusal))
 
-    def _refuse(self, code: str, message: str) -> None:
-        self.transport.write(raw_error_response(code, message))
+    def _head_too_large(self) -> Refusal:
+        return Refusal("headers_too_large", f"the request head is over {self._options.max_head_bytes} bytes")
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.transport.write(raw_error_response(refusal))
         self.transport.close()
 
 
@@ -277,7 +286,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if not self.handshake_initiated:  # the first data is the whole request, and uvicorn waits for ever if it is bad
-            self.transport.write(raw_error_response("bad_request", "not a WebSocket handshake (RFC 6455, section 4.1)"))
+            refusal = Refusal("bad_request", "not a WebSocket handshake (RFC 6455, section 4.1)")
+            self.transport.write(raw_error_response(refusal))
             self.transport.close()
 
     def send_receive_event_to_app(self) -> None:
@@ -306,11 +316,24 @@ def _application(options: ServerOptions, routes: Sequence[BaseRoute]) -> ASGIApp
 
     return Starlette(
         routes=[*routes, Route("/", about)],
-        exception_handlers={HTTPException: _on_http_exception, Refusal: _on_refusal, Exception: _on_failure},
+        exception_handlers={
+            HTTPException: _on_http_exception,
+            Refusal: _on_refusal,
+            ClientDisconnect: _on_client_disconnect,
+            Exception: _on_failure,
+        },
     )
 
 
 _CLOSE: Final = {"connection": "close"}
+
+
+def _url_too_long(limit_bytes: int) -> Refusal:
+    return Refusal("url_too_long", f"the URL is over {limit_bytes} bytes")
+
+
+def _body_too_large(limit_bytes: int) -> Refusal:
+    return Refusal("body_too_large", f"the body is over {limit_bytes} bytes")
 
 
 class _Limits:
@@ -339,9 +362,9 @@ class _Limits:
                 send = _with_headers(self._origins.response_headers(origin), send)
         app = self._bypass.get(scope["path"], self._app)
         if len(scope["raw_path"]) + len(scope["query_string"]) > self._max_url_bytes:
-            app = error_response(Refusal("url_too_long", f"the URL is over {self._max_url_bytes} bytes"), _CLOSE)
+            app = error_response(_url_too_long(self._max_url_bytes), _CLOSE)
         elif int(headers.get(b"content-length", 0)) > self._max_body_bytes:  # the parser lets nothing but digits pass
-            app = error_response(Refusal("body_too_large", f"the body is over {self._max_body_bytes} bytes"), _CLOSE)
+            app = error_response(_body_too_large(self._max_body_bytes), _CLOSE)
         del headers  # which the application may hold for long
         await app(scope, receive, send)
 
@@ -376,6 +399,11 @@ async def _on_http_exception(request: HttpRequest, error: Exception) -> Response
 async def _on_refusal(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     return error_response(error)
+
+
+async def _on_client_disconnect(request: HttpRequest, error: Exception) -> Response:
+    """The client left, or was refused, before its body was complete: no failure, and nobody hears this answer."""
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 async def _on_failure(request: HttpRequest, error: Exception) -> Response:

@@ -119,21 +119,41 @@ def test_websocket_handshakes_that_are_none(start: Start) -> None:
     still_serves(server)
 
 
-@pytest.mark.parametrize("name", ("polling", "websocket"))
-def test_a_body_in_chunks_and_its_trailers_are_bounded(start: Start, name: str) -> None:
-    server = start(name, "--source", "none")
-    head = b"POST /poll HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    trailers = b"0\r\n" + b"".join(b"X-%d: %s\r\n" % (i, b"y" * 4000) for i in range(20))
-    chunks = (b"1000\r\n" + b"z" * 4096 + b"\r\n") * 20
-    for rest in (trailers, chunks):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
-            sock.sendall(head + rest)
-            answer = b""
-            with suppress(ConnectionResetError):  # what it has not read when it closes resets the connection
-                while piece := sock.recv(65_536):  # the end must come although the request never does
-                    answer += piece
-        assert not answer or answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 ", b"HTTP/1.1 405 "))
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+CHUNK = b"1000\r\n" + b"z" * 4096 + b"\r\n"
+TRAILERS = b"".join(b"X-%d: %s\r\n" % (i, b"y" * 4000) for i in range(20))
+
+
+@pytest.mark.parametrize(
+    ("rest", "refused"),
+    [
+        (b"Content-Length: 70000\r\n\r\n" + b"z" * 70_000, (413, "body_too_large")),
+        (CHUNKED + CHUNK * 20, (413, "body_too_large")),
+        (CHUNKED + b"0\r\n" + TRAILERS, (431, "headers_too_large")),
+    ],
+    ids=["length", "chunks", "trailers"],
+)
+def test_a_body_and_its_trailers_are_bounded(start: Start, rest: bytes, refused: tuple[int, str]) -> None:
+    """Sent where a body is waited for, so that nothing answers before it is too large."""
+    server = start("polling", "--source", "none")
+    assert parse(exchange(server.port, head_of_a_request(server.port) + rest))[:2] == refused
     still_serves(server)
+
+
+def test_a_client_that_leaves_within_its_body_is_no_failure(start: Start) -> None:
+    """The fixture finds the traceback if it is one."""
+    server = start("polling", "--source", "none")
+    head = head_of_a_request(server.port)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
+        sock.sendall(head + b"Content-Length: 10\r\n\r\nhalf")
+    still_serves(server)
+
+
+def head_of_a_request(port: int) -> bytes:
+    """The beginning of a request whose body the server waits for, in a session of its own."""
+    opened = exchange(port, b"POST /sessions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    session: str = msgspec.json.decode(opened.partition(b"\r\n\r\n")[2])["data"]["session"]
+    return f"POST /requests HTTP/1.1\r\nHost: x\r\nPushmark-Session: {session}\r\n".encode()
 
 
 def masked_text(body: bytes) -> bytes:
