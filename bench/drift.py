@@ -11,17 +11,21 @@ LEAST_MS: Final = 1.0
 """A drift is of interest from the larger of the two on."""
 Z: Final = 4.5
 """Of the rank test: by chance one trial in 150,000, so not one in a lifetime of runs."""
+LEAST_EVENTS: Final = 28
+"""With fewer, even halves that do not overlap at all stay below ``Z``."""
 
 
-def drift(latency_ms: NDArray[np.float64], due_ns: NDArray[np.int64]) -> float:
+def drift(latency_ms: NDArray[np.float64], due_ns: NDArray[np.int64]) -> float | None:
     """By which share the median of the events due in the second half is above that of the first; 0 unless it is sure.
+
+    ``None`` with fewer than ``LEAST_EVENTS``, where it could never be.
 
     Deliveries of one event are one observation: their mean stands for it. Sure: the Mann-Whitney test with its normal
     approximation (Ann. Math. Stat. 18:50-60, 1947) is beyond ``Z``, and the difference is of interest.
     """
     dues, place = np.unique(due_ns, return_inverse=True)
-    if len(dues) < 8:
-        return 0.0
+    if len(dues) < LEAST_EVENTS:
+        return None
     means = np.bincount(place.reshape(-1), latency_ms) / np.bincount(place.reshape(-1))
     first, second = means[: len(dues) // 2], means[len(dues) // 2 :]
     before, after = float(np.median(first)), float(np.median(second))

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.metrics import MIN_EVENTS_ABOVE, percentiles_ms
+from bench.metrics import MIN_EVENTS_BEYOND, percentiles_ms
 from bench.pcap import Segment, wire_bytes
 from bench.results import LateEvent, Trial, Verification
 from bench.streams import Arrival, arrivals, sent_from
@@ -136,10 +136,10 @@ def _clock_reasons(found: Verification) -> list[str]:
 def _receive_reasons(found: Verification, away_ms: Any) -> list[str]:
     """Why the probes' receive times are not to be trusted."""
     reasons = []
-    if found.matched < max(found.deliveries, 2 * MIN_EVENTS_ABOVE):
+    if found.matched < max(found.deliveries, 2 * MIN_EVENTS_BEYOND):
         reasons.append(
             f"{found.matched} of {found.deliveries} deliveries were found in the capture; all must be, "
-            f"and at least {2 * MIN_EVENTS_ABOVE}"
+            f"and at least {2 * MIN_EVENTS_BEYOND}"
         )
     if len(away_ms) and away_ms.min() < -STAMP_SLACK_MS:
         reasons.append(f"a receive time lies {-away_ms.min():.3f} ms before the kernel had the packet")

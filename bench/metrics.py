@@ -14,8 +14,8 @@ from bench.window import Window
 from clients.ledger import Totals
 from feed.clock import NS_PER_MS, NS_PER_S
 
-MIN_EVENTS_ABOVE: Final = 10
-"""A percentile is printed only if at least this many independent events lie above it."""
+MIN_EVENTS_BEYOND: Final = 10
+"""A percentile is printed only if at least this many independent events lie above it, and below it."""
 POLLS: Final = ("polling", "long_polling")
 
 
@@ -118,7 +118,7 @@ def overtaken(samples: Samples) -> int:
 
 def percentiles_ms(latency_ms: NDArray[np.float64], independent_events: int) -> dict[str, float]:
     """Percentiles that enough independent events support, keyed by the percentile as text."""
-    supported = [q for q in PERCENTILES if independent_events * (1 - q / 100) >= MIN_EVENTS_ABOVE - 1e-9]
+    supported = [q for q in PERCENTILES if independent_events * min(q, 100 - q) / 100 >= MIN_EVENTS_BEYOND - 1e-9]
     if not len(latency_ms) or not supported:
         return {}
     return {f"{q:g}": float(value) for q, value in zip(supported, np.percentile(latency_ms, supported), strict=True)}
@@ -128,7 +128,7 @@ def unsupported(plan: Plan, records: list[Records], part: Window) -> list[str]:
     """Which headline percentiles have too few independent events in this trial, a sentence each."""
     events = independent_events(records, part, plan.rooms)
     wanted = {"p50": 0.5, "p95": 0.95}
-    needed = {name: math.ceil(MIN_EVENTS_ABOVE / (1 - q) - 1e-9) for name, q in wanted.items()}
+    needed = {name: math.ceil(MIN_EVENTS_BEYOND / (1 - q) - 1e-9) for name, q in wanted.items()}
     return [f"{name}: {events} events, {least} needed" for name, least in needed.items() if events < least]
 
 
@@ -150,7 +150,9 @@ def latency_metrics(samples: Samples, records: list[Records], part: Window, room
         if q in ("50", "95", "99"):
             metrics[f"latency_ms_p{q}"] = value
     metrics["latency_ms_mean"] = float(probes.latency_ms.mean())
-    metrics["drift_share"] = abs(drift(probes.latency_ms, probes.due_ns))
+    drifted = drift(probes.latency_ms, probes.due_ns)
+    if drifted is not None:
+        metrics["drift_share"] = abs(drifted)
     metrics["latency_ms_max"] = float(probes.latency_ms.max())
     for q, value in percentiles_ms(samples.latency_ms, independent).items():
         if q in ("50", "95"):

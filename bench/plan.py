@@ -2,17 +2,19 @@
 
 import math
 import random
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from bench.results import TRANSPORTS, Plan
 from clients.options import HEADER_SETS
+from feed.clock import NS_PER_S
 from feed.networks import RANGES as NETWORK_RANGES
 from feed.networks import Network, NetworkError, make_network
 from feed.rooms import MAX_ROOMS
 from feed.sabotage import SabotageError, parse_sabotage
-from feed.schedule import Schedule
+from feed.schedule import Schedule, dues
 from feed.sources import SourceError, check_payload_bytes
 
 ALL_PROBES_BELOW_HZ: Final = 200.0
@@ -235,12 +237,21 @@ def trials(plan: Plan) -> list[TrialPlan]:
 def schedule_of(plan: Plan, trial: TrialPlan) -> Schedule:
     """The schedule of a trial: warm-up and measured events in one piece, the same for all main trials of a block."""
     limit = warmup_of(plan, trial) + plan.measured_events
-    return Schedule("poisson", plan.rate_hz, plan.rooms, trial.seed, limit=limit)
+    return msgspec.structs.replace(_unending(plan, trial), limit=limit)
+
+
+def _unending(plan: Plan, trial: TrialPlan) -> Schedule:
+    return Schedule("poisson", plan.rate_hz, plan.rooms, trial.seed)
 
 
 def warmup_of(plan: Plan, trial: TrialPlan) -> int:
-    """Warm-up events of a trial: at least so many that every poller has polled since they began."""
-    return max(plan.warmup_events, math.ceil(plan.rate_hz * (trial.poll_interval_s + 2 * trial.rtt_ms / 1000)))
+    """Warm-up events of a trial: at least until a poll interval and two round trips after the first instant.
+
+    Counted in its own schedule: as many events as are expected in that time may come in half of it.
+    """
+    least_ns = (trial.poll_interval_s + 2 * trial.rtt_ms / 1000) * NS_PER_S
+    early = takewhile(lambda due: due.offset_ns < least_ns, dues(_unending(plan, trial)))
+    return max(plan.warmup_events, sum(1 for _ in early) + 1)
 
 
 def settle_s(plan: Plan, trial: TrialPlan) -> float:

@@ -85,6 +85,7 @@ METRICS: Final[dict[str, Metric]] = {
     "server_user_share": Metric("", "share of the server's CPU spent in user mode, the rest is the kernel's"),
     "generator_cpu_us_per_event": Metric("us", "generator CPU per delivered event, all its processes", "cpu"),
     "received_events_per_s": Metric("1/s", "deliveries over all subscribers per second of the measured part"),
+    "due_events_per_s": Metric("1/s", "deliveries due over all subscribers per second of the measured part"),
     "rss_bytes_per_connection": Metric("B", "growth of the server's resident memory per connection, events included"),
     "kernel_bytes_per_connection": Metric("B", "kernel socket memory of all sockets of the trial per connection"),
     "handshake_ms_p50": Metric("ms", "opening a connection, TLS included where there is any: median of fresh ones"),

@@ -49,6 +49,9 @@ class ChangeLimit(msgspec.Struct, frozen=True):
     metric: str
     share: float
 
+    def is_about(self, transport: str, metric: str) -> bool:
+        return metric == self.metric and self.transport in ("", transport)
+
 
 def parse_objective(text: str) -> Objective:
     """Read ``[transport/]metric OPERATOR number``. Raises ``ThresholdError``."""

@@ -31,6 +31,8 @@ from feed.clock import NS_PER_MS, NS_PER_S, now_ns
 SETTLE_READINGS_S: Final = 0.1
 """For reading memory and statistics before anybody disconnects."""
 LEAD_NS: Final = 100 * NS_PER_MS
+LEAST_TICKS: Final = 100
+"""Samples of the kernel, 100 a second, below which a share of them is off by more than some 5 %."""
 SAMPLES_FOLDER: Final = "samples"
 LOCUST: Final = ("-m", "locust", "--headless", "--only-summary", "--loglevel", "ERROR", "-f")
 GENERATORS: Final = {
@@ -333,6 +335,7 @@ def _evaluate(
             trial.poll_interval_s,
         ),
         **metrics.cost_metrics(records, gauges, plan.subscribers),
+        "due_events_per_s": record.counts.expected / gauges.window_s,
     }
     record.latency_ms = metrics.probe_percentiles(samples, records, part, plan.rooms)
     record.notes = metrics.unsupported(plan, records, part)
@@ -346,7 +349,7 @@ def _evaluate(
         record.reasons = validity.saturation_reasons(record.metrics)
     else:
         unrecorded = _unrecorded(gauges, records)
-        record.reasons = validity.reasons(record.metrics, record.counts, unrecorded)
+        record.reasons = validity.reasons(record.metrics, unrecorded)
     if record.reasons:
         record.status = "invalid"
 
@@ -383,9 +386,10 @@ def _read_cpu(rig: Rig) -> Reading:
 
 
 def _user_share(begin: Reading, end: Reading) -> float | None:
+    """``None`` where the kernel's samples are too few to split what was used."""
     user = end.server_user_ticks - begin.server_user_ticks
     system = end.server_system_ticks - begin.server_system_ticks
-    return user / (user + system) if user + system else None
+    return user / (user + system) if user + system >= LEAST_TICKS else None
 
 
 def _control_urls(rig: Rig) -> list[str]:

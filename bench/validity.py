@@ -2,8 +2,8 @@
 
 The bounds were set before the runs that they judge (decisions 0007 and 0010). An invalid trial is shown with its
 reasons and never averaged in.
-Events lost, repeated or out of order do not make a trial invalid: they are what the transport did, and the report
-shows them beside its row.
+Events lost, repeated or out of order and connections that broke do not make a trial invalid: they are what the
+transport did, and the report shows them beside its row.
 """
 
 from typing import Final
@@ -67,11 +67,9 @@ def saturation_reasons(metrics: dict[str, float]) -> list[str]:
     return found
 
 
-def reasons(metrics: dict[str, float], counts: Counts, unrecorded: int) -> list[str]:
+def reasons(metrics: dict[str, float], unrecorded: int) -> list[str]:
     """Why this trial is invalid; empty if it is valid."""
     found = _over(metrics, BOUNDS)
-    if counts.reconnects:
-        found.append(f"{counts.reconnects} connections broke and were made again")
     if unrecorded:
         found.append(f"{unrecorded} latenesses could not be recorded")
     return found

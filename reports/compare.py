@@ -72,6 +72,8 @@ class PointChanges(msgspec.Struct, frozen=True):
     changes: list[Change]
     missing: list[str]
     """Transports that only one of the runs has."""
+    gone: list[tuple[str, str]]
+    """Transports and metrics that A has and B has not."""
 
 
 def unlike(a: Results, b: Results) -> list[str]:
@@ -89,6 +91,31 @@ def environment(a: Results, b: Results) -> list[str]:
     return found + _differences({"sabotage": a.plan.sabotage}, {"sabotage": b.plan.sabotage}, ["sabotage"])
 
 
+def common(a: Sequence[Results], b: Sequence[Results]) -> list[tuple[Results, Results]]:
+    """The operating points that both have; of two runs that have one each, these. Raises ``ResultsError``."""
+    if len(a) == len(b) == 1:
+        return [(a[0], b[0])]
+    of_b = {of.plan.point: of for of in b}
+    found = [(of, of_b[of.plan.point]) for of in a if of.plan.point in of_b]
+    if not found:
+        names = [", ".join(of.plan.point for of in points) for points in (a, b)]
+        raise ResultsError(f"the runs have no operating point in common: A has {names[0]}, B has {names[1]}")
+    return found
+
+
+def compare_all(a: Sequence[Results], b: Sequence[Results]) -> list[PointChanges]:
+    """Compare two runs wherever both have an operating point, and say what else A has. Raises ``ResultsError``."""
+    pairs = common(a, b)
+    alone = [of for of in a if all(of is not first for first, _ in pairs)]
+    return [compare_point(*pair) for pair in pairs] + [
+        PointChanges(of.plan.point, [], [], _measured(main_blocks(of))) for of in alone
+    ]
+
+
+def _measured(blocks: Blocks) -> list[tuple[str, str]]:
+    return [(name, metric) for name in blocks.trials for metric in COMPARED if blocks.values(name, metric)]
+
+
 def compare_point(a: Results, b: Results) -> PointChanges:
     """Compare two runs at one operating point."""
     of_a, of_b = main_blocks(a), main_blocks(b)
@@ -96,7 +123,8 @@ def compare_point(a: Results, b: Results) -> PointChanges:
     paired = a.plan.seed == b.plan.seed
     changes = [change for metric in COMPARED for change in _changes(of_a, of_b, both, metric, paired)]
     missing = sorted({name for of in (of_a, of_b) for name, found in of.trials.items() if found} - set(both))
-    return PointChanges(a.plan.point, changes, missing)
+    of_both = set(_measured(of_b))
+    return PointChanges(a.plan.point, changes, missing, [of for of in _measured(of_a) if of not in of_both])
 
 
 def _changes(a: Blocks, b: Blocks, names: Sequence[str], metric: str, paired: bool) -> list[Change]:
@@ -136,17 +164,30 @@ def agreement(of: Change) -> str:
 
 
 def failures(points: Sequence[PointChanges], limits: Sequence[ChangeLimit]) -> list[str]:
-    """Why a build is to fail: the metric differs (Holm-corrected, with its margin), and by more than is allowed."""
-    return [
-        f"{of.point}: {LOOKS[change.transport].name} {change.metric} is {100 * change.worse:+.1f} % "
+    """Why a build is to fail.
+
+    The metric differs (Holm-corrected, with its margin) and by more than is allowed; or B lacks what A has of it; or
+    there was nothing to compare at all.
+    """
+    return [reason for limit in limits for reason in _failures(points, limit)]
+
+
+def _failures(points: Sequence[PointChanges], limit: ChangeLimit) -> list[str]:
+    changes = [
+        (of.point, change) for of in points for change in of.changes if limit.is_about(change.transport, change.metric)
+    ]
+    gone = [(of.point, name) for of in points for name, metric in of.gone if limit.is_about(name, metric)]
+    if not changes and not gone:
+        who = limit.transport or "any transport"
+        return [f"{limit.metric} of {who}: nothing was compared (compared is what A has of {', '.join(COMPARED)})"]
+    worse = [
+        f"{point}: {LOOKS[change.transport].name} {change.metric} is {100 * change.worse:+.1f} % "
         f"({change.before} -> {change.after}), allowed {100 * limit.share:g} %"
-        for of in points
-        for change in of.changes
-        for limit in limits
-        if limit.metric == change.metric
-        and limit.transport in ("", change.transport)
-        and change.comparison.verdict.word == DIFFERS
-        and change.worse > limit.share
+        for point, change in changes
+        if change.comparison.verdict.word == DIFFERS and change.worse > limit.share
+    ]
+    return worse + [
+        f"{point}: {LOOKS[name].name} {limit.metric} was measured in A and not in B" for point, name in gone
     ]
 
 
@@ -164,6 +205,8 @@ def table(of: PointChanges) -> Table:
         for change in of.changes
     ]
     notes = [f"Only in one of the two: {', '.join(of.missing)}."] if of.missing else []
+    if not rows:
+        notes.append("Only in A." if of.gone else "Nothing was measured in both.")
     return Table(f"B against A: {of.point}", ["Transport", "Metric", "A", "B", "B / A", "Verdict"], rows, notes)
 
 

@@ -15,8 +15,9 @@ from reports.compare import (
     CAUTION,
     PointChanges,
     agreement,
+    common,
+    compare_all,
     compare_cell,
-    compare_point,
     environment,
     failures,
     table,
@@ -41,7 +42,8 @@ NONE: Final = "Host, versions and options are the same."
     "limits",
     multiple=True,
     metavar="'METRIC > P%'",
-    help="Exit with 1 if that metric differs and is worse in B by more than P % (repeatable); also TRANSPORT/METRIC.",
+    help="Exit with 1 if that metric differs and is worse in B by more than P %, or if B lacks it (repeatable); also "
+    "TRANSPORT/METRIC.",
 )
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write the comparison there too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
@@ -54,9 +56,10 @@ def compare(
     """
     try:
         wanted = [parse_change(text) for text in limits]
-        pairs = list(zip(*(_points(path) for path in (a, b)), strict=False))
+        of_a, of_b = _points(a), _points(b)
+        pairs = common(of_a, of_b)
         _check(pairs, allow_unlike)
-        points = [compare_point(*pair) for pair in pairs]
+        points = compare_all(of_a, of_b)
         failed = failures(points, wanted)
         section = _section(a, b, pairs[0], points)
         if markdown is not None:

@@ -7,7 +7,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import style
+from reports import style, theory_bytes
 from reports.blocks import PAIRED_METRICS
 from reports.breakeven import BreakEven
 from reports.figures import inline
@@ -43,6 +43,7 @@ def render(
         verdict_classes={DIFFERS: "differs", EQUAL: "equal"},
         tally=tally_text(summary.verdicts) if summary else "",
         verdict_rules=VERDICT_RULES,
+        theory_bytes=theory_bytes,
         even=even,
         even_json=Markup(msgspec.json.encode(even.lines).decode().replace("<", "\\u003c")) if even else "",
         names=[style.LOOKS[name].name for name in summary.blocks.trials] if summary else [],

@@ -23,16 +23,17 @@ NOTES: Final = (
     "Predicted: from round trip, poll interval, hold and rate, by the formulas in docs/method.md (Theory); bytes from "
     "the formats' framing rules, and HTTP heads as they were sent.",
     "Measured minus predicted: per block, with its 95 % t interval. The rate is what the block's schedule drew.",
+    "Polling's prediction contains one acknowledgement a poll (52 B) that is the relay's, at 40 ms and more.",
     "In a busy room the wait for one's turn among the other subscribers is the implementation's, not the protocol's.",
 )
 
 
 def conditions(plan: Plan, trial: Trial | None = None) -> Conditions:
-    """Of one subscriber. The rate is the trial's own where it was measured: a schedule of some 200 events varies."""
-    rate_hz = plan.rate_hz / plan.rooms
-    received = trial.metrics.get("received_events_per_s") if trial else None
+    """Of one subscriber. The rate is what the trial's schedule drew, if known: some 200 events are not the average."""
+    drawn = trial.metrics.get("due_events_per_s") if trial else None
+    rate_hz = drawn / plan.subscribers if drawn else plan.rate_hz / plan.rooms
     interval_s = trial.poll_interval_s if trial else plan.poll_interval_s
-    return Conditions(plan.rtt_ms, received / plan.subscribers if received else rate_hz, interval_s, plan.hold_s)
+    return Conditions(plan.rtt_ms, rate_hz, interval_s, plan.hold_s)
 
 
 def predict(transport: str, plan: Plan, idle: Mapping[str, Idle], trial: Trial | None = None) -> dict[str, float]:

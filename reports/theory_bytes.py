@@ -5,20 +5,27 @@ TCP/IP: what an event adds on a stream is one data segment and its bare acknowle
 take fewer, answers longer than a segment more. docs/method.md has the formulas and their sources.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final
 
 from bench.results import Idle
 from feed.cursor import Cursor
 from feed.rooms import room_name
-from feed.wire import Event
+from feed.wire import Event, encode_batch
 from reports.theory_latency import Conditions, requests_per_event
 
 SEGMENT_BYTES: Final = 52
 """20 of IP, 20 of TCP, 12 of the timestamps option (RFC 7323)."""
 SEGMENTS_PER_EVENT: Final = 2
+MSS_BYTES: Final = 1448
+"""Of a segment's body, on every connection of a trial."""
+DELAYED_ACK_MS: Final = 40.0
+"""Linux acknowledges after this time what it has not answered (TCP_DELACK_MIN)."""
 EPOCH: Final = "0" * 8
 """As long as any."""
+EMPTY_ANSWER_BYTES: Final = len(encode_batch(Cursor(EPOCH, 1), "feed", "resumed", 0, ()))
+"""The body of a poll's answer without events."""
 POLLS: Final = ("polling", "long_polling")
 
 
@@ -33,7 +40,9 @@ def predict_bytes(
         return None
     envelope = envelope_bytes(payload_bytes, room, seq)
     if transport in POLLS:
-        return requests_per_event(transport, of) * idle.cycle_bytes + envelope
+        requests = requests_per_event(transport, of)
+        beyond = 0.0 if transport != "polling" else beyond_envelopes(1 / requests, envelope) + relay_bytes(of.rtt_ms)
+        return requests * (idle.cycle_bytes + beyond) + envelope
     heartbeats = idle.cycle_bytes / idle.period_s / of.rate_hz
     return envelope + FRAMING[transport](envelope, seq) + SEGMENTS_PER_EVENT * SEGMENT_BYTES + heartbeats
 
@@ -41,6 +50,22 @@ def predict_bytes(
 def envelope_bytes(payload_bytes: int, room: int, seq: int) -> int:
     """The event as JSON (docs/protocol.md): its data, and what names it."""
     return len(Event("event", Cursor(EPOCH, seq), room_name(room), b"0" * payload_bytes).json)
+
+
+def beyond_envelopes(events: float, envelope: float) -> float:
+    """What so many events, on average, add to the answer of a poll beside their envelopes.
+
+    Commas: one fewer than there are events, in answers that have any (Poisson). TCP/IP: a body of x segments takes
+    about x + 1/2 of them, since its end lies anywhere within one; the first is the empty answer's.
+    """
+    commas = events + math.expm1(-events)
+    segments = (EMPTY_ANSWER_BYTES + events * (envelope + 1)) / MSS_BYTES - 0.5
+    return commas + max(0.0, segments) * SEGMENT_BYTES
+
+
+def relay_bytes(rtt_ms: float) -> float:
+    """What the relay adds to a poll, and no network would: it must acknowledge before it has the answer."""
+    return SEGMENT_BYTES if rtt_ms >= DELAYED_ACK_MS else 0
 
 
 def websocket_header_bytes(size: int) -> int:

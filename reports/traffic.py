@@ -1,7 +1,7 @@
 """How many bytes a subscriber costs per second, by event rate: from measured coefficients to break-evens. Pure.
 
 A stream moves its bytes per event and its heartbeats. A poller moves a cycle per interval, whatever happens, and what
-an event adds to an answer. A long poller moves a cycle per answer, of which theory says how many there are (RFC 6202).
+events add to its answer. A long poller moves a cycle per answer, of which theory says how many there are (RFC 6202).
 """
 
 import math
@@ -11,9 +11,9 @@ import msgspec
 from scipy.optimize import brentq
 
 from bench.results import Idle, Plan, Results, Trial
-from reports.blocks import Blocks
+from reports.blocks import POLLING, Blocks
 from reports.statistics import Estimate, estimate
-from reports.theory_bytes import POLLS, envelope_bytes
+from reports.theory_bytes import POLLS, beyond_envelopes, envelope_bytes, relay_bytes
 from reports.theory_latency import Conditions, predict_latency, requests_per_event
 
 LOWEST_HZ: Final = 1e-4
@@ -27,7 +27,8 @@ RADIO_SLEEPS_AFTER_S: Final = 10.0
 class Traffic(msgspec.Struct, frozen=True):
     """One transport's coefficients, in wire bytes both directions.
 
-    ``per_event``: what an event adds. ``per_cycle``: an empty poll, or a heartbeat, one each ``period_s``.
+    ``per_event``: what an event adds, its envelope alone in the answer of a poll. ``per_cycle``: an empty poll, or a
+    heartbeat, one each ``period_s``.
     """
 
     transport: str
@@ -41,7 +42,9 @@ class Traffic(msgspec.Struct, frozen=True):
         """Per subscriber of a room with so many events per second."""
         of = Conditions(self.rtt_ms, rate_hz, poll_interval_s, self.hold_s)
         if self.transport in POLLS:
-            return rate_hz * (requests_per_event(self.transport, of) * self.per_cycle + self.per_event)
+            requests = requests_per_event(self.transport, of)
+            beyond = beyond_envelopes(1 / requests, self.per_event) if self.transport == POLLING else 0.0
+            return rate_hz * (requests * (self.per_cycle + beyond) + self.per_event)
         return rate_hz * self.per_event + self.per_cycle / self.period_s
 
     def latency_ms(self, rate_hz: float, poll_interval_s: float) -> float:
@@ -60,6 +63,8 @@ def traffic_of(transport: str, plan: Plan, idle: Idle, trial: Trial) -> Traffic 
         per_event = float(envelope_bytes(plan.payload_bytes, plan.rooms // 2, 1))
         requests = trial.metrics.get("requests_per_event", 0.0)
         per_cycle = (wire - per_event) / requests if requests else 0.0
+        if transport == POLLING and requests:
+            per_cycle -= beyond_envelopes(1 / requests, per_event) + relay_bytes(plan.rtt_ms)
     if min(per_event, per_cycle) <= 0:
         return None
     return Traffic(transport, per_event, per_cycle, idle.period_s, plan.rtt_ms, plan.hold_s)

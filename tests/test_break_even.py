@@ -13,6 +13,7 @@ from playwright.sync_api import Page, sync_playwright
 from bench.results import Idle, Results, save
 from reports.blocks import main_blocks
 from reports.breakeven import AWAKE, NEVER, break_evens
+from reports.theory_bytes import EMPTY_ANSWER_BYTES
 from reports.traffic import (
     HIGHEST_HZ,
     LOWEST_HZ,
@@ -84,11 +85,13 @@ def test_more_events_are_more_bytes(of: Traffic, interval_s: float, rate_hz: flo
 
 
 def test_a_break_even_that_can_be_worked_out_by_hand() -> None:
-    """A poll of 1,000 B a second against 100 B more per event: ten events a second."""
+    """A poll of 1,000 B, in whose answer ten events of 300 B come in three segments and with nine commas."""
     polling = Traffic("polling", 300.0, 1000.0, 1.0, 40.0, 25.0)
-    stream = Traffic("sse", 400.0, 0.0, 15.0, 40.0, 25.0)
-    assert break_even_hz(polling, stream, 1.0) == pytest.approx(10.0)
-    assert break_even_hz(polling, stream, 5.0) == pytest.approx(2.0)
+    segments = (EMPTY_ANSWER_BYTES + 10 * 301) / 1448 - 0.5
+    stream = Traffic("sse", (1000 + 10 * 300 + 9 + 52 * segments) / 10, 0.0, 15.0, 40.0, 25.0)
+    assert 1.5 < segments < 2
+    assert break_even_hz(polling, stream, 1.0) == pytest.approx(10.0, rel=1e-4)  # nine and a 20,000th
+    assert break_even_hz(polling, stream, 5.0) == pytest.approx(2.0, rel=1e-4)
     found = break_even({1: polling, 2: polling}, {1: stream, 2: stream}, 1.0)
     assert found is not None and found.value == pytest.approx(10.0) and found.blocks == 2
     never = msgspec.structs.replace(stream, per_event=200.0)

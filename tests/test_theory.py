@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import poisson
 
 from bench.results import Idle
 from feed.cursor import Cursor
@@ -17,7 +18,18 @@ from reports.blocks import main_blocks
 from reports.formats import number
 from reports.summary import summarize
 from reports.theory import added_table, predict, predictions
-from reports.theory_bytes import EPOCH, FRAMING, chunk_bytes, envelope_bytes, predict_bytes, websocket_header_bytes
+from reports.theory_bytes import (
+    EMPTY_ANSWER_BYTES,
+    EPOCH,
+    FRAMING,
+    MSS_BYTES,
+    SEGMENT_BYTES,
+    beyond_envelopes,
+    chunk_bytes,
+    envelope_bytes,
+    predict_bytes,
+    websocket_header_bytes,
+)
 from reports.theory_latency import Conditions, gap_share, poll_cycle_s, predict_latency, requests_per_event
 from tests.fake_results import ALL, fake_results
 
@@ -144,8 +156,12 @@ def test_a_frame_header_is_as_long_as_the_rfc_says(size: int, header: int) -> No
 def test_without_an_idle_cycle_bytes_are_not_guessed() -> None:
     of = Conditions(40.0, 0.1, 1.0, 25.0)
     assert all(predict_bytes(name, of, 256, 0, 1, None) is None for name in ALL)
-    found = predict_bytes("polling", of, 256, 0, 1, IDLE)
-    assert found == pytest.approx(10 * IDLE.cycle_bytes + envelope_bytes(256, 0, 1))
+
+
+@pytest.mark.parametrize(("rtt_ms", "cycle_bytes"), [(40.0, 1052.0), (39.0, 1000.0)])
+def test_a_poll_across_the_relay_is_acknowledged_before_it_is_answered(rtt_ms: float, cycle_bytes: float) -> None:
+    found = predict_bytes("polling", Conditions(rtt_ms, 0.001, 1.0, 25.0), 256, 0, 1, IDLE)
+    assert found == pytest.approx(1000 * cycle_bytes + envelope_bytes(256, 0, 1), abs=0.01)
 
 
 def test_the_report_has_measured_minus_predicted() -> None:
@@ -174,12 +190,27 @@ def test_predictions_are_printed_beside_what_was_measured() -> None:
     assert all("predicted" not in row.latency.notes[0] for row in summarize(lossy).rows)
 
 
+@pytest.mark.parametrize("envelope", (96, 313, 1100))
+@pytest.mark.parametrize("events", (0.01, 0.3, 1, 2, 5, 8.5, 20, 60))
+def test_what_events_add_to_an_answer_beside_their_envelopes(events: float, envelope: int) -> None:
+    """Against the expectation over a Poisson number of events, segment by segment; 6 B of an answer are no matter."""
+
+    def beside(count: int) -> int:
+        commas = max(0, count - 1)
+        body = EMPTY_ANSWER_BYTES + count * envelope + commas
+        return commas + SEGMENT_BYTES * (math.ceil(body / MSS_BYTES) - 1)
+
+    counts = range(int(events + 12 * math.sqrt(events) + 12))
+    exact = sum(float(poisson.pmf(count, events)) * beside(count) for count in counts)
+    assert abs(beyond_envelopes(events, envelope) - exact) < 6
+
+
 def test_table_and_theory_predict_the_same_number() -> None:
     """Each averages over the rates that the blocks' schedules drew."""
     results = fake_results()
     results.idle = dict.fromkeys(ALL, IDLE)
     for trial in results.trials:
-        trial.metrics["received_events_per_s"] = 15.0 + trial.block
+        trial.metrics["due_events_per_s"] = 15.0 + trial.block
     blocks = main_blocks(results)
     table = added_table(results, blocks)
     assert table is not None
@@ -190,6 +221,6 @@ def test_table_and_theory_predict_the_same_number() -> None:
 def test_the_prediction_of_a_block_has_the_rate_its_schedule_drew() -> None:
     results = fake_results()
     trial = results.trials[0]
-    trial.metrics["received_events_per_s"] = 40.0
+    trial.metrics["due_events_per_s"] = 40.0
     assert predict("polling", results.plan, {}, trial)["requests_per_event"] == pytest.approx(5.0)
     assert predict("polling", results.plan, {})["requests_per_event"] == pytest.approx(10.0)

@@ -10,17 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.drift import LEAST_MS, LEAST_SHARE, Z, drift, rank_z
+from bench.drift import LEAST_EVENTS, LEAST_MS, LEAST_SHARE, Z, drift, rank_z
 from bench.machine import TICKS_PER_S, Machine, between, parse_stat, read_machine
 from bench.order_line import OrderLine, TrialError
-from bench.results import METRICS, Counts
+from bench.results import METRICS
 from bench.trial import Rig, await_ramp
 from bench.validity import BOUNDS, reasons
 from reports.quiet import LIMITS, NOISY, QUIET, UNFIT, Host, quiet_sentence
 from tests.fake_results import fake_results
 
 PURE = settings(deadline=None, derandomize=True, database=None)
-WHOLE = Counts(expected=1, delivered=1, lost=0, duplicate=0, out_of_order=0, gaps=0, reconnects=0)
 TICKS = st.lists(st.integers(0, 10**9), min_size=8, max_size=10)
 
 
@@ -28,8 +27,8 @@ TICKS = st.lists(st.integers(0, 10**9), min_size=8, max_size=10)
 def test_every_bound_is_of_a_metric_and_names_its_value(name: str) -> None:
     bound, _ = BOUNDS[name]
     assert name in METRICS
-    assert reasons({name: bound}, WHOLE, 0) == []
-    (reason,) = reasons({name: bound * 2 + 0.5}, WHOLE, 0)
+    assert reasons({name: bound}, 0) == []
+    (reason,) = reasons({name: bound * 2 + 0.5}, 0)
     assert f"allowed {bound:g}" in reason
 
 
@@ -79,7 +78,7 @@ def test_a_real_drift_is_found_and_sized() -> None:
 
 
 @PURE
-@given(st.floats(1, 1000), st.integers(8, 300))
+@given(st.floats(1, 1000), st.integers(LEAST_EVENTS, 300))
 def test_what_is_of_no_interest_is_no_drift(level_ms: float, events: int) -> None:
     latency_ms = np.full(events, level_ms)
     latency_ms[events // 2 :] += 0.9 * max(LEAST_SHARE * level_ms, LEAST_MS)
@@ -87,10 +86,17 @@ def test_what_is_of_no_interest_is_no_drift(level_ms: float, events: int) -> Non
 
 
 def test_deliveries_of_one_event_are_one_observation() -> None:
-    """16 probes that agree do not make 4 events into 64."""
-    dues = np.repeat(np.arange(8), 16)
-    latency_ms = np.where(dues < 4, 20.0, 30.0)
-    assert drift(latency_ms, dues) == 0 and abs(rank_z(latency_ms[dues < 4], latency_ms[dues >= 4])) > Z
+    """16 probes that agree do not make 30 events, too few for such an overlap, into 480."""
+    dues = np.repeat(np.arange(30), 16)
+    latency_ms = np.where(dues % 3 == 0, 20.0, 25.0) + np.where(dues < 15, 0.0, 4.0)
+    assert drift(latency_ms, dues) == 0 and abs(rank_z(latency_ms[dues < 15], latency_ms[dues >= 15])) > Z
+
+
+@pytest.mark.parametrize("events", range(2, 40))
+def test_drift_is_judged_only_where_it_could_be_found(events: int) -> None:
+    latency_ms = np.where(np.arange(events) < events // 2, 20.0, 200.0) + np.arange(events) / 1000
+    found = drift(latency_ms, np.arange(events))
+    assert found is None if events < LEAST_EVENTS else found == pytest.approx(9, abs=0.1)
 
 
 SAMPLES = st.lists(st.integers(0, 50), min_size=5, max_size=40)
