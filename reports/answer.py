@@ -97,7 +97,8 @@ def _said(wording: Wording, blocks: Blocks, comparisons: Sequence[Comparison]) -
     """What is known of a metric, as a sentence; and the pairs of which it is not."""
     found = {name: blocks.estimate(name, wording.metric) for name in blocks.contenders}
     levels = {name: of.value for name, of in found.items() if of}
-    names = sorted(levels, key=levels.__getitem__)
+    alone = {name for name, of in found.items() if of and of.low is None}  # a single block, which leads nobody
+    names = sorted(levels, key=lambda name: (name in alone, levels[name]))
     if not names:
         return "Not measured.", []
     group = _equals(names, comparisons)

@@ -58,6 +58,7 @@ GROUPS: Final[dict[str, dict[str, str]]] = {
         "generator_cpu_share": "busiest generator process",
         "generator_cpu_us_per_event": "generator CPU per event",
         "received_events_per_s": "received per second",
+        "due_events_per_s": "due per second",
         "handshake_ms_p50": "opening a connection, median",
         "server_cpu_us_per_handshake": "server CPU per connection opened and closed",
         "relay_cpu_share": "relay busy",

@@ -6,8 +6,9 @@ from typing import Final
 import msgspec
 
 from bench.results import Results, Trial
-from reports.blocks import POLLING, main_blocks
+from reports.blocks import main_blocks
 from reports.formats import counted, number
+from reports.theory_bytes import POLLS
 
 QUIET: Final = "quiet enough to trust"
 NOISY: Final = "noisy but usable"
@@ -27,7 +28,7 @@ class Host(msgspec.Struct, frozen=True):
     """What decides; ``None`` where a run did not measure it.
 
     ``hiccup_ms``: 99th percentile of a 1 ms timer's lateness, median over trials. ``spread_share``: half the interval
-    of the median latency over blocks, of the stream or long poll that repeats worst.
+    of the median latency over blocks, of the stream that repeats worst: what polls wait for differs between schedules.
     """
 
     hiccup_ms: float | None
@@ -73,7 +74,7 @@ def observe(points: Sequence[Results]) -> Host:
 
 def _spreads(results: Results) -> list[float]:
     blocks = main_blocks(results)
-    found = [blocks.estimate(name, "latency_ms_p50") for name in blocks.trials if name != POLLING]
+    found = [blocks.estimate(name, "latency_ms_p50") for name in blocks.trials if name not in POLLS]
     return [(of.high - of.low) / 2 / of.value for of in found if of and of.low is not None and of.high is not None]
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from bench.results import METRICS, Plan, Probe
 from reports.answer import prose
-from reports.blocks import Blocks, find
+from reports.blocks import BASELINE, Blocks
 from reports.claims import BYTES, CLAIMS, LATENCY, ByOrder, ByProbe, ByWord, Claim, Judged
 from reports.formats import counted, joined, listed, number, with_interval
 from reports.ratings import BANDWIDTH_BOUNDS, HIGHEST, LATENCY_BOUNDS, rate
@@ -25,7 +25,7 @@ from reports.statistics import (
     Comparison,
     Estimate,
     Moments,
-    compare,
+    compare_runs,
     moments,
     more_blocks,
 )
@@ -36,20 +36,26 @@ UNJUDGED: Final = "not judged"
 
 VERDICT_RULES: Final = (
     "A rating word holds or does not hold if the whole 95 % interval lies on one side of the bounds; else it is not "
-    "settled. More and fewer are judged by pairs, with their margins and Holm's procedure.",
+    "settled. More and fewer are judged by pairs, with their margins and Holm's procedure over the claim's own pairs.",
     "Functional claims were tried on real servers: yes or no, with what happened.",
     "Complexity and use cases are not judged: the first is no number, the second a question of scenarios.",
 )
 
 Bounds = tuple[tuple[float, str], ...]
+HIGH_TO_LOW: Final = (HIGHEST, *(word for _, word in reversed(LATENCY_BOUNDS)))
+"""The rating words, worst first; bandwidth has the same."""
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """A verdict, what it rests on, and the command that measures it again (empty where nothing was measured)."""
+    """A verdict, what it rests on, and the command that measures it again (empty where nothing was measured).
+
+    ``better``: the claim does not hold because what was measured is better than it says.
+    """
 
     word: str
     evidence: str
     command: str = ""
+    better: bool = False
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -75,14 +81,20 @@ def judge_all(points: Sequence[Measured], probes: Sequence[Probe] | None) -> lis
 
 def tally(lines: Sequence[Line]) -> dict[str, int]:
     """How many judgements have which word, the unjudged left out."""
-    found = [judgement.word for line in lines for judgement in (*line.points.values(), line.functional) if judgement]
+    found = [judgement.word for judgement in _judgements(lines)]
     return {word: found.count(word) for word in (HOLDS, FAILS, EQUAL, OPEN) if word in found}
+
+
+def _judgements(lines: Sequence[Line]) -> list[Judgement]:
+    return [judgement for line in lines for judgement in (*line.points.values(), line.functional) if judgement]
 
 
 def tally_text(lines: Sequence[Line]) -> str:
     """The tally in one sentence; empty if nothing was judged."""
     found = tally(lines)
-    said = ", ".join(f"{word} {count}" for word, count in found.items())
+    better = sum(judgement.better for judgement in _judgements(lines))
+    beside = {FAILS: f" ({better} of them better than claimed)" if better else ""}
+    said = ", ".join(f"{word} {count}{beside.get(word, '')}" for word, count in found.items())
     return f"{counted(sum(found.values()), 'verdict')} on the article's claims: {said}." if found else ""
 
 
@@ -125,9 +137,21 @@ def _by_word(claim: Claim, by: ByWord, of: Measured) -> Judgement:
     if set(words) <= set(by.words):
         return Judgement(HOLDS, f"{evidence}: {words[0]}", command)
     if not set(words) & set(by.words):
-        return Judgement(FAILS, f"{evidence}: {' to '.join(words)}", command)
+        better = HIGH_TO_LOW.index(words[-1]) > max(HIGH_TO_LOW.index(word) for word in by.words)
+        direction = "better" if better else "worse"
+        said = f"{evidence}: {' to '.join(words)}, {direction} than claimed{_bare(by, of)}"
+        return Judgement(FAILS, said, command, better)
     more = _blocks_to_clear(values, [bound * unit for bound, _ in bounds])
     return Judgement(OPEN, f"{evidence}: {' to '.join(words)}{more}", command)
+
+
+def _bare(by: ByWord, of: Measured) -> str:
+    """That bare TCP misses the words as well, where it does: no framing is to blame then."""
+    found = of.blocks.estimate(BASELINE, by.metric) if BASELINE in of.blocks.trials else None
+    unit, name, bounds = scale(by.metric, of.plan)
+    if found is None or set(spanned(found, unit, bounds)) & set(by.words):
+        return ""
+    return f" (bare TCP: {number(found.value / unit)} {name})"
 
 
 def spanned(of: Estimate, unit: float, bounds: Bounds) -> list[str]:
@@ -155,20 +179,19 @@ def _blocks_to_clear(values: list[float], bounds: list[float]) -> str:
 
 
 def _by_order(claim: Claim, by: ByOrder, of: Measured) -> Judgement:
+    """One rival that refutes it is enough, by having as much or by having more; else all have to be settled."""
     names = [name for name in (claim.transport, *by.rivals) if name in of.blocks.trials]
     values = {name: of.blocks.values(name, by.metric) for name in names}
-    margin = MARGINS[METRICS[by.metric].margin]
-    comparisons = compare({name: found for name, found in values.items() if found}, margin)
-    against = [(name, find(comparisons, claim.transport, name)) for name in by.rivals]
-    known = [(name, found) for name, found in against if found is not None]
-    if len(known) < len(by.rivals):
+    own = values.get(claim.transport, {})
+    if not all(own.keys() & values.get(name, {}).keys() for name in by.rivals):
         return Judgement(UNJUDGED, "not measured side by side")
-    evidence = listed([f"{_ratio(found)} {prose(name)}" for name, found in known])
-    sides = [_side(found, by.more) for _, found in known]
-    for word in (FAILS, OPEN, EQUAL):
-        if word in sides:
-            return Judgement(word, evidence + _more(known), command_of(claim.transport, by.metric, of.plan))
-    return Judgement(HOLDS, evidence, command_of(claim.transport, by.metric, of.plan))
+    margin = MARGINS[METRICS[by.metric].margin]
+    known = compare_runs({name: (own, values[name]) for name in by.rivals}, margin, paired=True)
+    evidence = listed([f"{_ratio(found)} {prose(name)}" for name, found in known.items()])
+    sides = [_side(found, by.more) for found in known.values()]
+    word = next((word for word in (FAILS, EQUAL, OPEN) if word in sides), HOLDS)
+    more = _more(list(known.values())) if word == OPEN else ""
+    return Judgement(word, evidence + more, command_of(claim.transport, by.metric, of.plan))
 
 
 def _side(found: Comparison, more: bool) -> str:
@@ -181,8 +204,8 @@ def _ratio(found: Comparison) -> str:
     return f"{joined(found.factor, found.low, found.high)} {'×' if found.is_ratio else 'more than'}"
 
 
-def _more(known: Sequence[tuple[str, Comparison]]) -> str:
-    needed = [found.verdict.more_blocks for _, found in known if found.verdict.more_blocks]
+def _more(known: Sequence[Comparison]) -> str:
+    needed = [found.verdict.more_blocks for found in known if found.verdict.more_blocks]
     return f"; about {counted(max(needed), 'more block')}" if needed else ""
 
 

@@ -110,6 +110,18 @@ def test_the_answer_names_what_is_not_settled_and_about_how_many_blocks_it_takes
     assert "more block" in said["Not settled"] and "SSE" not in said["Latency"]
 
 
+def test_a_transport_with_a_single_valid_block_leads_nobody() -> None:
+    """The others are compared with one another, and it is left open."""
+    results = fake_results()
+    for trial in results.trials:
+        if trial.transport == "websocket" and trial.block > 1 and trial.status == "ok":
+            trial.status, trial.reasons = "invalid", ["the host stalled"]
+    said = _answer(summarize(results))
+    assert said["Wire bytes"].startswith("SSE moves the fewest measured per event")
+    assert "long polling 3." in said["Wire bytes"] and "WebSocket" not in said["Wire bytes"]
+    assert "wire bytes of WebSocket against SSE" in said["Not settled"]
+
+
 def test_one_block_is_said_to_settle_nothing() -> None:
     summary = summarize(fake_results(1))
     said = _answer(summary)

@@ -13,11 +13,12 @@ from bench.provenance import provenance
 from bench.results import METRICS, PROBES_FILE, Probe, ProbeResults, Results, load, save
 from reports.blocks import main_blocks
 from reports.claims import CLAIMS, ByOrder, ByProbe, ByWord, NotJudged
+from reports.formats import with_interval
 from reports.ratings import HIGHEST, LATENCY_BOUNDS, rate
-from reports.statistics import EQUAL, MARGINS, OPEN, Estimate
+from reports.statistics import EQUAL, MARGINS, OPEN, Estimate, estimate
 from reports.summary import summarize
 from reports.theory import added_table
-from reports.verdicts import FAILS, HOLDS, UNJUDGED, Judgement, Line, Measured, judge_all, spanned, tally
+from reports.verdicts import FAILS, HOLDS, UNJUDGED, Judgement, Line, Measured, judge_all, spanned, tally, tally_text
 from tests.conftest import run_module
 from tests.fake_results import fake_results
 
@@ -59,7 +60,8 @@ def test_every_claim_can_be_judged() -> None:
 def test_a_word_holds_or_not_when_the_whole_interval_is_on_one_side() -> None:
     assert word(fake_results(), "polling", "latency: high").word == HOLDS
     found = word(fake_results(), "sse", "latency: low")
-    assert found.word == FAILS and "very low" in found.evidence and "one-way transits" in found.evidence
+    assert found.word == FAILS and "very low, better than claimed" in found.evidence
+    assert found.better and "one-way transits" in found.evidence
     assert found.command.startswith("python -m bench cell sse/latency_ms_p50 --point sparse")
 
 
@@ -106,7 +108,42 @@ def test_more_than_each_needs_every_pair() -> None:
     cpu = "server_cpu_us_per_event"
     assert word(fake_results(), "polling", "high resource use").word == HOLDS
     results = changed(fake_results(), "websocket", cpu, [5000.0] * 5)
-    assert word(results, "polling", "high resource use").word == FAILS
+    found = word(results, "polling", "high resource use")
+    assert found.word == FAILS and "more block" not in found.evidence, "settled, whatever the other pairs say"
+
+
+def test_one_rival_with_as_much_refutes_more_than_each() -> None:
+    cpu = "server_cpu_us_per_event"
+    results = changed(fake_results(), "polling", cpu, [100.0, 101.0, 99.0, 100.0, 100.0])
+    results = changed(results, "websocket", cpu, [100.0, 101.0, 99.0, 100.0, 100.0])
+    results = changed(results, "sse", cpu, [50.0, 150.0, 80.0, 140.0, 90.0])
+    assert word(results, "polling", "high resource use").word == EQUAL
+
+
+def test_the_intervals_of_an_order_are_corrected_for_its_own_pairs_only() -> None:
+    """One pair: the plain 95 % t interval, whatever else was measured."""
+    results = changed(fake_results(), "polling", "requests_per_event", [10.0, 10.4, 9.8, 10.1, 10.2])
+    results = changed(results, "long_polling", "requests_per_event", [1.0] * 5)
+    plain = estimate([0.1, 1 / 10.4, 1 / 9.8, 1 / 10.1, 1 / 10.2])
+    shown = word(results, "long_polling", "fewer requests than polling").evidence
+    assert shown.startswith(with_interval(plain))
+
+
+def test_a_word_that_bare_tcp_misses_too_says_so() -> None:
+    results = changed(fake_results(), "websocket", "wire_bytes_per_event", [500.0, 501.0, 499.0, 500.0, 500.0])
+    for level, told in ((420.0, True), (300.0, False)):
+        results = changed(results, "raw", "wire_bytes_per_event", [level] * 5)
+        found = word(results, "websocket", "bandwidth: very low")
+        assert found.word == FAILS and not found.better and "worse than claimed" in found.evidence
+        assert ("bare TCP: 1.64 × payload" in found.evidence) is told
+
+
+def test_the_tally_says_how_many_are_better_than_claimed() -> None:
+    claim = CLAIMS[0]
+    lines = [
+        Line(claim, {"a": Judgement(FAILS, "", better=True), "b": Judgement(FAILS, ""), "c": Judgement(HOLDS, "")})
+    ]
+    assert tally_text(lines).endswith("holds 1, does not hold 2 (1 of them better than claimed).")
 
 
 def test_functional_claims_are_what_the_probe_saw() -> None:
