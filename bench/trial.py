@@ -31,8 +31,8 @@ from feed.clock import NS_PER_MS, NS_PER_S, now_ns
 SETTLE_READINGS_S: Final = 0.1
 """For reading memory and statistics before anybody disconnects."""
 LEAD_NS: Final = 100 * NS_PER_MS
-LEAST_TICKS: Final = 100
-"""Samples of the kernel, 100 a second, below which a share of them is off by more than some 5 %."""
+LEAST_TICKS: Final = 10
+"""Samples of the kernel, 100 a second of CPU time, without which a share of them says nothing."""
 SAMPLES_FOLDER: Final = "samples"
 LOCUST: Final = ("-m", "locust", "--headless", "--only-summary", "--loglevel", "ERROR", "-f")
 GENERATORS: Final = {
