@@ -3,8 +3,9 @@
 This module is all that ``reports`` knows of ``bench``; importing it loads neither locust nor a client.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -38,6 +39,17 @@ TRANSPORTS: Final = ("polling", "long_polling", "sse", "websocket", "socketio", 
 
 PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation", "tls", "sensitivity", "aa")
 STATUSES: Final = ("ok", "invalid", "failed")
+FAULTS: Final = ("kill", "cut", "stall")
+SIEGES: Final = ("unfinished", "slow", "stalled", "torn")
+GENERATORS: Final = ("locust", "bare", "node", "socketiouser")
+
+MOST: Final = 10**12
+"""Of any number in a plan: far beyond what can be measured, near enough to reckon with."""
+Positive = Annotated[float, msgspec.Meta(gt=0, le=MOST)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=MOST)]
+Several = Annotated[int, msgspec.Meta(ge=1, le=10**7)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+"""What a file may hold: checked when it is read. Ratios are taken of most of it."""
 PERCENTILES: Final = (1, *range(5, 100, 5), 99, 99.9)
 
 
@@ -113,14 +125,14 @@ METRICS: Final[dict[str, Metric]] = {
 class Counts(msgspec.Struct, frozen=True):
     """Completeness over all subscribers: what was due to arrive in the measured part, and what did."""
 
-    expected: int
-    delivered: int
-    lost: int
-    duplicate: int
-    out_of_order: int
-    gaps: int
-    reconnects: int
-    late: int | None = None
+    expected: Count
+    delivered: Count
+    lost: Count
+    duplicate: Count
+    out_of_order: Count
+    gaps: Count
+    reconnects: Count
+    late: Count | None = None
     """Came more than ``bench.plan.LATE_MS`` after the latest that protocol and network allow, the host's longest stall
     left out; ``None`` where that is not known: networks with loss or limited bandwidth, and older files."""
 
@@ -141,15 +153,15 @@ class Trial(msgspec.Struct):
     purpose: str
     attempt: int
     seed: int
-    rtt_ms: float
-    poll_interval_s: float
+    rtt_ms: NotNegative
+    poll_interval_s: Positive
     status: str
     reasons: list[str]
     started_at: str
-    duration_s: float
-    events: int
-    subscribers: int
-    probes: int
+    duration_s: NotNegative
+    events: Count
+    subscribers: Count
+    probes: Count
     samples: str
     """File of the probe samples, relative to results.json; empty if there are none."""
     counts: Counts | None
@@ -171,11 +183,11 @@ class Trial(msgspec.Struct):
 class Idle(msgspec.Struct, frozen=True):
     """One heartbeat or empty poll cycle, measured on its own with a short period: its bytes both ways."""
 
-    cycle_bytes: float
-    cycle_stream_bytes: float
+    cycle_bytes: NotNegative
+    cycle_stream_bytes: NotNegative
     """The part of it that is not TCP and IP headers."""
-    cycles: int
-    period_s: float
+    cycles: Count
+    period_s: Positive
     """The period that applies in the trials, over which ``idle_bytes_per_s`` spreads the cycle."""
 
 
@@ -184,39 +196,39 @@ class Plan(msgspec.Struct, frozen=True):
 
     preset: str
     transports: list[str]
-    subscribers: int
-    probes: int
-    rooms: int
-    rate_hz: float
-    payload_bytes: int
-    poll_interval_s: float
-    hold_s: float
-    heartbeat_s: float
-    rtt_ms: float
-    duration_s: float
-    warmup_events: int
-    measured_events: int
-    ramp_s: float
-    blocks: int
+    subscribers: Several
+    probes: Count
+    rooms: Several
+    rate_hz: Positive
+    payload_bytes: Several
+    poll_interval_s: Positive
+    hold_s: Positive
+    heartbeat_s: Positive
+    rtt_ms: NotNegative
+    duration_s: NotNegative
+    warmup_events: Count
+    measured_events: Count
+    ramp_s: NotNegative
+    blocks: Count
     seed: int
     headers: str
-    history: int
-    curve_intervals_s: list[float]
-    curve_repeats: int
+    history: Several
+    curve_intervals_s: list[Positive]
+    curve_repeats: Count
     loopback_too: bool
-    max_reruns: int
+    max_reruns: Count
     slo: list[str] = []
     """Objectives that every transport is to keep (``bench.thresholds``)."""
     point: str = "sparse"
     """The operating point, by the name of its folder when a run has several."""
-    idle_measure_s: float = 0.3
+    idle_measure_s: NotNegative = 0.3
     """How long the server's CPU with nobody connected is measured before each trial."""
     network: str = ""
     """A preset of ``feed.networks``, or ``custom``; empty in results from before there were any. Its numbers:
     ``rtt_ms`` and these, per direction of each connection."""
-    jitter_ms: float = 0.0
-    bandwidth_mbit_s: float = 0.0
-    loss: float = 0.0
+    jitter_ms: NotNegative = 0.0
+    bandwidth_mbit_s: NotNegative = 0.0
+    loss: NotNegative = 0.0
     sabotage: dict[str, str] = {}
     """Transport -> the fault that its server commits on purpose (``feed.sabotage``)."""
 
@@ -458,7 +470,7 @@ def load(folder: Path) -> Results:
     """Read a run's results. Raises ``ResultsError`` naming the file and what is wrong with it."""
     path = folder / RESULTS_FILE if folder.is_dir() else folder
     results = _decoded(path, Results)
-    _check_names(path, results.trials, results.plan.transports)
+    _check_names(path, results.trials, [*results.plan.transports, *results.plan.sabotage, *results.idle])
     return results
 
 
@@ -474,21 +486,26 @@ def load_cost(path: Path) -> CostResults:
 
 def load_faults(path: Path) -> FaultResults:
     """Read a ``faults.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
-    return _decoded(path, FaultResults)
+    results = _decoded(path, FaultResults)
+    _check_known(path, "transports", (of.transport for of in results.trials), TRANSPORTS)
+    _check_known(path, "transports", (of.transport for of in results.sieges), TRANSPORTS)
+    _check_known(path, "faults", (of.fault for of in results.trials), FAULTS)
+    _check_known(path, "sieges", (of.siege for of in results.sieges), SIEGES)
+    return results
 
 
 def load_probes(path: Path) -> ProbeResults:
     """Read a ``probes.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
     results = _decoded(path, ProbeResults)
-    unknown = {of.transport for of in results.probes} - set(TRANSPORTS)
-    if unknown:
-        raise ResultsError(f"{path}: unknown transports {', '.join(sorted(unknown))}")
+    _check_known(path, "transports", (of.transport for of in results.probes), TRANSPORTS)
     return results
 
 
 def load_soak(path: Path) -> SoakResults:
     """Read a ``soak.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
-    return _decoded(path, SoakResults)
+    results = _decoded(path, SoakResults)
+    _check_known(path, "transports", (of.transport for of in results.servers), TRANSPORTS)
+    return results
 
 
 def load_verify(path: Path) -> VerifyResults:
@@ -518,18 +535,23 @@ def _decoded(path: Path, type_: type[R]) -> R:
         raise ResultsError(f"{path}: {error}") from error
 
 
-def _check_names(path: Path, trials: list[Trial], transports: list[str] | None = None) -> None:
+def _check_names(path: Path, trials: list[Trial], transports: Iterable[str] = ()) -> None:
     """Raise ``ResultsError`` for names that this pushmark does not know."""
-    unknown = {
-        "metrics": {name for trial in trials for name in trial.metrics} - METRICS.keys(),
-        "percentiles": {name for trial in trials for name in trial.latency_ms} - {f"{q:g}" for q in PERCENTILES},
-        "transports": {*(transports or ()), *(trial.transport for trial in trials)} - set(TRANSPORTS),
-        "purposes": {trial.purpose for trial in trials} - set(PURPOSES),
-        "statuses": {trial.status for trial in trials} - set(STATUSES),
-    }
-    for kind, names in unknown.items():
-        if names:
-            raise ResultsError(f"{path}: unknown {kind} {', '.join(sorted(names))}")
+    _check_known(path, "metrics", (name for trial in trials for name in trial.metrics), METRICS)
+    _check_known(
+        path, "percentiles", (name for trial in trials for name in trial.latency_ms), map("{:g}".format, PERCENTILES)
+    )
+    _check_known(path, "transports", (*transports, *(trial.transport for trial in trials)), TRANSPORTS)
+    _check_known(path, "purposes", (trial.purpose for trial in trials), PURPOSES)
+    _check_known(path, "statuses", (trial.status for trial in trials), STATUSES)
+    _check_known(path, "generators", (trial.generator for trial in trials), GENERATORS)
+
+
+def _check_known(path: Path, kind: str, names: Iterable[str], known: Iterable[str]) -> None:
+    allowed = list(known)
+    unknown = sorted(set(names) - set(allowed))
+    if unknown:
+        raise ResultsError(f"{path}: unknown {kind} {', '.join(unknown)[:200]}: allowed are {', '.join(allowed)}")
 
 
 class _Versioned(msgspec.Struct):

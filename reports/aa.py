@@ -33,7 +33,7 @@ def aa_section(results: CostResults) -> Section:
     ]
     head = ["", "experiments", DIFFERS, EQUAL, OPEN, "A / B, pooled"]
     out = [one.trial for one in results.trials if one.trial.status != "ok"]
-    cautions = [f"{counted(len(out), 'trial')} did not count: {out[0].reasons[0]}"] if out else []
+    cautions = [f"{counted(len(out), 'trial')} did not count: {'; '.join(out[0].reasons)}"] if out else []
     cautions += [] if results.finished else ["The run was interrupted."]
     names = sorted({LOOKS[one.trial.transport].name for one in results.trials})
     title = f"{', '.join(names) or 'Nothing'} against itself, {len(results.trials)} trials, seed {results.seed}"

@@ -105,6 +105,12 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
         results = load(results_dir) if _has_results(results_dir) else None
         probes = load_probes(folder / PROBES_FILE) if (folder / PROBES_FILE).exists() else None
         cost = summarize_cost(load_cost(folder / COST_FILE)) if (folder / COST_FILE).exists() else None
+        if as_json and cost is None:
+            raise ResultsError(f"{folder / COST_FILE} is missing: python -m bench cost makes it")
+        if summary_file is not None and results is None:
+            raise ResultsError(
+                f"{folder / RESULTS_FILE} is missing, which --summary is of: python -m bench run makes it"
+            )
         sections = [_cost_section(cost, out)] if cost else []
         if (folder / GENERATOR_FILE).exists():
             sections.append(generator_section(load_cost(folder / GENERATOR_FILE)))
@@ -128,20 +134,25 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
         raise ReportError(str(error)) from error
     except OSError as error:
         raise ReportError(f"{error.filename or out}: {error.strerror}") from error
+    except (ArithmeticError, LookupError, ValueError) as error:  # numbers that no run can have measured
+        raise ReportError(f"{folder}: no report can be made of this: {type(error).__name__}: {error}") from error
     if as_json:
-        if cost is None:
-            raise ReportError(f"{folder / COST_FILE} is missing: python -m bench cost makes it")
+        assert cost is not None
         click.echo(to_json(cost))
-        return
+    else:
+        _print(summary, sections, page)
+    for reason in missed(objectives):
+        click.echo(f"Missed: {reason}", err=True)
+    sys.exit(int(bool(missed(objectives))))
+
+
+def _print(summary: Summary | None, sections: list[Section], page: Path) -> None:
     console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
     if summary is not None:
         show(summary, console)
     for section in sections:
         show_section(section, console)
     click.echo(f"\nReport: {page}")
-    for reason in missed(objectives):
-        click.echo(f"Missed: {reason}", err=True)
-    sys.exit(int(bool(missed(objectives))))
 
 
 def _has_results(results_dir: Path) -> bool:

@@ -4,7 +4,9 @@ Blocks of runs with the same seed had the same schedules and are compared in pai
 (Welch). Neither covers what differs between two hours of one machine: that is one observation, whatever the blocks say.
 """
 
+import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any, Final
 
 import msgspec
@@ -58,11 +60,15 @@ class Change(msgspec.Struct, frozen=True):
     before: str
     after: str
     comparison: Comparison
+    level: float
+    """A's mean."""
 
     @property
     def worse(self) -> float:
         """By which share B is above A; negative if it is below. Less is better for every compared metric."""
-        return self.comparison.factor - 1 if self.comparison.is_ratio else 0.0
+        if self.comparison.is_ratio:
+            return self.comparison.factor - 1
+        return self.comparison.factor / self.level if self.level else math.copysign(math.inf, self.comparison.factor)
 
 
 class PointChanges(msgspec.Struct, frozen=True):
@@ -132,7 +138,14 @@ def _changes(a: Blocks, b: Blocks, names: Sequence[str], metric: str, paired: bo
     values = {name: (b.values(name, metric), a.values(name, metric)) for name in names}
     found = compare_runs({name: of for name, of in values.items() if all(of)}, margin, paired=paired)
     return [
-        Change(name, metric, with_interval(a.estimate(name, metric)), with_interval(b.estimate(name, metric)), of)
+        Change(
+            name,
+            metric,
+            with_interval(a.estimate(name, metric)),
+            with_interval(b.estimate(name, metric)),
+            of,
+            fmean(a.values(name, metric).values()),
+        )
         for name, of in found.items()
     ]
 

@@ -75,7 +75,8 @@ def observe(points: Sequence[Results]) -> Host:
 def _spreads(results: Results) -> list[float]:
     blocks = main_blocks(results)
     found = [blocks.estimate(name, "latency_ms_p50") for name in blocks.trials if name not in POLLS]
-    return [(of.high - of.low) / 2 / of.value for of in found if of and of.low is not None and of.high is not None]
+    known = [of for of in found if of and of.value]
+    return [(of.high - of.low) / 2 / of.value for of in known if of.low is not None and of.high is not None]
 
 
 def _values(trials: Sequence[Trial], metric: str) -> list[float]:

@@ -237,6 +237,20 @@ def test_what_b_lacks_fails_a_limit_that_is_about_it() -> None:
     assert "nothing was compared" in found
 
 
+@pytest.mark.parametrize(
+    ("before", "fails"), [([0.0] * 5, True), ([2.0, 0.0, 2.0, 2.0, 2.0], True), ([5.0] * 5, False)]
+)
+def test_what_was_nothing_in_a_can_become_worse(before: list[float], fails: bool) -> None:
+    """Where a value is 0 there is no ratio: the difference is a share of A's mean."""
+    a, b = fake_results(), fake_results()
+    for results, values in ((a, before), (b, [5.0, 5.1, 4.9, 5.0, 5.0])):
+        for trial in results.trials:
+            if trial.transport == "sse" and trial.status == "ok":
+                trial.metrics["requests_per_event"] = values[trial.block - 1]
+    assert bool(failures([compare_point(a, b)], [parse_change("sse/requests_per_event > 10%")])) is fails
+    assert failures([compare_point(b, a)], [parse_change("sse/requests_per_event > 10%")]) == []
+
+
 def test_points_are_compared_by_name_and_one_that_b_lacks_fails() -> None:
     quiet, busy = fake_results(), slower(fake_results())
     busy.plan = msgspec.structs.replace(busy.plan, point="broadcast")

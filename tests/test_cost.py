@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
@@ -17,7 +18,7 @@ from bench.host import placement
 from bench.plan import TrialPlan
 from bench.processes import user_and_system_ticks
 from bench.progress import Lines
-from bench.results import COST_FILE, GENERATOR_FILE, CostResults, Counts, Plan, ResultsError, Trial, load_cost
+from bench.results import COST_FILE, GENERATOR_FILE, CostResults, Counts, Plan, ResultsError, Trial, load_cost, save
 from bench.trial import blank
 from bench.validity import cost_reasons, saturation_reasons
 from clients.options import TRANSPORTS
@@ -27,6 +28,7 @@ from reports.generator import generator_section
 from reports.statistics import Estimate
 from servers.options import VARIANTS
 from tests.conftest import run_module
+from tests.fake_results import fake_results
 
 OURS = ("locust", "bare")
 CPU_US = {"raw": 8.0, "websocket": 17.0, "sse": 26.0, "socketio": 60.0, "long_polling": 110.0, "polling": 90.0}
@@ -123,6 +125,23 @@ def test_a_loss_among_many_subscribers_is_shown(tmp_path: Path) -> None:
     trial.counts, trial.status, trial.reasons = Counts(10, 9, 1, 0, 0, 0, 0), "invalid", ["1 deliveries lost"]
     rows = [row for row in summarize_cost(results).tables[0].rows if row[0] == "SSE"]
     assert ["SSE", "5,000 subscribers, nothing lost", "9 of 10 delivered", "missed"] in rows
+
+
+def test_a_missed_objective_fails_whatever_is_printed(tmp_path: Path) -> None:
+    results = fake_results()
+    results.plan = msgspec.structs.replace(results.plan, slo=["latency_p50_ms < 1"])
+    save(results, tmp_path)
+    measured(cost_trials(PRESETS["default"], 1, names=["requests"]), tmp_path, COST_FILE)
+    done = CliRunner().invoke(reports_main, [str(tmp_path), "--json"])
+    assert done.exit_code == 1 and "Missed: " in done.stderr and json.loads(done.stdout)
+
+
+def test_a_load_without_a_number_is_one_clear_line(tmp_path: Path) -> None:
+    measured(cost_trials(PRESETS["default"], 1, names=["subscribers"]), tmp_path, COST_FILE)
+    path = tmp_path / COST_FILE
+    path.write_bytes(path.read_bytes().replace(b'"load": "1,000"', b'"load": "many"'))
+    done = CliRunner().invoke(reports_main, [str(tmp_path)])
+    assert done.exit_code == 2 and len(done.stderr.strip().splitlines()) == 1 and "many" in done.stderr
 
 
 def test_the_report_has_the_sections(tmp_path: Path) -> None:

@@ -1,13 +1,24 @@
 """The report's words on faults, sieges and soak, from made-up records, and the commands that make real ones."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.results import FAULTS_FILE, FaultResults, FaultTrial, SiegeTrial, load_faults, load_soak, save
+from bench.results import (
+    FAULTS_FILE,
+    FaultResults,
+    FaultTrial,
+    ResultsError,
+    SiegeTrial,
+    load_faults,
+    load_soak,
+    save,
+)
 from reports.faults import summarize_faults
 from reports.sieges import held, siege_table
 from tests.conftest import run_module
@@ -55,6 +66,21 @@ def results(trials: list[FaultTrial], sieges: list[SiegeTrial]) -> FaultResults:
         trials=trials,
         sieges=sieges,
     )
+
+
+@pytest.mark.parametrize(
+    ("of", "why"),
+    [
+        (lambda: results([fault("smtp")], []), "unknown transports smtp: allowed are polling"),
+        (lambda: results([fault(kind="fire")], []), "unknown faults fire: allowed are kill, cut, stall"),
+        (lambda: results([], [msgspec.structs.replace(siege(), siege="flood")]), "unknown sieges flood"),
+        (lambda: results([], [msgspec.structs.replace(siege(), transport="smtp")]), "unknown transports smtp"),
+    ],
+)
+def test_names_that_nobody_knows_are_refused(of: Callable[[], FaultResults], why: str, tmp_path: Path) -> None:
+    path = save(of(), tmp_path, FAULTS_FILE)
+    with pytest.raises(ResultsError, match=why):
+        load_faults(path)
 
 
 def test_repeats_are_the_unit_of_the_spread() -> None:

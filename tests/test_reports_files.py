@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from bench.results import METRICS, RESULTS_FILE, Results, save
+from bench.results import METRICS, RESULTS_FILE, Counts, Results, save
 from reports.cli import main
 from reports.draw_bytes import enlarged_up_to
 from reports.figures import PLATES
@@ -154,10 +154,26 @@ def _with(**trial: object) -> bytes:
     return msgspec.json.encode(raw)
 
 
+def _planned(**plan: object) -> bytes:
+    raw = msgspec.to_builtins(fake_results(1))
+    raw["plan"] |= plan
+    return msgspec.json.encode(raw)
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
         (lambda: _text(fake_results(1))[:500], "truncated"),
+        (lambda: _planned(rooms=0), "`int` >= 1 - at `$.plan.rooms`"),
+        (lambda: _planned(payload_bytes=10**18), "$.plan.payload_bytes"),
+        (lambda: _planned(poll_interval_s=0), "`float` > 0.0 - at `$.plan.poll_interval_s`"),
+        (lambda: _planned(rate_hz=-1), "$.plan.rate_hz"),
+        (lambda: _planned(rtt_ms=1e308), "$.plan.rtt_ms"),
+        (lambda: _planned(slo=["garbage"]), "'garbage': expected [transport/]metric"),
+        (lambda: _planned(sabotage={"smtp": "drop"}), "unknown transports smtp: allowed are polling"),
+        (lambda: _with(poll_interval_s=0.0), "$.trials[0].poll_interval_s"),
+        (lambda: _with(generator="wishes"), "unknown generators wishes: allowed are locust"),
+        (lambda: _with(counts=dict.fromkeys(Counts.__struct_fields__, -5)), "`int` >= 0 - at `$.trials[0].counts"),
         (lambda: b"", "truncated"),
         (lambda: b"\xff\xfe not text", "JSON"),
         (lambda: _text(fake_results(1)).replace(b'"schema_version":1', b'"schema_version":99'), "schema version 99"),
@@ -175,7 +191,7 @@ def test_a_file_that_cannot_be_understood_is_refused_in_one_line(
     done = CliRunner().invoke(main, [str(tmp_path)])
     assert done.exit_code == 2
     assert len(done.stderr.strip().splitlines()) == 1
-    assert RESULTS_FILE in done.stderr
+    assert str(tmp_path) in done.stderr
     assert why in done.stderr
     assert not (tmp_path / "index.html").exists()
 
