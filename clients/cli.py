@@ -21,6 +21,7 @@ from clients.tls import TlsError, client_context
 from feed.clock import NS_PER_MS
 from feed.cursor import CursorError
 from feed.envelope import Envelope, decode_welcome
+from feed.ranges import FiniteRange
 from feed.rooms import DEFAULT_ROOM, RoomNameError, check_room
 
 SHOWN_CHARACTERS = 110
@@ -47,12 +48,12 @@ SHOWN_CHARACTERS = 110
 @click.option("--ca-file", default="", help="Authority to trust (PEM), for TLS.  [default: the system's]")
 @click.option("--count", type=click.IntRange(1), help="Stop after that many events or messages.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-@click.option("--poll-interval-s", default=1.0, show_default=True, type=click.FloatRange(0.001, 3600), help="polling.")
-@click.option("--hold-s", default=25.0, show_default=True, type=click.FloatRange(0, 55), help="long_polling.")
+@click.option("--poll-interval-s", default=1.0, show_default=True, type=FiniteRange(0.001, 3600), help="polling.")
+@click.option("--hold-s", default=25.0, show_default=True, type=FiniteRange(0, 55), help="long_polling.")
 @click.option("--headers", type=click.Choice(HEADER_SETS), default="minimal", show_default=True, help="HTTP headers.")
-@click.option("--backoff-base-s", default=1.0, show_default=True, type=click.FloatRange(0.001, 600), help="First wait.")
-@click.option("--backoff-factor", default=2.0, show_default=True, type=click.FloatRange(1, 10), help="Growth of waits.")
-@click.option("--backoff-cap-s", default=30.0, show_default=True, type=click.FloatRange(0.001, 3600), help="Longest.")
+@click.option("--backoff-base-s", default=1.0, show_default=True, type=FiniteRange(0.001, 600), help="First wait.")
+@click.option("--backoff-factor", default=2.0, show_default=True, type=FiniteRange(1, 10), help="Growth of waits.")
+@click.option("--backoff-cap-s", default=30.0, show_default=True, type=FiniteRange(0.001, 3600), help="Longest.")
 @click.option("--max-attempts", default=5, show_default=True, type=click.IntRange(0, 1000), help="Tries in a row.")
 def main(transport: str, url: str, sayings: tuple[str, ...], count: int | None, as_json: bool, **given: Any) -> None:
     try:

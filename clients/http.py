@@ -57,9 +57,11 @@ class StampedProtocol(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         at_ns = self.receive_ns = now_ns()
         payload: Any = self._payload
-        queued = 0 if self._payload_parser is None else len(payload._buffer)
+        # Asked before: the parser is gone after a frame that it refuses, and those before it want their stamp.
+        is_websocket = self._payload_parser is not None
+        queued = len(payload._buffer) if is_websocket else 0
         super().data_received(data)
-        if self._payload_parser is not None:
+        if is_websocket:
             self.messages += len(payload._buffer) - queued
             self.stamps.append((self.messages, at_ns))
         elif isinstance(self._payload, aiohttp.StreamReader):

@@ -24,6 +24,8 @@ MAX_PAYLOAD_BYTES: Final = 65_536
 MAX_REPLAY_BYTES: Final = 256 << 20
 MAX_INSTANT_S: Final = 3e9
 """A century: what a recording may last when it is played. In nanoseconds it fits 64 bits."""
+_LAST_INSTANT_NS: Final = 2**63 - 1
+"""No instant takes more digits."""
 _VENUES: Final = ("XLON", "XETR", "XPAR", "XNAS", "XTKS")
 _SYMBOLS: Final = ("ACME", "BOLT", "CRUX", "DYNE", "ECHO", "FLUX", "GRID", "HALO")
 _WORDS: Final = (
@@ -153,9 +155,17 @@ def load_replay(path: Path, speed: float = 1.0, rooms: frozenset[str] | None = N
         n = numbers.get(recorded.room, 0)
         numbers[recorded.room] = n + 1
         make = partial(recorded_data, n, recorded.data)
+        size = len(make(_LAST_INSTANT_NS))
+        if size > MAX_PAYLOAD_BYTES:
+            raise SourceError(
+                f"{path}, line {number}: its data would be {size} bytes, with n and due_ns; "
+                f"allowed are {MAX_PAYLOAD_BYTES}"
+            )
         items.append(Item(round(recorded.at_s / speed * NS_PER_S), recorded.room, make))
     if not items:
         raise SourceError(f"{path}: holds no events; expected one JSON object a line")
+    if items[-1].offset_ns == 0:  # played again and again, it would say everything at once
+        raise SourceError(f"{path}: lasts 0 s at speed {speed:g}; the last at_s must be above 0")
     return items
 
 

@@ -27,6 +27,9 @@ MIN_KEY_BYTES: Final = 32
 """As long as the hash (RFC 7518, section 3.2)."""
 DEV_KEY: Final = b"pushmark-dev-key-that-everybody-knows"
 
+REGISTERED_CLAIMS: Final = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti"})
+"""What these say is laid down (RFC 7519, section 4.1)."""
+
 _LAST_INSTANT_S: Final = 2**53
 _NO_CLAIMS: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -101,6 +104,14 @@ class Authenticator:
 def may_enter(identity: Identity, claim: str) -> bool:
     """Does the identity hold a claim of that name that is neither false, nor zero, nor empty?"""
     return bool(identity.claims.get(claim))
+
+
+def check_user(name: str) -> str:
+    """Return ``name`` if it is a user name, which looks like a room's, else raise ``ValueError``."""
+    try:
+        return check_room(name)
+    except RoomNameError as error:
+        raise ValueError(f"{name[:40]!r} is not a user name: allowed are {FORM}") from error
 
 
 def mint(key: bytes, user: str, ttl_s: float, now_s: float, claims: Mapping[str, Any] = _NO_CLAIMS) -> str:

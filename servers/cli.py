@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 import tempfile
 import time
@@ -15,8 +16,9 @@ import click
 import msgspec
 import uvloop
 
-from feed.networks import PRESETS, RANGES, NetworkError, make_network
-from feed.rooms import MAX_ROOMS, check_room, room_name
+from feed.networks import PRESETS, RANGES, make_network
+from feed.ranges import FiniteRange
+from feed.rooms import MAX_ROOMS, RoomNameError, check_room, room_name
 from feed.sabotage import ALLOWED, EVERY, parse_sabotage
 from feed.schedule import KINDS, Schedule
 from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES, Item, SourceError, host, load_replay, synthetic
@@ -24,8 +26,8 @@ from feed.tcp import raise_open_files
 from servers import logs
 from servers import relay as relay_server
 from servers.app import run
-from servers.auth import DEV_KEY, load_key, mint
-from servers.limits import LimitOptions
+from servers.auth import DEV_KEY, REGISTERED_CLAIMS, check_user, load_key, mint
+from servers.limits import LimitOptions, parse_limit
 from servers.namespaces import check_namespaces
 from servers.options import TRANSPORTS, VARIANTS, ServerOptions
 from servers.origins import Origins
@@ -105,14 +107,14 @@ FEED_OPTIONS = (
     click.Option(["--seed"], default=1, show_default=True, help="Of the schedule and the synthetic data."),
     click.Option(
         ["--heartbeat-s"],
-        type=click.FloatRange(0.05, 3600),
+        type=FiniteRange(0.05, 3600),
         help="Seconds between heartbeats on a stream.  [default: 15; websocket: 30; socketio: 25]",
     ),
     click.Option(
         ["--stall-timeout-s"],
         default=20.0,
         show_default=True,
-        type=click.FloatRange(0.1, 3600),
+        type=FiniteRange(0.1, 3600),
         help="A peer that takes nothing for this long is cut off.",
     ),
     click.Option(
@@ -170,7 +172,7 @@ FEED_OPTIONS = (
         ["--request-timeout-s"],
         default=10.0,
         show_default=True,
-        type=click.FloatRange(0.1, 3600),
+        type=FiniteRange(0.1, 3600),
         help="A request must be complete within this.",
     ),
 )
@@ -208,7 +210,7 @@ def _platform_options(transport: str, given: dict[str, Any]) -> dict[str, Any]:
     return {
         "namespaces": check_namespaces(given["namespaces"]),
         "auth": given["auth"],
-        "room_claims": dict(_pair("--room-claim", text, "ROOM=CLAIM") for text in given["room_claims"]),
+        "room_claims": _room_claims(given["room_claims"], given["auth"]),
         "allowed_origins": given["allowed_origins"],
         "tls": given["tls"] or ("files" if given["tls_cert"] else ""),
         "log_level": given["log_level"],
@@ -229,19 +231,39 @@ def _refuse_on_baseline(given: dict[str, Any]) -> None:
             raise ValueError(f"{option}: the baseline has no tokens, namespaces or limits; all other transports have")
 
 
-def _limits(texts: tuple[str, ...]) -> LimitOptions:
-    values = dict(_pair("--limit", text, "NAME=VALUE") for text in texts)
+def _room_claims(texts: tuple[str, ...], auth: str) -> dict[str, str]:
+    claims = _pairs("--room-claim", texts, "ROOM=CLAIM")
     try:
-        return msgspec.convert(values, LimitOptions, strict=False)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"--limit: {error}") from error
+        for room in claims:
+            check_room(room)
+    except RoomNameError as error:
+        raise ValueError(f"--room-claim: {error}") from error
+    if claims and auth == "none":
+        raise ValueError("--room-claim goes with --auth jwt or --auth dev: without tokens nobody has a claim")
+    return claims
 
 
-def _pair(option: str, text: str, form: str) -> tuple[str, str]:
-    name, sign, value = text.partition("=")
-    if not name or not sign or not value:
-        raise ValueError(f"{option} {text!r}: expected {form}")
-    return name, value
+def _limits(texts: tuple[str, ...]) -> LimitOptions:
+    limits: dict[str, Any] = {}
+    for name, value in _pairs("--limit", texts, "NAME=VALUE").items():
+        try:
+            limits[name] = parse_limit(name, value)
+        except ValueError as error:
+            raise ValueError(f"--limit: {error}") from error
+    return LimitOptions(**limits)
+
+
+def _pairs(option: str, texts: tuple[str, ...], form: str) -> dict[str, str]:
+    """Names and values. A name that is given twice is refused: the first might be the one that was to protect."""
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not name or not sign or not value:
+            raise ValueError(f"{option} {text!r}: expected {form}")
+        if name in pairs:
+            raise ValueError(f"{option} {name}: given twice; expected is each name once")
+        pairs[name] = value
+    return pairs
 
 
 def _items(given: dict[str, Any]) -> Iterable[Item] | None:
@@ -287,17 +309,19 @@ for _name in TRANSPORTS:
 
 @main.command()
 @click.option("--user", required=True, help="Whom the token is for.")
-@click.option(
-    "--ttl-s", default=3600.0, show_default=True, type=click.FloatRange(1, 31_536_000), help="It expires then."
-)
+@click.option("--ttl-s", default=3600.0, show_default=True, type=FiniteRange(1, 31_536_000), help="It expires then.")
 @click.option("--claim", "claims", multiple=True, help="A claim it shall hold (repeatable).")
 @click.option("--dev", is_flag=True, help="Sign with the public dev key, for --auth dev.")
 @click.option("--jwt-key-file", type=click.Path(path_type=Path), help="The key; or in PUSHMARK_JWT_KEY.")
 def token(user: str, ttl_s: float, claims: tuple[str, ...], dev: bool, jwt_key_file: Path | None) -> None:
     """Print a token for a server that was started with --auth."""
+    if dev and jwt_key_file is not None:
+        raise click.UsageError("--dev and --jwt-key-file name two keys: give one of them")
+    if reserved := sorted(REGISTERED_CLAIMS.intersection(claims)):
+        raise click.UsageError(f"--claim {', '.join(reserved)}: has a meaning of its own (RFC 7519); take another name")
     try:
         key = DEV_KEY if dev else load_key(os.environ, jwt_key_file)
-        click.echo(mint(key, check_room(user), ttl_s, time.time(), dict.fromkeys(claims, True)))
+        click.echo(mint(key, check_user(user), ttl_s, time.time(), dict.fromkeys(claims, True)))
     except ValueError as error:
         raise click.ClickException(str(error)) from error
 
@@ -313,23 +337,21 @@ def token(user: str, ttl_s: float, claims: tuple[str, ...], dev: bool, jwt_key_f
     show_default=True,
     help="A network whose numbers are in docs/method.md; what is given beside it replaces one of them.",
 )
-@click.option("--rtt-ms", type=click.FloatRange(*RANGES["rtt_ms"]), help="Round trip; half of it delays each way.")
-@click.option("--jitter-ms", type=click.FloatRange(*RANGES["jitter_ms"]), help="Up to so much more for each segment.")
+@click.option("--rtt-ms", type=FiniteRange(*RANGES["rtt_ms"]), help="Round trip; half of it delays each way.")
+@click.option("--jitter-ms", type=FiniteRange(*RANGES["jitter_ms"]), help="Up to so much more for each segment.")
 @click.option(
     "--bandwidth-mbit-s",
-    type=click.FloatRange(*RANGES["bandwidth_mbit_s"]),
+    type=FiniteRange(*RANGES["bandwidth_mbit_s"]),
     help="Of each connection, each way; 0 is no limit.",
 )
-@click.option("--loss", type=click.FloatRange(*RANGES["loss"]), help="Share of segments lost (modelled).")
+@click.option("--loss", type=FiniteRange(*RANGES["loss"]), help="Share of segments lost (modelled).")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of jitter and loss.")
 def relay(target: str, host: str, port: int, network: str, seed: int, **given: float | None) -> None:
     """Pass TCP connections on to a server as if it were behind a network."""
     target_host, _, target_port = target.rpartition(":")
-    if not target_host or not target_port.isdigit() or not 0 < int(target_port) < 65536:
-        raise click.BadParameter(f"{target!r} is not HOST:PORT", param_hint="--to")
-    try:
-        between = make_network(network, **given)
-    except NetworkError as error:  # not a number, which lies in every range of click's
-        raise click.UsageError(str(error)) from error
+    # Not by isdigit, to which superscripts and the digits of other scripts are digits too.
+    if not target_host or not re.fullmatch("[0-9]{1,5}", target_port) or not 0 < int(target_port) < 65536:
+        raise click.BadParameter(f"{target!r} is not HOST:PORT, the port from 1 to 65535", param_hint="--to")
+    between = make_network(network, **given)
     options = relay_server.RelayOptions(target_host, int(target_port), host, port, between, seed)
     _run(partial(relay_server.run, options, announce), f"{host}:{port}")

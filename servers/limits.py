@@ -8,7 +8,7 @@ of a second at once, and none at all for as long as the clock was set back.
 import math
 from datetime import timedelta
 from fractions import Fraction
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from throttled import MemoryStore, per_duration
@@ -25,34 +25,58 @@ MAX_BUCKETS: Final = 100_000
 SWEPT_AT_ONCE: Final = 100
 """At most so many full buckets are dropped by one call, so that none takes long after a flood."""
 
+MAX_COUNT: Final = 1_000_000_000
+"""Of what is counted, and of a rate per second: more than any machine can do, and no trouble to calculate with."""
+
 _PREFIX: Final = "pushmark"
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)]
+CountOrNone = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+Rate = Annotated[float, msgspec.Meta(ge=1 / LONGEST_PERIOD_S, le=MAX_COUNT)]
+_FORMS: Final = {
+    Count: f"a whole number from 1 to {MAX_COUNT}",
+    CountOrNone: f"a whole number from 0 to {MAX_COUNT}",
+    Rate: f"a number from {1 / LONGEST_PERIOD_S:.6f} (one an hour) to {MAX_COUNT}",
+}
 
 
 class LimitOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of one server. High, as a benchmark opens ten thousand connections from one address."""
 
-    connections_per_address: int = 20_000
+    connections_per_address: Count = 20_000
     """Open at the same time."""
-    connections_per_user: int = 100
+    connections_per_user: Count = 100
     """Open at the same time; anonymous ones are not counted."""
-    handshakes_per_address_hz: float = 5000.0
+    handshakes_per_address_hz: Rate = 5000.0
     """New connections per second, in the long run."""
-    handshake_burst: int = 20_000
+    handshake_burst: Count = 20_000
     """New connections at once."""
-    messages_per_connection_hz: float = 50.0
+    messages_per_connection_hz: Rate = 50.0
     """Requests per second, in the long run."""
-    message_burst: int = 100
+    message_burst: Count = 100
     """Requests at once."""
-    messages_per_user_hz: float = 200.0
+    messages_per_user_hz: Rate = 200.0
     """Requests per second over all connections of a user, in the long run; anonymous ones are not counted."""
-    user_message_burst: int = 400
+    user_message_burst: Count = 400
     """Requests at once over all connections of a user."""
-    rooms_per_connection: int = 64
+    rooms_per_connection: CountOrNone = 64
     """Rooms that a connection may be a member of."""
-    message_bytes: int = 65_536
+    message_bytes: Count = 65_536
     """Length of a request in bytes."""
-    strikes: int = 3
+    strikes: CountOrNone = 3
     """Requests in a row that may be over a limit; the next one ends the connection."""
+
+
+def parse_limit(name: str, text: str) -> float:
+    """The value of one limit as it was written. Raises ``ValueError`` naming the limit and what is allowed."""
+    types = {field.name: field.type for field in msgspec.structs.fields(LimitOptions)}
+    if name not in types:
+        raise ValueError(f"{name!r} is no limit: there are {', '.join(types)}")
+    try:
+        value: float = msgspec.convert(text, types[name], strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{name}={text}: expected {_FORMS[types[name]]}") from error
+    return value
 
 
 class Limits:

@@ -6,8 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from clients.cli import main as clients_main
+from feed.ranges import FiniteRange
+from servers.cli import main as servers_main
+from servers.limits import LimitOptions
 from servers.options import TRANSPORTS
 from tests.conftest import ROOT, Start, run_module
 
@@ -74,7 +80,7 @@ def test_ctrl_c_ends_the_client_quietly(start: Start) -> None:
         (("servers", "sse", "--source", "replay"), "--replay-file FILE go together"),
         (("servers", "sse", "--source", "replay", "--replay-file", "no/such.jsonl"), "no/such.jsonl: No such file"),
         (("servers", "sse", "--host", "203.0.113.1"), "cannot listen on 203.0.113.1:8000"),
-        (("bench", "--transports", "sse,fax"), "transports fax: allowed are polling"),
+        (("bench", "--transports", "sse,fax"), "fax: allowed are polling"),
         (("bench", "--blocks", "0"), "blocks 0: allowed are 1 to 1000"),
         (("bench", "--payload-bytes", "1"), "payload_bytes 1: allowed are"),
         (("bench", "--out", "bench"), "is not empty"),
@@ -86,6 +92,91 @@ def test_a_mistake_is_named_without_a_traceback(arguments: tuple[str, ...], name
     said = " ".join((done.stdout + done.stderr).split())
     assert done.returncode in (1, 2) and "Traceback" not in said, said
     assert named in said, said
+
+
+SSE = ("sse", "--host", "203.0.113.1")
+"""Not an address of this machine: an option that is taken by mistake ends there, and serves nobody."""
+RELAY = ("relay", "--host", "203.0.113.1")
+TOKEN = ("token", "--user", "ann")
+CLIENT = ("sse", "http://127.0.0.1:9", "--max-attempts", "0")
+
+
+@pytest.mark.parametrize("number", ("nan", "inf", "-inf"))
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        *((servers_main, (*SSE, option)) for option in ("--heartbeat-s", "--stall-timeout-s", "--request-timeout-s")),
+        (servers_main, (*TOKEN, "--dev", "--ttl-s")),
+        *(
+            (servers_main, (*RELAY, "--to", "127.0.0.1:9", option))
+            for option in ("--rtt-ms", "--jitter-ms", "--bandwidth-mbit-s", "--loss")
+        ),
+        *(
+            (clients_main, (*CLIENT, option))
+            for option in ("--poll-interval-s", "--hold-s", "--backoff-base-s", "--backoff-factor", "--backoff-cap-s")
+        ),
+    ],
+)
+def test_what_is_no_finite_number_is_in_no_range(
+    command: click.Command, arguments: tuple[str, ...], number: str
+) -> None:
+    assert _refusal(command, *arguments, number).startswith(
+        f"Error: Invalid value for '{arguments[-1]}': {number} is not"
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [("nan", "from 1 to anything"), ("inf", "from 1 to anything"), ("0.5", "the range x>=1")]
+)
+def test_a_refused_number_is_named_with_its_range(number: str, said: str) -> None:
+    with pytest.raises(click.BadParameter, match=f"^{number} is not .* {said}"):
+        FiniteRange(1).convert(number, None, None)
+    assert FiniteRange(1).convert("1e3", None, None) == 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--limit", "strikes=1", "--limit", "strikes=2"), "--limit strikes: given twice"),
+        (("--limit", "foo=1"), f"--limit: 'foo' is no limit: there are {', '.join(LimitOptions.__struct_fields__)}"),
+        (("--limit", "strikes=1.5"), "--limit: strikes=1.5: expected a whole number from 0 to"),
+        (("--limit", "handshake_burst=0"), "--limit: handshake_burst=0: expected a whole number from 1 to"),
+        (
+            ("--limit", "handshakes_per_address_hz=nan"),
+            "--limit: handshakes_per_address_hz=nan: expected a number from",
+        ),
+        (("--auth", "dev", *("--room-claim", "feed=admin") * 2), "--room-claim feed: given twice"),
+        (("--auth", "dev", "--room-claim", "x y=admin"), "--room-claim: 'x y' is not a room name: allowed are"),
+        (("--room-claim", "feed=admin"), "--room-claim goes with --auth jwt or --auth dev"),
+    ],
+)
+def test_a_protection_that_would_not_protect_is_refused(arguments: tuple[str, ...], said: str) -> None:
+    assert said in _refusal(servers_main, *SSE, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--dev", "--jwt-key-file", "nowhere"), "--dev and --jwt-key-file name two keys"),
+        (("--dev", "--claim", "sub", "--claim", "staff", "--claim", "exp"), "--claim exp, sub: "),
+        (("--dev", "--user", "x y"), "'x y' is not a user name: allowed are 1 to 64 of"),
+    ],
+)
+def test_a_token_that_was_not_meant_is_not_made(arguments: tuple[str, ...], said: str) -> None:
+    assert said in _refusal(servers_main, *TOKEN, *arguments)
+
+
+@pytest.mark.parametrize("port", ("²", "٣٤", "0", "65536", "-1", "+1", " 1", "1_0", "", "9" * 5000))
+def test_the_relay_needs_a_port_in_plain_digits(port: str) -> None:
+    said = _refusal(servers_main, *RELAY, "--to", f"foo:{port}")
+    assert repr(f"foo:{port}") in said and "is not HOST:PORT" in said
+
+
+def _refusal(command: click.Command, *arguments: str) -> str:
+    """What is said to a command line that is refused."""
+    done = CliRunner().invoke(command, arguments)
+    assert isinstance(done.exception, SystemExit) and done.exit_code in (1, 2) and done.stdout == "", done.exception
+    return done.stderr[done.stderr.index("Error: ") :]
 
 
 def test_a_busy_port_is_named(start: Start) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from servers import limits as limits_module
 from servers.errors import Refusal
-from servers.limits import LimitOptions, Limits
+from servers.limits import MAX_COUNT, LimitOptions, Limits, parse_limit
 
 PURE = settings(deadline=None, derandomize=True, database=None)
 TINY = LimitOptions(
@@ -242,6 +242,35 @@ def test_a_rate_that_cannot_be_kept_to_is_refused(rate_hz: float) -> None:
         Limits(LimitOptions(messages_per_user_hz=rate_hz))
     with pytest.raises(ValueError, match="at once"):
         Limits(LimitOptions(handshake_burst=0))
+
+
+COUNTS = [name for name in LimitOptions.__struct_fields__ if not name.endswith("_hz")]
+RATES = [name for name in LimitOptions.__struct_fields__ if name.endswith("_hz")]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_count_is_read_or_refused_with_what_is_allowed(name: str) -> None:
+    least = 0 if name in ("strikes", "rooms_per_connection") else 1
+    assert [parse_limit(name, text) for text in (str(least), "77", str(MAX_COUNT))] == [least, 77, MAX_COUNT]
+    for text in (str(least - 1), "-1", "1.5", "many", "", "nan", "٣", str(MAX_COUNT + 1), "9" * 5000):
+        with pytest.raises(ValueError, match=f"^{name}={text}: expected a whole number from {least} to {MAX_COUNT}$"):
+            parse_limit(name, text)
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_a_rate_is_read_or_refused_with_what_is_allowed(name: str) -> None:
+    for text in ("0.000278", "0.5", "1e3", str(MAX_COUNT)):
+        rate_hz = parse_limit(name, text)
+        assert rate_hz == float(text)
+        Limits(LimitOptions(**{name: rate_hz}))  # which can keep to it
+    for text in ("0", "-1", "nan", "inf", "1e-300", "many", "", str(MAX_COUNT + 1)):
+        with pytest.raises(ValueError, match=f"^{name}={text}: expected a number from 0.000278 .* to {MAX_COUNT}$"):
+            parse_limit(name, text)
+
+
+def test_what_is_no_limit_is_told_which_there_are() -> None:
+    with pytest.raises(ValueError, match=", ".join(LimitOptions.__struct_fields__)):
+        parse_limit("speed", "1")
 
 
 def test_one_in_an_hour_is_a_rate(clock: Clock) -> None:

@@ -199,7 +199,7 @@ def test_the_time_out_is_at_least_200_ms_more_than_the_round_trip() -> None:
         (("--network", "carrier_pigeon"), "carrier_pigeon"),
         (("--loss", "0.5"), "--loss"),
         (("--jitter-ms", "-1"), "--jitter-ms"),
-        (("--bandwidth-mbit-s", "nan"), "bandwidth_mbit_s"),
+        (("--bandwidth-mbit-s", "nan"), "--bandwidth-mbit-s"),
     ],
 )
 def test_a_bad_network_is_named(arguments: tuple[str, str], said: str) -> None:

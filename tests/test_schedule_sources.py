@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from feed.clock import NS_PER_S
@@ -22,6 +22,7 @@ from feed.sources import (
     check_payload_bytes,
     host,
     load_replay,
+    recorded_data,
     synthetic,
     synthetic_data,
 )
@@ -219,6 +220,7 @@ RECORDED = st.dictionaries(
 def test_a_recording_is_played_back_at_its_speed(
     tmp_path: Path, offsets_s: list[float], said: list[tuple[str, dict[str, Any]]], speed: float, due_ns: int
 ) -> None:
+    assume(offsets_s[-1] / speed * NS_PER_S >= 1)
     path = tmp_path / "replay.jsonl"
     lines = [
         json.dumps({"at_s": at_s, "room": room, "data": data})
@@ -238,7 +240,7 @@ def test_a_recording_is_played_back_at_its_speed(
 
 def test_a_line_without_room_is_in_the_default_room(tmp_path: Path) -> None:
     path = tmp_path / "replay.jsonl"
-    path.write_text('{"at_s": 0, "data": {"n": 99}}\r\n{"at_s": 0, "data": {}}')
+    path.write_text('{"at_s": 0, "data": {"n": 99}}\r\n{"at_s": 1, "data": {}}')
     items = load_replay(path)
     assert [(item.room, json.loads(item.make(8))) for item in items] == [
         ("feed", {"n": 0, "due_ns": 8}),
@@ -320,6 +322,36 @@ def test_an_instant_that_no_clock_can_reach_is_refused(tmp_path: Path, at_s: str
         load_replay(path, speed)
 
 
+@pytest.mark.parametrize(
+    ("times", "speed"), [(["0"], 1.0), (["0", "0.0"], 1.0), (["-0.0"], 1.0), (["0", "1e-10"], 1.0), (["1e-5"], 1e6)]
+)
+def test_a_recording_that_takes_no_time_is_refused(tmp_path: Path, times: list[str], speed: float) -> None:
+    """It is played again and again: its events would come without end at one instant."""
+    path = tmp_path / "replay.jsonl"
+    path.write_text("\n".join(f'{{"at_s": {at_s}, "data": {{}}}}' for at_s in times))
+    with pytest.raises(SourceError, match="the last at_s must be above 0") as refusal:
+        load_replay(path, speed)
+    assert str(refusal.value).startswith(f"{path}: ")
+
+
+def test_recorded_data_is_as_large_as_a_payload_at_most(tmp_path: Path) -> None:
+    path = tmp_path / "replay.jsonl"
+    latest_ns = 2**63 - 1
+    room = MAX_PAYLOAD_BYTES - len(recorded_data(1, {"x": ""}, latest_ns))
+
+    def record(size: int) -> None:
+        line = json.dumps({"at_s": 1, "data": {"x": "y" * size}})
+        path.write_bytes(GOOD_LINE.replace(b"1.5", b"0") + b"\n" + line.encode())
+
+    record(room)
+    assert len(load_replay(path)[1].make(latest_ns)) == MAX_PAYLOAD_BYTES
+    record(room + 1)
+    with pytest.raises(
+        SourceError, match=f"line 2: .* {MAX_PAYLOAD_BYTES + 1} bytes.* allowed are {MAX_PAYLOAD_BYTES}"
+    ):
+        load_replay(path)
+
+
 FRAGMENTS = st.lists(
     st.sampled_from(
         [b"{", b"}", b'"at_s"', b'"data"', b'"room"', b":", b",", b"1", b"-1", b"1e400", b'"x"', b"\n", b"[", b"]"]
@@ -351,7 +383,7 @@ NUMBERS = st.sampled_from(
 @given(st.sampled_from(["at_s", "x"]), NUMBERS | st.floats(allow_nan=False, allow_infinity=False).map(repr))
 def test_what_is_read_can_be_published(tmp_path: Path, where: str, number: str) -> None:
     path = tmp_path / "replay.jsonl"
-    at_s, value = (number, "0") if where == "at_s" else ("0", number)
+    at_s, value = (number, "0") if where == "at_s" else ("1", number)
     path.write_text(f'{{"at_s": {at_s}, "data": {{"x": {value}}}}}')
     try:
         (item,) = load_replay(path)

@@ -2,12 +2,22 @@
 
 import asyncio
 import json
+import re
+import struct
+from base64 import b64encode
+from contextlib import aclosing
+from hashlib import sha1
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
+from clients.client import GaveUpError, new_client, new_shared
 from clients.control import Control
+from clients.options import ClientOptions
+from clients.websocket import MAX_MESSAGE_BYTES
+from feed.clock import now_ns
+from feed.envelope import encode_envelope
 from feed.schedule import Schedule
 from tests.conftest import Start, run, until
 from tests.test_bounds import OPENINGS, stalled_peer
@@ -82,3 +92,62 @@ def test_the_websockets_library_sees_a_restart(start: Start) -> None:
             assert closed.value.rcvd is not None and closed.value.rcvd.code == 1012
 
     run(body())
+
+
+WELCOME = encode_envelope("welcome", "0badcafe-0", "feed", {"resume": "new", "missed": 0})
+EVENT = encode_envelope("event", "0badcafe-1", "feed", {"n": 0})
+OVERSIZE = bytes([0x81, 127]) + struct.pack(">Q", MAX_MESSAGE_BYTES + 1)
+"""The beginning of a text frame that is refused for its length."""
+
+
+def text_frame(body: bytes) -> bytes:
+    """A server's (RFC 6455, 5.2): not masked, and here never long."""
+    assert len(body) < 126
+    return bytes([0x81, len(body)]) + body
+
+
+@pytest.mark.parametrize(
+    ("at_once", "later"),
+    [(text_frame(WELCOME) + OVERSIZE, b""), (text_frame(WELCOME), text_frame(EVENT) + OVERSIZE), (OVERSIZE, b"")],
+    ids=["with_the_handshake", "in_a_later_read", "nothing_before_it"],
+)
+def test_our_client_takes_what_came_before_an_oversize_frame(at_once: bytes, later: bytes) -> None:
+    """In one read with it; each has its receive time, and the connection ends as any that breaks."""
+    expected = [type_ for type_, body in (("welcome", WELCOME), ("event", EVENT)) if body in at_once + later]
+    has_welcome = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(handshake_answer(await reader.readuntil(b"\r\n\r\n")) + at_once)
+        if later:
+            await has_welcome.wait()
+            writer.write(later)
+        await reader.read(100)  # it says why it closes
+        writer.close()
+
+    async def body() -> None:
+        shared = new_shared(seed=1)
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = new_client("websocket", url, ClientOptions(max_attempts=0), shared)
+        began_ns, types = now_ns(), []
+        with pytest.raises(GaveUpError, match="closed with code 1009"):
+            async with aclosing(client.events()) as stream:
+                async for envelope, receive_ns in stream:
+                    assert began_ns <= receive_ns <= now_ns()
+                    types.append(envelope.type)
+                    has_welcome.set()
+        assert types == expected
+        server.close()
+        await server.wait_closed()
+        shared.timer.close()
+
+    run(body())
+
+
+def handshake_answer(request: bytes) -> bytes:
+    """RFC 6455, section 4.2.2."""
+    found = re.search(rb"(?i)sec-websocket-key: (\S+)", request)
+    assert found is not None
+    accept = b64encode(sha1(found[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    return head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
