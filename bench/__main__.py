@@ -1,5 +1,10 @@
 """``python -m bench``: see ``bench.cli``."""
 
-from bench.cli import main
+import sys
 
-main(prog_name="python -m bench")
+try:
+    from bench.cli import main
+
+    main(prog_name="python -m bench")
+except KeyboardInterrupt:  # while that is being imported, which takes a while
+    sys.exit(130)

@@ -1,7 +1,6 @@
 """``python -m bench cell sse/latency_p50``: measure one cell of a published table again."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -11,16 +10,18 @@ import msgspec
 from rich.console import Console
 
 from bench.host import placement
-from bench.orchestrate import INTERRUPTED, orchestrate
+from bench.orchestrate import INTERRUPTED, orchestrate, report
 from bench.processes import ROOT
 from bench.progress import Reporter
-from bench.results import RESULTS_FILE, Plan, Results, ResultsError, load
+from bench.results import METRICS, RESULTS_FILE, Plan, Results, ResultsError, Trial, load
 from bench.runner import expected_of, new_folder, new_results, run_points
 from bench.thresholds import ThresholdError, parse_cell
 
 PUBLISHED: Final = (ROOT / "results" / "latest", ROOT / "docs" / "example")
 """Where a published run is looked for, in this order."""
 BLOCKS: Final = 3
+NOT_SETTLED: Final = 3
+"""Exit code, that of ``python -m reports agree`` too."""
 
 
 @click.command()
@@ -38,19 +39,21 @@ BLOCKS: Final = 3
 def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks: int, out: Path | None) -> None:
     """Measure one cell of a published table again, and say whether it agrees.
 
-    Exit code 0: agrees; 1: differs from published; 3: not settled, more blocks are needed.
+    Exit code 0: agrees; 1: differs from published; 3: not settled, more blocks are needed or no trial was valid.
+    results/latest stays where it points.
     """
     try:
         transport, metric = parse_cell(cell)
         folder_of = point_folder(published or _published(), point)
         source = load(folder_of)
         plan = plan_again(source, transport, blocks, seed)
+        check_published(source, transport, metric)
         folder = new_folder(out)
     except (ResultsError, ThresholdError, OSError) as error:
         raise click.UsageError(str(error)) from error
     place = placement(sorted(os.sched_getaffinity(0)))
-    points = {folder: new_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)}
-    console = Console()
+    fresh = new_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
+    points, console = {folder: fresh}, Console()
 
     async def measure(reporter: Reporter) -> None:
         reporter.begin(expected_of(points), blocks)
@@ -58,8 +61,10 @@ def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks
 
     if orchestrate(measure, place, console):
         sys.exit(INTERRUPTED)
-    judge = [sys.executable, "-m", "reports", "agree", str(folder_of), str(folder), f"{transport}/{metric}"]
-    sys.exit(subprocess.run(judge, cwd=ROOT, check=False).returncode)
+    if not has_valid(fresh, transport, metric):
+        console.print(f"{transport}/{metric}: not settled. {why_none(fresh)}", highlight=False, markup=False)
+        sys.exit(NOT_SETTLED)
+    sys.exit(report("agree", str(folder_of), str(folder), f"{transport}/{metric}"))
 
 
 def point_folder(run: Path, point: str) -> Path:
@@ -87,6 +92,34 @@ def plan_again(published: Results, transport: str, blocks: int, seed: int | None
         loopback_too=False,
         slo=[],
     )
+
+
+def check_published(published: Results, transport: str, metric: str) -> None:
+    """Raise ``ResultsError`` for a cell that could not be judged, whatever were measured now."""
+    if not METRICS[metric].margin:
+        judged = ", ".join(name for name, of in METRICS.items() if of.margin)
+        raise ResultsError(f"{metric} has no margin to be judged by: allowed are {judged}")
+    if not has_valid(published, transport, metric):
+        found = {name for trial in published.trials if _counts(trial, transport) for name in trial.metrics}
+        there = ", ".join(name for name, of in METRICS.items() if of.margin and name in found)
+        raise ResultsError(
+            f"the published run has no valid {transport}/{metric}: of {transport} it has {there or 'none'}"
+        )
+
+
+def has_valid(results: Results, transport: str, metric: str) -> bool:
+    """Did a trial that counts measure it?"""
+    return any(_counts(trial, transport) and metric in trial.metrics for trial in results.trials)
+
+
+def _counts(trial: Trial, transport: str) -> bool:
+    return trial.transport == transport and trial.purpose == "main" and trial.status == "ok"
+
+
+def why_none(fresh: Results) -> str:
+    """Why no trial has the number, trial by trial."""
+    said = {trial.id: "; ".join(trial.reasons or trial.notes) or "it was not measured" for trial in fresh.trials}
+    return " ".join(f"{id_}: {why}." for id_, why in said.items()) or "Nothing was measured."
 
 
 def _published() -> Path:

@@ -1,7 +1,6 @@
 """The command line: ``python -m bench [run] ...`` measures, then has the report rendered."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,16 @@ from bench.aa import aa
 from bench.cell_cli import cell
 from bench.cost_cli import cost, generator
 from bench.host import placement
-from bench.orchestrate import INTERRUPTED, orchestrate
+from bench.options import among
+from bench.orchestrate import INTERRUPTED, orchestrate, report
 from bench.plan import POINTS, PRESETS, PlanError, expected_s, make_plans, trials
 from bench.probes import PLATFORM
 from bench.probes_cli import EXPECTED_S as PROBES_EXPECTED_S
 from bench.probes_cli import probe_all, probes
-from bench.processes import ROOT
 from bench.progress import Reporter, duration
 from bench.reliability_cli import faults, soak
-from bench.results import RESULTS_FILE, TRANSPORTS, Results
-from bench.runner import expected_of, failed_transports, new_folder, new_results, run_points
+from bench.results import RUN_FILES, TRANSPORTS, Results
+from bench.runner import expected_of, failed_transports, new_folder, new_results, point_latest_at, run_points
 from bench.sensitivity_cli import sensitivity
 from bench.thresholds import ThresholdError, parse_objective
 from bench.verify_cli import verify
@@ -39,14 +38,17 @@ class DefaultToRun(click.Group):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Whatever Ctrl-C meets, the exit code is the same; click's own would be that of a failure."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+
 
 @click.group(cls=DefaultToRun, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
     """Measure the transports side by side. `python -m bench` alone is `python -m bench run`."""
-
-
-def _transports(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _objectives(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[str] | None:
@@ -81,7 +83,7 @@ def _sabotage(context: click.Context, parameter: click.Parameter, texts: tuple[s
     type=click.Choice(list(POINTS)),
     help="sparse: many quiet rooms. broadcast: one busy room.  [default: both]",
 )
-@click.option("--transports", callback=_transports, help=f"Comma-separated, of {','.join(TRANSPORTS)}.")
+@click.option("--transports", callback=among(TRANSPORTS), help=f"Comma-separated, of {','.join(TRANSPORTS)}.")
 @click.option("--subscribers", type=int, help="Subscribers in all (with --point).")
 @click.option("--rooms", type=int, help="Rooms; subscribers take turns among them (with --point).")
 @click.option("--rate-hz", type=float, help="Events per second over all rooms (with --point).")
@@ -144,10 +146,11 @@ def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
         await run_points(points, place, reporter)
 
     interrupted = orchestrate(measure, place, console)
-    if not (folder / RESULTS_FILE).exists():
+    if not any((folder / name).exists() for name in RUN_FILES):
         sys.exit(INTERRUPTED)  # before anything was measured
-    rendered = subprocess.run([sys.executable, "-m", "reports", str(folder)], cwd=ROOT, check=False).returncode
-    sys.exit(_exit_code(list(points.values()), rendered, interrupted, console))
+    if out is None and points[folder].trials:
+        point_latest_at(folder)
+    sys.exit(_exit_code(list(points.values()), report(str(folder)), interrupted, console))
 
 
 main.add_command(cost)

@@ -1,7 +1,6 @@
 """``python -m bench cost`` and ``python -m bench generator``: measure cost, then have the report rendered."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,23 +10,16 @@ from rich.console import Console
 from bench.cost_plan import GENERATOR_PRESETS, PRESETS, TLS_PRESETS, CostTrialPlan, cost_trials
 from bench.cost_run import new_cost_results, run_cost
 from bench.host import placement
-from bench.orchestrate import INTERRUPTED, orchestrate
+from bench.options import among
+from bench.orchestrate import INTERRUPTED, orchestrate, report
 from bench.plan import expected_s
-from bench.processes import ROOT
 from bench.progress import duration
 from bench.results import COST_FILE, GENERATOR_FILE, RUN_FILES, Plan
 from bench.runner import new_folder
 from feed.tcp import raise_open_files
 
 OUT_HELP = "Folder, new or of a run whose report shall have this too  [default: results/<time>]"
-
-
-def _sections(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
-    names = None if text is None else [name.strip() for name in text.split(",")]
-    unknown = [name for name in names or [] if name not in PRESETS["default"]]
-    if unknown:
-        raise click.BadParameter(f"{', '.join(unknown)}: allowed are {', '.join(PRESETS['default'])}")
-    return names
+SECTIONS = tuple(PRESETS["default"])
 
 
 @click.command()
@@ -38,9 +30,7 @@ def _sections(context: click.Context, parameter: click.Parameter, text: str | No
     show_default=True,
     help="smoke: everything once, quickly; its numbers conclude nothing.",
 )
-@click.option(
-    "--sections", callback=_sections, help=f"Comma-separated, of {','.join(PRESETS['default'])}  [default: all]"
-)
+@click.option("--sections", callback=among(SECTIONS), help=f"Comma-separated, of {','.join(SECTIONS)}  [default: all]")
 @click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm, of the sections that have 3 or more.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and of the order of trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
@@ -105,8 +95,7 @@ def carry_out(
 
 def render(folder: Path, as_json: bool = False) -> int:
     """Have the report made; the exit code."""
-    command = [sys.executable, "-m", "reports", str(folder), *(["--json"] if as_json else [])]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    return report(str(folder), *(["--json"] if as_json else []))
 
 
 def folder_for(out: Path | None, name: str) -> Path:

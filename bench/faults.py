@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from bench.host import Placement
 from bench.processes import Child, start
 from bench.progress import Reporter, duration
-from bench.results import FAULTS_FILE, FaultResults, FaultTrial, save
-from bench.siege import SIEGES, run_siege
+from bench.results import FAULTS_FILE, SIEGES, FaultResults, FaultTrial, save
+from bench.siege import run_siege
 from clients.client import Client, new_client, new_shared
 from clients.control import Control
 from clients.options import ClientOptions
@@ -25,7 +25,6 @@ from feed.clock import NS_PER_S, now_ns
 from feed.envelope import decode_welcome
 from feed.schedule import Schedule
 
-FAULTS: Final = ("kill", "cut", "stall")
 STALL_S: Final = 2.0
 BACK_WITHIN_S: Final = 60.0
 """The back-off's bound after six failures in a row is far below."""
@@ -83,6 +82,7 @@ class Scene:
         self.server: Child
         self._relay: Child | None = None
         self._children: list[Child] = []
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self, count: int) -> None:
         """Start everything and connect the clients."""

@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from rich.console import Console
 
 from bench.host import Placement
+from bench.processes import ROOT
 from bench.progress import Reporter, new_reporter
 
 INTERRUPTED: Final = 130
@@ -28,3 +31,15 @@ def orchestrate(measure: Callable[[Reporter], Coroutine[Any, Any, None]], place:
     if interrupted:
         console.print("[yellow]Interrupted: what was measured until now is kept.[/]")
     return interrupted
+
+
+def report(*arguments: str) -> int:
+    """Have ``python -m reports`` do something; its exit code.
+
+    In a session of its own, so that a terminal's Ctrl-C reaches only us, who end it and say that it was interrupted.
+    """
+    command = [sys.executable, "-m", "reports", *arguments]
+    try:
+        return subprocess.run(command, cwd=ROOT, start_new_session=True, check=False).returncode
+    except KeyboardInterrupt:
+        return INTERRUPTED

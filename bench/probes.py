@@ -178,7 +178,8 @@ async def _connections_per_event(subject: Subject, keep_alive: bool) -> float:
 
 async def reconnects_in_a_browser(subject: Subject) -> tuple[bool | None, str]:
     """Does a browser's own EventSource or WebSocket come back after the connection was cut, without code for it?"""
-    return await reconnections(subject.transport, str(subject.server.ready["host"]), int(subject.server.ready["port"]))
+    ready, log = subject.server.ready, subject.server.log.with_name(f"probes-{subject.transport}-browser.log")
+    return await reconnections(subject.transport, str(ready["host"]), int(ready["port"]), log)
 
 
 Try = Callable[[Subject], Awaitable[tuple[bool | None, str]]]
@@ -200,8 +201,9 @@ WITHOUT_EVENTS: Final = ("reconnects_in_a_browser",)
 
 async def run_probes(transports: list[str], core: int, folder: Path) -> list[Probe]:
     """Every probe of every transport: transports beside each other, as nothing here is timed."""
-    found = await asyncio.gather(*(_probe(name, core, folder) for name in transports if name in PLATFORM))
-    return [probe for of in found for probe in of]
+    async with asyncio.TaskGroup() as group:  # cancelled, it waits until each has stopped its server
+        tasks = [group.create_task(_probe(name, core, folder)) for name in transports if name in PLATFORM]
+    return [probe for task in tasks for probe in task.result()]
 
 
 async def _probe(transport: str, core: int, folder: Path) -> list[Probe]:
@@ -211,8 +213,10 @@ async def _probe(transport: str, core: int, folder: Path) -> list[Probe]:
     try:
         await server.await_ready()
         subject = Subject(transport, server)
-        in_a_browser = asyncio.gather(*(_try(subject, name) for name in wanted if name in WITHOUT_EVENTS))
-        return [await _try(subject, name) for name in wanted if name not in WITHOUT_EVENTS] + await in_a_browser
+        async with asyncio.TaskGroup() as group:
+            beside = [group.create_task(_try(subject, name)) for name in wanted if name in WITHOUT_EVENTS]
+            found = [await _try(subject, name) for name in wanted if name not in WITHOUT_EVENTS]
+        return found + [task.result() for task in beside]
     except ChildError as error:
         return [Probe(transport, name, None, f"could not be tried: {error}") for name in wanted]
     finally:
@@ -223,6 +227,6 @@ async def _try(subject: Subject, name: str) -> Probe:
     attempt, _ = PROBES[name]
     try:
         holds, evidence = await attempt(subject)
-    except (ClientError, ControlError, OSError, TimeoutError) as error:
+    except (ChildError, ClientError, ControlError, OSError, TimeoutError) as error:
         holds, evidence = None, f"could not be tried: {type(error).__name__} {error}"
     return Probe(subject.transport, name, holds, evidence)

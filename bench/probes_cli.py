@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bench.cost_cli import OUT_HELP, folder_for, render
 from bench.host import Placement, placement
+from bench.options import among
 from bench.orchestrate import INTERRUPTED, orchestrate
 from bench.probes import PLATFORM, run_probes
 from bench.progress import Reporter
@@ -21,24 +22,22 @@ EXPECTED_S: Final = 15.0
 
 
 @click.command()
-@click.option("--transports", help=f"Comma-separated, of {','.join(PLATFORM)}  [default: all]")
+@click.option(
+    "--transports", callback=among(PLATFORM), help=f"Comma-separated, of {','.join(PLATFORM)}  [default: all]"
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
-def probes(transports: str | None, out: Path | None) -> None:
+def probes(transports: list[str] | None, out: Path | None) -> None:
     """Try out what transports can and cannot do: both directions, plain proxies, reconnection in a browser.
 
     Yes or no, with the evidence; about a quarter of a minute. A full run does this as well.
     """
-    names = list(PLATFORM) if transports is None else [name.strip() for name in transports.split(",")]
-    unknown = [name for name in names if name not in PLATFORM]
-    if unknown:
-        raise click.BadParameter(f"{', '.join(unknown)}: allowed are {', '.join(PLATFORM)}")
     folder = folder_for(out, PROBES_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
     command = ["python", "-m", "bench", *sys.argv[1:]]
 
     async def measure(reporter: Reporter) -> None:
         reporter.begin(EXPECTED_S, 1)
-        found = await probe_all(names, command, place, folder, reporter)
+        found = await probe_all(transports or list(PLATFORM), command, place, folder, reporter)
         reporter.finished("functional probes", f"{len(found)} tried", 0.0)
 
     interrupted = orchestrate(measure, place, Console())

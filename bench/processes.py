@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,7 +58,8 @@ class Child:
     async def kill(self) -> None:
         """End a process that has nothing more to say, and its own children, at once."""
         if self.process.returncode is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended, and we have not heard of it
+                os.killpg(self.process.pid, signal.SIGKILL)
             await self.process.wait()
 
     async def stop(self) -> int:
@@ -68,8 +70,10 @@ class Child:
                 async with asyncio.timeout(STOP_TIMEOUT_S):
                     await self.process.wait()
             except TimeoutError:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                await self.process.wait()
+                await self.kill()
+            except asyncio.CancelledError:  # Ctrl-C does not wait, and leaves nothing either
+                await self.kill()
+                raise
         if self.log.exists() and not self.log.stat().st_size:
             self.log.unlink()
         return self.process.returncode or 0

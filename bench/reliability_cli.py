@@ -8,35 +8,37 @@ import click
 from rich.console import Console
 
 from bench.cost_cli import OUT_HELP, folder_for, render
-from bench.faults import FAULTS, Planned, run_faults
+from bench.faults import Planned, run_faults
 from bench.host import placement
+from bench.options import among
 from bench.orchestrate import INTERRUPTED, orchestrate
 from bench.provenance import provenance
-from bench.results import FAULTS_FILE, SOAK_FILE, TRANSPORTS, FaultResults, SoakResults
-from bench.siege import SIEGES
+from bench.results import FAULTS, FAULTS_FILE, SIEGES, SOAK_FILE, TRANSPORTS, FaultResults, SoakResults
 from bench.soak import new_soak
 from bench.soak import soak as run_soak
 from bench.soak_figures import kept
+from feed.ranges import FiniteRange
 from feed.tcp import raise_open_files
 
 KINDS = (*FAULTS, *SIEGES)
 REPEATS = {"default": 3, "smoke": 1}
 CLIENTS = {"default": 200, "smoke": 20}
 SIEGE_EVENTS = {"default": 300, "smoke": 50}
+TRANSPORTS_HELP = f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
 
 
 @click.command()
 @click.option("--preset", type=click.Choice(list(REPEATS)), default="default", show_default=True)
-@click.option("--faults", "wanted", help=f"Comma-separated, of {','.join(KINDS)}  [default: all]")
-@click.option("--transports", help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]")
+@click.option("--faults", "kinds", callback=among(KINDS), help=f"Comma-separated, of {','.join(KINDS)}  [default: all]")
+@click.option("--transports", callback=among(TRANSPORTS), help=TRANSPORTS_HELP)
 @click.option("--clients", type=click.IntRange(1, 5000), help="Connected at once.  [default: 200]")
-@click.option("--rate-hz", default=20.0, show_default=True, type=click.FloatRange(0.1, 1000), help="Events per second.")
+@click.option("--rate-hz", default=20.0, show_default=True, type=FiniteRange(0.1, 1000), help="Events per second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the jitter.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def faults(
     preset: str,
-    wanted: str | None,
-    transports: str | None,
+    kinds: list[str] | None,
+    transports: list[str] | None,
     clients: int | None,
     rate_hz: float,
     seed: int,
@@ -46,9 +48,12 @@ def faults(
 
     Time to recover, events lost, duplicates and gaps; and what good clients notice of bad ones.
     """
-    kinds, names = chosen(wanted, KINDS), chosen(transports, TRANSPORTS)
-    repeats = range(1, REPEATS[preset] + 1)
-    planned = [Planned(name, kind, repeat) for repeat in repeats for kind in kinds for name in names]
+    planned = [
+        Planned(name, kind, repeat)
+        for repeat in range(1, REPEATS[preset] + 1)
+        for kind in kinds or KINDS
+        for name in transports or TRANSPORTS
+    ]
     raise_open_files()
     folder = folder_for(out, FAULTS_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
@@ -68,17 +73,16 @@ def faults(
 
 
 @click.command()
-@click.option("--duration-s", default=1800.0, show_default=True, type=click.FloatRange(5, 604_800), help="How long.")
-@click.option("--transports", help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]")
+@click.option("--duration-s", default=1800.0, show_default=True, type=FiniteRange(5, 604_800), help="How long.")
+@click.option("--transports", callback=among(TRANSPORTS), help=TRANSPORTS_HELP)
 @click.option("--clients", default=30, show_default=True, type=click.IntRange(1, 1000), help="Per server at once.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of lives and rooms.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
-def soak(duration_s: float, transports: str | None, clients: int, seed: int, out: Path | None) -> None:
+def soak(duration_s: float, transports: list[str] | None, clients: int, seed: int, out: Path | None) -> None:
     """Clients come and go on all servers at once: memory over time, and whether everything is let go at the end.
 
     The exit code is 1 if a server keeps files or tasks after every client has left.
     """
-    names = chosen(transports, TRANSPORTS)
     raise_open_files()
     folder = folder_for(out, SOAK_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
@@ -87,7 +91,7 @@ def soak(duration_s: float, transports: str | None, clients: int, seed: int, out
         seed=seed,
         duration_s=duration_s,
         clients=clients,
-        servers=[new_soak(name) for name in names],
+        servers=[new_soak(name) for name in transports or TRANSPORTS],
     )
     interrupted = orchestrate(lambda reporter: run_soak(results, folder, place, reporter), place, Console())
     rendered = render(folder)
@@ -96,12 +100,3 @@ def soak(duration_s: float, transports: str | None, clients: int, seed: int, out
 
 def _command() -> list[str]:
     return ["python", "-m", "bench", *sys.argv[1:]]
-
-
-def chosen(text: str | None, known: tuple[str, ...]) -> list[str]:
-    """The names of a comma-separated list, all known ones if there is none. Raises ``BadParameter``."""
-    names = list(known) if text is None else [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise click.BadParameter(f"{', '.join(unknown)}: allowed are {', '.join(known)}")
-    return names

@@ -111,19 +111,25 @@ def remove_if_empty(folder: Path) -> None:
 
 
 def new_folder(out: Path | None) -> Path:
-    """The folder for a run's results: ``out``, or ``results/<time>`` with ``results/latest`` pointing at it.
+    """The folder for a run's results: ``out``, or ``results/<time>``.
 
     Raises ``FileExistsError`` if it already holds results.
     """
     if out is None:
         out = ROOT / "results" / datetime.now().strftime("%Y%m%d-%H%M%S")
         out.mkdir(parents=True)
-        latest = out.parent / "latest"
-        latest.unlink(missing_ok=True)
-        latest.symlink_to(out.name)
         return out
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         raise FileExistsError(f"{out} is not empty: name a new folder, results are never mixed or overwritten")
     return out
+
+
+def point_latest_at(folder: Path) -> None:
+    """Let ``latest`` beside a run's folder point at it: only once it has a table, which readers of ``latest`` need."""
+    latest = folder.parent / "latest"
+    if latest.exists() and not latest.is_symlink():
+        return  # somebody's own
+    latest.unlink(missing_ok=True)
+    latest.symlink_to(folder.name)

@@ -25,7 +25,6 @@ from feed.envelope import decode_stamp
 from feed.schedule import Schedule
 from feed.wire import encode_frame
 
-SIEGES: Final = ("unfinished", "slow", "stalled", "torn")
 PEERS: Final = {"unfinished": 1000, "slow": 200, "stalled": 50, "torn": 200}
 """Bad peers at once; of ``torn``, connections a second."""
 HEALTHY: Final = 20

@@ -86,7 +86,9 @@ async def soak(results: SoakResults, folder: Path, place: Placement, told: Repor
     told.begin(results.duration_s + SETTLE_S, len(results.servers))
     shared = new_shared(results.seed)
     try:
-        await asyncio.gather(*(_soak_one(one, results, folder, place, shared, told) for one in results.servers))
+        async with asyncio.TaskGroup() as group:  # cancelled, it waits until each has stopped its server
+            for one in results.servers:
+                group.create_task(_soak_one(one, results, folder, place, shared, told))
         results.finished = True
     finally:
         save(results, folder, SOAK_FILE)

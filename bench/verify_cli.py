@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bench.cost_cli import OUT_HELP, folder_for, render
 from bench.host import placement
+from bench.options import among
 from bench.orchestrate import INTERRUPTED, orchestrate
 from bench.pcap import CaptureError
 from bench.plan import PlanError
@@ -20,18 +21,19 @@ from bench.verify import PRESETS, new_verify_results, run_verify, verify_plan
 
 @click.command()
 @click.option("--preset", type=click.Choice(PRESETS), default="default", show_default=True)
-@click.option("--transports", help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]")
+@click.option(
+    "--transports", callback=among(TRANSPORTS), help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
+)
 @click.option("--seed", type=int, help="Of schedules and phases.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
-def verify(preset: str, transports: str | None, seed: int | None, out: Path | None) -> None:
+def verify(preset: str, transports: list[str] | None, seed: int | None, out: Path | None) -> None:
     """Hold our own meters against a packet capture: bytes on the wire, and receive times.
 
     One ordinary trial per transport, about 2 minutes. Needs tcpdump and the right to capture. The exit code is 0 only
     if every check holds for every transport.
     """
-    names = None if transports is None else [name.strip() for name in transports.split(",") if name.strip()]
     try:
-        plan = verify_plan(preset, transports=names, seed=seed)
+        plan = verify_plan(preset, transports=transports, seed=seed)
         asyncio.run(check_capture())
     except PlanError as error:
         raise click.UsageError(str(error)) from error

@@ -3,21 +3,29 @@
 import asyncio
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import click
 import psutil
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from bench.cli import main
 from bench.host import placement
+from bench.options import among
+from bench.orchestrate import INTERRUPTED, report
 from bench.plan import TrialPlan, make_plan, trials
+from bench.processes import start_program
 from bench.progress import Lines
-from bench.results import Results, Trial, load
-from bench.runner import failed_transports, new_results, run_trials
+from bench.results import PROBES_FILE, Results, Trial, load
+from bench.runner import failed_transports, new_folder, new_results, point_latest_at, run_trials
 from bench.trial import blank
 from reports.summary import summarize
 from tests.conftest import ROOT, run_module
@@ -157,6 +165,138 @@ def test_ctrl_c_keeps_what_was_measured_and_renders_it(tmp_path: Path) -> None:
     assert not results.finished and len(results.trials) == 1 and results.trials[0].metrics
     assert (tmp_path / "out" / "index.html").exists()
     _nothing_left()
+
+
+def test_ctrl_c_while_a_browser_is_tried_says_nothing_but_that(tmp_path: Path) -> None:
+    """The terminal sends it to the whole process group, whose members do not all take it kindly."""
+    command = [sys.executable, "-m", "bench", *SMALL, "--transports", "sse", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_heed_ctrl_c,
+    ) as process:
+        _await_descendant(process.pid, "run-driver")
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED and "Interrupted" in said, said
+    assert not any(word in said for word in ("Traceback", "Exception", "never retrieved", "is closed")), said
+    _nothing_left()
+
+
+def _await_descendant(pid: int, word: str) -> None:
+    """Wait until the process has a descendant with that word in its command line."""
+    for _ in range(6000):
+        for child in psutil.Process(pid).children(recursive=True):
+            try:
+                if word in child.cmdline():
+                    return
+            except psutil.Error:
+                continue
+        time.sleep(0.005)
+    raise AssertionError(f"no {word} in time")
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_program_whose_start_is_cancelled_is_ended(tmp_path: Path, turns: int) -> None:
+    """However far it came: so many turns of the loop."""
+
+    async def body() -> None:
+        starting = asyncio.ensure_future(start_program("sleeper", ["sleep", "3141"], None, tmp_path / "log"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+    asyncio.run(body())
+    assert not [child for child in psutil.Process().children() if "3141" in child.cmdline()]
+
+
+@pytest.mark.parametrize("turns", range(1, 4))
+def test_a_stop_that_is_cancelled_ends_the_program_first(tmp_path: Path, turns: int) -> None:
+    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('{}', flush=True); signal.pause()"
+
+    async def body() -> None:
+        child = await start_program("stubborn", [sys.executable, "-c", stubborn], None, tmp_path / "log")
+        await child.await_ready()
+        stopping = asyncio.ensure_future(child.stop())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+        assert child.process.returncode == -signal.SIGKILL
+
+    asyncio.run(body())
+
+
+def _press_ctrl_c(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_has_one_exit_code_whatever_it_meets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.cli.make_plans", _press_ctrl_c)
+    assert CliRunner().invoke(main, ["run"]).exit_code == INTERRUPTED
+    monkeypatch.setattr("subprocess.run", _press_ctrl_c)
+    assert report("nowhere") == INTERRUPTED
+    monkeypatch.setitem(sys.modules, "bench.cli", SimpleNamespace(main=_press_ctrl_c))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("bench", run_name="__main__")
+    assert ended.value.code == INTERRUPTED
+
+
+@pytest.mark.parametrize("measured", [0, 1])
+def test_after_ctrl_c_what_is_there_is_rendered_and_latest_has_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: int
+) -> None:
+    rendered: list[Path] = []
+
+    async def probe(names: list[str], command: list[str], place: object, folder: Path, told: object) -> None:
+        (folder / PROBES_FILE).touch()
+
+    async def run_points(points: dict[Path, Results], place: object, told: object) -> None:
+        for results in points.values():
+            results.trials += [blank(results.plan, trial, 1, "") for trial in trials(results.plan)[:measured]]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.runner.ROOT", tmp_path)
+    monkeypatch.setattr("bench.cli.probe_all", probe)
+    monkeypatch.setattr("bench.cli.run_points", run_points)
+    monkeypatch.setattr("bench.cli.report", lambda folder: rendered.append(Path(folder)) or 0)
+    (tmp_path / "results" / "before").mkdir(parents=True)
+    point_latest_at(tmp_path / "results" / "before")
+    assert CliRunner().invoke(main, []).exit_code == INTERRUPTED
+    assert len(rendered) == 1
+    assert (tmp_path / "results" / "latest").resolve() == (rendered[0] if measured else tmp_path / "results" / "before")
+
+
+def test_a_new_folder_leaves_latest_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.runner.ROOT", tmp_path)
+    folder = new_folder(None)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    (tmp_path / "results" / "latest").mkdir()
+    point_latest_at(folder)
+    assert (tmp_path / "results" / "latest").resolve().name == "latest", "somebody's own folder stays"
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(name, "transports") for name in ("run", "faults", "soak", "probes", "sensitivity", "verify")]
+    + [("faults", "faults"), ("cost", "sections")],
+)
+def test_a_list_without_names_or_with_unknown_ones_is_refused(command: str, option: str) -> None:
+    for text, said in (("", "'' names none: allowed are "), (",", "',' names none"), ("sse,pigeon", "pigeon: allowed")):
+        done = CliRunner().invoke(main, [command, f"--{option}", text])
+        assert done.exit_code == 2 and f"'--{option}': " in done.stderr and said in done.stderr, done.output
+
+
+def test_a_name_given_twice_is_measured_once() -> None:
+    command = click.Command("measure", params=[click.Option(["--names"], callback=among(("polling", "sse", "raw")))])
+    assert command.make_context("measure", ["--names", "raw, sse,raw,"]).params == {"names": ["sse", "raw"]}
 
 
 def test_a_transport_that_crashes_is_reported_and_the_others_go_on(tmp_path: Path) -> None:

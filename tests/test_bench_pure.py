@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import bench.trial as trial_module
 from bench.metrics import (
     MIN_EVENTS_BEYOND,
     Samples,
@@ -44,6 +45,7 @@ from bench.plan import (
 )
 from bench.population import residual_hold_s
 from bench.results import (
+    GENERATORS,
     METRICS,
     PERCENTILES,
     RESULTS_FILE,
@@ -589,3 +591,7 @@ def test_holds_begin_in_their_long_run_phase(rate_hz: float) -> None:
     # Renewals end after min(exponential, hold): their mean length, and the share of them that reach the hold.
     cycle_s = -math.expm1(-rate_hz * hold_s) / rate_hz
     assert ending == pytest.approx(window_s / cycle_s * math.exp(-rate_hz * hold_s), abs=2 / steps + 0.02 * ending)
+
+
+def test_files_know_the_generators_that_a_trial_can_have() -> None:
+    assert tuple(trial_module.GENERATORS) == GENERATORS

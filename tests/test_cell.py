@@ -4,12 +4,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
-from bench.cell_cli import plan_again, point_folder
+from bench.cell_cli import cell, check_published, plan_again, point_folder
+from bench.host import Placement
+from bench.progress import Reporter
 from bench.results import METRICS, TRANSPORTS, Results, ResultsError, load, save
 from bench.thresholds import ThresholdError, parse_cell
 from tests.conftest import run_module
-from tests.fake_results import fake_results
+from tests.fake_results import fake_results, fake_trial
 
 
 def run_folder(folder: Path, results: Results, point: str = "sparse") -> Path:
@@ -74,9 +77,40 @@ def test_what_was_not_measured_is_refused_by_name(tmp_path: Path) -> None:
         few.plan = msgspec.structs.replace(few.plan, transports=["sse"])
         plan_again(few, "socketio", 3, None)
     a = run_folder(tmp_path / "a", fake_results())
-    for cell, said in (("sse/handshake_ms_p50", "no margin"), ("sse/generator_cpu", "no valid")):
-        done = run_module("reports", "agree", str(a), str(a), cell)
+    for wanted, said in (("sse/handshake_ms_p50", "no margin"), ("sse/generator_cpu", "no valid")):
+        done = run_module("reports", "agree", str(a), str(a), wanted)
         assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_could_not_be_judged_is_refused_before_it_is_measured(tmp_path: Path) -> None:
+    source = fake_results()
+    check_published(source, "sse", "latency_ms_p50")
+    for trial in source.trials:
+        trial.status = "invalid" if trial.transport == "websocket" else trial.status
+        trial.metrics.pop("latency_ms_p95", None)
+    run = run_folder(tmp_path / "run", source)
+    for text, said in (
+        ("sse/steal_share", "steal_share has no margin to be judged by: allowed are latency_ms_p50"),
+        ("sse/latency_p95", "no valid sse/latency_ms_p95: of sse it has latency_ms_p50, "),
+        ("websocket/latency_p50", "no valid websocket/latency_ms_p50: of websocket it has none"),
+    ):
+        done = CliRunner().invoke(cell, [text, "--of", str(run), "--out", str(tmp_path / "again")])
+        assert done.exit_code == 2 and said in done.stderr
+    assert not (tmp_path / "again").exists()
+
+
+def test_without_a_valid_trial_nothing_is_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def all_invalid(points: dict[Path, Results], place: Placement, reporter: Reporter) -> None:
+        for results in points.values():
+            results.trials += [fake_trial("sse", 1), fake_trial("sse", 2)]
+            for trial in results.trials:
+                trial.status, trial.reasons = "invalid", [f"the host stalled in block {trial.block}"]
+
+    monkeypatch.setattr("bench.cell_cli.run_points", all_invalid)
+    run = run_folder(tmp_path / "run", fake_results())
+    done = CliRunner().invoke(cell, ["sse/latency_p50", "--of", str(run), "--out", str(tmp_path / "again")])
+    said = " ".join(done.stdout.split())
+    assert done.exit_code == 3 and "sse/latency_ms_p50: not settled. b1-sse: the host stalled in block 1. b2-" in said
 
 
 def test_every_cell_of_the_table_can_be_named() -> None:
@@ -89,9 +123,12 @@ def test_a_cell_is_measured_again_for_real(tmp_path: Path) -> None:
     small = ("--point", "sparse", "--subscribers", "10", "--rooms", "10", "--rate-hz", "40", "--duration-s", "0.5")
     common = ("--blocks", "2", "--transports", "raw", "--out", str(tmp_path / "a"))
     run_module("bench", *small, *common, timeout_s=200)
+    published = load(tmp_path / "a")
+    for trial in published.trials:
+        trial.status = "ok"  # other tests run beside this one
+    save(published, tmp_path / "a")
     again = ("raw/wire_bytes", "--of", str(tmp_path / "a"), "--blocks", "2", "--out", str(tmp_path / "b"))
     done = run_module("bench", "cell", *again, timeout_s=200)
     said = done.stdout + done.stderr
-    busy = all(trial.status == "invalid" for trial in load(tmp_path / "a").trials)  # other tests run beside this one
-    assert "raw/wire_bytes" in said and done.returncode in ((2,) if busy else (0, 1, 2, 3)), said
-    assert load(tmp_path / "b").plan.seed == load(tmp_path / "a").plan.seed + 1
+    assert "raw/wire_bytes" in said and done.returncode in (0, 1, 3), said
+    assert load(tmp_path / "b").plan.seed == published.plan.seed + 1

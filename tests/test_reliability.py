@@ -11,9 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.cli import main
 from bench.faults import Planned, run_fault
 from bench.host import Placement
 from bench.processes import rss_bytes
@@ -61,6 +63,22 @@ def test_everybody_is_resumed_after_a_cut(transport: str, tmp_path: Path) -> Non
     trial = broken(transport, "cut", tmp_path)
     assert trial.gaps == 0 and trial.resumed + trial.undisturbed >= CLIENTS
     assert trial.delivered == CLIENTS * 40
+
+
+def test_ctrl_c_while_a_server_starts_is_no_fault_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def press_ctrl_c(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("bench.faults.start", press_ctrl_c)
+    with pytest.raises(asyncio.CancelledError):
+        run(run_fault(Planned("sse", "kill", 1), 1, 20.0, tmp_path, Placement(0, 0, [0]), seed=1))
+
+
+@pytest.mark.parametrize(("command", "option"), [("faults", "--rate-hz"), ("soak", "--duration-s")])
+@pytest.mark.parametrize("number", ["nan", "inf", "-1"])
+def test_what_is_no_number_within_the_range_is_refused(command: str, option: str, number: str) -> None:
+    done = CliRunner().invoke(main, [command, option, number])
+    assert done.exit_code == 2 and f"'{option}': {number}" in done.stderr
 
 
 def vanish(address: str) -> None:
