@@ -138,8 +138,8 @@ def _by_word(claim: Claim, by: ByWord, of: Measured) -> Judgement:
         return Judgement(HOLDS, f"{evidence}: {words[0]}", command)
     if not set(words) & set(by.words):
         better = HIGH_TO_LOW.index(words[-1]) > max(HIGH_TO_LOW.index(word) for word in by.words)
-        direction = "better" if better else "worse"
-        said = f"{evidence}: {' to '.join(words)}, {direction} than claimed{_bare(by, of)}"
+        direction = "better than claimed" if better else f"worse than claimed{_bare(by, of)}"
+        said = f"{evidence}: {' to '.join(words)}, {direction}"
         return Judgement(FAILS, said, command, better)
     more = _blocks_to_clear(values, [bound * unit for bound, _ in bounds])
     return Judgement(OPEN, f"{evidence}: {' to '.join(words)}{more}", command)
