@@ -62,7 +62,7 @@ def record_ticks(lateness: Lateness, due_ns: int, expirations: int, at_ns: int) 
 
 def measure() -> None:
     """Be one meter until stdin ends."""
-    run_first()  # it is the host that is metered, not the neighbours on its core
+    run_first(2)  # before relay and probes, too: it is the host that is metered, not the neighbours on its core
     lateness = Lateness()
     timer = timerfd_create()
     due_ns = now_ns() + INTERVAL_NS

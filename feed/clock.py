@@ -53,14 +53,16 @@ def timerfd_set(fd: int, due_ns: int, interval_ns: int = 0) -> None:
         raise OSError(ctypes.get_errno(), "timerfd_settime")
 
 
-def run_first() -> str:
+def run_first(priority: int = _FIRST_PRIORITY) -> str:
     """Let the calling thread run as soon as it can, also on a core that it shares; returns the policy in force.
+
+    ``priority``: of those that run first, the highest runs before the others.
 
     For what stands for the network or notes an instant: neither waits for the end of somebody's time slice. Where
     real-time scheduling is not allowed the ordinary policy stays, and what lateness this costs is reported as always.
     """
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_FIRST_PRIORITY))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
     except PermissionError:
         return "other"
     return "fifo"

@@ -29,8 +29,12 @@ NOTES: Final = (
 
 
 def conditions(plan: Plan, trial: Trial | None = None) -> Conditions:
-    """Of one subscriber. The rate is what the trial's schedule drew, if known: some 200 events are not the average."""
-    drawn = trial.metrics.get("due_events_per_s") if trial else None
+    """Of one subscriber. The rate is what the trial's schedule drew: some 200 events are not the average.
+
+    Older files do not have it, but the rate that was received, which is near it for all but pollers.
+    """
+    known = trial.metrics if trial else {}
+    drawn = known.get("due_events_per_s") or known.get("received_events_per_s")
     rate_hz = drawn / plan.subscribers if drawn else plan.rate_hz / plan.rooms
     interval_s = trial.poll_interval_s if trial else plan.poll_interval_s
     return Conditions(plan.rtt_ms, rate_hz, interval_s, plan.hold_s)
