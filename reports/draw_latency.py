@@ -28,11 +28,13 @@ Curves = Mapping[str, Mapping[float, Estimate]]
 
 
 def draw(summary: Summary) -> Figure | None:
-    """Percentiles on a logit axis (both tails stretched), latency on a log axis; and enlarged where lines coincide."""
-    curves = {name: summary.blocks.percentiles(name) for name in summary.blocks.trials}
-    curves = {
-        name: curve for name, curve in curves.items() if 50.0 in curve and all(of.value > 0 for of in curve.values())
-    }
+    """Percentiles on a logit axis (both tails stretched), latency on a log axis; and enlarged where lines coincide.
+
+    A median alone is no line: the table has it.
+    """
+    found = {name: summary.blocks.percentiles(name) for name in summary.blocks.trials}
+    curves = {name: curve for name, curve in found.items() if len(curve) > 1 and 50.0 in curve}
+    curves = {name: curve for name, curve in curves.items() if all(of.value > 0 for of in curve.values())}
     if not curves:
         return None
     lowest = min(curve[50.0].value for curve in curves.values())
