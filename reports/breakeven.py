@@ -71,7 +71,7 @@ def _table(by_block: dict[str, dict[int, Traffic]], poll_interval_s: float) -> T
         "Events per second in a room, above which polling at this interval moves fewer wire bytes, with the 95 % "
         f"interval over blocks; {NEVER}: not below {HIGHEST_HZ:g} events/s.",
         "Coefficients: bytes per cycle of polls and per event of streams, measured; an event's share of an answer and "
-        "requests per event, by theory. The intervals are of the scatter between blocks, not of what theory leaves out.",
+        "requests per event, by theory. Intervals are of the scatter between blocks, not of what theory leaves out.",
     ]
     return Table("Where polling begins to pay", head, rows, notes)
 
