@@ -39,7 +39,7 @@ async def follow(spec: LoadSpec) -> None:
         population.add(index)
     say("ready")
     population.go((await hear("go"))["url"])
-    while population.opened < spec.subscribers:  # noqa: ASYNC110 - locust reads the same counter, from another thread
+    while population.opened < spec.subscribers:  # noqa: ASYNC110 - a counter that locust reads from another thread, so it wakes no task
         await asyncio.sleep(CHECK_S)
     say("connected")
     await _play(spec, population, (await hear("window"))["start_ns"])

@@ -109,9 +109,8 @@ def common(a: Sequence[Results], b: Sequence[Results]) -> list[tuple[Results, Re
     return found
 
 
-def compare_all(a: Sequence[Results], b: Sequence[Results]) -> list[PointChanges]:
-    """Compare two runs wherever both have an operating point, and say what else A has. Raises ``ResultsError``."""
-    pairs = common(a, b)
+def compare_all(a: Sequence[Results], pairs: Sequence[tuple[Results, Results]]) -> list[PointChanges]:
+    """Compare two runs in the ``pairs`` of points that they have in common, and say what else A has."""
     alone = [of for of in a if all(of is not first for first, _ in pairs)]
     return [compare_point(*pair) for pair in pairs] + [
         PointChanges(of.plan.point, [], [], _measured(main_blocks(of))) for of in alone

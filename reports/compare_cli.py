@@ -56,10 +56,10 @@ def compare(
     """
     try:
         wanted = [parse_change(text) for text in limits]
-        of_a, of_b = _points(a), _points(b)
-        pairs = common(of_a, of_b)
+        of_a = _points(a)
+        pairs = common(of_a, _points(b))
         _check(pairs, allow_unlike)
-        points = compare_all(of_a, of_b)
+        points = compare_all(of_a, pairs)
         failed = failures(points, wanted)
         section = _section(a, b, pairs[0], points)
         if markdown is not None:

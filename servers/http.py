@@ -143,7 +143,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
         self._when_lost: Callable[[], None] = _nothing
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own narrows the type as well
         super().connection_made(transport)
         transport.set_write_buffer_limits(self._options.write_buffer_bytes)
         self._link = self._guard.opened_by(transport, self._on_overdue)
@@ -261,7 +261,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            self.scope["extensions"][PROTOCOL] = weakref.ref(self)  # type: ignore[assignment]  # as above
+            self.scope["extensions"][PROTOCOL] = weakref.ref(self)  # type: ignore[assignment]  # asgiref types none but its own
 
     def start_keepalive(self) -> None:
         """The handshake is done: forget its headers, a quarter of a connection's memory (decision 0008)."""

@@ -169,7 +169,7 @@ def render_as_valid(folder: Path, trials: Iterable[Trial], write: Callable[[], o
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-async def until(condition: Callable[[], bool | Coroutine[Any, Any, bool]], what: str, timeout_s: float = 30) -> None:
+async def until(condition: Callable[[], bool | Coroutine[Any, Any, bool]], what: str, timeout_s: float = 10) -> None:
     """Wait for a condition; fail naming it if it does not come true."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s

@@ -140,6 +140,15 @@ def test_a_body_and_its_trailers_are_bounded(start: Start, rest: bytes, refused:
     still_serves(server)
 
 
+@pytest.mark.parametrize("rest", [CHUNKED + CHUNK * 20, CHUNKED + b"0\r\n" + TRAILERS], ids=["chunks", "trailers"])
+def test_a_body_that_nobody_waits_for_is_bounded_too(start: Start, rest: bytes) -> None:
+    """Refused, or answered with what is wrong with its address; and the end comes although the request never does."""
+    server = start("websocket", "--source", "none")
+    answer = exchange(server.port, b"POST /poll HTTP/1.1\r\nHost: x\r\n" + rest)
+    assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 413 ", b"HTTP/1.1 431 "))
+    still_serves(server)
+
+
 def test_a_client_that_leaves_within_its_body_is_no_failure(start: Start) -> None:
     """The fixture finds the traceback if it is one."""
     server = start("polling", "--source", "none")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.results import METRICS, TRANSPORTS, Results, ResultsError, save
 from bench.thresholds import COUNTS, OPERATORS, ThresholdError, name_of, parse_change, parse_objective
-from reports.compare import MAY_DIFFER, compare_all, compare_point, failures, unlike
+from reports.compare import MAY_DIFFER, common, compare_all, compare_point, failures, unlike
 from reports.objectives import MET, MISSED, judge
 from reports.statistics import DIFFERS, EQUAL, OPEN, Estimate, Margin, Unpaired, compare_runs, moments, verdicts
 from tests.conftest import run_module
@@ -254,19 +254,19 @@ def test_what_was_nothing_in_a_can_become_worse(before: list[float], fails: bool
 def test_points_are_compared_by_name_and_one_that_b_lacks_fails() -> None:
     quiet, busy = fake_results(), slower(fake_results())
     busy.plan = msgspec.structs.replace(busy.plan, point="broadcast")
-    found = compare_all([quiet, busy], [busy])
+    found = compare_all([quiet, busy], common([quiet, busy], [busy]))
     assert [of.point for of in found] == ["broadcast", "sparse"]
     assert {change.comparison.verdict.word for change in found[0].changes} == {EQUAL} and not found[1].changes
     (reason,) = failures(found, [parse_change("sse/latency_p50 > 5%")])
     assert reason == "sparse: SSE latency_ms_p50 was measured in A and not in B"
-    assert failures(compare_all([busy], [quiet, busy]), [parse_change("sse/latency_p50 > 5%")]) == []
+    assert failures(compare_all([busy], common([busy], [quiet, busy])), [parse_change("sse/latency_p50 > 5%")]) == []
 
 
 def test_runs_without_a_point_in_common_are_refused() -> None:
     one, other, third = fake_results(), fake_results(), fake_results()
     other.plan, third.plan = (msgspec.structs.replace(of.plan, point=name) for of, name in ((other, "b"), (third, "c")))
     with pytest.raises(ResultsError, match="A has sparse, B has b, c"):
-        compare_all([one], [other, third])
+        common([one], [other, third])
 
 
 def test_the_summary_for_ci_is_appended_and_short(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_exits_in_time_with_500_clients(start: Start, served: str, number: signa
             connections = CLIENTS + len(stalled)
             await until(lambda: _connected(control, connections), "all connected", timeout_s=20)
             await control.start_feed(Schedule("constant", 200.0, limit=100), 4096)
-            await until(lambda: _published(control, 100), "events on their way")
+            await until(lambda: _published(control, 100), "events on their way", timeout_s=20)
             for peer in stalled:
                 peer.sendall(ASK_FOR_ALL.get(transport, b""))
             await control.stats()  # the server has had its turn at what they asked
