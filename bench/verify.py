@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -69,12 +69,14 @@ class Witness:
             self._file.unlink(missing_ok=True)
 
 
-def clock_offset_ns() -> int:
+def clock_offset_ns(
+    monotonic_ns: Callable[[], int] = time.monotonic_ns, real_ns: Callable[[], int] = time.time_ns
+) -> int:
     """CLOCK_REALTIME minus CLOCK_MONOTONIC: the reading, of several, that took the least time."""
     readings = []
     for _ in range(CLOCK_READINGS):
-        before_ns, real_ns, after_ns = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
-        readings.append((after_ns - before_ns, real_ns - (before_ns + after_ns) // 2))
+        before_ns, at_ns, after_ns = monotonic_ns(), real_ns(), monotonic_ns()
+        readings.append((after_ns - before_ns, at_ns - (before_ns + after_ns) // 2))
     return min(readings)[1]
 
 

@@ -17,7 +17,7 @@ from bench.pcap import SYN, Segment, read_pcap
 from bench.plan import trials
 from bench.results import TRANSPORTS, VERIFY_FILE, LateEvent, Trial, Verification, VerifyResults, load_verify
 from bench.tcpdump import captured
-from bench.verify import clock_offset_ns, verify_plan
+from bench.verify import CLOCK_READINGS, clock_offset_ns, verify_plan
 from clients.control import Control
 from feed.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from feed.envelope import encode_envelope
@@ -33,6 +33,8 @@ RX_SOFTWARE, SOFTWARE = 1 << 3, 1 << 4  # linux/net_tstamp.h
 MESSAGES = 20
 STAMPS_APART_NS = 5 * NS_PER_US
 """In the middle of a few: two places of one kernel path note the time. A single one may be interrupted between them."""
+SLACK_NS = 100 * NS_PER_US
+"""Half of the shortest of twenty readings; an undisturbed one takes less than 1 us."""
 PORT = 9000
 OFFSET_NS = 10**18
 EVENTS = 40
@@ -58,7 +60,7 @@ def test_the_captures_stamps_agree_with_those_that_the_kernel_gives_to_a_socket(
     caught_ns = [one.at_ns for one in read_pcap(file) if one.source_port == port and one.payload]
     assert len(caught_ns) == len(stamps_ns) == MESSAGES
     apart_ns = sorted(abs(caught - stamp) for caught, stamp in zip(caught_ns, stamps_ns, strict=True))
-    assert apart_ns[MESSAGES // 2] <= STAMPS_APART_NS and apart_ns[-1] < NS_PER_MS
+    assert apart_ns[MESSAGES // 2] <= STAMPS_APART_NS
 
 
 def _stamp_ns(receiver: socket.socket) -> int:
@@ -69,9 +71,30 @@ def _stamp_ns(receiver: socket.socket) -> int:
     return int(seconds * NS_PER_S + nanoseconds)
 
 
-def test_the_clocks_are_told_apart_to_microseconds() -> None:
-    assert abs(time.monotonic_ns() + clock_offset_ns() - time.time_ns()) < NS_PER_MS
-    assert abs(clock_offset_ns() - clock_offset_ns()) < 100 * NS_PER_US
+def test_the_clocks_are_told_apart_between_two_readings_of_both() -> None:
+    """Whatever interrupts this test widens what it brackets, and never makes it fail."""
+    least_ns = time.time_ns() - time.monotonic_ns()
+    offset_ns = clock_offset_ns()
+    monotonic_ns = time.monotonic_ns()
+    assert least_ns - SLACK_NS <= offset_ns <= time.time_ns() - monotonic_ns + SLACK_NS
+
+
+def test_an_interrupted_reading_of_the_clocks_is_not_taken() -> None:
+    """All readings but one are interrupted for 3 ms before the second clock; half of that would be their error."""
+    now_ns = 0
+    pauses_ns = iter([3 * NS_PER_MS] * 7 + [0] + [3 * NS_PER_MS] * (CLOCK_READINGS - 8))
+
+    def monotonic_ns() -> int:
+        nonlocal now_ns
+        now_ns += NS_PER_US
+        return now_ns
+
+    def real_ns() -> int:
+        nonlocal now_ns
+        now_ns += NS_PER_US + next(pauses_ns)
+        return now_ns + OFFSET_NS
+
+    assert clock_offset_ns(monotonic_ns, real_ns) == OFFSET_NS
 
 
 def test_the_publisher_keeps_the_instants_of_a_bounded_number_of_events(start: Start) -> None:
