@@ -18,6 +18,7 @@ from reports.draw_bytes import enlarged_up_to
 from reports.figures import PLATES
 from reports.panels import spread
 from reports.style import INK, LOOKS, PAPER, on_top, text_colour, tint
+from tests.conftest import run_module
 from tests.fake_results import fake_results
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -204,6 +205,16 @@ def test_missing_folders_and_unwritable_ones_are_refused_in_one_line(tmp_path: P
     (tmp_path / "taken").write_text("a file where the folder should be")
     taken = CliRunner().invoke(main, [str(tmp_path / RESULTS_FILE), "--out", str(tmp_path / "taken")])
     assert (taken.exit_code, len(taken.stderr.strip().splitlines())) == (2, 1)
+
+
+def test_a_terminal_that_cannot_show_a_sign_and_a_full_device_end_without_traceback(rendered: Path) -> None:
+    """``×`` and ``µ`` are replaced where the encoding has none; what cannot be written is an error in one line."""
+    shown = run_module("reports", "compare", str(rendered), str(rendered), PYTHONIOENCODING="ascii")
+    assert (shown.returncode, shown.stderr) == (0, "") and "?" in shown.stdout
+    command = [sys.executable, "-m", "reports", "compare", str(rendered), str(rendered)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "Error: standard output: No space left on device\n")
 
 
 def test_importing_the_report_loads_no_locust_and_no_client() -> None:
