@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench.host import Placement
-from bench.processes import Child, start
+from bench.processes import Child, start, together
 from bench.progress import Reporter, duration
 from bench.results import FAULTS_FILE, SIEGES, FaultResults, FaultTrial, save
 from bench.siege import run_siege
@@ -103,9 +103,7 @@ class Scene:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._shared.ledger.settle()
         self._shared.timer.close()
-        for child in self._children:
-            if child.process.returncode is None:
-                await child.stop()
+        await together(*(child.stop() for child in self._children if child.process.returncode is None))
 
     async def publish(self, count: int, rate_hz: float) -> None:
         """Have that many events published."""

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from bench.processes import Child, start
+from bench.processes import Child, start, together
 from feed.clock import now_ns, run_first, timerfd_create, timerfd_set
 from feed.meters import Lateness
 
@@ -46,8 +46,7 @@ class Hiccups:
 
     async def stop(self) -> None:
         """End the meters."""
-        for meter in self.meters:
-            await meter.stop()
+        await together(*(meter.stop() for meter in self.meters))
 
 
 def record_ticks(lateness: Lateness, due_ns: int, expirations: int, at_ns: int) -> int:

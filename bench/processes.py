@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -107,6 +108,19 @@ async def start_program(name: str, command: list[str], core: int | None, log: Pa
             preexec_fn=prepare,
         )
     return Child(process, name, log)
+
+
+async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
+    """All results, as of ``asyncio.gather``, or the first error; however it ends, each has ended before.
+
+    ``asyncio.gather`` itself leaves the others to themselves when one fails or when it is cancelled. What would still
+    be stopping a process then would lose its loop.
+    """
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
 
 
 def cpu_ns(pid: int) -> int:

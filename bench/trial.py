@@ -19,7 +19,7 @@ from bench.host import Placement
 from bench.machine import Machine, between, read_machine
 from bench.order_line import GENERATOR_TIMEOUT_S, SLOWEST_CONNECTING_HZ, OrderLine, TrialError
 from bench.plan import LATE_MS, TrialPlan, drain_s, latest_ms, schedule_of, settle_s, warmup_of
-from bench.processes import Child, cpu_ns, kernel_tcp_bytes, rss_bytes, start, user_and_system_ticks
+from bench.processes import Child, cpu_ns, kernel_tcp_bytes, rss_bytes, start, together, user_and_system_ticks
 from bench.results import Idle, Plan, Trial
 from bench.spec import SPEC_VARIABLE, LoadSpec, Records, load_records
 from bench.tls import Certificate, handshake_metrics, make_certificate
@@ -98,7 +98,7 @@ async def run_trial(bed: Bed, trial: TrialPlan, attempt: int) -> Trial:
         record.reasons.append(f"{type(error).__name__}: {error}")
         record.metrics, record.latency_ms, record.counts = {}, {}, None
     finally:
-        await asyncio.gather(*(child.stop() for child in reversed(children)))
+        await together(*(child.stop() for child in reversed(children)))
     record.duration_s = time.monotonic() - began
     return record
 
@@ -147,7 +147,7 @@ async def _in_scratch(bed: Bed, trial: TrialPlan, record: Trial, children: list[
         records_file = await _start_generator(bed, trial, ca_file, scratch, children)
         server = await _start_server(bed, trial, secured, children)
         # Nobody is connected yet; the relay boots meanwhile.
-        idle_share, relay = await asyncio.gather(
+        idle_share, relay = await together(
             _idle_share(server, plan.idle_measure_s), _start_relay(bed, trial, server, children)
         )
         ready = server.ready

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import click
 import psutil
@@ -22,7 +23,7 @@ from bench.host import placement
 from bench.options import among
 from bench.orchestrate import INTERRUPTED, report
 from bench.plan import TrialPlan, make_plan, trials
-from bench.processes import start_program
+from bench.processes import start_program, together
 from bench.progress import Lines
 from bench.results import PROBES_FILE, Results, Trial, load
 from bench.runner import failed_transports, new_folder, new_results, point_latest_at, run_trials
@@ -30,6 +31,8 @@ from bench.trial import blank
 from reports.summary import summarize
 from tests.conftest import ROOT, run_module
 
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('{}', flush=True); signal.pause()"
+"""A program that says it is ready and then ends by SIGKILL only."""
 SMALL = (
     "--point",
     "sparse",
@@ -218,10 +221,9 @@ def test_a_program_whose_start_is_cancelled_is_ended(tmp_path: Path, turns: int)
 
 @pytest.mark.parametrize("turns", range(1, 4))
 def test_a_stop_that_is_cancelled_ends_the_program_first(tmp_path: Path, turns: int) -> None:
-    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('{}', flush=True); signal.pause()"
 
     async def body() -> None:
-        child = await start_program("stubborn", [sys.executable, "-c", stubborn], None, tmp_path / "log")
+        child = await start_program("stubborn", [sys.executable, "-c", STUBBORN], None, tmp_path / "log")
         await child.await_ready()
         stopping = asyncio.ensure_future(child.stop())
         for _ in range(turns):
@@ -232,6 +234,42 @@ def test_a_stop_that_is_cancelled_ends_the_program_first(tmp_path: Path, turns: 
         assert child.process.returncode == -signal.SIGKILL
 
     asyncio.run(body())
+
+
+@pytest.mark.parametrize("turns", range(2, 5))
+def test_what_is_cancelled_together_has_all_ended(tmp_path: Path, turns: int) -> None:
+    """The first to end does not leave the stop of a program to a loop that closes."""
+
+    async def body() -> None:
+        child = await start_program("stubborn", [sys.executable, "-c", STUBBORN], None, tmp_path / "log")
+        await child.await_ready()
+        stopping = asyncio.ensure_future(together(asyncio.sleep(60), child.stop()))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+        assert child.process.returncode == -signal.SIGKILL
+
+    asyncio.run(body())
+
+
+def test_an_error_of_one_waits_for_the_others() -> None:
+    ended = []
+
+    async def fails() -> None:
+        raise ValueError("the first")
+
+    async def takes_longer() -> None:
+        await asyncio.sleep(0)
+        ended.append("the second")
+
+    async def body() -> list[Any]:
+        with pytest.raises(ValueError, match="the first"):
+            await together(fails(), takes_longer())
+        return await together(asyncio.sleep(0, 1), asyncio.sleep(0, 2))
+
+    assert asyncio.run(body()) == [1, 2] and ended == ["the second"]
 
 
 def _press_ctrl_c(*_: object, **__: object) -> None:
