@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from bench.progress import Lines
 from bench.results import PROBES_FILE, Results, Trial, load
 from bench.runner import failed_transports, new_folder, new_results, point_latest_at, run_trials
 from bench.trial import blank
+from clients.control import Control
 from reports.summary import summarize
 from tests.conftest import ROOT, run_module
 
@@ -349,6 +351,26 @@ def test_a_transport_that_crashes_is_reported_and_the_others_go_on(tmp_path: Pat
     assert by_name["sse"].status == "failed" and by_name["sse"].reasons and not by_name["sse"].metrics
     assert by_name["websocket"].status in ("ok", "invalid") and by_name["websocket"].metrics
     _nothing_left()
+
+
+def test_a_publisher_that_does_not_finish_makes_the_trial_invalid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program may have had the core: that is to be measured again, and is no failure of the transport."""
+    stop_feed = Control.stop_feed
+
+    async def one_less(control: Control) -> int:
+        return await stop_feed(control) - 1
+
+    monkeypatch.setattr(Control, "stop_feed", one_less)
+    arguments = ["run", *SMALL, "--transports", "sse", "--rtt-ms", "0", "--out", str(tmp_path / "out")]
+    CliRunner().invoke(main, arguments)
+    trials_made = load(tmp_path / "out").trials
+    assert {(trial.status, bool(trial.metrics)) for trial in trials_made} == {("invalid", True)}
+    for attempt, trial in enumerate(trials_made, 1):
+        assert trial.attempt == attempt
+        assert re.fullmatch(r"the publisher was the bottleneck: (\d+) of (\d+) events in time", trial.reasons[-1])
+    assert len(trials_made) > 1
 
 
 def _kill_server(parent: int, transport: str) -> bool:
