@@ -221,32 +221,17 @@ def test_a_program_whose_start_is_cancelled_is_ended(tmp_path: Path, turns: int)
     assert not [child for child in psutil.Process().children() if "3141" in child.cmdline()]
 
 
-@pytest.mark.parametrize("turns", range(1, 4))
-def test_a_stop_that_is_cancelled_ends_the_program_first(tmp_path: Path, turns: int) -> None:
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "together"])
+@pytest.mark.parametrize("turns", range(1, 5))
+def test_a_stop_that_is_cancelled_ends_the_program_first(tmp_path: Path, turns: int, beside: bool) -> None:
+    """Beside other work, too, which ends at once and must not leave it to a loop that closes."""
 
     async def body() -> None:
         child = await start_program("stubborn", [sys.executable, "-c", STUBBORN], None, tmp_path / "log")
         await child.await_ready()
-        stopping = asyncio.ensure_future(child.stop())
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        stopping.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await stopping
-        assert child.process.returncode == -signal.SIGKILL
-
-    asyncio.run(body())
-
-
-@pytest.mark.parametrize("turns", range(2, 5))
-def test_what_is_cancelled_together_has_all_ended(tmp_path: Path, turns: int) -> None:
-    """The first to end does not leave the stop of a program to a loop that closes."""
-
-    async def body() -> None:
-        child = await start_program("stubborn", [sys.executable, "-c", STUBBORN], None, tmp_path / "log")
-        await child.await_ready()
-        stopping = asyncio.ensure_future(together(asyncio.sleep(60), child.stop()))
-        for _ in range(turns):
+        work = together(asyncio.sleep(60), child.stop()) if beside else child.stop()
+        stopping = asyncio.ensure_future(work)
+        for _ in range(turns + beside):  # together starts it a turn later
             await asyncio.sleep(0)
         stopping.cancel()
         with pytest.raises(asyncio.CancelledError):

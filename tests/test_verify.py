@@ -60,7 +60,7 @@ def test_the_captures_stamps_agree_with_those_that_the_kernel_gives_to_a_socket(
     caught_ns = [one.at_ns for one in read_pcap(file) if one.source_port == port and one.payload]
     assert len(caught_ns) == len(stamps_ns) == MESSAGES
     apart_ns = sorted(abs(caught - stamp) for caught, stamp in zip(caught_ns, stamps_ns, strict=True))
-    assert apart_ns[MESSAGES // 2] <= STAMPS_APART_NS
+    assert apart_ns[MESSAGES // 2] <= STAMPS_APART_NS and apart_ns[-1] < NS_PER_MS
 
 
 def _stamp_ns(receiver: socket.socket) -> int:
