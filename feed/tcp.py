@@ -19,15 +19,42 @@ SYN_EXTRA_BYTES: Final = 8
 ESTABLISHED: Final = 1
 CLOSED_STATES: Final = (6, 7)  # TIME_WAIT, CLOSE
 _TIMESTAMPS_OPTION: Final = 1
-_MIN_BYTES: Final = 208
-_PROGRESS: Final = struct.Struct("=I92xQ12xI")  # tcpi_unacked @24, tcpi_bytes_acked @120, tcpi_notsent_bytes @140
+_FIELDS: Final = {
+    "state": (0, "B"),
+    "options": (5, "B"),
+    "send_mss_bytes": (16, "I"),
+    "unacked_segments": (24, "I"),
+    "rtt_us": (68, "I"),
+    "retransmits": (100, "I"),
+    "bytes_acked": (120, "Q"),
+    "bytes_received": (128, "Q"),
+    "segments_out": (136, "I"),
+    "segments_in": (140, "I"),
+    "notsent_bytes": (144, "I"),
+    "bytes_sent": (200, "Q"),
+}
+"""Where each field stands in ``struct tcp_info``: offset in bytes, and type. The one table of both readers."""
+
+
+def _layout(*names: str) -> struct.Struct:
+    """The structure's beginning, up to the last of these fields, which are in the order of their offsets."""
+    text, at = "=", 0
+    for name in names:
+        offset, kind = _FIELDS[name]
+        text += f"{offset - at}x{kind}"
+        at = offset + struct.calcsize(f"={kind}")
+    return struct.Struct(text)
+
+
+_ALL: Final = _layout(*_FIELDS)
+_PROGRESS: Final = _layout("unacked_segments", "bytes_acked", "notsent_bytes")
 
 
 class TcpInfo(NamedTuple):
     """One reading. Byte counts are of the TCP stream, from the connection's beginning."""
 
     state: int
-    timestamps: bool
+    options: int
     send_mss_bytes: int
     unacked_segments: int
     rtt_us: int
@@ -38,6 +65,11 @@ class TcpInfo(NamedTuple):
     segments_in: int
     notsent_bytes: int
     bytes_sent: int
+
+    @property
+    def timestamps(self) -> bool:
+        """Does every segment carry the option of time stamps?"""
+        return bool(self.options & _TIMESTAMPS_OPTION)
 
     @property
     def stream_bytes(self) -> int:
@@ -58,25 +90,7 @@ class TcpInfo(NamedTuple):
 
 def read_tcp_info(sock: socket.socket) -> TcpInfo:
     """Ask the kernel. Raises ``OSError`` if the socket is gone or the kernel's structure is too short."""
-    raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 280)
-    if len(raw) < _MIN_BYTES:
-        raise OSError(f"TCP_INFO has {len(raw)} bytes; at least {_MIN_BYTES} are needed (Linux 4.19 or newer)")
-    u32 = struct.unpack_from("=40I", raw, 0)
-    u64 = struct.unpack_from("=11Q", raw, 120)
-    return TcpInfo(
-        state=raw[0],
-        timestamps=bool(raw[5] & _TIMESTAMPS_OPTION),
-        send_mss_bytes=u32[4],
-        unacked_segments=u32[6],
-        rtt_us=u32[17],
-        retransmits=u32[25],
-        bytes_acked=u64[0],
-        bytes_received=u64[1],
-        segments_out=u32[34],
-        segments_in=u32[35],
-        notsent_bytes=u32[36],
-        bytes_sent=u64[10],
-    )
+    return TcpInfo(*_read(sock, _ALL))
 
 
 def read_progress(sock: socket.socket) -> tuple[bool, int]:
@@ -84,11 +98,15 @@ def read_progress(sock: socket.socket) -> tuple[bool, int]:
 
     Are there bytes that the peer has not acknowledged, and how many has it acknowledged so far? Raises ``OSError``.
     """
-    raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 144)
-    if len(raw) < 144:
-        raise OSError("TCP_INFO is too short")
-    unacked, acked, notsent = _PROGRESS.unpack_from(raw, 24)
+    unacked, acked, notsent = _read(sock, _PROGRESS)
     return bool(unacked or notsent), acked
+
+
+def _read(sock: socket.socket, layout: struct.Struct) -> tuple[int, ...]:
+    raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, layout.size)
+    if len(raw) < layout.size:
+        raise OSError(f"TCP_INFO has {len(raw)} bytes; {layout.size} are needed (Linux 4.19 or newer)")
+    return layout.unpack(raw)
 
 
 def tune(sock: socket.socket) -> None:

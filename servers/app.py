@@ -72,7 +72,7 @@ async def run(
     listeners: tuple[Listener, Listener] = (
         _import(TRANSPORTS[options.transport])(context),
         HttpListener(
-            Serving(options, control_guard, Origins()),
+            Serving(options, control_guard, Origins(), local=True),
             control.routes(context, publisher),
         ),
     )

@@ -22,6 +22,8 @@ class Serving(NamedTuple):
     guard: Guard
     origins: Origins
     tls: ssl.SSLContext | None = None
+    local: bool = False
+    """Only for programs of this machine, which no page can be made to speak for."""
 
 
 class Context(NamedTuple):

@@ -11,8 +11,8 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from servers.errors import Refusal, error_response
-from servers.http import PROTOCOL
-from servers.query import parameters, require_get
+from servers.protocols import PROTOCOL
+from servers.query import parameters
 
 Answer = Callable[[dict[str, str], Scope], Awaitable[bytes]]
 """From the query's parameters and the scope to the JSON body. Raises ``Refusal``."""
@@ -25,7 +25,6 @@ def direct(answer: Answer) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            require_get(scope)
             body = await answer(parameters(scope["query_string"]), scope)
         except Refusal as refusal:
             await error_response(refusal)(scope, receive, send)

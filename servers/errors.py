@@ -1,6 +1,10 @@
 """Refusals: one shape on every transport, and the status or close code that goes with each (docs/protocol.md)."""
 
 import math
+from collections.abc import Mapping
+from email.utils import formatdate
+from http import HTTPStatus
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from starlette.responses import Response
@@ -75,18 +79,37 @@ class Refusal(Exception):  # noqa: N818 - it is what the peer is told, not a fau
         return encode_error(self.code, self.message, self.id, self.retry_after_s)
 
 
-def error_response(refusal: Refusal, headers: dict[str, str] | None = None) -> Response:
+def error_response(refusal: Refusal, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
     """The refusal as an HTTP response."""
-    headers = dict(headers or {})
+    return Response(refusal.body, refusal.kind.status, {**_headers(refusal), **headers}, "application/json")
+
+
+def raw_error_response(refusal: Refusal, **headers: str) -> bytes:
+    """The refusal as the bytes of an HTTP/1.1 response that ends the connection, for where no application answers.
+
+    ``headers``: more of them, with ``_`` in the place of ``-``.
+    """
+    fields = {
+        "date": formatdate(usegmt=True),
+        "content-type": "application/json",
+        "content-length": str(len(refusal.body)),
+        **_headers(refusal),
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    fields["connection"] = ", ".join(filter(None, (fields.get("connection"), "close")))
+    lines = [f"HTTP/1.1 {refusal.kind.status} {HTTPStatus(refusal.kind.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in fields.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + refusal.body
+
+
+def _headers(refusal: Refusal) -> dict[str, str]:
+    """What the status demands beside the body."""
+    headers: dict[str, str] = {}
     if refusal.retry_after_s is not None:
         headers["retry-after"] = str(math.ceil(refusal.retry_after_s))  # whole seconds (RFC 9110, section 10.2.3)
-    return Response(refusal.body, refusal.kind.status, headers, "application/json")
-
-
-def raw_error_response(refusal: Refusal) -> bytes:
-    """The refusal as the bytes of an HTTP/1.1 response that ends the connection, for where no request was parsed."""
-    head = (
-        f"HTTP/1.1 {refusal.kind.status} {refusal.code.replace('_', ' ').title()}\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(refusal.body)}\r\nconnection: close\r\n\r\n"
-    )
-    return head.encode() + refusal.body
+    if refusal.kind.status == HTTPStatus.UNAUTHORIZED:  # RFC 9110, section 15.5.2, and RFC 6750, section 3
+        invalid = "" if refusal.code == "token_missing" else ', error="invalid_token"'
+        headers["www-authenticate"] = f'Bearer realm="pushmark"{invalid}'
+    if refusal.kind.status == HTTPStatus.UPGRADE_REQUIRED:  # RFC 9110, section 15.5.22, and RFC 6455, section 4.4
+        headers |= {"upgrade": "websocket", "connection": "upgrade", "sec-websocket-version": "13"}
+    return headers

@@ -29,10 +29,10 @@ class Link:
 
     __slots__ = ("acked_bytes", "on_overdue", "own", "request_due_ns", "sock", "stalled_since_ns", "transport")
 
-    def __init__(self, transport: asyncio.Transport, on_overdue: Callable[[], None]) -> None:
+    def __init__(self, transport: asyncio.Transport, on_overdue: Callable[[], None], tls: bool) -> None:
         self.transport = transport
         sock: socket.socket = transport.get_extra_info("socket")
-        self.own = transport.get_extra_info("sslcontext") is not None
+        self.own = tls
         """Over TLS, uvloop closes the socket before it says that the connection is lost: this is a duplicate then."""
         self.sock = sock.dup() if self.own else sock
         self.on_overdue = on_overdue
@@ -55,17 +55,25 @@ class Guard:
         self.aborted_slow_readers = 0
         self.request_timeouts = 0
 
-    def opened_by(self, transport: asyncio.Transport, on_overdue: Callable[[], None]) -> Link:
+    def opened_by(self, transport: asyncio.Transport, on_overdue: Callable[[], None], tls: bool = False) -> Link:
         """Watch a new connection, whose first request is now expected; ``on_overdue`` answers it if it never comes.
 
-        A connection that changes its protocol (a WebSocket upgrade) keeps its link.
+        A connection that changes its protocol (TLS has been agreed on, a WebSocket upgrade) keeps its link and its
+        deadline. ``tls``: it will speak TLS.
         """
         link = self._links.get(transport)
         if link is None:
-            link = self._links[transport] = Link(transport, on_overdue)
+            link = self._links[transport] = Link(transport, on_overdue, tls)
             self.opened += 1
-        self.expect_request(link)
+            self.expect_request(link)
+        link.on_overdue = on_overdue
         return link
+
+    def secured(self, link: Link, transport: asyncio.Transport) -> None:
+        """TLS has been agreed on: from now on the connection is used through another transport."""
+        del self._links[link.transport]
+        link.transport = transport
+        self._links[transport] = link
 
     def expect_request(self, link: Link) -> None:
         """The first byte of a request is expected or has come: the rest is due."""

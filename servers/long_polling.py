@@ -16,12 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope
 
 from servers.context import Context, Listener
 from servers.direct import direct
-from servers.http import PROTOCOL, HttpListener
+from servers.http import HttpListener
 from servers.hub import Reader
 from servers.namespaces import prefix
 from servers.options import MAX_HOLD_S
 from servers.platform import Platform
 from servers.polls import asked, batch, respond, routes_beside
+from servers.protocols import PROTOCOL
 from servers.query import number, parameters
 
 DEFAULT_HOLD_S = 25.0
@@ -46,7 +47,7 @@ async def _long_poll(context: Context, platform: Platform, request: Request) -> 
     params = parameters(scope["query_string"])
     hold_s = _hold_s(params)
     with asked(platform, params, scope) as poll, poll.reader as reader:
-        if _must_wait(reader):
+        if _must_wait(reader, scope):
             scope["headers"].clear()  # held for long, and of no use any more
             with _until_gone(request.receive, reader):
                 await _wait(reader, hold_s)
@@ -57,7 +58,7 @@ async def _tuned(context: Context, platform: Platform, params: Mapping[str, str]
     """The same without a task that waits for the client's leaving: the connection tells."""
     hold_s = _hold_s(params)
     with asked(platform, params, scope) as poll, poll.reader as reader:
-        if _must_wait(reader):
+        if _must_wait(reader, scope):
             scope["headers"].clear()
             with scope["extensions"][PROTOCOL]().telling(reader.nudge):
                 await _wait(reader, hold_s)
@@ -68,9 +69,9 @@ def _hold_s(params: Mapping[str, str]) -> float:
     return number(params, "hold_s", DEFAULT_HOLD_S, 0, MAX_HOLD_S)
 
 
-def _must_wait(reader: Reader) -> bool:
-    """A client without a cursor, or with one that has a gap behind it, is told where it is at once."""
-    return reader.resume.verdict == "resumed" and not reader.pending
+def _must_wait(reader: Reader, scope: Scope) -> bool:
+    """A client without a cursor, or with one that has a gap behind it, is told where it is at once; so is HEAD."""
+    return scope["method"] != "HEAD" and reader.resume.verdict == "resumed" and not reader.pending
 
 
 async def _wait(reader: Reader, hold_s: float) -> None:

@@ -5,6 +5,7 @@ check every site could use a visitor's login here (RFC 6455, section 10.2). Who 
 could send any: this protects visitors, it does not say who asks.
 """
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -66,6 +67,31 @@ class Origins:
     def preflight_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
         """What lets a page of that origin ask at all (CORS)."""
         return [*self.response_headers(origin), *_PREFLIGHT]
+
+
+def check_local(scope: Scope) -> None:
+    """Refuse every page, and every name of this machine but the loopback's own.
+
+    A page of any site can make its visitor's browser look its own name up again and be sent to 127.0.0.1 (DNS
+    rebinding): to the browser it then speaks to its own server. Only the name in ``Host`` tells. Raises ``Refusal``.
+    """
+    names = [name for name, _ in scope["headers"]]
+    if b"origin" in names:
+        raise Refusal("origin_not_allowed", "this address is for programs of this machine, and no page may use it")
+    hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+    if not all(map(_is_loopback, hosts)):
+        raise Refusal("not_allowed", f"the host {hosts[0][:100]!r}: this address answers 127.0.0.1 and localhost only")
+
+
+def _is_loopback(host: str) -> bool:
+    match = _HOST_FORM.fullmatch(host)
+    if match is None:
+        return False
+    name = match[1].lower()
+    try:
+        return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _check(text: str) -> str:

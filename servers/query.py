@@ -20,12 +20,6 @@ def header(scope: Scope, name: bytes) -> str:
     return ""
 
 
-def require_get(scope: Scope) -> None:
-    """Raise ``Refusal`` unless the request only reads: for an application that no Starlette route guards."""
-    if scope["method"] not in ("GET", "HEAD"):
-        raise Refusal("method_not_allowed", f"{scope['method'][:20]} is not allowed here")
-
-
 def parameters(query: bytes) -> dict[str, str]:
     """The parameters of a query; the last of a name counts, as in Starlette.
 

@@ -15,6 +15,7 @@ import msgspec
 
 from feed.rooms import DEFAULT_ROOM
 from feed.wire import HEARTBEAT_FRAME, FrameDecoder, WireError, encode_frame
+from servers.accepting import accepting
 from servers.context import Context, Listener
 from servers.errors import Refusal
 from servers.push import Push
@@ -46,13 +47,10 @@ class RawListener:
         self.open: set[RawConnection] = set()
 
     async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
+        context = self._context
+        make = accepting(lambda: RawConnection(context, self), context.guard, context.tls, context.options)
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: RawConnection(self._context, self),
-            sock=sock,
-            backlog=self._context.options.backlog,
-            ssl=self._context.tls,
-        )
+        server = await loop.create_server(make, sock=sock, backlog=context.options.backlog)
         ready()
         heartbeats = asyncio.ensure_future(self._heartbeats())
         await self._stopped.wait()

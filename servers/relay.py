@@ -219,7 +219,7 @@ async def run(options: RelayOptions, announce: Callable[[str], None]) -> None:
     stopped = stop_signal()
     server = await loop.create_server(relay.accept, sock=sock, backlog=defaults.backlog)
     guard = Guard(defaults.request_timeout_s, defaults.stall_timeout_s)
-    listener = HttpListener(Serving(defaults, guard, Origins()), _routes(relay))
+    listener = HttpListener(Serving(defaults, guard, Origins(), local=True), _routes(relay))
     ready = {
         "transport": "relay",
         "host": sock.getsockname()[0],

@@ -19,6 +19,7 @@ import socketio
 from engineio.exceptions import SocketIsClosedError
 from socketio.exceptions import ConnectionRefusedError as Refused
 from socketio.packet import CONNECT, DISCONNECT, EVENT, Packet
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from feed.cursor import Cursor
@@ -28,13 +29,15 @@ from servers.auth import Identity
 from servers.context import Context, Listener
 from servers.errors import Refusal
 from servers.gate import address_of
-from servers.http import PROTOCOL, HttpListener
+from servers.http import HttpListener
 from servers.hub import HubClosedError, Notice, Reader, Room
 from servers.peers import Peer
 from servers.platform import Platform
+from servers.protocols import PROTOCOL
 from servers.query import parameters
 
 PATH: Final = "/socket.io/"
+ENGINE_METHODS: Final = frozenset({"GET", "HEAD", "POST"})
 ENGINE_PACKETS: Final = frozenset("0123456")
 """First characters of Engine.IO's text packets; binary ones are not spoken here."""
 PROTOCOL_ERROR: Final = 1002
@@ -52,6 +55,10 @@ class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     room: str = DEFAULT_ROOM
     since: str = ""
     token: str = ""
+
+
+_HEAD: Final = Response()
+"""The answer to HEAD, which opens no session."""
 
 
 def build(context: Context) -> Listener:
@@ -85,7 +92,14 @@ class SocketIoListener:
             abort=self._abort,
         )
         self._namespaces = [_Namespace(context, self._sio, platform) for platform in context.platforms]
-        self._http = HttpListener(context.serving, [], websocket=True, bypass={PATH: self._app()}, ws_ping=False)
+        self._http = HttpListener(
+            context.serving,
+            [],
+            websocket=True,
+            bypass={PATH: self._app()},
+            bypass_methods=ENGINE_METHODS,
+            ws_ping=False,
+        )
 
     async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
         await self._http.serve(sock, ready)
@@ -129,7 +143,7 @@ class SocketIoListener:
         async def remembering(scope: Scope, receive: Receive, send: Send) -> None:
             sid = parameters(scope["query_string"]).get("sid")
             if scope["type"] != "websocket":
-                await app(scope, receive, send)
+                await (_HEAD if scope["method"] == "HEAD" else app)(scope, receive, send)
                 return
             if sid is not None:
                 self._transports[sid] = scope["extensions"][PROTOCOL]().transport

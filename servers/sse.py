@@ -28,7 +28,7 @@ from servers.hub import HubClosedError, Notice, Reader
 from servers.namespaces import prefix
 from servers.peers import StreamPeer
 from servers.platform import Platform
-from servers.query import header, parameters, require_get
+from servers.query import header, parameters
 from servers.upstream import request_routes
 
 PLAIN_HEADERS = {"content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no"}
@@ -53,7 +53,10 @@ def build(context: Context) -> Listener:
 
 async def _sse(context: Context, platform: Platform, request: Request) -> Response:
     options = context.options
-    peer = _asked(platform, request.scope)
+    reading = _asked(platform, request.scope)
+    if request.method == "HEAD":
+        return _head_only()
+    peer = _entered(platform, request.scope, *reading)
     response = EventSourceResponse(
         _stream(context, peer, b""),
         ping=options.heartbeat_s,
@@ -66,8 +69,11 @@ async def _sse(context: Context, platform: Platform, request: Request) -> Respon
 async def _plain(context: Context, platform: Platform, scope: Scope, receive: Receive, send: Send) -> None:
     """The same without sse-starlette, and without Starlette's layers between it and uvicorn."""
     try:
-        require_get(scope)
-        peer = _asked(platform, scope)
+        reading = _asked(platform, scope)
+        if scope["method"] == "HEAD":
+            await _head_only()(scope, receive, send)
+            return
+        peer = _entered(platform, scope, *reading)
     except Refusal as refusal:
         await error_response(refusal)(scope, receive, send)
         return
@@ -75,11 +81,22 @@ async def _plain(context: Context, platform: Platform, scope: Scope, receive: Re
     await _Subscribed(platform, peer, context.options.heartbeat_s, response)(scope, receive, send)
 
 
-def _asked(platform: Platform, scope: Scope) -> "SsePeer":
+def _head_only() -> Response:
+    """The answer to HEAD: a stream that has no content has nothing to wait for (RFC 9110, section 9.3.2)."""
+    return Response(headers=PLAIN_HEADERS)
+
+
+def _asked(platform: Platform, scope: Scope) -> tuple[Identity, Reader]:
+    """Who asks, and what for. Raises ``Refusal``."""
     params = parameters(scope["query_string"])
     since = header(scope, b"last-event-id") or params.get("last_event_id") or params.get("since")
     identity = platform.gate.identify(scope)
-    peer = SsePeer(identity, address_of(scope), platform.subscribe(identity, params.get("room"), since))
+    return identity, platform.subscribe(identity, params.get("room"), since)
+
+
+def _entered(platform: Platform, scope: Scope, identity: Identity, reader: Reader) -> "SsePeer":
+    """The client as one of the platform's. Raises ``Refusal``."""
+    peer = SsePeer(identity, address_of(scope), reader)
     peer.session = secrets.token_hex(16)
     platform.enter(peer, peer.session)
     return peer

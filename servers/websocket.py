@@ -21,11 +21,12 @@ from feed.wire import encode_websocket_text
 from servers.context import Context, Listener
 from servers.errors import Refusal, error_response
 from servers.gate import address_of
-from servers.http import PROTOCOL, HttpListener
+from servers.http import HttpListener
 from servers.hub import HubClosedError
 from servers.namespaces import prefix
 from servers.peers import StreamPeer
 from servers.platform import Platform
+from servers.protocols import PROTOCOL
 from servers.push import Push
 
 SERVICE_RESTART = 1012
@@ -61,7 +62,7 @@ async def _feed(context: Context, platform: Platform, websocket: WebSocket) -> N
 
 async def _upgrade_required(request: Request) -> Response:
     refusal = Refusal("upgrade_required", "/ws speaks WebSocket: send an Upgrade request (RFC 6455, section 4.1)")
-    return error_response(refusal, {"upgrade": "websocket", "connection": "upgrade"})
+    return error_response(refusal)
 
 
 async def _nothing_here(websocket: WebSocket) -> None:

@@ -30,9 +30,11 @@ def exchange(port: int, data: bytes) -> bytes:
     return answer
 
 
-def request(port: int, target: str, method: str = "GET", extra: str = "", body: bytes = b"") -> tuple[int, str, str]:
+def request(
+    port: int, target: str, method: str = "GET", extra: str = "", body: bytes = b"", host: str = "x"
+) -> tuple[int, str, str]:
     """One HTTP exchange; returns status, error code and message."""
-    head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{extra}\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{extra}\r\n"
     return parse(exchange(port, head.encode() + body))
 
 
@@ -111,8 +113,6 @@ def test_websocket_address_without_an_upgrade(start: Start) -> None:
 
 def test_websocket_handshakes_that_are_none(start: Start) -> None:
     server = start("websocket", "--source", "none")
-    long_line = f"X-Long: {'z' * 9000}\r\n"
-    assert request(server.port, "/ws", extra=upgrade(server) + long_line)[:2] == (400, "bad_request")
     keyless = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     answer = exchange(server.port, f"GET /ws HTTP/1.1\r\nHost: x\r\n{keyless}\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 400 ")
@@ -246,7 +246,7 @@ def test_the_control_listener_refuses_nonsense(start: Start) -> None:
         (b'{"schedule":{},"colour":1}', "colour"),
     ):
         length = f"Content-Length: {len(body)}\r\n"
-        status, code, message = request(port, "/feed/start", "POST", length, body)
+        status, code, message = request(port, "/feed/start", "POST", length, body, host="localhost")
         assert (status, code) == (400, "bad_request") and named in message, (body, message)
 
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 from contextlib import aclosing
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -13,6 +14,7 @@ from bench.soak import open_files
 from clients.client import new_client, new_shared
 from clients.control import Control
 from clients.options import ClientOptions
+from clients.tls import client_context
 from feed.cursor import parse_cursor
 from feed.envelope import Envelope, decode_envelope, decode_error, decode_welcome
 from feed.schedule import Schedule
@@ -226,6 +228,49 @@ def test_unfinished_requests_are_answered_and_closed(start: Start, name: str) ->
                     answer += piece
             body = answer[4:] if name == "raw" else answer.partition(b"\r\n\r\n")[2]
             assert decode_error(decode_envelope(body).data).code == "request_timeout"
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"], ids=["nothing", "half a hello"]
+)
+def test_a_tls_handshake_that_never_ends_is_counted_and_closed(start: Start, transport: str, sent: bytes) -> None:
+    """The time runs from the accept, not from the end of the handshake that it should bound."""
+    server = start(transport, "--source", "none", "--request-timeout-s", "0.5", "--tls", "dev")
+
+    async def body() -> None:
+        peers = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(20)]
+        for peer in peers:
+            peer.sendall(sent)
+        async with Control(server.ready["control_url"]) as control:
+            await until(lambda: _connections(control, 20), "all connected")
+            await until(lambda: _connections(control, 0), "all closed")
+            assert (await control.stats())["request_timeouts"] == 20
+        for peer in peers:
+            with contextlib.closing(peer), contextlib.suppress(ConnectionResetError):
+                assert not peer.recv(4096)
+
+    run(body())
+
+
+def test_after_tls_the_rest_of_the_time_is_for_the_request(start: Start, transport: str) -> None:
+    server = start(transport, "--source", "none", "--request-timeout-s", "0.5", "--tls", "dev")
+    trusting = client_context(Path(server.ready["ca_file"]))
+
+    async def body() -> None:
+        peers = [
+            trusting.wrap_socket(
+                socket.create_connection(("127.0.0.1", server.port), timeout=10), server_hostname="localhost"
+            )
+            for _ in range(5)
+        ]
+        async with Control(server.ready["control_url"]) as control:
+            await until(lambda: _connections(control, 0), "all closed, though none says goodbye")
+            stats = await control.stats()
+            assert (stats["request_timeouts"], stats["connections_total"]) == (5, 5)
+        for peer in peers:
+            peer.close()
 
     run(body())
 
