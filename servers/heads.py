@@ -19,6 +19,8 @@ Headers = list[tuple[bytes, bytes]]
 WEBSOCKET_VERSION: Final = b"13"
 HANDSHAKE_FIELDS: Final = (b"host", b"upgrade", b"connection", b"origin", b"sec-websocket-")
 """What the WebSocket library needs of a handshake; beginnings of names."""
+UPGRADE_FIELDS: Final = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade")]
+"""What a handshake asks for, without the other protocols that the client would take as well."""
 _VERSIONS: Final = ("1.0", "1.1")
 _HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]{0,5})?")
 _KEY_BYTES: Final = 16

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from servers.errors import Refusal, raw_error_response
 from servers.guard import Guard, Link
 from servers.heads import (
+    UPGRADE_FIELDS,
     check_handshake,
     check_host,
     check_version,
@@ -212,7 +213,8 @@ class BoundedHttp(HttpToolsProtocol):
         )
         protocol.connection_made(self.transport)
         self.transport.set_protocol(protocol)
-        protocol.begin(self.url, self.headers)
+        others = without(without(self.headers, b"upgrade"), b"connection")
+        protocol.begin(self.url, [*UPGRADE_FIELDS, *others])
 
     def _on_overdue(self) -> None:
         if self._may_answer():
