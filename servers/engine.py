@@ -46,6 +46,12 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # the library has no 
         with suppress(SocketIsClosedError):  # nobody looks at the result of this, and it is told by other means
             await client.send(pkt)
 
+    def forget_closed(self, sid: str) -> None:
+        """A session that has been closed is none: the library keeps it for a while, and fails if it is posted to."""
+        client = self.sockets.get(sid)
+        if client is not None and client.closed:
+            del self.sockets[sid]
+
     def end_upgrade(self, sid: str) -> None:
         """A WebSocket has ended: if the session did not move to it, polls are answered again as before.
 

@@ -140,6 +140,7 @@ class SocketIoListener:
                 await error_response(refusal)(scope, receive, send)
                 return
             if checked is not None:
+                self._sio.eio.forget_closed(sid)
                 await app(*checked, send)
 
         return checking
