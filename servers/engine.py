@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import engineio
 from engineio.exceptions import SocketIsClosedError
+from engineio.packet import NOOP, Packet
 from engineio.payload import Payload
 from starlette.types import Message, Receive, Scope
 
@@ -47,10 +48,14 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # the library has no 
             await client.send(pkt)
 
     def forget_closed(self, sid: str) -> None:
-        """A session that has been closed is none: the library keeps it for a while, and fails if it is posted to."""
+        """A session that its client has closed is none, and a poll that is held is answered.
+
+        The library keeps both for a while, and fails if such a session is posted to.
+        """
         client = self.sockets.get(sid)
         if client is not None and client.closed:
             del self.sockets[sid]
+            client.queue.put_nowait(Packet(NOOP))
 
     def end_upgrade(self, sid: str) -> None:
         """A WebSocket has ended: if the session did not move to it, polls are answered again as before.

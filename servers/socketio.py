@@ -142,6 +142,7 @@ class SocketIoListener:
             if checked is not None:
                 self._sio.eio.forget_closed(sid)
                 await app(*checked, send)
+                self._sio.eio.forget_closed(sid)
 
         return checking
 
