@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feed.envelope import decode_error
+from feed.envelope import decode_envelope, decode_error
 from feed.requests import RequestError, decode_request
 from feed.strict import MAX_DEPTH, JsonError, decode_strictly
+from feed.wire import encode_frame
 from tests.conftest import Start, run
+from tests.test_bad_input import exchange, request
 from tests.upstreams import asking
 
 ANY = msgspec.json.Decoder(Any)
@@ -139,3 +141,59 @@ def test_no_text_takes_long_to_refuse(piece: bytes) -> None:
 def test_the_depth_that_is_allowed_is_named() -> None:
     with pytest.raises(JsonError, match=f"nested 33 deep; allowed are {MAX_DEPTH}"):
         decode_strictly(b"[" * 33, ANY)
+
+
+BAD_TEXTS = [
+    b'{"type":"subscribe","room":"\\ud800"}',
+    b'{"type":"subscribe","room":NaN}',
+    b'{"type":"subscribe","since":"\xed\xa0\x80"}',
+    b'{"type":"\xff"}',
+    b'\xef\xbb\xbf{"type":"subscribe"}',
+    b'{"type":"subscribe"}x',
+    b'{"type":"subscribe","room":' + b"[" * 1000,
+    b'{"type":"subscribe","room":1e400}',
+    b"[]",
+    b"",
+]
+
+
+@pytest.mark.parametrize("sent", BAD_TEXTS)
+def test_the_baseline_reads_its_one_message_as_strictly(start: Start, sent: bytes) -> None:
+    server = start("raw", "--source", "none")
+    answer = exchange(server.port, encode_frame(sent))
+    error = decode_error(decode_envelope(answer[4:]).data)
+    assert error.code == "bad_request" and error.message.startswith("not a subscribe message: ")
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b'{"schedule":{"kind":"\\ud800"}}', "not JSON"),
+        (b'{"schedule":{"kind":"\xff"}}', "not UTF-8"),
+        (b'{"schedule":{"rate_hz":1e400}}', "out of range"),
+        (b'{"schedule":{"rate_hz":NaN}}', "not JSON"),
+        (b'{"schedule":' + b"[" * 1000, "nested 1001 deep"),
+        (b'{"schedule":{"limit":1' + b"0" * 30 + b"}}", "limit"),
+        (b'{"schedule":{"seed":1' + b"0" * 400 + b"}}", "double"),
+        (b'{"schedule":{},"start_ns":-1}', "start_ns"),
+        (b"\xef\xbb\xbf{}", "not JSON"),
+        (b"", "not JSON"),
+    ],
+)
+def test_the_control_listener_reads_as_strictly(start: Start, sent: bytes, said: str) -> None:
+    server = start("polling", "--source", "none")
+    port = int(server.ready["control_url"].rpartition(":")[2])
+    status, code, message = request(port, "/feed/start", "POST", f"Content-Length: {len(sent)}\r\n", sent)
+    assert (status, code) == (400, "bad_request") and said in message
+
+
+@pytest.mark.parametrize("text", ["%ED%A0%80", "%ff", "%00%1b", "%F0%9F%98%80"])
+def test_what_cannot_be_written_can_be_named_in_an_answer(start: Start, text: str) -> None:
+    server = start("long_polling", "--source", "none")
+    for target, code in (
+        (f"/{text}", "not_found"),
+        (f"/long-poll?room={text}", "bad_room"),
+        (f"/long-poll?since={text}", "bad_cursor"),
+        (f"/long-poll?hold_s={text}", "bad_number"),
+    ):
+        assert request(server.port, target)[1] == code
