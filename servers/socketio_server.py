@@ -122,6 +122,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         if self.manager.is_connected(sid, namespace):
             await super()._handle_event(eio_sid, namespace, id, data)
+            await asyncio.sleep(0)  # its task begins, before the packet behind it is looked at: a goodbye maybe
         else:
             await self._answer(eio_sid, namespace, id, lambda at, sid: LEAVING.body)
 

@@ -248,6 +248,26 @@ def test_what_is_wrong_with_an_auth_payload_is_said(start: Start) -> None:
     run(body())
 
 
+def test_what_is_asked_before_a_goodbye_is_done_and_behind_it_refused(start: Start) -> None:
+    """Though all of it comes in one payload; and who has said goodbye may come again."""
+    server = start("socketio", "--source", "none")
+    payload = "\x1e".join([f'421["request",{ECHO}]', "41", f'422["request",{ECHO}]', "40", f'423["request",{ECHO}]'])
+
+    async def body() -> None:
+        async with aiohttp.ClientSession() as client, polled(server, client) as url:
+            async with client.post(url, data=payload.encode()) as sent:
+                assert sent.status == 200
+            packets: list[str] = []
+            while not packets or not packets[-1].startswith("433"):
+                async with client.get(url) as answer:
+                    packets += [packet for packet in (await answer.text()).split("\x1e") if packet.startswith("43")]
+        assert [packet[:12] for packet in packets] == ['431[{"type":', '432[{"type":', '433[{"type":']
+        assert taken_apart(packets[1]) == ("432", "bad_request", "not connected to this namespace: connect to it first")
+        assert [packet[12:17] for packet in packets] == ['"ack"', '"erro', '"ack"']
+
+    run(body())
+
+
 BAD_PAYLOADS = [
     b"", b"abc", b"bxyz", b"b===", "bé".encode(), b"0", b"2", b"2probe", b"5", b"6", b"7", b"\xff\xfe", b"4\xc0\xaf",
     b"d=4", b"d=", b"\x1e", b"4\x1e", "²".encode(), b"-1",
