@@ -265,6 +265,7 @@ BAD_LINES = {
     "latin_1": b'{"at_s": 2, "data": {"x": "\xe9"}}',
     "surrogate": b'{"at_s": 2, "data": {"x": "\\ud800"}}',
     "deep": b'{"at_s": 2, "data": {"x": ' + b"[" * 100_000,
+    "number_too_large": b'{"at_s": 2, "data": {"x": ' + b"9" * 400 + b"}}",
     "bom": b"\xef\xbb\xbf" + GOOD_LINE,
     "nul": b"\0",
     "two": GOOD_LINE + GOOD_LINE,
