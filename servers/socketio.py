@@ -235,23 +235,23 @@ class _Namespace:
         """Carry out the request that an event is."""
         peer = self._platform.peers.get(sid)
         if peer is None:
-            return LEAVING.body
+            return LEAVING
         try:
             request = request_of(event)
         except PacketError as error:
-            return self._platform.reject(peer, len(event), str(error))
+            return self._platform.reject(peer, len(event.encode()), str(error))
         answer = self._platform.handle(peer, request)
         return answer if isinstance(answer, bytes) else await asyncio.shield(answer)
 
     def reject(self, sid: str, size_bytes: int, message: str) -> bytes:
         """The error for something that is no event."""
         peer = self._platform.peers.get(sid)
-        return LEAVING.body if peer is None else self._platform.reject(peer, size_bytes, message)
+        return LEAVING if peer is None else self._platform.reject(peer, size_bytes, message)
 
     def answer_binary(self, sid: str, size_bytes: int) -> bytes:
         """The answer to a binary message."""
         peer = self._platform.peers.get(sid)
-        return LEAVING.body if peer is None else self._platform.handle_binary(peer, size_bytes)
+        return LEAVING if peer is None else self._platform.handle_binary(peer, size_bytes)
 
     def close(self) -> None:
         """Stop all tasks."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 import socketio
-from socketio.packet import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT
+from socketio.packet import ACK, BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT
 
 from feed.envelope import decode_envelope
 from servers.engine import Engine
@@ -18,8 +18,8 @@ from servers.packets import Json, PacketError, TextPacket, parse_packet
 
 DEFAULT_NAMESPACE: Final = "/"
 UNASKED: Final = "this server asks for no acknowledgements: a client connects, disconnects, and sends events"
-NOT_CONNECTED: Final = Refusal("bad_request", "not connected to this namespace: connect to it first")
-LEAVING: Final = Refusal("closed", "this connection is ending")
+NOT_CONNECTED: Final = Refusal("bad_request", "not connected to this namespace: connect to it first").body
+LEAVING: Final = Refusal("closed", "this connection is ending").body
 
 
 class Space(Protocol):
@@ -90,6 +90,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
             await self._answer(eio_sid, self._any_namespace(eio_sid), None, lambda at, sid: at.reject(sid, size, said))
             self.end(eio_sid)
             return
+        if packet.attachment_count:
+            self._announced[eio_sid] = packet.attachment_count
         await self._handle_packet(eio_sid, packet, len(data))
 
     async def _handle_packet(self, eio_sid: str, packet: TextPacket, size: int) -> None:
@@ -101,10 +103,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
         elif kind == EVENT:
             await self._handle_event(eio_sid, name, packet.id, packet.data or "null")
         elif kind == BINARY_EVENT:
-            self._announced[eio_sid] = packet.attachment_count
             await self._answer(eio_sid, name, packet.id, lambda at, sid: at.answer_binary(sid, size))
         else:
-            self._announced[eio_sid] = packet.attachment_count if kind == BINARY_ACK else 0
             await self._answer(eio_sid, name, None, lambda at, sid: at.reject(sid, size, UNASKED))
 
     async def _handle_connect(self, eio_sid: str, namespace: str, data: str | None) -> None:
@@ -124,7 +124,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
             await super()._handle_event(eio_sid, namespace, id, data)
             await asyncio.sleep(0)  # its task begins, before the packet behind it is looked at: a goodbye maybe
         else:
-            await self._answer(eio_sid, namespace, id, lambda at, sid: LEAVING.body)
+            await self._answer(eio_sid, namespace, id, lambda at, sid: LEAVING)
 
     async def _handle_event_internal(
         self, server: "Server", sid: str, eio_sid: str, data: str, namespace: str, id: int | None
@@ -148,7 +148,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
 
     async def _answer(self, eio_sid: str, namespace: str, id_: int | None, answering: Answering) -> None:
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
-        body = NOT_CONNECTED.body if sid is None else answering(self.spaces[namespace], sid)
+        body = NOT_CONNECTED if sid is None else answering(self.spaces[namespace], sid)
         await self._say(eio_sid, namespace, id_, body)
 
     async def _say(self, eio_sid: str, namespace: str, id_: int | None, body: bytes) -> None:
