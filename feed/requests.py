@@ -4,14 +4,13 @@ Every request carries an id that the client chose; the answer, an ``ack`` or an 
 A request that is sent again with its id, because its answer was lost in a cut, is applied once.
 """
 
-import re
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from feed.rooms import NAME_PATTERN
+from feed.strict import JsonError, decode_strictly
 
-MAX_DEPTH: Final = 32
 MAX_ROOMS_NAMED: Final = 32
 MAX_ACK_TIMEOUT_S: Final = 30.0
 
@@ -92,7 +91,7 @@ class Call(Request, frozen=True):
 
 
 AnyRequest = Publish | Join | Leave | Typing | Acknowledge | Renew | Call
-_DECODER: Final = msgspec.json.Decoder(AnyRequest)
+_DECODER: Final[msgspec.json.Decoder[AnyRequest]] = msgspec.json.Decoder(AnyRequest)
 
 
 class _OnlyId(msgspec.Struct, frozen=True):
@@ -100,18 +99,13 @@ class _OnlyId(msgspec.Struct, frozen=True):
 
 
 _ID_DECODER: Final = msgspec.json.Decoder(_OnlyId)
-_NOT_NESTING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', re.DOTALL)
 
 
-def decode_request(body: bytes | str) -> AnyRequest:
+def decode_request(body: bytes) -> AnyRequest:
     """Parse one request. Raises ``RequestError`` naming the field that is wrong and what is allowed."""
     try:
-        if (depth := nesting(body.encode() if isinstance(body, str) else body)) > MAX_DEPTH:
-            raise RequestError(f"nested {depth} deep; allowed are {MAX_DEPTH}", "")
-        request: AnyRequest = _DECODER.decode(body)
-    except RequestError:
-        raise
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        request = decode_strictly(body, _DECODER)
+    except JsonError as error:
         raise RequestError(str(error), id_of(body)) from None
     if isinstance(request, Publish):
         _check_target(request)
@@ -125,15 +119,6 @@ def encode_request(type_: str, id_: str, **fields: Any) -> bytes:
     )
 
 
-def nesting(body: bytes) -> int:
-    """How deep arrays and objects are nested in a JSON text, without parsing it."""
-    depth = deepest = 0
-    for byte in _NOT_NESTING.sub(b"", body):
-        depth += 1 if byte in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
 def _check_target(request: Publish) -> None:
     named = [request.room is not None, request.rooms is not None, request.user is not None, request.everyone]
     if sum(named) != 1:
@@ -142,7 +127,7 @@ def _check_target(request: Publish) -> None:
         raise RequestError("ack_timeout_s: only a message to a user can be acknowledged", request.id)
 
 
-def id_of(body: bytes | str) -> str:
+def id_of(body: bytes) -> str:
     """The id of a request, whatever else is wrong with it; empty if it has none that can be read."""
     try:
         return _ID_DECODER.decode(body).id

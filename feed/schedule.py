@@ -13,6 +13,8 @@ from feed.rooms import MAX_ROOMS
 KINDS: Final = ("poisson", "constant", "burst")
 MIN_RATE_HZ: Final = 1e-6
 MAX_RATE_HZ: Final = 100_000.0
+MAX_LIMIT: Final = 10**12
+"""Events of one schedule: at the highest rate, those of four months."""
 
 
 class ScheduleError(ValueError):
@@ -45,8 +47,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ScheduleError(f"rooms {self.rooms}: allowed are 1 to {MAX_ROOMS}")
         if not 1 <= self.burst_events <= 100_000:
             raise ScheduleError(f"burst_events {self.burst_events}: allowed are 1 to 100000")
-        if self.limit < 0:
-            raise ScheduleError(f"limit {self.limit}: allowed is 0 (none) or a number of events")
+        if not 0 <= self.limit <= MAX_LIMIT:
+            raise ScheduleError(f"limit {self.limit}: allowed is 0 (none) or a number of events up to {MAX_LIMIT}")
         return self
 
 

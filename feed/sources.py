@@ -18,6 +18,7 @@ from feed.clock import NS_PER_S
 from feed.envelope import JSON_ENCODE
 from feed.rooms import DEFAULT_ROOM, RoomNameError, check_room, room_name
 from feed.schedule import Schedule, dues
+from feed.strict import JsonError, decode_strictly
 
 MIN_PAYLOAD_BYTES: Final = 96
 MAX_PAYLOAD_BYTES: Final = 65_536
@@ -123,6 +124,9 @@ class ReplayLine(msgspec.Struct, forbid_unknown_fields=True):
     room: str = DEFAULT_ROOM
 
 
+_REPLAY_DECODER: Final = msgspec.json.Decoder(ReplayLine)
+
+
 def load_replay(path: Path, speed: float = 1.0, rooms: frozenset[str] | None = None) -> list[Item]:
     """Read a recording: one JSON object a line, ``at_s`` never falling; ``speed`` 2 plays it in half the time.
 
@@ -171,9 +175,9 @@ def load_replay(path: Path, speed: float = 1.0, rooms: frozenset[str] | None = N
 
 def _replay_line(line: bytes, where: str, last_s: float) -> ReplayLine:
     try:
-        recorded = msgspec.json.decode(line, type=ReplayLine)
+        recorded = decode_strictly(line, _REPLAY_DECODER)
         check_room(recorded.room)
-    except (msgspec.DecodeError, RoomNameError, UnicodeDecodeError, RecursionError) as error:
+    except (JsonError, RoomNameError) as error:
         raise SourceError(f"{where}: {error}") from error
     if not (math.isfinite(recorded.at_s) and recorded.at_s >= last_s):
         raise SourceError(f"{where}: at_s {recorded.at_s} is before the line above it ({last_s})")

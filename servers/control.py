@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 from feed.clock import now_ns
 from feed.schedule import Schedule, ScheduleError
 from feed.sources import SourceError, check_payload_bytes, synthetic
+from feed.strict import JsonError, decode_strictly
 from servers.context import Context
 from servers.errors import Refusal
 from servers.metrics import exposition
@@ -29,7 +30,10 @@ class FeedStart(msgspec.Struct, forbid_unknown_fields=True):
 
     schedule: Schedule
     payload_bytes: int = 256
-    start_ns: int = 0
+    start_ns: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+_START_DECODER: Final = msgspec.json.Decoder(FeedStart)
 
 
 def routes(context: Context, publisher: Publisher) -> list[BaseRoute]:
@@ -78,10 +82,10 @@ def routes(context: Context, publisher: Publisher) -> list[BaseRoute]:
 
 def _feed_start(body: bytes, rooms: int) -> FeedStart:
     try:
-        order = msgspec.json.decode(body, type=FeedStart)
+        order = decode_strictly(body, _START_DECODER)
         order.schedule.check()
         check_payload_bytes(order.payload_bytes)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ScheduleError, SourceError) as error:
+    except (JsonError, ScheduleError, SourceError) as error:
         raise Refusal("bad_request", str(error)) from error
     if order.schedule.rooms > rooms:
         raise Refusal("bad_request", f"rooms {order.schedule.rooms}: this server has {rooms}")

@@ -49,6 +49,7 @@ MAX_WAITING_PER_CONNECTION: Final = 100
 """Of them, those that one connection sent, so that it cannot use up what is there for all."""
 MAX_ENDED: Final = 10_000
 """Sessions of which it is remembered why they ended."""
+BINARY_REFUSED: Final = "binary messages are not taken here; send text"
 
 OF_CONNECTION: Final = (Join, Leave, Typing, Renew)
 """What another connection of the same client has to ask for itself."""
@@ -147,7 +148,7 @@ class Platform:
             raise Refusal("unknown_session", "there is no such session, or it has ended: open the receiving side first")
         return peer
 
-    def handle(self, peer: Peer, body: bytes | str) -> Answer:
+    def handle(self, peer: Peer, body: bytes) -> Answer:
         """Carry out one request; the ack or error to send back, or a task that will have it. Never raises.
 
         A peer that goes on after as many refusals over a limit as are allowed is disconnected.
@@ -178,6 +179,18 @@ class Platform:
         task = asyncio.ensure_future(self._wait_for(done, request.id, lambda: self._answers.forget(key)))
         self._answers.keep(key, said, task)
         return task
+
+    def reject(self, peer: Peer, size_bytes: int, message: str) -> bytes:
+        """The error for a message that cannot be a request; it counts against the limits like one."""
+        try:
+            self.gate.limits.message(peer.client, peer.identity.user, size_bytes)
+        except Refusal as refusal:
+            return self._strike(peer, refusal)
+        return self._refuse(Refusal("bad_request", message))
+
+    def handle_binary(self, peer: Peer, size_bytes: int) -> bytes:
+        """The answer to a binary message: a service that takes some would have to say so, and none does."""
+        return self.reject(peer, size_bytes, BINARY_REFUSED)
 
     def counts(self) -> dict[str, int]:
         """What there is now, and what was answered, for metrics and services."""

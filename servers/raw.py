@@ -9,11 +9,12 @@ import asyncio
 import socket
 from collections.abc import Callable
 from operator import attrgetter
-from typing import cast
+from typing import Final, cast
 
 import msgspec
 
 from feed.rooms import DEFAULT_ROOM
+from feed.strict import JsonError, decode_strictly
 from feed.wire import HEARTBEAT_FRAME, FrameDecoder, WireError, encode_frame
 from servers.accepting import accepting
 from servers.context import Context, Listener
@@ -30,6 +31,9 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True):
     type: str
     room: str = DEFAULT_ROOM
     since: str = ""
+
+
+_HELLO_DECODER: Final = msgspec.json.Decoder(Hello)
 
 
 def build(context: Context) -> Listener:
@@ -151,8 +155,8 @@ def _frame(body: bytes, cursor: str) -> bytes:
 
 def _read_hello(frame: bytes) -> Hello:
     try:
-        hello = msgspec.json.decode(frame, type=Hello)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        hello = decode_strictly(frame, _HELLO_DECODER)
+    except JsonError as error:
         raise Refusal("bad_request", f"not a subscribe message: {error}") from error
     if hello.type != "subscribe":
         raise Refusal("bad_request", f"type {hello.type[:40]!r}: the first message is 'subscribe'")

@@ -13,36 +13,32 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-import engineio
 import msgspec
 import socketio
-from engineio.exceptions import SocketIsClosedError
 from socketio.exceptions import ConnectionRefusedError as Refused
-from socketio.packet import CONNECT, DISCONNECT, EVENT, Packet
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from feed.cursor import Cursor
 from feed.rooms import DEFAULT_ROOM
+from feed.strict import JsonError, decode_strictly
 from feed.wire import Audience, Event
 from servers.auth import Identity
 from servers.context import Context, Listener
-from servers.errors import Refusal
+from servers.engine import packets_only, whole_request
+from servers.errors import Refusal, error_response
 from servers.gate import address_of
 from servers.http import HttpListener
 from servers.hub import HubClosedError, Notice, Reader, Room
+from servers.packets import PacketError, request_of
 from servers.peers import Peer
 from servers.platform import Platform
 from servers.protocols import PROTOCOL
 from servers.query import parameters
+from servers.socketio_server import LEAVING, Server
 
 PATH: Final = "/socket.io/"
 ENGINE_METHODS: Final = frozenset({"GET", "HEAD", "POST"})
-ENGINE_PACKETS: Final = frozenset("0123456")
-"""First characters of Engine.IO's text packets; binary ones are not spoken here."""
-PROTOCOL_ERROR: Final = 1002
-RESERVED: Final = frozenset({"connect", "disconnect", "connect_error"})
-"""Names of events that are not a client's to send."""
 GOODBYE_S: Final = 1.0
 """Who is told to close its WebSocket has so long for it."""
 CATCH_UP_EVENTS: Final = 64
@@ -57,6 +53,7 @@ class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token: str = ""
 
 
+_AUTH_DECODER: Final = msgspec.json.Decoder(Auth | None)
 _HEAD: Final = Response()
 """The answer to HEAD, which opens no session."""
 
@@ -75,7 +72,8 @@ class SocketIoListener:
         self._transports: dict[str, asyncio.Transport] = {}
         """Engine.IO session -> the transport of the WebSocket that it was upgraded to."""
         self._ending: asyncio.Future[None] | None = None
-        self._sio = _Server(
+        self._max_payload_bytes = options.max_frame_bytes
+        self._sio = Server(
             async_mode="asgi",
             transports=["websocket"] if options.variant == "websocket_only" else ["polling", "websocket"],
             ping_interval=options.heartbeat_s,
@@ -83,7 +81,6 @@ class SocketIoListener:
             max_http_buffer_size=options.max_frame_bytes,
             http_compression=False,
             cors_allowed_origins=[],  # the gate has checked the origin already, for all transports alike
-            json=json,
             logger=_quiet("socketio"),
             engineio_logger=_quiet("engineio"),
             connect_timeout_s=options.request_timeout_s,
@@ -123,8 +120,11 @@ class SocketIoListener:
 
     async def _close(self, eio_sid: str) -> None:
         """End a session; who does not close its WebSocket then is cut off."""
+        client = self._sio.eio.sockets.get(eio_sid)
+        if client is None or eio_sid not in self._sio.environ:
+            return  # it has ended since
         transport = self._transport_of(eio_sid)
-        await self._sio.eio.sockets[eio_sid].close(wait=False, reason="in no namespace")
+        await client.close(wait=False, reason="ended by the server")
         if transport is not None:
             await asyncio.sleep(GOODBYE_S)
             transport.abort()
@@ -140,17 +140,36 @@ class SocketIoListener:
     def _app(self) -> ASGIApp:
         app = socketio.ASGIApp(self._sio)
 
-        async def remembering(scope: Scope, receive: Receive, send: Send) -> None:
-            sid = parameters(scope["query_string"]).get("sid")
-            if scope["type"] != "websocket":
-                await (_HEAD if scope["method"] == "HEAD" else app)(scope, receive, send)
+        async def checking(scope: Scope, receive: Receive, send: Send) -> None:
+            sid = parameters(scope["query_string"]).get("sid", "")
+            if scope["type"] == "websocket":
+                await self._remembering(sid, app)(scope, packets_only(receive), send)
                 return
-            if sid is not None:
+            if scope["method"] == "HEAD":
+                await _HEAD(scope, receive, send)
+                return
+            try:
+                checked = await whole_request(scope, receive, self._max_payload_bytes)
+            except Refusal as refusal:
+                self._sio.end(sid)
+                await error_response(refusal)(scope, receive, send)
+                return
+            if checked is not None:
+                self._sio.eio.forget_closed(sid)
+                await app(*checked, send)
+                self._sio.eio.forget_closed(sid)
+
+        return checking
+
+    def _remembering(self, sid: str, app: ASGIApp) -> ASGIApp:
+        async def remembering(scope: Scope, receive: Receive, send: Send) -> None:
+            if sid:
                 self._transports[sid] = scope["extensions"][PROTOCOL]().transport
             try:
-                await app(scope, _packets_only(receive), send)
+                await app(scope, receive, send)
             finally:
-                self._transports.pop(sid or "", None)
+                self._transports.pop(sid, None)
+                self._sio.eio.end_upgrade(sid)
 
         return remembering
 
@@ -160,81 +179,6 @@ def _quiet(name: str) -> logging.Logger:
     logger = logging.getLogger(name)
     logger.setLevel(logging.WARNING)
     return logger
-
-
-def _packets_only(receive: Receive) -> Receive:
-    """Whoever sends what is no Engine.IO packet has left, for the library, which would fail with a traceback."""
-
-    async def receiving() -> Message:
-        message = await receive()
-        if message["type"] == "websocket.receive" and (message.get("text") or "")[:1] not in ENGINE_PACKETS:
-            return {"type": "websocket.disconnect", "code": PROTOCOL_ERROR}
-        return message
-
-    return receiving
-
-
-class _Engine(engineio.AsyncServer):  # type: ignore[misc]  # the library has no types
-    """Engine.IO with a bound on what waits for one client; its own queues have none."""
-
-    def __init__(self, max_queued: int, abort: Callable[[str], None], **options: Any) -> None:
-        super().__init__(**options)
-        self._max_queued = max_queued
-        self._abort = abort
-
-    async def send_packet(self, sid: str, pkt: Any) -> None:
-        client = self.sockets.get(sid)
-        if client is None:
-            return
-        if client.queue.qsize() >= self._max_queued:
-            if not client.closing:
-                self._abort(sid)
-                await client.close(wait=False, abort=True, reason="too slow")
-            return
-        with suppress(SocketIsClosedError):  # nobody looks at the result of this, and it is told by other means
-            await client.send(pkt)
-
-
-class _Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no types
-    """The library takes for granted that packets make sense, and fails on others with a traceback.
-
-    It also keeps for ever who connects to no namespace, where Node's has its ``connectTimeout``.
-    """
-
-    def __init__(
-        self, connect_timeout_s: float, close: Callable[[str], Coroutine[Any, Any, None]], **options: Any
-    ) -> None:
-        super().__init__(**options)
-        self._connect_timeout_s = connect_timeout_s
-        self._close = close
-        self._closing: set[asyncio.Task[None]] = set()
-
-    def end_unless_used(self, eio_sid: str) -> None:
-        """End an Engine.IO session that is in no namespace in a while."""
-        asyncio.get_running_loop().call_later(self._connect_timeout_s, self._end_unused, eio_sid)
-
-    def _end_unused(self, eio_sid: str) -> None:
-        namespaces = tuple(self.manager.get_namespaces())
-        here = eio_sid in self.environ and eio_sid in self.eio.sockets
-        if here and not any(self.manager.sid_from_eio_sid(eio_sid, name) for name in namespaces):
-            closing = asyncio.ensure_future(self._close(eio_sid))
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
-
-    async def _handle_eio_connect(self, eio_sid: str, environ: Mapping[str, Any]) -> None:
-        await super()._handle_eio_connect(eio_sid, environ)
-        self.end_unless_used(eio_sid)
-
-    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
-        if eio_sid not in self.environ:
-            return  # it has ended since, and the library would look for it
-        if _makes_sense(data):
-            await super()._handle_eio_message(eio_sid, data)
-        else:
-            await self.eio.disconnect(eio_sid)
-
-    def _engineio_server_class(self) -> type[_Engine]:
-        return _Engine
 
 
 class SocketIoPeer(Peer):
@@ -267,16 +211,15 @@ class SocketIoPeer(Peer):
 class _Namespace:
     """One namespace of ours as one of Socket.IO's."""
 
-    def __init__(self, context: Context, sio: _Server, platform: Platform) -> None:
+    def __init__(self, context: Context, sio: Server, platform: Platform) -> None:
         self._context = context
         self._sio = sio
         self._platform = platform
         self._name = f"/{platform.name}"
         self._pumps: dict[str, _Pump] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        sio.spaces[self._name] = self
         sio.on("connect", self._on_connect, namespace=self._name)
-        sio.on("request", self._on_request, namespace=self._name)
-        sio.on("*", self._on_unknown, namespace=self._name)
         sio.on("disconnect", self._on_disconnect, namespace=self._name)
 
     def begin(self, peer: SocketIoPeer, room: Room, since: Cursor | None) -> None:
@@ -297,6 +240,28 @@ class _Namespace:
             await self._sio.disconnect(peer.client, self._name)
 
         self._start(say())
+
+    async def answer(self, sid: str, event: str) -> bytes:
+        """Carry out the request that an event is."""
+        peer = self._platform.peers.get(sid)
+        if peer is None:
+            return LEAVING
+        try:
+            request = request_of(event)
+        except PacketError as error:
+            return self._platform.reject(peer, len(event.encode()), str(error))
+        answer = self._platform.handle(peer, request)
+        return answer if isinstance(answer, bytes) else await asyncio.shield(answer)
+
+    def reject(self, sid: str, size_bytes: int, message: str) -> bytes:
+        """The error for something that is no event."""
+        peer = self._platform.peers.get(sid)
+        return LEAVING if peer is None else self._platform.reject(peer, size_bytes, message)
+
+    def answer_binary(self, sid: str, size_bytes: int) -> bytes:
+        """The answer to a binary message."""
+        peer = self._platform.peers.get(sid)
+        return LEAVING if peer is None else self._platform.handle_binary(peer, size_bytes)
 
     def close(self) -> None:
         """Stop all tasks."""
@@ -321,7 +286,7 @@ class _Namespace:
             del self._pumps[room]
             pump.close()
 
-    async def _on_connect(self, sid: str, environ: Mapping[str, Any], auth: Any = None) -> None:
+    async def _on_connect(self, sid: str, environ: Mapping[str, Any], auth: str | None = None) -> None:
         scope = environ["asgi.scope"]
         try:
             said = _read_auth(auth)
@@ -333,20 +298,6 @@ class _Namespace:
             raise Refused(refusal.message, json.loads(refusal.body)["data"]) from None
         self._context.stats.requests += 1
         self._receive(peer, reader)
-
-    async def _on_unknown(self, name: str, sid: str, *said: Any) -> Any:
-        """Any other event is answered as a request that says what there is."""
-        peer = self._platform.peers.get(sid)
-        if peer is not None:
-            self._platform.handle(peer, b"{}")  # counts as a request against its limits
-        return json.loads(Refusal("bad_request", f"event {name[:40]!r}: the one that is known is 'request'").body)
-
-    async def _on_request(self, sid: str, request: Any = None, *_: Any) -> Any:
-        peer = self._platform.peers.get(sid)
-        if peer is None:
-            return None
-        answer = self._platform.handle(peer, msgspec.json.encode(request))
-        return json.loads(answer if isinstance(answer, bytes) else await asyncio.shield(answer))
 
     async def _on_disconnect(self, sid: str, reason: str) -> None:
         peer = self._platform.peers.get(sid)
@@ -448,22 +399,8 @@ class _Pump:
         self._reader.__exit__()
 
 
-def _makes_sense(data: Any) -> bool:
-    """May a client send this packet? Binary ones, which announce any number of others, are not spoken here."""
+def _read_auth(text: str | None) -> Auth:
     try:
-        packet = Packet(encoded_packet=data)
-    except (ValueError, TypeError, IndexError, RecursionError):
-        return False
-    if packet.packet_type == CONNECT:
-        return packet.data is None or isinstance(packet.data, dict)
-    if packet.packet_type == EVENT:
-        said = packet.data
-        return isinstance(said, list) and bool(said) and isinstance(said[0], str) and said[0] not in RESERVED
-    return bool(packet.packet_type == DISCONNECT)
-
-
-def _read_auth(auth: Any) -> Auth:
-    try:
-        return msgspec.convert({} if auth is None else auth, Auth)
-    except msgspec.ValidationError as error:
+        return decode_strictly((text or "null").encode(), _AUTH_DECODER) or Auth()
+    except JsonError as error:
         raise Refusal("bad_request", f"auth: {error}") from error

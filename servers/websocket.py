@@ -15,9 +15,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from feed.wire import encode_websocket_text
+from servers.answers import Answer
 from servers.context import Context, Listener
 from servers.errors import Refusal, error_response
 from servers.gate import address_of
@@ -136,7 +138,7 @@ class _Talk:
                 message = await self.websocket.receive()
                 if message["type"] != "websocket.receive":
                     return str(message.get("reason") or f"closed with code {message.get('code')}")
-                answer = self.platform.handle(self.peer, message.get("text") or message.get("bytes") or "")
+                answer = self._answer(message)
                 if isinstance(answer, bytes):
                     await self._say(answer)
                 else:
@@ -144,6 +146,12 @@ class _Talk:
         finally:
             for task in self._tasks:
                 task.cancel()
+
+    def _answer(self, message: Message) -> Answer:
+        text = message.get("text")
+        if text is None:
+            return self.platform.handle_binary(self.peer, len(message["bytes"]))
+        return self.platform.handle(self.peer, text.encode())
 
     def end(self, refusal: Refusal) -> None:
         """Say why, and close."""

@@ -30,11 +30,9 @@ def exchange(port: int, data: bytes) -> bytes:
     return answer
 
 
-def request(
-    port: int, target: str, method: str = "GET", extra: str = "", body: bytes = b"", host: str = "x"
-) -> tuple[int, str, str]:
+def request(port: int, target: str, method: str = "GET", extra: str = "", body: bytes = b"") -> tuple[int, str, str]:
     """One HTTP exchange; returns status, error code and message."""
-    head = f"{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{extra}\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{extra}\r\n"
     return parse(exchange(port, head.encode() + body))
 
 
@@ -246,7 +244,7 @@ def test_the_control_listener_refuses_nonsense(start: Start) -> None:
         (b'{"schedule":{},"colour":1}', "colour"),
     ):
         length = f"Content-Length: {len(body)}\r\n"
-        status, code, message = request(port, "/feed/start", "POST", length, body, host="localhost")
+        status, code, message = request(port, "/feed/start", "POST", length, body)
         assert (status, code) == (400, "bad_request") and named in message, (body, message)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from feed.clock import NS_PER_S
 from feed.rooms import MAX_ROOMS, room_name
-from feed.schedule import KINDS, MAX_RATE_HZ, MIN_RATE_HZ, Due, Schedule, ScheduleError, dues
+from feed.schedule import KINDS, MAX_LIMIT, MAX_RATE_HZ, MIN_RATE_HZ, Due, Schedule, ScheduleError, dues
 from feed.sources import (
     MAX_PAYLOAD_BYTES,
     MIN_PAYLOAD_BYTES,
@@ -111,7 +111,7 @@ def test_a_bad_value_is_refused_by_its_name(rate_hz: float, rooms: int, burst: i
         "rate_hz": MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ,
         "rooms": 1 <= rooms <= MAX_ROOMS,
         "burst_events": 1 <= burst <= 100_000,
-        "limit": limit >= 0,
+        "limit": 0 <= limit <= MAX_LIMIT,
     }
     given_values: dict[str, Any] = {
         "kind": kind,
@@ -265,6 +265,7 @@ BAD_LINES = {
     "latin_1": b'{"at_s": 2, "data": {"x": "\xe9"}}',
     "surrogate": b'{"at_s": 2, "data": {"x": "\\ud800"}}',
     "deep": b'{"at_s": 2, "data": {"x": ' + b"[" * 100_000,
+    "number_too_large": b'{"at_s": 2, "data": {"x": ' + b"9" * 400 + b"}}",
     "bom": b"\xef\xbb\xbf" + GOOD_LINE,
     "nul": b"\0",
     "two": GOOD_LINE + GOOD_LINE,

@@ -1,0 +1,79 @@
+"""Socket.IO's packets as clients send them: the JSON in them stays text until it is known what it has to be.
+
+So a request is decoded once, strictly, from the very bytes that were sent, as on every other transport
+(https://socket.io/docs/v4/socket-io-protocol/).
+"""
+
+import json
+import re
+from typing import Any, Final
+
+import msgspec
+from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
+
+REQUEST: Final = "request"
+"""The name of the one event that clients send."""
+MAX_NAMESPACE_CHARACTERS: Final = 100
+"""Of a namespace in a packet; answers name it again. Ours are shorter."""
+
+_PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_NAME: Final = msgspec.json.Decoder(str)
+_ARGUMENT: Final = re.compile(rf'\s*\[\s*"{REQUEST}"\s*,(.*)\]\s*', re.DOTALL)
+
+
+class PacketError(ValueError):
+    """What came is no packet that a client may send. The message says what is wrong and what is allowed."""
+
+
+class Json:
+    """JSON as the libraries want it: what comes stays text, and answers, which are JSON already, are passed on."""
+
+    @staticmethod
+    def dumps(value: Any, **options: Any) -> str:
+        """Like ``json.dumps``, except for a list that ends in an answer."""
+        if isinstance(value, list) and isinstance(value[-1], msgspec.Raw):
+            return msgspec.json.encode(value).decode()
+        return json.dumps(value, **options)
+
+    @staticmethod
+    def loads(text: str, **_: Any) -> str:
+        """The text itself."""
+        return text
+
+
+class TextPacket(Packet):  # type: ignore[misc]  # the library has no types
+    """A packet whose ``data`` is JSON text when it was decoded, and a value when it is to be encoded."""
+
+    json = Json
+
+
+def parse_packet(text: str) -> TextPacket:
+    """Take a packet apart. Raises ``PacketError``."""
+    try:
+        packet = TextPacket(encoded_packet=text)
+    except ValueError:  # of its type, of its attachments, or of an id with over 100 digits
+        packet = None
+    if packet is None or not text or packet.packet_type > BINARY_ACK:
+        raise PacketError(f"{text[:20]!r} is no Socket.IO packet: a type from 0 to 6, an id of at most 100 digits")
+    if packet.attachment_count and packet.packet_type not in (BINARY_EVENT, BINARY_ACK):
+        raise PacketError(f"{text[:20]!r} announces attachments: only binary packets have some")
+    if len(packet.namespace or "") > MAX_NAMESPACE_CHARACTERS:
+        raise PacketError(f"a namespace of {len(packet.namespace)} characters: allowed are {MAX_NAMESPACE_CHARACTERS}")
+    return packet
+
+
+def request_of(text: str) -> bytes:
+    """The request in the JSON text of an event, as it was sent and not looked at. Raises ``PacketError``."""
+    try:
+        name, *arguments = _PARTS.decode(text)
+        event = _NAME.decode(name)
+    except (ValueError, RecursionError):
+        argument = _ARGUMENT.fullmatch(text)
+        if argument is None:
+            raise PacketError(f'not an event: expected is ["{REQUEST}", {{...}}]') from None
+        return argument[1].encode()  # who decodes it will say what is wrong with it
+    if event != REQUEST:
+        raise PacketError(f"event {event[:40]!r}: the one that is known is {REQUEST!r}")
+    if len(arguments) != 1:
+        raise PacketError(f"{len(arguments)} arguments: {REQUEST!r} has one, an object")
+    return bytes(arguments[0])
