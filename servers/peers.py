@@ -43,6 +43,10 @@ class Peer:
         """The sequence number after which it receives a room; ``None`` if it does not."""
         raise NotImplementedError
 
+    def reads(self, room: str) -> bool:
+        """Does it receive a room at this moment?"""
+        return self.start_of(room) is not None
+
     def end(self, refusal: Refusal) -> None:
         """Say why, and disconnect it."""
         raise NotImplementedError

@@ -13,7 +13,6 @@ from typing import cast
 
 import msgspec
 
-from feed.rooms import DEFAULT_ROOM
 from feed.wire import HEARTBEAT_FRAME, FrameDecoder, WireError, encode_frame
 from servers.context import Context, Listener
 from servers.errors import Refusal
@@ -27,7 +26,7 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True):
     """The client's first and only message."""
 
     type: str
-    room: str = DEFAULT_ROOM
+    room: str = ""
     since: str = ""
 
 

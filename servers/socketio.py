@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import engineio
 import msgspec
@@ -22,7 +23,6 @@ from socketio.packet import CONNECT, DISCONNECT, EVENT, Packet
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from feed.cursor import Cursor
-from feed.rooms import DEFAULT_ROOM
 from feed.wire import Audience, Event
 from servers.auth import Identity
 from servers.context import Context, Listener
@@ -49,7 +49,7 @@ CATCH_UP_EVENTS: Final = 64
 class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client says when it connects to a namespace."""
 
-    room: str = DEFAULT_ROOM
+    room: str = ""
     since: str = ""
     token: str = ""
 
@@ -127,11 +127,14 @@ class SocketIoListener:
         app = socketio.ASGIApp(self._sio)
 
         async def remembering(scope: Scope, receive: Receive, send: Send) -> None:
-            sid = parameters(scope["query_string"]).get("sid")
+            params = parameters(scope["query_string"])
+            sid = params.get("sid")
+            # Engine.IO would take the first of a name, which need not be the session that is remembered here.
+            scope["query_string"] = urlencode(params).encode()
             if scope["type"] != "websocket":
                 await app(scope, receive, send)
                 return
-            if sid is not None:
+            if sid:
                 self._transports[sid] = scope["extensions"][PROTOCOL]().transport
             try:
                 await app(scope, _packets_only(receive), send)
@@ -347,7 +350,7 @@ class _Namespace:
         self._context.stats.gaps += reader.resume.verdict == "gap"
         first = reader.room.name == peer.first
         await self._notify(reader.welcome(peer.client if first else ""), peer.client)
-        while reader.seq < pump.seq and self._connected(peer):
+        while reader.seq < pump.seq and self._receives(peer, reader.room.name):
             behind = min(CATCH_UP_EVENTS, pump.seq - reader.seq)
             events, notice = reader.take(behind)
             if notice is not None:
@@ -356,7 +359,7 @@ class _Namespace:
                 await self._emit(event.type, event.json, to=peer.client)
             self._context.stats.deliveries += len(events)
             await self._sent(peer)
-        if self._connected(peer) and reader.room.name in peer.starts:
+        if self._receives(peer, reader.room.name):
             await self._sio.enter_room(peer.client, reader.room.name, self._name)
 
     async def _sent(self, peer: SocketIoPeer) -> None:
@@ -365,8 +368,9 @@ class _Namespace:
         if client is not None and client.queue.qsize() >= CATCH_UP_EVENTS:
             await client.queue.join()
 
-    def _connected(self, peer: SocketIoPeer) -> bool:
-        return peer.client in self._platform.peers
+    def _receives(self, peer: SocketIoPeer, room: str) -> bool:
+        """Is it connected still, and has it not left the room?"""
+        return peer.client in self._platform.peers and room in peer.starts
 
     async def _send(self, item: Event | Notice, room: str) -> None:
         """One item of a room to all who are in it."""

@@ -27,6 +27,7 @@ from servers.namespaces import prefix
 from servers.peers import StreamPeer
 from servers.platform import Platform
 from servers.push import Push
+from servers.query import parameters
 
 SERVICE_RESTART = 1012
 
@@ -41,7 +42,7 @@ def build(context: Context) -> Listener:
 
 
 async def _feed(context: Context, platform: Platform, websocket: WebSocket) -> None:
-    params = websocket.query_params
+    params = parameters(websocket.scope["query_string"])
     try:
         identity = context.gate.identify(websocket.scope)
         reader = platform.subscribe(identity, params.get("room"), params.get("since"))
