@@ -143,6 +143,8 @@ class Platform:
     def by_session(self, session: str) -> Peer:
         """The receiving side that a request belongs to. Raises ``Refusal``."""
         peer = self.sessions.get(session)
+        if peer is not None and peer.ended is not None:
+            raise peer.ended
         if peer is None:
             if (refusal := self._ended.get(session)) is not None:
                 raise refusal
@@ -154,6 +156,8 @@ class Platform:
 
         A peer that goes on after as many refusals over a limit as are allowed is disconnected.
         """
+        if (ended := peer.ended) is not None:
+            return self._refuse(Refusal(ended.code, ended.message, ended.retry_after_s, id_of(body)))
         try:
             self.gate.limits.message(peer.client, peer.identity.user, len(body))
             request = decode_request(body)

@@ -44,13 +44,12 @@ class Place(NamedTuple):
 class PollPeer(Peer):
     """A polling client that has opened a session. It ends when no poll has come for ``timeout_s``."""
 
-    __slots__ = ("_held", "_platform", "_timeout_s", "_timer", "ended", "places", "session")
+    __slots__ = ("_held", "_platform", "_timeout_s", "_timer", "places", "session")
 
     def __init__(self, identity: Identity, address: str, platform: Platform, timeout_s: float) -> None:
         super().__init__(identity, address)
         self.session = secrets.token_hex(16)
         self.places: dict[str, Place] = {}
-        self.ended: Refusal | None = None
         self._platform = platform
         self._timeout_s = timeout_s
         self._held: set[Reader] = set()
@@ -73,7 +72,7 @@ class PollPeer(Peer):
         return super().reads(room) or any(reader.room.name == room for reader in self._held)
 
     def end(self, refusal: Refusal) -> None:
-        self.ended = refusal
+        super().end(refusal)
         self._answer_held()
         self._platform.leave(self, refusal.code, self.session, refusal)
         self._expect_poll(None)

@@ -129,8 +129,9 @@ class SocketIoListener:
         async def remembering(scope: Scope, receive: Receive, send: Send) -> None:
             params = parameters(scope["query_string"])
             sid = params.get("sid")
-            # Engine.IO would take the first of a name, which need not be the session that is remembered here.
-            scope["query_string"] = urlencode(params).encode()
+            # Engine.IO would take the first of a name, which need not be the session that is remembered here. A copy:
+            # the headers have the token, and namespaces are connected to after uvicorn's protocol has forgotten them.
+            scope = {**scope, "query_string": urlencode(params).encode()}
             if scope["type"] != "websocket":
                 await app(scope, receive, send)
                 return
@@ -250,6 +251,7 @@ class SocketIoPeer(Peer):
         return self.starts.get(room)
 
     def end(self, refusal: Refusal) -> None:
+        super().end(refusal)
         self._namespace.end(self, refusal)
 
 

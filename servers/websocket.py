@@ -6,7 +6,7 @@ handshake is refused before it is accepted, with the same error body as on HTTP.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from operator import attrgetter
@@ -74,6 +74,7 @@ async def _converse(context: Context, talk: "_Talk") -> str:
     """Send what is published until either side ends it. One task sends, this one answers requests."""
     with talk.peer.reader:
         sender = asyncio.ensure_future(_send(context, talk.websocket, talk.peer))
+        talk.stop_events = sender.cancel
         try:
             return await talk.answer_requests()
         finally:
@@ -86,6 +87,7 @@ async def _push(context: Context, talk: "_Talk") -> str:
     push = Push(context, talk.peer.reader, protocol.transport, attrgetter("websocket_frame"), _frame)
     protocol.push = push
     push.start(talk.peer.client)
+    talk.stop_events = push.stop
     try:
         return await talk.answer_requests()
     finally:
@@ -120,7 +122,10 @@ async def _send(context: Context, websocket: WebSocket, peer: StreamPeer) -> Non
 class _Talk:
     """What the client says on one connection, and the answers."""
 
-    __slots__ = ("_tasks", "peer", "platform", "websocket")
+    __slots__ = ("_tasks", "peer", "platform", "stop_events", "websocket")
+
+    stop_events: Callable[[], object]
+    """What is published is for this client no longer; set before it can ask for anything."""
 
     def __init__(self, platform: Platform, websocket: WebSocket, peer: StreamPeer) -> None:
         self.platform = platform
@@ -146,7 +151,8 @@ class _Talk:
                 task.cancel()
 
     def end(self, refusal: Refusal) -> None:
-        """Say why, and close."""
+        """Say why, and close. Nothing that is published comes after the reason, however slowly the peer takes it."""
+        self.stop_events()
         self._start(self._say_and_close(refusal))
 
     async def _say_and_close(self, refusal: Refusal) -> None:
