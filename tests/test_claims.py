@@ -1,7 +1,4 @@
-"""A room with a claim: to read it, to join it, to send to it or to learn who is in it needs the claim, at every moment.
-
-And what goes with it on every way in: whose inbox is whose, what is empty, and what is said twice.
-"""
+"""A room with a claim: to read, join, send to it or learn who is in it needs the claim, at every moment."""
 
 import asyncio
 import json
@@ -26,8 +23,8 @@ from servers.platform import Platform
 from servers.polls import PollPeer, asked
 from servers.services import SERVICES
 from tests.conftest import SERVED, Running, run, starting
-from tests.ways_in import Guest, Polls, Raw, Said, What, good
-from tests.ways_in_by_sockets import SocketIo, guests_of
+from tests.ways_in import Guest, Polls, Said, What, allowed, good
+from tests.ways_in_by_sockets import PLACES, doors_of, ways_of
 
 CLAIMS: Final = {"staff": "is_staff", "vault": "is_staff", "feed-1": "is_staff"}
 """One room that somebody is in, one that nobody is in, and one of the feed."""
@@ -36,9 +33,7 @@ OPTIONS: Final = (
     *(word for room, claim in CLAIMS.items() for word in ("--room-claim", f"{room}={claim}")),
 )
 NAMESPACES: Final = ("", "admin")
-RECEIVING: Final = ("poll", "session_poll", "new_session", "stream")
 NUMBERS: Final = count(1)
-PLACES: Final = [(served, kind) for served in SERVED if served != "raw" for kind in guests_of(served)]
 EVERYWHERE: Final = pytest.mark.parametrize(("served", "kind"), PLACES)
 
 Serving = Callable[[str], Running]
@@ -48,20 +43,11 @@ Serving = Callable[[str], Running]
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """One server of each kind for all tests."""
     with starting(tmp_path_factory.mktemp("claims")) as start:
-        yield cache(lambda served: start(served, *(("--source", "none") if served == "raw" else OPTIONS)))
+        yield cache(lambda served: start(served, *OPTIONS))
 
 
 def insider(user: str) -> str:
     return good(user, is_staff=True)
-
-
-def ways_of(kind: type[Guest]) -> tuple[str, ...]:
-    """In which a token may be shown."""
-    return ("header", "cookie", "query", *(["auth"] if issubclass(kind, SocketIo) else []))
-
-
-def doors_of(kind: type[Guest]) -> list[str]:
-    return [door for door in RECEIVING if door in kind.doors]
 
 
 def newcomer(kind: type[Guest], server: Running) -> Guest:
@@ -77,11 +63,6 @@ async def member(kind: type[Guest], server: Running, namespace: str = "") -> Asy
         allowed(await guest.ask("join", here, room="staff"))
         sent = allowed(await guest.ask("publish", here, room="staff", data="secret"))
         yield guest, sent.data["cursors"]["staff"]
-
-
-def allowed(answer: Said) -> Said:
-    assert not answer.code, answer
-    return answer
 
 
 async def knock_as_another(kind: type[Guest], server: Running, door: str, what: What) -> Said:
@@ -277,59 +258,6 @@ def test_nobody_reads_the_inbox_of_somebody_who_is_connected(serving: Serving, s
                         assert (await knock_as_another(kind, server, door, what)).code == "bad_room"
                 assert (await knock_as_another(kind, server, "about", What())).code == ""
                 allowed(await guest.ask("join", What(namespace=namespace), room=inbox, since="00000000-0"))
-
-    run(body())
-
-
-@pytest.mark.parametrize(("served", "kind"), [*PLACES, ("raw", Raw)])
-def test_what_is_empty_is_absent(serving: Serving, served: str, kind: type[Guest]) -> None:
-    server = serving(served)
-    empty = What(room="", since="", query="last_event_id=&also=&token=&hold_s=")
-    forms = [empty, What(query="room=&since=")]
-    if issubclass(kind, SocketIo):
-        forms.append(What(auth={"room": "", "since": "", "token": ""}))
-
-    async def body() -> None:
-        for door in (*doors_of(kind), *(["subscribe"] if kind is Raw else [])):
-            for what in forms:
-                answer = allowed(await knock_as_another(kind, server, door, what))
-                assert (answer.envelope["room"], answer.data["resume"]) == ("feed", "new")
-            if kind is not Raw:
-                nobody = What(token=None, query="token=", headers=("authorization: Bearer ", "cookie: pushmark_token="))
-                if door != "session_poll":
-                    assert (await knock_as_another(kind, server, door, nobody)).code == "token_missing"
-
-    run(body())
-
-
-@EVERYWHERE
-def test_of_what_is_said_twice_the_last_counts(serving: Serving, served: str, kind: type[Guest]) -> None:
-    server = serving(served)
-    reads_query = not issubclass(kind, SocketIo)
-
-    async def body() -> None:
-        for door in doors_of(kind):
-            token, bad = good("twice"), "nonsense"
-            cases = {f"token={bad}&token={token}": "", f"token={token}&token={bad}": "token_invalid"}
-            if door == "session_poll":
-                cases = {}
-            answers = {q: await knock_as_another(kind, server, door, What(token=None, query=q)) for q in cases}
-            if reads_query:
-                rooms = {"room=nowhere&room=feed": "", "room=feed&room=nowhere": "unknown_room", "room=x&room=": ""}
-                answers |= {q: await knock_as_another(kind, server, door, What(query=q)) for q in rooms}
-                cases |= rooms
-            assert {query: answer.code for query, answer in answers.items()} == cases
-
-    run(body())
-
-
-def test_engine_io_is_told_the_last_too(serving: Serving) -> None:
-    """So that the session that it takes is the one that is remembered here."""
-
-    async def body() -> None:
-        for kind in guests_of("socketio"):
-            async with newcomer(kind, serving("socketio")) as guest:
-                allowed(await guest.knock("stream", What(query="EIO=3&EIO=4&sid=nonsense&sid=")))
 
     run(body())
 

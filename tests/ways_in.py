@@ -70,6 +70,12 @@ def said(text: str | bytes) -> Said:
     return Said(envelope["data"]["code"] if envelope.get("type") == "error" else "", envelope)
 
 
+def allowed(answer: Said) -> Said:
+    """An answer that is no refusal."""
+    assert not answer.code, answer
+    return answer
+
+
 class Guest:
     """Who knocks at the doors that every HTTP listener has. A context manager: whatever is open ends with it."""
 

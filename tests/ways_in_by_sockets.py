@@ -7,7 +7,7 @@ from typing import Final
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from tests.conftest import Running
+from tests.conftest import SERVED, Running
 from tests.ways_in import Guest, Polls, Raw, Said, Sse, What, answer_of, said
 
 
@@ -176,3 +176,17 @@ GUESTS: Final[dict[str, tuple[type[Guest], ...]]] = {
 def guests_of(served: str) -> tuple[type[Guest], ...]:
     """Those of a transport or variant."""
     return GUESTS.get(served) or GUESTS[served.partition(":")[0]]
+
+
+def ways_of(kind: type[Guest]) -> tuple[str, ...]:
+    """In which a token may be shown."""
+    return ("header", "cookie", "query", *(["auth"] if issubclass(kind, SocketIo) else []))
+
+
+def doors_of(kind: type[Guest]) -> list[str]:
+    """Where a room is named to receive it, by who has a token."""
+    return [door for door in ("poll", "session_poll", "new_session", "stream") if door in kind.doors]
+
+
+PLACES: Final = [(served, kind) for served in SERVED if served != "raw" for kind in guests_of(served)]
+"""Everything that takes tokens, and who tries it."""
