@@ -87,12 +87,16 @@ async def _push(context: Context, talk: "_Talk") -> str:
     push = Push(context, talk.peer.reader, protocol.transport, attrgetter("websocket_frame"), _frame)
     protocol.push = push
     push.start(talk.peer.client)
-    talk.stop_events = push.stop
+
+    def stop() -> None:
+        push.stop()
+        protocol.push = None  # or room in the transport would make it go on
+
+    talk.stop_events = stop
     try:
         return await talk.answer_requests()
     finally:
-        push.stop()
-        protocol.push = None  # or room in the transport would make it go on
+        stop()
 
 
 def _frame(body: bytes, cursor: str) -> bytes:
@@ -136,6 +140,8 @@ class _Talk:
 
     async def answer_requests(self) -> str:
         """Answer until the connection ends; the reason for it."""
+        if self.peer.ended is not None:  # since the handshake, when nobody could say so yet
+            self.end(self.peer.ended)
         try:
             while True:
                 message = await self.websocket.receive()
