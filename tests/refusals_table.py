@@ -230,6 +230,8 @@ TABLE: Final[dict[str, Row]] = {
                 for room in ("staff", "vault", "feed-1")
                 for since in (None, "", "00000000-1", "nonsense")
             ),
+            Cell(("stream",), What(room="staff", query="last_event_id=00000000-1"), ("sse",)),
+            Cell(("stream",), What(room="staff", headers=("last-event-id: 00000000-1",)), ("sse",)),
             *(Cell(("request",), asking("join", room=room)) for room in ("staff", "vault", "feed-1", "@somebody")),
             Cell(("request",), asking("join", room="staff", since="00000000-1")),
             *(Cell(("request",), asking("publish", room=room, data=1)) for room in ("staff", "vault", "feed-1")),

@@ -23,7 +23,7 @@ from servers.platform import Platform
 from servers.polls import PollPeer, asked
 from servers.services import SERVICES
 from tests.conftest import SERVED, Running, run, starting
-from tests.ways_in import Guest, Polls, Said, What, allowed, good
+from tests.ways_in import Guest, Polls, Said, Sse, What, allowed, good
 from tests.ways_in_by_sockets import PLACES, doors_of, ways_of
 
 CLAIMS: Final = {"staff": "is_staff", "vault": "is_staff", "feed-1": "is_staff"}
@@ -65,6 +65,15 @@ async def member(kind: type[Guest], server: Running, namespace: str = "") -> Asy
         yield guest, sent.data["cursors"]["staff"]
 
 
+def with_cursor(kind: type[Guest], what: What, cursor: str) -> list[What]:
+    """In all ways in which a cursor may be said."""
+    by_sse = [
+        what._replace(headers=(f"last-event-id: {cursor}",)),
+        what._replace(query=f"last_event_id={cursor}"),
+    ]
+    return [what._replace(since=cursor), *(by_sse if kind is Sse else [])]
+
+
 async def knock_as_another(kind: type[Guest], server: Running, door: str, what: What) -> Said:
     async with newcomer(kind, server) as guest:
         return await guest.knock(door, what)
@@ -86,8 +95,9 @@ def test_who_has_the_claim_comes_in_and_who_lacks_it_learns_nothing(
                         if door != "session_poll":  # whose token was shown to get the session
                             allowed(await knock_as_another(kind, server, door, here._replace(token=insider)))
                         answers = [
-                            await knock_as_another(kind, server, door, here._replace(since=since, room=room))
-                            for since in (None, cursor, f"{cursor}9", "nonsense")
+                            await knock_as_another(kind, server, door, resuming._replace(room=room))
+                            for since in (cursor, f"{cursor}9", "nonsense")
+                            for resuming in (here, *with_cursor(kind, here, since))
                             for room in ("staff", "vault")
                         ]
                         assert {answer.code for answer in answers} == {"not_allowed"}, answers
@@ -318,5 +328,25 @@ def test_who_is_to_go_is_refused_until_it_is_gone() -> None:
         assert platform.hub.published == 0
         with pytest.raises(Refusal, match="has expired"):
             platform.by_session("secret")
+
+    asyncio.run(body())
+
+
+def test_only_who_was_asked_can_acknowledge() -> None:
+    async def body() -> None:
+        platform = a_platform()
+        ann, bob = (PollPeer(Identity(user), "::1", platform, 60.0) for user in ("ann", "bob"))
+        for peer in (ann, bob):
+            platform.enter(peer, peer.session)
+        asking = platform.handle(ann, '{"type":"publish","id":"1","user":"ann","data":1,"ack_timeout_s":30}')
+        assert isinstance(asking, asyncio.Task)
+        await asyncio.sleep(0)  # it waits now
+        sent = platform.hub.room("@ann").ring.newest
+        assert sent is not None
+        answer = json.dumps({"type": "acknowledge", "id": "2", "message": json.loads(sent.json)["data"]["message"]})
+        assert [code_of(platform.handle(peer, answer)) for peer in (bob, ann)] == ["unknown_message", ""]
+        assert code_of(await asking) == ""
+        for peer in (ann, bob):
+            platform.leave(peer, "done", peer.session)
 
     asyncio.run(body())
