@@ -37,6 +37,7 @@ NUMBERS: Final = count(1)
 EVERYWHERE: Final = pytest.mark.parametrize(("served", "kind"), PLACES)
 
 Serving = Callable[[str], Running]
+Kind = type[Guest]
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +51,12 @@ def insider(user: str) -> str:
     return good(user, is_staff=True)
 
 
-def newcomer(kind: type[Guest], server: Running) -> Guest:
+def newcomer(kind: Kind, server: Running) -> Guest:
     return kind(server, "127.0.0.1", f"u{next(NUMBERS)}")
 
 
 @asynccontextmanager
-async def member(kind: type[Guest], server: Running, namespace: str = "") -> AsyncIterator[tuple[Guest, str]]:
+async def member(kind: Kind, server: Running, namespace: str = "") -> AsyncIterator[tuple[Guest, str]]:
     """Somebody with the claim who has joined, and the cursor that the room is at after a message."""
     async with newcomer(kind, server) as guest:
         here = What(token=insider, namespace=namespace)
@@ -65,7 +66,7 @@ async def member(kind: type[Guest], server: Running, namespace: str = "") -> Asy
         yield guest, sent.data["cursors"]["staff"]
 
 
-def with_cursor(kind: type[Guest], what: What, cursor: str) -> list[What]:
+def with_cursor(kind: Kind, what: What, cursor: str) -> list[What]:
     """In all ways in which a cursor may be said."""
     by_sse = [
         what._replace(headers=(f"last-event-id: {cursor}",)),
@@ -74,15 +75,13 @@ def with_cursor(kind: type[Guest], what: What, cursor: str) -> list[What]:
     return [what._replace(since=cursor), *(by_sse if kind is Sse else [])]
 
 
-async def knock_as_another(kind: type[Guest], server: Running, door: str, what: What) -> Said:
+async def knock_as_another(kind: Kind, server: Running, door: str, what: What) -> Said:
     async with newcomer(kind, server) as guest:
         return await guest.knock(door, what)
 
 
 @EVERYWHERE
-def test_who_has_the_claim_comes_in_and_who_lacks_it_learns_nothing(
-    serving: Serving, served: str, kind: type[Guest]
-) -> None:
+def test_who_has_the_claim_comes_in_and_who_lacks_it_learns_nothing(serving: Serving, served: str, kind: Kind) -> None:
     """With whatever cursor: not even whether there is such a room, and how far it is."""
     server = serving(served)
 
@@ -107,7 +106,7 @@ def test_who_has_the_claim_comes_in_and_who_lacks_it_learns_nothing(
 
 
 @EVERYWHERE
-def test_a_session_or_stream_with_the_claim_reads_and_resumes(serving: Serving, served: str, kind: type[Guest]) -> None:
+def test_a_session_or_stream_with_the_claim_reads_and_resumes(serving: Serving, served: str, kind: Kind) -> None:
     server = serving(served)
 
     async def body() -> None:
@@ -148,7 +147,7 @@ REQUESTS: Final[dict[str, list[tuple[dict[str, Any], str]]]] = {
 
 
 @EVERYWHERE
-def test_no_request_gets_around_the_claim(serving: Serving, served: str, kind: type[Guest]) -> None:
+def test_no_request_gets_around_the_claim(serving: Serving, served: str, kind: Kind) -> None:
     server = serving(served)
 
     async def body() -> None:
@@ -172,7 +171,7 @@ def test_every_request_and_every_service_is_tried() -> None:
 
 
 @EVERYWHERE
-def test_everyone_is_who_reads_where_the_sender_may_send(serving: Serving, served: str, kind: type[Guest]) -> None:
+def test_everyone_is_who_reads_where_the_sender_may_send(serving: Serving, served: str, kind: Kind) -> None:
     server = serving(served)
 
     async def body() -> None:
@@ -186,7 +185,7 @@ def test_everyone_is_who_reads_where_the_sender_may_send(serving: Serving, serve
 
 
 @EVERYWHERE
-def test_a_claim_cannot_be_dropped_while_its_room_is_received(serving: Serving, served: str, kind: type[Guest]) -> None:
+def test_a_claim_cannot_be_dropped_while_its_room_is_received(serving: Serving, served: str, kind: Kind) -> None:
     """After leaving it can, and then the room is closed to all that worked before."""
     server = serving(served)
 
@@ -219,7 +218,7 @@ def test_a_claim_cannot_be_dropped_while_its_room_is_received(serving: Serving, 
 
 
 @EVERYWHERE
-def test_the_first_room_counts_as_received(serving: Serving, served: str, kind: type[Guest]) -> None:
+def test_the_first_room_counts_as_received(serving: Serving, served: str, kind: Kind) -> None:
     server = serving(served)
 
     async def body() -> None:
@@ -234,9 +233,7 @@ def test_the_first_room_counts_as_received(serving: Serving, served: str, kind: 
 
 
 @EVERYWHERE
-def test_no_answer_that_is_kept_is_given_to_who_lacks_the_claim(
-    serving: Serving, served: str, kind: type[Guest]
-) -> None:
+def test_no_answer_that_is_kept_is_given_to_who_lacks_the_claim(serving: Serving, served: str, kind: Kind) -> None:
     """The same user, the same program, the same id: but a token without the claim."""
     server = serving(served)
     same = {"instance": "program", "id": "same"}
@@ -254,7 +251,7 @@ def test_no_answer_that_is_kept_is_given_to_who_lacks_the_claim(
 
 
 @EVERYWHERE
-def test_nobody_reads_the_inbox_of_somebody_who_is_connected(serving: Serving, served: str, kind: type[Guest]) -> None:
+def test_nobody_reads_the_inbox_of_somebody_who_is_connected(serving: Serving, served: str, kind: Kind) -> None:
     server = serving(served)
 
     async def body() -> None:
