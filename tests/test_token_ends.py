@@ -1,14 +1,17 @@
-"""When a token ends, so does what its holder is sent, however slowly it is taken."""
+"""When a token or a membership ends, so does what is sent for it, however slowly it is taken."""
 
+import json
 import time
 from typing import Final
 
 import pytest
 
+from clients.control import Control
+from feed.schedule import Schedule
 from tests.conftest import Start, run, until
 from tests.test_bounds import stalled_peer
-from tests.ways_in import Guest, allowed, good
-from tests.ways_in_by_sockets import guests_of
+from tests.ways_in import Guest, What, allowed, good
+from tests.ways_in_by_sockets import SocketIo, guests_of
 
 STREAMS: Final = {"sse": "/sse", "sse:plain": "/sse", "websocket": "/ws", "websocket:tuned": "/ws"}
 UPGRADE: Final = (
@@ -18,6 +21,8 @@ UPGRADE: Final = (
 TTL_S: Final = 1.5
 LARGE: Final = "x" * 50_000
 """Of such messages a few fill what the kernel takes for a peer that does not read."""
+PAST: Final = 1000
+"""Events: many times what is handed to a client's queue at once."""
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -46,3 +51,40 @@ def test_what_comes_after_the_token_is_not_sent(start: Start, stream: str) -> No
             assert piece, "the reason did not come"
             taken += piece
         assert LARGE.encode() in taken and b"too late" not in taken
+
+
+async def _published(control: Control, count: int) -> bool:
+    return bool((await control.stats())["feed_published"] == count)
+
+
+def test_who_leaves_a_room_is_sent_no_more_of_its_past(start: Start) -> None:
+    """Socket.IO's past goes to the client's queue piece by piece: leaving ends it, and not only what is new."""
+    server = start("socketio", "--source", "none", "--auth", "dev", "--rooms", "2")
+
+    async def body() -> None:
+        async with Control(server.ready["control_url"]) as control, SocketIo(server, "127.0.0.1") as guest:
+            epoch = allowed(await guest.knock("stream", What())).envelope["id"].partition("-")[0]
+            await control.start_feed(Schedule("constant", 5000.0, rooms=2, limit=2 * PAST), 256)
+            await until(lambda: _published(control, 2 * PAST), "all is published")
+        async with SocketIo(server, "127.0.0.1", "bob") as guest:
+            allowed(await guest.knock("stream", What()))
+            join = {"type": "join", "room": "feed-1", "since": f"{epoch}-0"}
+            for number, request in enumerate((join, {"type": "leave", "room": "feed-1"}), 1):
+                await guest.send(f'42{number}["request",{json.dumps({"id": str(number), **request})}]')
+            taken = await _events_before(guest, "432[")
+            number = quiet = 3
+            while quiet:  # what is on its way comes before the answers to a few more questions
+                number += 1
+                await guest.send(f'42{number}["request",{{"id":"{number}","type":"call","service":"echo"}}]')
+                came = await _events_before(guest, f"43{number}[")
+                taken, quiet = taken + came, 3 if came else quiet - 1
+            assert taken < PAST
+
+    run(body())
+
+
+async def _events_before(guest: SocketIo, answer: str) -> int:
+    taken = 0
+    while not (packet := await guest.receive()).startswith(answer):
+        taken += packet.startswith('42["event"')
+    return taken

@@ -76,7 +76,7 @@ class SocketIo(Socket):
         self._prefix = f"/{what.namespace}," if what.namespace else ""
         payload = {"room": what.room, "since": what.since, "token": self.token(what) if what.by == "auth" else None}
         auth = {name: value for name, value in payload.items() if value is not None} if what.auth is None else what.auth
-        await self._send(f"40{self._prefix}{json.dumps(auth)}")
+        await self.send(f"40{self._prefix}{json.dumps(auth)}")
         packet = await self._until(f"40{self._prefix}", f"44{self._prefix}")
         if packet.startswith("44"):
             refusal = json.loads(packet.removeprefix(f"44{self._prefix}"))["data"]
@@ -92,7 +92,7 @@ class SocketIo(Socket):
         number = next(self._numbers)
         body = self.request_text(what.body)
         body = body if body.startswith("{") else json.dumps(body)
-        await self._send(f'42{self._prefix}{number}["request",{body}]')
+        await self.send(f'42{self._prefix}{number}["request",{body}]')
         answer = await self._until(f"43{self._prefix}{number}[")
         return said(json.dumps(json.loads(answer.removeprefix(f"43{self._prefix}{number}"))[0]))
 
@@ -111,16 +111,16 @@ class SocketIo(Socket):
     def _engine_query(self, what: What) -> str:
         return self._query(what._replace(room=None, since=None))
 
-    async def _send(self, packet: str) -> None:
+    async def send(self, packet: str) -> None:
         assert self._socket is not None
         await self._socket.send(packet)
 
-    async def _receive(self) -> str:
+    async def receive(self) -> str:
         assert self._socket is not None
         return str(await self._socket.recv())
 
     async def _until(self, *prefixes: str) -> str:
-        while not (packet := await self._receive()).startswith(prefixes):
+        while not (packet := await self.receive()).startswith(prefixes):
             pass
         return packet
 
@@ -146,10 +146,10 @@ class SocketIoPolling(SocketIo):
         self._sid = json.loads(answer[1:])["sid"]
         return None
 
-    async def _send(self, packet: str) -> None:
+    async def send(self, packet: str) -> None:
         assert await self._exchange("POST", f"sid={self._sid}", body=packet.encode()) == "OK"
 
-    async def _receive(self) -> str:
+    async def receive(self) -> str:
         while not self._waiting:
             self._waiting = (await self._exchange("GET", f"sid={self._sid}")).split("\x1e")
         return self._waiting.pop(0)
