@@ -1,13 +1,20 @@
 """When a token or a membership ends, so does what is sent for it, however slowly it is taken."""
 
+import asyncio
 import json
 import time
-from typing import Final
+from typing import Any, Final
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
 from clients.control import Control
 from feed.schedule import Schedule
+from servers.auth import Identity
+from servers.errors import Refusal
+from servers.hub import Hub
+from servers.peers import StreamPeer
+from servers.websocket import _Talk
 from tests.conftest import Start, run, until
 from tests.test_bounds import stalled_peer
 from tests.ways_in import Guest, What, allowed, good
@@ -88,3 +95,22 @@ async def _events_before(guest: SocketIo, answer: str) -> int:
     while not (packet := await guest.receive()).startswith(answer):
         taken += packet.startswith('42["event"')
     return taken
+
+
+def test_a_token_that_ends_within_the_handshake_ends_the_connection() -> None:
+    async def body() -> None:
+        peer = StreamPeer(Identity("ann"), "::1", Hub(1, 10).subscribe("feed", None))
+        peer.end(Refusal("token_expired", "the token has expired"))
+        websocket, stop_events = AsyncMock(), Mock()
+
+        async def receive() -> dict[str, Any]:
+            await until(lambda: bool(websocket.close.called), "it is closed")
+            return {"type": "websocket.disconnect", "code": 1008}
+
+        websocket.receive = receive
+        talk = _Talk(Mock(), websocket, peer)
+        talk.stop_events = stop_events
+        await talk.answer_requests()
+        assert "token_expired" in websocket.send_text.call_args.args[0] and stop_events.called
+
+    asyncio.run(body())
