@@ -64,7 +64,7 @@ async def run(
     control_sock = bind(control.CONTROL_HOST, 0, options.unsent_bytes)
     line = _ready_line(options, secrets, sock, control_sock)
     stopped = stop_signal()
-    context = _context(options, secrets)
+    context = make_context(options, secrets)
     publish = sabotaged(context.hub.publish, parse_sabotage(options.sabotage))
     publisher = Publisher(publish, context.timer, context.stats.publisher_lateness)
     # The control listener has a guard of its own: its connections are nobody's load.
@@ -108,7 +108,8 @@ def stop_signal() -> asyncio.Event:
     return stopped
 
 
-def _context(options: ServerOptions, secrets: Secrets) -> Context:
+def make_context(options: ServerOptions, secrets: Secrets) -> Context:
+    """What the transport that the options name is built from. On a running loop."""
     authenticator = None if secrets.jwt_key is None else Authenticator(secrets.jwt_key)
     gate = Gate(authenticator, Origins(options.allowed_origins), Limits(options.limits))
     return Context(

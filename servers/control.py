@@ -50,7 +50,7 @@ def routes(context: Context, publisher: Publisher) -> list[BaseRoute]:
         return JSONResponse({})  # no summary: making one takes a millisecond, at the worst moment
 
     async def start(request: Request) -> Response:
-        order = _feed_start(await request.body(), len(context.hub.rooms))
+        order = _feed_start(await request.body(), len(context.hub.feed_rooms))
         start_ns = order.start_ns or now_ns()
         publisher.start(synthetic(order.schedule, order.payload_bytes), start_ns)
         return JSONResponse({"start_ns": start_ns})

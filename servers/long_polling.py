@@ -5,6 +5,7 @@ cursor, so nothing that is published between two requests is missed and nothing 
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +22,7 @@ from servers.hub import Reader
 from servers.namespaces import prefix
 from servers.options import MAX_HOLD_S
 from servers.platform import Platform
-from servers.polls import asked, batch, respond, routes_beside
+from servers.polls import Asked, asked, batch, respond, routes_beside
 from servers.protocols import PROTOCOL
 from servers.query import number, parameters
 
@@ -50,7 +51,7 @@ async def _long_poll(context: Context, platform: Platform, request: Request) -> 
         if _must_wait(reader, scope):
             scope["headers"].clear()  # held for long, and of no use any more
             with _until_gone(request.receive, reader):
-                await _wait(reader, hold_s)
+                await _wait(poll, hold_s)
         return respond(batch(context, poll))
 
 
@@ -61,7 +62,7 @@ async def _tuned(context: Context, platform: Platform, params: Mapping[str, str]
         if _must_wait(reader, scope):
             scope["headers"].clear()
             with scope["extensions"][PROTOCOL]().telling(reader.nudge):
-                await _wait(reader, hold_s)
+                await _wait(poll, hold_s)
         return batch(context, poll)
 
 
@@ -74,10 +75,12 @@ def _must_wait(reader: Reader, scope: Scope) -> bool:
     return scope["method"] != "HEAD" and reader.resume.verdict == "resumed" and not reader.pending
 
 
-async def _wait(reader: Reader, hold_s: float) -> None:
-    timer = asyncio.get_running_loop().call_later(hold_s, reader.nudge)
+async def _wait(poll: Asked, hold_s: float) -> None:
+    """Until there is something, and no longer than the token is good: what comes after that is not for its holder."""
+    left_s = max(0.0, poll.expires_at_s - time.time())
+    timer = asyncio.get_running_loop().call_later(min(hold_s, left_s), poll.reader.nudge)
     try:
-        await reader.wait()
+        await poll.reader.wait()
     finally:
         timer.cancel()
 

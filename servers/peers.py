@@ -15,7 +15,18 @@ from servers.hub import Reader, Room
 class Peer:
     """One connected client: its public id, who it is, and the rooms it is a member of."""
 
-    __slots__ = ("address", "client", "entered_s", "expiry", "identity", "rooms", "strikes", "typing", "waiting")
+    __slots__ = (
+        "address",
+        "client",
+        "ended",
+        "entered_s",
+        "expiry",
+        "identity",
+        "rooms",
+        "strikes",
+        "typing",
+        "waiting",
+    )
 
     def __init__(self, identity: Identity, address: str, client: str = "") -> None:
         self.client = client or secrets.token_hex(8)
@@ -26,6 +37,8 @@ class Peer:
         """Where it is a member; a tuple, as most connections are members of nothing."""
         self.typing: dict[str, asyncio.TimerHandle] | None = None
         self.expiry: asyncio.TimerHandle | None = None
+        self.ended: Refusal | None = None
+        """Why it is to go: from then on none of its requests is carried out, however slowly it goes."""
         self.strikes = 0
         """Requests in a row that were over a limit."""
         self.waiting = 0
@@ -43,9 +56,13 @@ class Peer:
         """The sequence number after which it receives a room; ``None`` if it does not."""
         raise NotImplementedError
 
+    def reads(self, room: str) -> bool:
+        """Does it receive a room at this moment?"""
+        return self.start_of(room) is not None
+
     def end(self, refusal: Refusal) -> None:
-        """Say why, and disconnect it."""
-        raise NotImplementedError
+        """Say why, and disconnect it. Subclasses do; here it is noted."""
+        self.ended = refusal
 
     def receives(self, room: str, audience: Audience) -> bool:
         """Is an event in this room for this client, or for others, or has it come by a room named before?"""
@@ -85,6 +102,7 @@ class StreamPeer(Peer):
         return None if subscription is None else subscription.start_seq
 
     def end(self, refusal: Refusal) -> None:
+        super().end(refusal)
         self.on_end(refusal)
 
 

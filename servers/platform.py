@@ -8,7 +8,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, assert_never
 
 import msgspec
@@ -28,7 +28,7 @@ from feed.requests import (
     decode_request,
     id_of,
 )
-from feed.rooms import inbox_name
+from feed.rooms import DEFAULT_ROOM, inbox_name
 from servers.answers import Answer, Answers, Key
 from servers.auth import Identity, may_enter
 from servers.errors import Refusal
@@ -51,7 +51,7 @@ MAX_ENDED: Final = 10_000
 """Sessions of which it is remembered why they ended."""
 BINARY_REFUSED: Final = "binary messages are not taken here; send text"
 
-OF_CONNECTION: Final = (Join, Leave, Typing, Renew)
+OF_CONNECTION: Final = (Join, Leave, Typing, Renew, Call)
 """What another connection of the same client has to ask for itself."""
 
 Done = bytes | Coroutine[Any, Any, bytes]
@@ -81,10 +81,12 @@ class Platform:
         self._waiting: dict[str, tuple[str, asyncio.Future[msgspec.Raw]]] = {}
 
     def subscribe(self, identity: Identity, room: str | None, since: str | None) -> Reader:
-        """A reader of a room that exists. Raises ``Refusal``, also where the room requires a claim."""
-        reader = subscribe(self.hub, room, since)
-        self._check_claim(identity, reader.room.name)
-        return reader
+        """A reader of a room that exists. Raises ``Refusal``, also where the room requires a claim.
+
+        The claim comes first: whether a room exists, and how far it is, is told to nobody who lacks it.
+        """
+        self._check_claim(identity, room or DEFAULT_ROOM)
+        return subscribe(self.hub, room, since)
 
     def enter(self, peer: Peer, session: str = "") -> None:
         """A client is about to be connected. Raises ``Refusal`` where there are too many; then nothing is kept."""
@@ -142,6 +144,8 @@ class Platform:
     def by_session(self, session: str) -> Peer:
         """The receiving side that a request belongs to. Raises ``Refusal``."""
         peer = self.sessions.get(session)
+        if peer is not None and peer.ended is not None:
+            raise peer.ended
         if peer is None:
             if (refusal := self._ended.get(session)) is not None:
                 raise refusal
@@ -153,6 +157,8 @@ class Platform:
 
         A peer that goes on after as many refusals over a limit as are allowed is disconnected.
         """
+        if (ended := peer.ended) is not None:
+            return self._refuse(Refusal(ended.code, ended.message, ended.retry_after_s, id_of(body)))
         try:
             self.gate.limits.message(peer.client, peer.identity.user, len(body))
             request = decode_request(body)
@@ -165,6 +171,9 @@ class Platform:
         peer.strikes = 0
         key, said = _key(peer, request), msgspec.json.encode(request)
         try:
+            # Before an answer that is kept, too: who asks again may hold a token that lacks the claim.
+            for room in _rooms_named(request):
+                self._check_claim(peer.identity, room)
             known = self._answers.find(key, said)
             if known is not None:
                 return known
@@ -244,12 +253,13 @@ class Platform:
 
     def _targets(self, peer: Peer, request: Publish) -> list[str]:
         if request.everyone:
-            return [name for name in self.hub.rooms if not name.startswith("@")]
+            return [
+                name for name in self.hub.rooms if not name.startswith("@") and not self._lacks(peer.identity, name)
+            ]
         names = list(dict.fromkeys(request.rooms or [request.room or ""]))
         for name in names:
             if name not in self.hub.rooms:
                 raise Refusal("unknown_room", f"there is no room {name!r}: rooms exist once somebody has joined them")
-            self._check_claim(peer.identity, name)
         return names
 
     def _check_waiting(self, peer: Peer) -> None:
@@ -294,7 +304,6 @@ class Platform:
                 raise Refusal("not_allowed", f"{name!r} is the inbox of somebody else")
             self._attach(peer, name, since)
             return encode_ack(request.id, name, {})
-        self._check_claim(peer.identity, name)
         if name in peer.rooms:
             return encode_ack(request.id, name, {"members": len(self.members[name])})
         most = self.gate.limits.options.rooms_per_connection
@@ -372,7 +381,7 @@ class Platform:
         if identity.user != peer.identity.user:
             raise Refusal("not_allowed", "a token can only be renewed for the same user")
         for room in self._room_claims:
-            if peer.start_of(room) is not None:
+            if peer.reads(room):
                 self._check_claim(identity, room)
         peer.identity = identity
         self._expire_later(peer)
@@ -401,9 +410,13 @@ class Platform:
             raise Refusal("not_joined", f"join room {room!r} first")
 
     def _check_claim(self, identity: Identity, room: str) -> None:
-        claim = self._room_claims.get(room)
-        if claim is not None and not may_enter(identity, claim):
+        if claim := self._lacks(identity, room):
             raise Refusal("not_allowed", f"room {room!r} requires the claim {claim!r}")
+
+    def _lacks(self, identity: Identity, room: str) -> str:
+        """The claim that a room requires and the identity does not hold; empty if there is none."""
+        claim = self._room_claims.get(room, "")
+        return "" if not claim or may_enter(identity, claim) else claim
 
     def _tell(self, room: str, type_: str, data: Mapping[str, Any]) -> None:
         if not self.hub.closing:
@@ -435,6 +448,17 @@ def _key(peer: Peer, request: AnyRequest) -> Key:
     if isinstance(request, OF_CONNECTION) or not (peer.identity.user or request.instance):
         return ("connection", peer.client, request.id)
     return ("user", peer.identity.user, request.instance, request.id)
+
+
+def _rooms_named(request: AnyRequest) -> Sequence[str]:
+    """The rooms that a request would send to or read. To leave one takes no claim."""
+    match request:
+        case Publish(rooms=list() as rooms):
+            return rooms
+        case Publish(room=str() as room) | Join(room=room) | Typing(room=room):
+            return [room]
+        case _:
+            return []
 
 
 def _since(text: str) -> Cursor | None:

@@ -5,6 +5,7 @@ and names it with every poll; the cursors of all its rooms stay with the client.
 """
 
 import asyncio
+import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -43,13 +44,12 @@ class Place(NamedTuple):
 class PollPeer(Peer):
     """A polling client that has opened a session. It ends when no poll has come for ``timeout_s``."""
 
-    __slots__ = ("_held", "_platform", "_timeout_s", "_timer", "ended", "places", "session")
+    __slots__ = ("_held", "_platform", "_timeout_s", "_timer", "places", "session")
 
     def __init__(self, identity: Identity, address: str, platform: Platform, timeout_s: float) -> None:
         super().__init__(identity, address)
         self.session = secrets.token_hex(16)
         self.places: dict[str, Place] = {}
-        self.ended: Refusal | None = None
         self._platform = platform
         self._timeout_s = timeout_s
         self._held: set[Reader] = set()
@@ -67,8 +67,12 @@ class PollPeer(Peer):
         place = self.places.get(room)
         return None if place is None else place.since.seq
 
+    def reads(self, room: str) -> bool:
+        """Also by a poll that is held: its room is that poll's own, and not a place of the session."""
+        return super().reads(room) or any(reader.room.name == room for reader in self._held)
+
     def end(self, refusal: Refusal) -> None:
-        self.ended = refusal
+        super().end(refusal)
         self._answer_held()
         self._platform.leave(self, refusal.code, self.session, refusal)
         self._expect_poll(None)
@@ -104,6 +108,8 @@ class Asked(NamedTuple):
 
     reader: Reader
     peer: PollPeer | None
+    expires_at_s: float = math.inf
+    """UNIX time until which it may be held; one that has a session ends with that."""
 
     def __enter__(self) -> "Asked":
         if self.peer is not None:
@@ -121,7 +127,8 @@ def asked(platform: Platform, params: Mapping[str, str], scope: Scope) -> Asked:
     room, since = params.get("room"), params.get("since")
     session = header(scope, SESSION_HEADER)
     if not session:
-        return Asked(platform.subscribe(platform.gate.identify(scope), room, since), None)
+        identity = platform.gate.identify(scope)
+        return Asked(platform.subscribe(identity, room, since), None, identity.expires_at_s)
     peer = platform.by_session(session)
     if not isinstance(peer, PollPeer):
         raise Refusal("unknown_session", "this session belongs to a stream")
@@ -161,7 +168,7 @@ def _cursors(text: str) -> dict[str, Cursor]:
 
 def batch(context: Context, asked_: Asked) -> bytes:
     """The body of an answer: all that is newer than the cursors."""
-    reader, peer = asked_
+    reader, peer, _ = asked_
     if peer is not None and peer.ended is not None:
         raise peer.ended
     resume = reader.resume

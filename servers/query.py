@@ -21,7 +21,7 @@ def header(scope: Scope, name: bytes) -> str:
 
 
 def parameters(query: bytes) -> dict[str, str]:
-    """The parameters of a query; the last of a name counts, as in Starlette.
+    """The parameters of a query; the last of a name counts, as in Starlette. Every transport reads them by this.
 
     A query without an escape is cut by hand, at a quarter of what the standard library takes for it.
     """
@@ -32,9 +32,9 @@ def parameters(query: bytes) -> dict[str, str]:
 
 
 def number(params: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
-    """A number from the query. Raises ``Refusal`` naming the parameter and its range."""
+    """A number from the query; empty is absent. Raises ``Refusal`` naming the parameter and its range."""
     text = params.get(name)
-    if text is None:
+    if not text:
         return default
     try:
         value = float(text)

@@ -13,7 +13,6 @@ from typing import Final, cast
 
 import msgspec
 
-from feed.rooms import DEFAULT_ROOM
 from feed.strict import JsonError, decode_strictly
 from feed.wire import HEARTBEAT_FRAME, FrameDecoder, WireError, encode_frame
 from servers.accepting import accepting
@@ -29,7 +28,7 @@ class Hello(msgspec.Struct, forbid_unknown_fields=True):
     """The client's first and only message."""
 
     type: str
-    room: str = DEFAULT_ROOM
+    room: str = ""
     since: str = ""
 
 

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import msgspec
 import socketio
@@ -20,7 +21,6 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from feed.cursor import Cursor
-from feed.rooms import DEFAULT_ROOM
 from feed.strict import JsonError, decode_strictly
 from feed.wire import Audience, Event
 from servers.auth import Identity
@@ -39,6 +39,8 @@ from servers.socketio_server import LEAVING, Server
 
 PATH: Final = "/socket.io/"
 ENGINE_METHODS: Final = frozenset({"GET", "HEAD", "POST"})
+KEPT_HEADERS: Final = frozenset({b"authorization", b"connection", b"cookie", b"upgrade"})
+"""Of a WebSocket handshake: what says who it is, and what the library asks for."""
 GOODBYE_S: Final = 1.0
 """Who is told to close its WebSocket has so long for it."""
 CATCH_UP_EVENTS: Final = 64
@@ -48,7 +50,7 @@ CATCH_UP_EVENTS: Final = 64
 class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client says when it connects to a namespace."""
 
-    room: str = DEFAULT_ROOM
+    room: str = ""
     since: str = ""
     token: str = ""
 
@@ -141,8 +143,14 @@ class SocketIoListener:
         app = socketio.ASGIApp(self._sio)
 
         async def checking(scope: Scope, receive: Receive, send: Send) -> None:
-            sid = parameters(scope["query_string"]).get("sid", "")
+            params = parameters(scope["query_string"])
+            sid = params.get("sid", "")
+            # Engine.IO would take the first of a name, which need not be the session that is remembered here.
+            scope = {**scope, "query_string": urlencode(params).encode()}
             if scope["type"] == "websocket":
+                # Namespaces are connected to after uvicorn's protocol has forgotten the headers, one of which has the
+                # token; the others are a quarter of a connection's memory.
+                scope["headers"] = [field for field in scope["headers"] if field[0] in KEPT_HEADERS]
                 await self._remembering(sid, app)(scope, packets_only(receive), send)
                 return
             if scope["method"] == "HEAD":
@@ -205,6 +213,7 @@ class SocketIoPeer(Peer):
         return self.starts.get(room)
 
     def end(self, refusal: Refusal) -> None:
+        super().end(refusal)
         self._namespace.end(self, refusal)
 
 
@@ -312,7 +321,7 @@ class _Namespace:
         self._context.stats.gaps += reader.resume.verdict == "gap"
         first = reader.room.name == peer.first
         await self._notify(reader.welcome(peer.client if first else ""), peer.client)
-        while reader.seq < pump.seq and self._connected(peer):
+        while reader.seq < pump.seq and self._receives(peer, reader.room.name):
             behind = min(CATCH_UP_EVENTS, pump.seq - reader.seq)
             events, notice = reader.take(behind)
             if notice is not None:
@@ -321,7 +330,7 @@ class _Namespace:
                 await self._emit(event.type, event.json, to=peer.client)
             self._context.stats.deliveries += len(events)
             await self._sent(peer)
-        if self._connected(peer) and reader.room.name in peer.starts:
+        if self._receives(peer, reader.room.name):
             await self._sio.enter_room(peer.client, reader.room.name, self._name)
 
     async def _sent(self, peer: SocketIoPeer) -> None:
@@ -330,8 +339,9 @@ class _Namespace:
         if client is not None and client.queue.qsize() >= CATCH_UP_EVENTS:
             await client.queue.join()
 
-    def _connected(self, peer: SocketIoPeer) -> bool:
-        return peer.client in self._platform.peers
+    def _receives(self, peer: SocketIoPeer, room: str) -> bool:
+        """Is it connected still, and has it not left the room?"""
+        return peer.client in self._platform.peers and room in peer.starts
 
     async def _send(self, item: Event | Notice, room: str) -> None:
         """One item of a room to all who are in it."""

@@ -105,14 +105,10 @@ def _entered(platform: Platform, scope: Scope, identity: Identity, reader: Reade
 class SsePeer(StreamPeer):
     """A client of a stream, which can be ended with a reason."""
 
-    __slots__ = ("ended",)
-
-    def __init__(self, identity: Identity, address: str, reader: Reader) -> None:
-        super().__init__(identity, address, reader)
-        self.ended: Refusal | None = None
+    __slots__ = ()
 
     def end(self, refusal: Refusal) -> None:
-        self.ended = refusal
+        super().end(refusal)
         self.reader.nudge()
 
 
@@ -150,6 +146,9 @@ async def _stream(context: Context, peer: SsePeer, heartbeat: bytes) -> AsyncIte
     with suppress(HubClosedError):
         while True:
             events, notice = await reader.next(limit)
+            if peer.ended is not None:
+                yield encode_sse(peer.ended.body)
+                return
             if notice is not None:
                 stats.gaps += notice.data.resume == "gap"
                 yield _block(reader, notice)
@@ -157,11 +156,8 @@ async def _stream(context: Context, peer: SsePeer, heartbeat: bytes) -> AsyncIte
             if events:
                 for piece in _pieces(reader, events, context.options.write_buffer_bytes):
                     yield piece
-            elif notice is None and peer.ended is None and heartbeat:
+            elif notice is None and heartbeat:
                 yield heartbeat
-            if peer.ended is not None:
-                yield encode_sse(peer.ended.body)
-                return
 
 
 def _pieces(reader: Reader, events: list[Event], size: int) -> Iterator[bytes]:

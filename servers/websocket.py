@@ -6,7 +6,7 @@ handshake is refused before it is accepted, with the same error body as on HTTP.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from operator import attrgetter
@@ -30,6 +30,7 @@ from servers.peers import StreamPeer
 from servers.platform import Platform
 from servers.protocols import PROTOCOL
 from servers.push import Push
+from servers.query import parameters
 
 SERVICE_RESTART = 1012
 
@@ -44,7 +45,7 @@ def build(context: Context) -> Listener:
 
 
 async def _feed(context: Context, platform: Platform, websocket: WebSocket) -> None:
-    params = websocket.query_params
+    params = parameters(websocket.scope["query_string"])
     try:
         identity = context.gate.identify(websocket.scope)
         reader = platform.subscribe(identity, params.get("room"), params.get("since"))
@@ -76,6 +77,7 @@ async def _converse(context: Context, talk: "_Talk") -> str:
     """Send what is published until either side ends it. One task sends, this one answers requests."""
     with talk.peer.reader:
         sender = asyncio.ensure_future(_send(context, talk.websocket, talk.peer))
+        talk.stop_events = sender.cancel
         try:
             return await talk.answer_requests()
         finally:
@@ -88,11 +90,16 @@ async def _push(context: Context, talk: "_Talk") -> str:
     push = Push(context, talk.peer.reader, protocol.transport, attrgetter("websocket_frame"), _frame)
     protocol.push = push
     push.start(talk.peer.client)
+
+    def stop() -> None:
+        push.stop()
+        protocol.push = None  # or room in the transport would make it go on
+
+    talk.stop_events = stop
     try:
         return await talk.answer_requests()
     finally:
-        push.stop()
-        protocol.push = None  # or room in the transport would make it go on
+        stop()
 
 
 def _frame(body: bytes, cursor: str) -> bytes:
@@ -122,7 +129,10 @@ async def _send(context: Context, websocket: WebSocket, peer: StreamPeer) -> Non
 class _Talk:
     """What the client says on one connection, and the answers."""
 
-    __slots__ = ("_tasks", "peer", "platform", "websocket")
+    __slots__ = ("_tasks", "peer", "platform", "stop_events", "websocket")
+
+    stop_events: Callable[[], object]
+    """What is published is for this client no longer; set before it can ask for anything."""
 
     def __init__(self, platform: Platform, websocket: WebSocket, peer: StreamPeer) -> None:
         self.platform = platform
@@ -133,6 +143,8 @@ class _Talk:
 
     async def answer_requests(self) -> str:
         """Answer until the connection ends; the reason for it."""
+        if self.peer.ended is not None:  # since the handshake, when nobody could say so yet
+            self.end(self.peer.ended)
         try:
             while True:
                 message = await self.websocket.receive()
@@ -154,7 +166,8 @@ class _Talk:
         return self.platform.handle(self.peer, text.encode())
 
     def end(self, refusal: Refusal) -> None:
-        """Say why, and close."""
+        """Say why, and close. Nothing that is published comes after the reason, however slowly the peer takes it."""
+        self.stop_events()
         self._start(self._say_and_close(refusal))
 
     async def _say_and_close(self, refusal: Refusal) -> None:

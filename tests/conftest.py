@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,13 +70,13 @@ def tcpdump() -> None:
         pytest.skip(str(error))
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+@contextmanager
+def starting(folder: Path) -> Iterator[Start]:
     """Start ``python -m servers ARGUMENTS`` on a free port; each must exit with 0 and without a traceback."""
     running: list[Running] = []
 
     def start_one(*arguments: str, free_port: bool = True) -> Running:
-        log = tmp_path / f"server-{len(running)}.log"
+        log = folder / f"server-{len(running)}.log"
         name, _, variant = arguments[0].partition(":")
         arguments = (name, *(["--variant", variant] if variant else []), *arguments[1:])
         with log.open("wb") as stderr:
@@ -101,6 +102,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
         said = one.log.read_text()
         assert "Traceback" not in said, said
         assert one.process.pid in killed or codes[one.process.pid] == 0, (codes, said)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start servers for one test (``starting``)."""
+    with starting(tmp_path) as start_one:
+        yield start_one
 
 
 @pytest.fixture(params=list(TRANSPORTS))
