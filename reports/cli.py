@@ -1,10 +1,7 @@
 """The command line: ``python -m reports RESULTS_DIR``."""
 
-import errno
-import io
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -75,17 +72,6 @@ class DefaultToRender(click.Group):
         if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
             args = ["render", *args]
         return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """What standard output does not take is an error in one line; click itself ends quietly on a closed pipe."""
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")
-        try:
-            return super().invoke(ctx)
-        except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise
-            raise ReportError(f"{error.filename or 'standard output'}: {error.strerror}") from error
 
 
 @click.group(cls=DefaultToRender, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
