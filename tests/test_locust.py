@@ -211,7 +211,7 @@ def test_silence_of_several_processes_is_one_failure(start: Start) -> None:
 def test_one_event_from_a_slow_feed_is_enough(start: Start) -> None:
     """Silence before and after it is no failure."""
     server = start("sse", "--rate-hz", "0.25", "--schedule", "constant")
-    done = locust(*HEADLESS, "-t", "8", "--host", server.url)
+    done = locust(*HEADLESS, "-t", "14", "--host", server.url)
     assert done.returncode == 0 and "Failed" not in done.stderr, done.stderr
 
 
