@@ -10,12 +10,13 @@ import msgspec
 from rich.console import Console
 
 from bench.host import placement
-from bench.orchestrate import INTERRUPTED, orchestrate, report
+from bench.orchestrate import orchestrate, report
 from bench.processes import ROOT
 from bench.progress import Reporter
 from bench.results import METRICS, RESULTS_FILE, Plan, Results, ResultsError, Trial, load
 from bench.runner import expected_of, new_folder, new_results, run_points
 from bench.thresholds import ThresholdError, parse_cell
+from feed.command_line import INTERRUPTED
 
 PUBLISHED: Final = (ROOT / "results" / "latest", ROOT / "docs" / "example")
 """Where a published run is looked for, in this order."""

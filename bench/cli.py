@@ -13,7 +13,7 @@ from bench.cell_cli import cell
 from bench.cost_cli import cost, generator
 from bench.host import placement
 from bench.options import among
-from bench.orchestrate import INTERRUPTED, orchestrate, report
+from bench.orchestrate import orchestrate, report
 from bench.plan import POINTS, PRESETS, PlanError, expected_s, make_plans, trials
 from bench.probes import PLATFORM
 from bench.probes_cli import EXPECTED_S as PROBES_EXPECTED_S
@@ -26,6 +26,7 @@ from bench.sensitivity_cli import sensitivity
 from bench.thresholds import ThresholdError, parse_objective
 from bench.verify_cli import verify
 from clients.options import HEADER_SETS
+from feed.command_line import INTERRUPTED
 from feed.networks import PRESETS as NETWORKS
 from feed.sabotage import ALLOWED, EVERY
 

@@ -11,11 +11,12 @@ from bench.cost_plan import GENERATOR_PRESETS, PRESETS, TLS_PRESETS, CostTrialPl
 from bench.cost_run import new_cost_results, run_cost
 from bench.host import placement
 from bench.options import among
-from bench.orchestrate import INTERRUPTED, orchestrate, report
+from bench.orchestrate import orchestrate, report
 from bench.plan import expected_s
 from bench.progress import duration
 from bench.results import COST_FILE, GENERATOR_FILE, RUN_FILES, Plan
 from bench.runner import new_folder
+from feed.command_line import INTERRUPTED
 from feed.tcp import raise_open_files
 
 OUT_HELP = "Folder, new or of a run whose report shall have this too  [default: results/<time>]"

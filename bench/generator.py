@@ -77,8 +77,9 @@ class Generator:
         return records
 
     def close(self) -> None:
-        """Disconnect all subscribers and stop."""
+        """Name who has no connection, disconnect all subscribers and stop."""
         self._merger.kill()
+        self.thread.run(self.population.fail_unconnected)
         self.thread.run(self.population.close)
         self.merge()
 

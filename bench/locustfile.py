@@ -5,10 +5,8 @@ the web UI or ``--headless``, with ``--processes``, or master and workers on one
 the environment names a trial, which ``bench.driver`` conducts.
 """
 
-import json
 import os
 import sys
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +15,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # locust import
 import gevent
 from gevent.event import Event
 from locust import User, events, task
-from locust.runners import LocalRunner, MasterRunner, WorkerRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, WorkerRunner
+from locust.stats import CSV_STATS_INTERVAL_SEC
 
+from bench.by_hand import HostError, judge, record_failure, spec_by_hand
 from bench.driver import CHECK_S, Conductor, Player, ProbesApart
 from bench.generator import Generator, Place
-from bench.spec import SPEC_VARIABLE, LoadSpec, load_spec
+from bench.spec import SPEC_VARIABLE, load_spec
 from clients.options import HEADER_SETS, TRANSPORTS
 from feed.clock import NS_PER_S, now_ns
 from feed.tcp import raise_open_files
 
 PLACE = "pushmark_place"
-ABOUT_TIMEOUT_S = 5.0
+CSV_WAIT_S = CSV_STATS_INTERVAL_SEC + 0.5
+"""locust closes its CSV files as they are, written once in an interval: the last failures shall be in them."""
 WORKERS_TIMEOUT_S = 10.0
 """After that locust goes on looking, and the orchestrator's patience decides."""
 TRIAL = load_spec(Path(os.environ[SPEC_VARIABLE])) if SPEC_VARIABLE in os.environ else None
@@ -41,11 +42,13 @@ class Parked(User):
     is_probe = False
 
     def on_start(self) -> None:
-        self.generator: Generator = self.environment.pushmark_generator
-        self.index = self.generator.add(self.is_probe)
+        self.generator: Generator | None = self.environment.pushmark_generator
+        if self.generator is not None:
+            self.index = self.generator.add(self.is_probe)
 
     def on_stop(self) -> None:
-        self.generator.thread.call(self.generator.population.remove, self.index)
+        if self.generator is not None:
+            self.generator.thread.call(self.generator.population.remove, self.index)
 
     @task
     def stay(self) -> None:
@@ -88,6 +91,8 @@ def add_arguments(parser: Any) -> None:
 def prepare(environment: Any, runner: Any, **_: Any) -> None:
     raise_open_files()
     environment.pushmark_place = Place()
+    environment.pushmark_generator = None
+    environment.pushmark_judged = not environment.parsed_options.headless  # who opens a web UI may want no test
     if isinstance(runner, WorkerRunner):
         runner.register_message(PLACE, _on_place)
     if TRIAL is not None:
@@ -115,25 +120,61 @@ def _on_place(environment: Any, msg: Any, **_: Any) -> None:
 
 
 def start(environment: Any, **_: Any) -> None:
-    runner = environment.runner
-    if isinstance(runner, MasterRunner):
-        _deal_places(runner)
+    if TRIAL is None:
+        _start_by_hand(environment)
+    elif isinstance(environment.runner, MasterRunner):
+        _deal_places(environment.runner)
     else:
-        spec = TRIAL or _spec_by_hand(environment)
-        environment.pushmark_generator = Generator(environment, spec, environment.pushmark_place)
-        if TRIAL is None:
-            generator = environment.pushmark_generator
-            generator.thread.call(generator.population.go, environment.host)
-        elif isinstance(runner, LocalRunner) and TRIAL.cores:
+        environment.pushmark_generator = Generator(environment, TRIAL, environment.pushmark_place)
+        if isinstance(environment.runner, LocalRunner) and TRIAL.cores:
             os.sched_setaffinity(0, {TRIAL.cores[0]})
-    if TRIAL is not None and not isinstance(runner, WorkerRunner):
+    if TRIAL is not None and not isinstance(environment.runner, WorkerRunner):
         environment.pushmark_conductor.start()
 
 
+def _start_by_hand(environment: Any) -> None:
+    """Where there is no server the failure is recorded, users wait for nothing, and whoever has the runner ends it."""
+    runner = environment.runner
+    environment.pushmark_judged, environment.pushmark_generator = False, None
+    try:
+        spec = spec_by_hand(environment.parsed_options, environment.host)
+    except HostError as error:
+        record_failure(environment, str(error))
+        if not isinstance(runner, WorkerRunner):
+            gevent.spawn(runner.quit if environment.parsed_options.headless else runner.stop)
+        return
+    if isinstance(runner, MasterRunner):
+        _deal_places(runner)
+    else:
+        generator = environment.pushmark_generator = Generator(environment, spec, environment.pushmark_place)
+        generator.thread.call(generator.population.go, environment.host)
+
+
 def stop(environment: Any, **_: Any) -> None:
-    generator = getattr(environment, "pushmark_generator", None)
-    if generator is not None and TRIAL is None:
-        generator.close()
+    if environment.pushmark_generator is not None and TRIAL is None:
+        environment.pushmark_generator.close()
+
+
+def stopped(environment: Any, **_: Any) -> None:
+    """A test has ended. With workers that still run, their last words come only while the master quits."""
+    runner = environment.runner
+    if not isinstance(runner, MasterRunner) or not runner.user_count:
+        _judge_once(environment)
+
+
+def quitting(environment: Any, **_: Any) -> None:
+    """A test that a signal ends is ended before locust makes its exit code, not after."""
+    if TRIAL is None and environment.runner.state in (STATE_SPAWNING, STATE_RUNNING):
+        environment.runner.stop()
+    _judge_once(environment)
+    if environment.parsed_options.csv_prefix and environment.runner.errors:
+        gevent.sleep(CSV_WAIT_S)
+
+
+def _judge_once(environment: Any) -> None:
+    if TRIAL is None and not isinstance(environment.runner, WorkerRunner) and not environment.pushmark_judged:
+        environment.pushmark_judged = True
+        judge(environment)
 
 
 def _deal_places(runner: MasterRunner) -> None:
@@ -147,32 +188,9 @@ def _deal_places(runner: MasterRunner) -> None:
         runner.send_message(PLACE, place, client_id)
 
 
-def _spec_by_hand(environment: Any) -> LoadSpec:
-    options, host = environment.parsed_options, environment.host
-    if not host:
-        raise SystemExit("name the server: --host http://127.0.0.1:8000 (tcp://127.0.0.1:8000 for raw)")
-    about: dict[str, Any] = {"transport": "raw", "rooms": 1} if host.startswith("tcp://") else _about(host)
-    return LoadSpec(
-        transport=options.transport or about["transport"],
-        rooms=options.rooms or about["rooms"],
-        poll_interval_s=options.poll_interval_s,
-        hold_s=options.hold_s,
-        headers=options.headers,
-        payload_bytes=options.payload_bytes,
-    )
-
-
-def _about(host: str) -> dict[str, Any]:
-    url = host.replace("ws://", "http://").rstrip("/") + "/"
-    try:
-        with urllib.request.urlopen(url, timeout=ABOUT_TIMEOUT_S) as answer:
-            about: dict[str, Any] = json.load(answer)
-            return {"transport": about["transport"], "rooms": about["rooms"]}
-    except (OSError, ValueError, KeyError) as error:
-        raise SystemExit(f"{url} does not say which transport it serves ({error}); name it with --transport") from error
-
-
 events.init_command_line_parser.add_listener(add_arguments)
 events.init.add_listener(prepare)
 events.test_start.add_listener(start)
 events.test_stopping.add_listener(stop)
+events.test_stop.add_listener(stopped)
+events.quitting.add_listener(quitting)

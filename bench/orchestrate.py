@@ -5,16 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 
 from bench.host import Placement
 from bench.processes import ROOT
 from bench.progress import Reporter, new_reporter
-
-INTERRUPTED: Final = 130
-"""Exit code after Ctrl-C."""
+from feed.command_line import INTERRUPTED, stdout_is_broken
 
 
 def orchestrate(measure: Callable[[Reporter], Coroutine[Any, Any, None]], place: Placement, console: Console) -> bool:
@@ -37,9 +35,11 @@ def report(*arguments: str) -> int:
     """Have ``python -m reports`` do something; its exit code.
 
     In a session of its own, so that a terminal's Ctrl-C reaches only us, who end it and say that it was interrupted.
+    What we could not write, it could not either; its files are wanted all the same.
     """
     command = [sys.executable, "-m", "reports", *arguments]
+    output = subprocess.DEVNULL if stdout_is_broken() else None
     try:
-        return subprocess.run(command, cwd=ROOT, start_new_session=True, check=False).returncode
+        return subprocess.run(command, cwd=ROOT, stdout=output, start_new_session=True, check=False).returncode
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -15,7 +15,7 @@ from collections import deque
 from contextlib import aclosing
 
 from bench.spec import LoadSpec, Mark, Records
-from clients.client import Client, new_client, new_shared
+from clients.client import Client, State, new_client, new_shared
 from clients.options import ClientOptions
 from feed.clock import NS_PER_S, now_ns
 from feed.envelope import decode_stamp
@@ -91,6 +91,13 @@ class Population:
             "reconnects": sum(client.reconnects for client in clients),
         }
 
+    def fail_unconnected(self) -> None:
+        """Name who tries to connect again as the test ends: some have not given up yet, and had nothing to count."""
+        for index, task in self._tasks.items():
+            client = self._clients.get(index)
+            if client is not None and client.state is State.RECONNECTING and not task.done():
+                self.failures.append(f"subscriber {index}: without a connection at the end: {client.last_failure}")
+
     async def finish(self, begin: Mark, end: Mark) -> Records:
         """Disconnect everybody. Returns all there is to tell but samples and failures, which the caller collects."""
         loop_lag, gc_pauses, counts = self.loop_lag.summary(), self.gc_pauses.summary(), self.counts()
@@ -136,8 +143,8 @@ class Population:
             hold_s=spec.hold_s,
             first_hold_s=residual_hold_s(phase, spec.hold_s, spec.schedule.rate_hz / spec.rooms),
         )
-        client = self._clients[index] = new_client(spec.transport, self._url, options, self.shared)
         try:
+            client = self._clients[index] = new_client(spec.transport, self._url, options, self.shared)
             async with aclosing(client.events()) as stream:
                 async for envelope, receive_ns in stream:
                     if envelope.type == "event":

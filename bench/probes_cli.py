@@ -11,12 +11,13 @@ from rich.console import Console
 from bench.cost_cli import OUT_HELP, folder_for, render
 from bench.host import Placement, placement
 from bench.options import among
-from bench.orchestrate import INTERRUPTED, orchestrate
+from bench.orchestrate import orchestrate
 from bench.probes import PLATFORM, run_probes
 from bench.progress import Reporter
 from bench.provenance import provenance
 from bench.results import PROBES_FILE, Probe, ProbeResults, save
 from bench.runner import remove_if_empty
+from feed.command_line import INTERRUPTED
 
 EXPECTED_S: Final = 15.0
 

@@ -11,12 +11,13 @@ from bench.cost_cli import OUT_HELP, folder_for, render
 from bench.faults import Planned, run_faults
 from bench.host import placement
 from bench.options import among
-from bench.orchestrate import INTERRUPTED, orchestrate
+from bench.orchestrate import orchestrate
 from bench.provenance import provenance
 from bench.results import FAULTS, FAULTS_FILE, SIEGES, SOAK_FILE, TRANSPORTS, FaultResults, SoakResults
 from bench.soak import new_soak
 from bench.soak import soak as run_soak
 from bench.soak_figures import kept
+from feed.command_line import INTERRUPTED
 from feed.ranges import FiniteRange
 from feed.tcp import raise_open_files
 

@@ -319,6 +319,8 @@ def _evaluate(
     if failures:
         raise TrialError(f"{len(failures)} subscribers failed; the first: {failures[0]}")
     samples = metrics.measured_samples(records, part, plan.rooms)
+    if not len(samples.n):
+        raise TrialError(f"nothing was delivered of {len(part.events)} events, so nothing was measured")
     wrong = metrics.wrong_dues(samples, part, plan.rooms, start_ns)
     if wrong:
         raise TrialError(f"{wrong} deliveries came before they were due, or with another due instant than scheduled")

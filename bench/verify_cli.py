@@ -11,12 +11,13 @@ from rich.console import Console
 from bench.cost_cli import OUT_HELP, folder_for, render
 from bench.host import placement
 from bench.options import among
-from bench.orchestrate import INTERRUPTED, orchestrate
+from bench.orchestrate import orchestrate
 from bench.pcap import CaptureError
 from bench.plan import PlanError
 from bench.results import TRANSPORTS, VERIFY_FILE
 from bench.tcpdump import check_capture
 from bench.verify import PRESETS, new_verify_results, run_verify, verify_plan
+from feed.command_line import INTERRUPTED
 
 
 @click.command()

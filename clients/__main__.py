@@ -1,5 +1,5 @@
 """``python -m clients``: see ``clients.cli``."""
 
-from clients.cli import main
+from feed.command_line import run
 
-main(prog_name="python -m clients")
+run("clients.cli", prog_name="python -m clients")

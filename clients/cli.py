@@ -71,8 +71,6 @@ def main(transport: str, url: str, sayings: tuple[str, ...], count: int | None, 
         raise click.UsageError(str(error)) from error
     except ClientError as error:
         raise click.ClickException(str(error)) from error
-    except BrokenPipeError:  # the reader of our output has had enough
-        sys.stderr.close()
 
 
 class Talk(NamedTuple):

@@ -1,5 +1,5 @@
 """``python -m reports``: see ``reports.cli``."""
 
-from reports.cli import main
+from feed.command_line import run
 
-main(prog_name="python -m reports")
+run("reports.cli", prog_name="python -m reports")

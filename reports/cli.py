@@ -1,10 +1,7 @@
 """The command line: ``python -m reports RESULTS_DIR``."""
 
-import errno
-import io
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -50,6 +47,7 @@ from reports.generator import generator_section
 from reports.ground_truth import summarize_truth
 from reports.markdown import render as render_markdown
 from reports.markdown import short_summary
+from reports.nothing import empty_files
 from reports.objectives import missed, objective_section
 from reports.page import render as render_page
 from reports.point import point_section, theory_section
@@ -76,17 +74,6 @@ class DefaultToRender(click.Group):
             args = ["render", *args]
         return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """What standard output does not take is an error in one line; click itself ends quietly on a closed pipe."""
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")
-        try:
-            return super().invoke(ctx)
-        except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise
-            raise ReportError(f"{error.filename or 'standard output'}: {error.strerror}") from error
-
 
 @click.group(cls=DefaultToRender, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
@@ -112,6 +99,7 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
 
     RESULTS_DIR is the folder that `python -m bench` made, or its results.json. What `python -m bench cost`,
     `generator`, `faults`, `soak`, `sensitivity` and `verify` left in the same folder become sections of the report.
+    Exit code 1: an objective was missed, or one of these files holds no valid measurement; 2: there is no report.
     """
     folder = results_dir if results_dir.is_dir() else results_dir.parent
     out = out or folder
@@ -141,6 +129,7 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
         sections += [_break_even_section(even, summary.title, out)] if even and summary else []
         sections += [probe_section(probes)] if probes else []
         page = write(results, summary, sections, out, even)
+        empty = empty_files(results_dir)
         if summary is not None and summary_file is not None:
             with summary_file.open("a", encoding="utf-8") as file:
                 file.write(short_summary(summary, objectives))
@@ -157,7 +146,9 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
         _print(summary, sections, page)
     for reason in missed(objectives):
         click.echo(f"Missed: {reason}", err=True)
-    sys.exit(int(bool(missed(objectives))))
+    for name in empty:
+        click.echo(f"Failed: {name}: nothing valid was measured", err=True)
+    sys.exit(int(bool(missed(objectives) or empty)))
 
 
 def _print(summary: Summary | None, sections: list[Section], page: Path) -> None:

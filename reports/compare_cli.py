@@ -52,7 +52,8 @@ def compare(
 ) -> None:
     """Compare run B with run A (folders, or their results.json): per transport and metric the ratio B / A.
 
-    What differs in host and versions comes first. Every operating point that both runs have is compared.
+    What differs in host and versions comes first. Every operating point that both runs have is compared. Exit code 1: a
+    limit was passed, or there was nothing to compare.
     """
     try:
         wanted = [parse_change(text) for text in limits]
@@ -60,7 +61,7 @@ def compare(
         pairs = common(of_a, _points(b))
         _check(pairs, allow_unlike)
         points = compare_all(of_a, pairs)
-        failed = failures(points, wanted)
+        failed = failures(points, wanted) or _nothing(points)
         section = _section(a, b, pairs[0], points)
         if markdown is not None:
             markdown.write_text(section_text(section), encoding="utf-8")
@@ -108,6 +109,12 @@ def _check(pairs: list[tuple[Results, Results]], allow_unlike: bool) -> None:
     if differences and not allow_unlike:
         said = "; ".join(differences)
         raise ResultsError(f"the plans are unlike ({said}): --allow-unlike compares them all the same")
+
+
+def _nothing(points: list[PointChanges]) -> list[str]:
+    return (
+        [] if any(of.changes for of in points) else ["nothing to compare: no metric was measured validly in both runs"]
+    )
 
 
 def _section(a: Path, b: Path, first: tuple[Results, Results], points: list[PointChanges]) -> Section:

@@ -1,5 +1,5 @@
 """``python -m servers``: see ``servers.cli``."""
 
-from servers.cli import main
+from feed.command_line import run
 
-main(prog_name="python -m servers")
+run("servers.cli", prog_name="python -m servers")

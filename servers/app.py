@@ -81,7 +81,7 @@ async def run(
         asyncio.ensure_future(context.guard.sweep_for_ever()),
         asyncio.ensure_future(control_guard.sweep_for_ever()),
     ]
-    serving = await _start(listeners, (sock, control_sock))
+    serving = await start(listeners, (sock, control_sock))
     announce(line)
     if items is not None:
         publisher.start(items, now_ns())
@@ -128,7 +128,7 @@ def _platform(options: ServerOptions, gate: Gate, name: str) -> Platform:
     return Platform(name, options.transport, Hub(rooms, options.history), gate, options.room_claims)
 
 
-async def _start(listeners: Sequence[Listener], socks: Sequence[socket.socket]) -> list[asyncio.Future[None]]:
+async def start(listeners: Sequence[Listener], socks: Sequence[socket.socket]) -> list[asyncio.Future[None]]:
     """Let the listeners serve; returns once all of them accept connections."""
     started = asyncio.Semaphore(0)
     serving = [

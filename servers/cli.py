@@ -16,6 +16,7 @@ import click
 import msgspec
 import uvloop
 
+from feed.command_line import OutputError
 from feed.networks import PRESETS, RANGES, make_network
 from feed.ranges import FiniteRange
 from feed.rooms import MAX_ROOMS, RoomNameError, check_room, room_name
@@ -57,8 +58,14 @@ def main() -> None:
 
 
 def announce(line: str) -> None:
-    """Print the ready line so that a reader at the other end of a pipe has it at once."""
-    print(line, flush=True)
+    """Print the ready line so that a reader at the other end of a pipe has it at once.
+
+    Where that fails nobody learns where the server is, so it must not go on: a reader that is gone is an error too.
+    """
+    try:
+        print(line, flush=True)
+    except OutputError as error:
+        raise click.ClickException(str(error)) from error
 
 
 FEED_OPTIONS = (

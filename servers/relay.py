@@ -26,7 +26,7 @@ from feed.meters import Lateness
 from feed.networks import Network
 from feed.tcp import describe, tune
 from servers import control
-from servers.app import bind, stop_signal
+from servers.app import bind, start, stop_signal
 from servers.context import Serving
 from servers.guard import Guard
 from servers.http import HttpListener
@@ -234,7 +234,8 @@ async def run(options: RelayOptions, announce: Callable[[str], None]) -> None:
         },
         "socket": describe(sock),
     }
-    serving = asyncio.ensure_future(listener.serve(control_sock, lambda: announce(json.dumps(ready))))
+    (serving,) = await start((listener,), (control_sock,))
+    announce(json.dumps(ready))
     await stopped.wait()
     listener.stop()
     server.close()

@@ -22,7 +22,7 @@ from rich.console import Console
 from bench.cli import main
 from bench.host import placement
 from bench.options import among
-from bench.orchestrate import INTERRUPTED, report
+from bench.orchestrate import report
 from bench.plan import TrialPlan, make_plan, trials
 from bench.processes import start_program, together
 from bench.progress import Lines
@@ -30,6 +30,7 @@ from bench.results import PROBES_FILE, Results, Trial, load
 from bench.runner import failed_transports, new_folder, new_results, point_latest_at, run_trials
 from bench.trial import blank
 from clients.control import Control
+from feed.command_line import INTERRUPTED
 from reports.summary import summarize
 from tests.conftest import ROOT, run_module
 

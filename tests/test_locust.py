@@ -3,9 +3,13 @@
 import asyncio
 import json
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +124,160 @@ def test_master_and_workers(start: Start, tmp_path: Path) -> None:
     assert entry(tmp_path / "out.json")["num_requests"] > 10 * RATE_HZ
 
 
-@pytest.mark.parametrize("host", ("", "http://127.0.0.1:9"))
-def test_a_host_that_says_nothing_is_named(host: str) -> None:
-    done = locust(*HEADLESS, "-t", "3", *(["--host", host] if host else []))
-    assert done.returncode != 0
-    assert ("name the server: --host" if not host else "does not say which transport") in done.stderr + done.stdout
+@contextmanager
+def stranger(answer: bytes) -> Iterator[str]:
+    """The address of a server that gives everybody this answer."""
+
+    class Answer(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def failures(file: Path) -> str:
+    """What locust's own file of failures says, beside its header."""
+    return file.read_text().partition("\n")[2]
+
+
+def assert_named(done: "subprocess.CompletedProcess[str]", csv: Path, named: str) -> None:
+    """It failed, on standard error and in locust's own statistics, by that name and without a traceback."""
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "Traceback" not in said, said
+    assert any(line.startswith("Failed: ") and named in line for line in done.stderr.splitlines()), said
+    assert named in failures(csv), failures(csv)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), "name the server: --host"),
+        (("--host", "http://127.0.0.1:9"), "http://127.0.0.1:9/ does not say which transport it serves"),
+        (("--host", "127.0.0.1:9"), "127.0.0.1:9/ does not say which transport"),
+        (("--host", "{server}/sse"), "/sse/ does not say which transport it serves"),
+        (("--host", "https://{address}"), "does not say which transport it serves"),
+        (("--host", "{server}", "--transport", "polling"), "serves sse, not polling: allowed is --transport sse"),
+    ],
+)
+def test_a_host_that_is_no_such_server_is_named(
+    start: Start, tmp_path: Path, arguments: tuple[str, ...], named: str
+) -> None:
+    server = start("sse", "--rate-hz", "20")
+    address = server.url.partition("://")[2]
+    given = [one.format(server=server.url, address=address) for one in arguments]
+    done = locust(*HEADLESS, "-t", "30", "--csv", str(tmp_path / "out"), *given)
+    assert_named(done, tmp_path / "out_failures.csv", named)
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b"<html>hello</html>", "does not say which transport"),
+        (b"[1]", "does not say which transport"),
+        (b'{"transport": ["sse"], "rooms": 1}', "serves ['sse'] in 1 rooms: allowed are polling"),
+        (b'{"transport": "relay", "rooms": 1}', "serves 'relay' in 1 rooms: allowed are polling"),
+        (b'{"transport": "sse", "rooms": 0}', "serves 'sse' in 0 rooms"),
+        (None, "does not say which transport"),
+    ],
+)
+def test_a_server_of_somebody_else_is_named(tmp_path: Path, body: bytes | None, named: str) -> None:
+    answer = b"220 mail\r\n" if body is None else b"HTTP/1.0 200 OK\r\n\r\n" + body
+    with stranger(answer) as url:
+        done = locust(*HEADLESS, "-t", "30", "--csv", str(tmp_path / "out"), "--host", url)
+    assert done.returncode == 1 and named in done.stderr and named in failures(tmp_path / "out_failures.csv")
+
+
+def test_silence_until_the_end_is_a_failure(start: Start, tmp_path: Path) -> None:
+    server = start("sse", "--source", "none")
+    done = locust(*HEADLESS, "-t", "3", "--csv", str(tmp_path / "out"), "--host", server.url, "--reset-stats")
+    assert_named(done, tmp_path / "out_failures.csv", "nothing was delivered until the test ended")
+
+
+def test_silence_of_several_processes_is_one_failure(start: Start) -> None:
+    server, port = start("sse", "--source", "none"), str(free_port())
+    ways = ("--processes", "2", "--master-bind-port", port, "--master-port", port)
+    done = locust(*HEADLESS, *ways, "-t", "3", "--host", server.url)
+    assert done.returncode == 1 and done.stderr.count("Failed: nothing was delivered") == 1, done.stderr
+
+
+def test_one_event_from_a_slow_feed_is_enough(start: Start) -> None:
+    """Silence before and after it is no failure."""
+    server = start("sse", "--rate-hz", "0.25", "--schedule", "constant")
+    done = locust(*HEADLESS, "-t", "14", "--host", server.url)
+    assert done.returncode == 0 and "Failed" not in done.stderr, done.stderr
+
+
+def test_a_master_names_a_host_that_is_no_server() -> None:
+    port = str(free_port())
+    arguments = ("--processes", "2", "--master-bind-port", port, "--master-port", port)
+    done = locust(*HEADLESS, *arguments, "-t", "30", "--host", "http://127.0.0.1:9")
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "Traceback" not in said, said
+    assert "Failed: http://127.0.0.1:9/ does not say which transport" in done.stderr, said
+
+
+def test_subscribers_that_still_try_at_the_end_are_named(start: Start, tmp_path: Path) -> None:
+    """``raw`` is not asked what it is; whoever has no connection has not given up within a short test."""
+    done = locust(*HEADLESS, "-t", "3", "--csv", str(tmp_path / "out"), "--host", "tcp://127.0.0.1:9")
+    assert_named(
+        done, tmp_path / "out_failures.csv", "subscriber 0: without a connection at the end: ConnectionRefused"
+    )
+    refused = start("sse", "--auth", "dev", "--rate-hz", "20")
+    done = locust(*HEADLESS, "-t", "8", "--csv", str(tmp_path / "no"), "--host", refused.url)
+    assert done.returncode == 1 and "Failed: subscriber " in done.stderr, done.stderr
+    assert "subscriber 0: RefusedError refused (token_missing)" in failures(tmp_path / "no_failures.csv")
+
+
+@pytest.mark.parametrize("distributed", (False, True))
+def test_the_web_ui_shows_the_failure_and_its_end_has_the_exit_code(start: Start, distributed: bool) -> None:
+    """Stopped by a signal, as a test is that has no time limit."""
+    server, port, bind = start("sse", "--source", "none"), free_port(), str(free_port())
+    command = [*LOCUST, "--autostart", "--web-host", "127.0.0.1", "--web-port", str(port), *TEN_USERS]
+    command += ["--processes", "2", "--master-bind-port", bind, "--master-port", bind] if distributed else []
+    command += ["--host", server.url, "-t", "2s"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            run(until(lambda: _told(port), "the failure in the web UI", timeout_s=40))
+        finally:
+            process.terminate()
+        said = process.communicate(timeout=20)[1]
+    assert process.returncode == 1 and "Failed: nothing was delivered" in said and "Traceback" not in said, said
+
+
+async def _told(web_port: int) -> bool:
+    """Does locust's web UI have a failure of ours?"""
+
+    def ask() -> bool:
+        with urllib.request.urlopen(f"http://127.0.0.1:{web_port}/stats/requests", timeout=5) as answer:
+            return any("nothing was delivered" in one["error"] for one in json.load(answer)["errors"])
+
+    with suppress(OSError):
+        return await asyncio.to_thread(ask)
+    return False
+
+
+def test_a_signal_ends_a_test_before_its_exit_code_is_made(start: Start) -> None:
+    server, port = start("sse", "--source", "none"), free_port()
+    command = [*LOCUST, "--autostart", "--web-host", "127.0.0.1", "--web-port", str(port), *TEN_USERS]
+    with subprocess.Popen(
+        [*command, "--host", server.url], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            run(until(lambda: _connected(server), "ten subscribers", timeout_s=40))
+        finally:
+            process.terminate()
+        said = process.communicate(timeout=20)[1]
+    assert process.returncode == 1 and "Failed: nothing was delivered" in said, said
+
+
+async def _connected(server: Running) -> bool:
+    async with Control(server.ready["control_url"]) as control:
+        return int((await control.stats())["connections_now"]) >= 10

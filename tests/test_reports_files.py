@@ -214,7 +214,7 @@ def test_a_terminal_that_cannot_show_a_sign_and_a_full_device_end_without_traceb
     command = [sys.executable, "-m", "reports", "compare", str(rendered), str(rendered)]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "Error: standard output: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "Error: cannot write to stdout: No space left on device\n")
 
 
 def test_importing_the_report_loads_no_locust_and_no_client() -> None:

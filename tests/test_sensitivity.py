@@ -187,9 +187,10 @@ def test_smoke_of_two_transports_for_real(tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ("--preset", "smoke", "--transports", "polling,raw", "--out", str(out))
     done = run_module("bench", "sensitivity", *arguments, timeout_s=120)
-    assert done.returncode == 0, done.stderr + done.stdout
     assert "left)" in done.stdout and "[4/4]" in done.stdout
     results = load_cost(out / SENSITIVITY_FILE)
+    none_valid = all(one.trial.status != "ok" for one in results.trials)
+    assert done.returncode == int(none_valid), done.stderr + done.stdout
     assert results.finished and planned_count([one.trial for one in results.trials]) == 4
     assert all(one.trial.metrics["latency_ms_p50"] >= one.trial.rtt_ms / 2 for one in results.trials)
     render_as_valid(out, (one.trial for one in results.trials), lambda: save(results, out, SENSITIVITY_FILE))

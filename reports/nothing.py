@@ -1,0 +1,70 @@
+"""Whether files of results hold any measurement at all: to have measured nothing is no success."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from bench.results import (
+    AA_FILE,
+    COST_FILE,
+    FAULTS_FILE,
+    GENERATOR_FILE,
+    PROBES_FILE,
+    RESULTS_FILE,
+    SENSITIVITY_FILE,
+    SOAK_FILE,
+    VERIFY_FILE,
+    load,
+    load_cost,
+    load_faults,
+    load_probes,
+    load_soak,
+    load_verify,
+)
+
+
+def _run(path: Path) -> bool:
+    return any(trial.status == "ok" for trial in load(path).trials)
+
+
+def _cost(path: Path) -> bool:
+    return any(one.trial.status == "ok" for one in load_cost(path).trials)
+
+
+def _faults(path: Path) -> bool:
+    found = load_faults(path)
+    return any(one.delivered for one in found.trials) or any(one.delivered for one in found.sieges)
+
+
+def _soak(path: Path) -> bool:
+    return any(one.lives for one in load_soak(path).servers)
+
+
+def _verify(path: Path) -> bool:
+    return any(one.trial.status == "ok" for one in load_verify(path).trials)
+
+
+def _probes(path: Path) -> bool:
+    return any(probe.holds is not None for probe in load_probes(path).probes)
+
+
+MEASURED: Final[dict[str, Callable[[Path], bool]]] = {
+    RESULTS_FILE: _run,
+    COST_FILE: _cost,
+    GENERATOR_FILE: _cost,
+    AA_FILE: _cost,
+    SENSITIVITY_FILE: _cost,
+    FAULTS_FILE: _faults,
+    SOAK_FILE: _soak,
+    VERIFY_FILE: _verify,
+    PROBES_FILE: _probes,
+}
+"""File -> whether something in it counts: a valid trial, a delivery, a client that came and went, a probe tried."""
+
+
+def empty_files(results_dir: Path) -> list[str]:
+    """The files of a run, further operating points included, that hold no measurement. Raises ``ResultsError``."""
+    if not results_dir.is_dir():
+        return [] if _run(results_dir) else [str(results_dir)]
+    paths = [results_dir / name for name in MEASURED] + sorted(results_dir.glob(f"*/{RESULTS_FILE}"))
+    return [str(path) for path in paths if path.exists() and not MEASURED[path.name](path)]
