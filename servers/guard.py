@@ -18,7 +18,7 @@ from typing import Any, Final
 from feed.clock import NS_PER_S, now_ns
 from feed.tcp import TcpInfo, read_progress, read_tcp_info
 
-_NO_LINGER: Final = struct.pack("ii", 1, 0)
+NO_LINGER: Final = struct.pack("ii", 1, 0)
 TICK_S: Final = 0.2
 SWEEP_S: Final = 2.0
 """Every connection is looked at once in this time, a tenth of them at each tick."""
@@ -159,7 +159,7 @@ class Guard:
 def _abort(link: Link) -> None:
     """Reset the connection: with lingering off the kernel drops what it still holds for the peer (socket(7))."""
     with suppress(OSError):
-        link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
     link.transport.abort()
 
 
