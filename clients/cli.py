@@ -15,7 +15,8 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from clients.client import Client, ClientError, Received, Shared, State, new_client, new_shared
+from clients.client import Client, Received, Shared, State, new_client, new_shared
+from clients.errors import ClientError
 from clients.options import HEADER_SETS, TRANSPORTS, ClientOptions, UrlError
 from clients.tls import TlsError, client_context
 from feed.clock import NS_PER_MS

@@ -8,34 +8,43 @@ import asyncio
 import socket
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from clients.client import RefusedError
 from clients.ledger import Ledger, Meter
 from clients.tls import client_context
 from feed.clock import NS_PER_S, now_ns
-from feed.envelope import decode_envelope, decode_error
 from feed.tcp import tune
+from feed.wire import TooLargeError
 
-KEEP_ALIVE_S = 60.0
+KEEP_ALIVE_S: Final = 60.0
 """Longer than any poll interval used here and shorter than the servers' 75 s: the client, not the server, ends it."""
-RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+MAX_ANSWER_BYTES: Final = 16 << 20
+"""Of the body of one answer that ends, decompressed. Streams have no bound as a whole, only their parts."""
+
+
+MAX_MESSAGE_BYTES: Final = 1 << 20
+"""Of one WebSocket message, all its fragments together."""
+CLOSE_TIMEOUT_S: Final = 2.0
+"""How long a WebSocket waits for the peer's closing frame."""
 
 
 class StampedProtocol(ResponseHandler):
-    """aiohttp's client protocol with receive times."""
+    """aiohttp's client protocol with receive times, and a bound on answers that are no streams."""
 
-    def __init__(self, ledger: Ledger, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, ledger: Ledger, loop: asyncio.AbstractEventLoop, is_stream: bool = False) -> None:
         super().__init__(loop)
         self._ledger = ledger
+        self._is_stream = is_stream
         self.meter: Meter
         self.receive_ns = 0
         """When the newest bytes came (CLOCK_MONOTONIC, ns)."""
         self.stamps: deque[tuple[int, int]] = deque()
-        """(count, receive time): body bytes (streams) or queued messages (WebSocket) there were after each read."""
+        """(count, receive time): body bytes (streams) or queued messages (WebSocket) there were after each read.
+
+        As many as reads that have not been asked for: who reads has to ask ``stamp`` for all it takes."""
         self.messages = 0
         self._silence_watch: asyncio.TimerHandle | None = None
 
@@ -64,8 +73,17 @@ class StampedProtocol(ResponseHandler):
         if is_websocket:
             self.messages += len(payload._buffer) - queued
             self.stamps.append((self.messages, at_ns))
-        elif isinstance(self._payload, aiohttp.StreamReader):
-            self.stamps.append((self._payload.total_bytes, at_ns))
+        elif isinstance(body := self._payload, aiohttp.StreamReader):
+            if self._is_stream:
+                self.stamps.append((body.total_bytes, at_ns))
+            elif body.total_bytes > MAX_ANSWER_BYTES:
+                self._refuse(body)
+
+    def _refuse(self, body: aiohttp.StreamReader) -> None:
+        """Who reads the body is told; nothing more of it is taken."""
+        error = TooLargeError(f"an answer is over the bound of {MAX_ANSWER_BYTES} bytes")
+        self.abort()
+        body.set_exception(error)
 
     def watch_silence(self, timeout_s: float) -> None:
         """Cut the connection once it has brought nothing, not even a heartbeat, for ``timeout_s``."""
@@ -86,7 +104,7 @@ class StampedProtocol(ResponseHandler):
 class OneConnection(aiohttp.TCPConnector):
     """A connector for one subscriber, that knows its newest protocol object."""
 
-    def __init__(self, ledger: Ledger, keep_alive: bool, ca_file: str = "") -> None:
+    def __init__(self, ledger: Ledger, keep_alive: bool, ca_file: str = "", is_stream: bool = False) -> None:
         lifetime: dict[str, Any] = {} if keep_alive else {"force_close": True}
         if ca_file:
             lifetime["ssl"] = client_context(Path(ca_file))
@@ -94,11 +112,12 @@ class OneConnection(aiohttp.TCPConnector):
             lifetime["keepalive_timeout"] = KEEP_ALIVE_S
         super().__init__(limit=0, socket_factory=_socket, use_dns_cache=False, **lifetime)
         self._ledger = ledger
+        self._is_stream = is_stream
         self.protocol: StampedProtocol
         self._factory = self._make_protocol  # type: ignore[assignment]  # aiohttp has no hook for it; ours is a subclass of what it makes
 
     def _make_protocol(self) -> StampedProtocol:
-        self.protocol = StampedProtocol(self._ledger, self._loop)
+        self.protocol = StampedProtocol(self._ledger, self._loop, self._is_stream)
         return self.protocol
 
 
@@ -118,17 +137,3 @@ def new_session(connector: OneConnection, connect_timeout_s: float) -> aiohttp.C
         auto_decompress=True,
         cookie_jar=aiohttp.DummyCookieJar(),
     )
-
-
-async def check_status(response: aiohttp.ClientResponse) -> None:
-    """Raise ``RefusedError`` with what the server said, or an ``aiohttp.ClientError`` where trying again may help."""
-    if response.status == 200:
-        return
-    if response.status in RETRY_STATUSES:
-        response.raise_for_status()
-    body = await response.content.read(65_536)
-    try:
-        error = decode_error(decode_envelope(body).data)
-    except ValueError:
-        raise RefusedError("not_pushmark", f"status {response.status} without the error shape of this feed") from None
-    raise RefusedError(error.code, error.message)
