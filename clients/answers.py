@@ -18,9 +18,12 @@ import aiohttp
 
 from clients.errors import NOT_PUSHMARK, SENSELESS, PassingError, RefusedError
 from feed.envelope import Envelope, decode_envelope, decode_error, decode_welcome
+from feed.wire import TooLargeError
 
 JSON: Final = "application/json"
 EVENT_STREAM: Final = "text/event-stream"
+MAX_ANSWER_BYTES: Final = 16 << 20
+"""Of the body of one answer that is no stream, decompressed. A whole history may come in one."""
 MAX_ERROR_BYTES: Final = 65_536
 """Of the body of an answer that is none of the expected: more is not looked at."""
 _PASSING: Final = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}
@@ -83,20 +86,31 @@ def retry_after_header_s(headers: Mapping[str, str] | None) -> float:
 
 async def read_error(response: aiohttp.ClientResponse) -> Envelope | None:
     """The error envelope in the body of an answer; ``None`` if it is none."""
-    body = b""
-    while len(body) <= MAX_ERROR_BYTES and (piece := await response.content.readany()):
-        body += piece
     try:
-        envelope = decode_envelope(body)
+        envelope = decode_envelope(await read_body(response, MAX_ERROR_BYTES))
         decode_error(envelope.data)
     except SENSELESS:
         return None
     return envelope if envelope.type == "error" else None
 
 
+async def read_body(response: aiohttp.ClientResponse, at_most_bytes: int = MAX_ANSWER_BYTES) -> bytes:
+    """The whole body. Raises ``TooLargeError``, having taken a piece more at most.
+
+    In pieces, since aiohttp decompresses all at once for who asks for all at once.
+    """
+    body = bytearray()
+    while piece := await response.content.readany():
+        body += piece
+        if len(body) > at_most_bytes:
+            response.close()
+            raise TooLargeError(f"an answer is over the bound of {at_most_bytes} bytes")
+    return bytes(body)
+
+
 async def read_envelope(response: aiohttp.ClientResponse, *types: str) -> Envelope:
     """The envelope of one of these types in the body of a 200. Raises as the module says."""
-    body = await response.read()
+    body = await read_body(response)
     expected = f"an envelope of type {' or '.join(types)}"
     try:
         envelope = decode_envelope(body)

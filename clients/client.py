@@ -266,7 +266,8 @@ class Client:
         if self.state is not State.OPEN and envelope.type != "welcome":
             text = f"got a message of type {envelope.type!r:.40}; expected is a 'welcome' first"
             raise RefusedError(NOT_PUSHMARK, text)
-        verdict = self.place(envelope.room).observe(envelope)
+        message = decode_message_id(envelope.data) if envelope.type == "message" else ""
+        verdict = self.place(envelope.room).observe(envelope)  # not before all that it needs could be read
         if self.state is not State.OPEN:
             self._opened(envelope)
         if verdict is Verdict.DUPLICATE or envelope.type == "skip":
@@ -277,7 +278,7 @@ class Client:
                 self._backoff.succeeded()
             self.ledger.deliveries += 1
             self.ledger.payload_bytes += len(bytes(envelope.data))
-            return envelope.type != "message" or self._messages.is_first(decode_message_id(envelope.data))
+            return envelope.type != "message" or self._messages.is_first(message)
         return True
 
     def _opened(self, envelope: Envelope) -> None:

@@ -17,14 +17,10 @@ from clients.ledger import Ledger, Meter
 from clients.tls import client_context
 from feed.clock import NS_PER_S, now_ns
 from feed.tcp import tune
-from feed.wire import TooLargeError
+from feed.wire import TooLargeError, WireError
 
 KEEP_ALIVE_S: Final = 60.0
 """Longer than any poll interval used here and shorter than the servers' 75 s: the client, not the server, ends it."""
-MAX_ANSWER_BYTES: Final = 16 << 20
-"""Of the body of one answer that ends, decompressed. Streams have no bound as a whole, only their parts."""
-
-
 MAX_MESSAGE_BYTES: Final = 1 << 20
 """Of one WebSocket message, all its fragments together."""
 CLOSE_TIMEOUT_S: Final = 2.0
@@ -32,7 +28,7 @@ CLOSE_TIMEOUT_S: Final = 2.0
 
 
 class StampedProtocol(ResponseHandler):
-    """aiohttp's client protocol with receive times, and a bound on answers that are no streams."""
+    """aiohttp's client protocol with receive times; of an answer that is no stream, only the newest."""
 
     def __init__(self, ledger: Ledger, loop: asyncio.AbstractEventLoop, is_stream: bool = False) -> None:
         super().__init__(loop)
@@ -46,6 +42,8 @@ class StampedProtocol(ResponseHandler):
 
         As many as reads that have not been asked for: who reads has to ask ``stamp`` for all it takes."""
         self.messages = 0
+        self.has_refused_frame = False
+        """Has a WebSocket frame come that breaks the protocol, or a bound? There are no messages behind it."""
         self._silence_watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -73,17 +71,9 @@ class StampedProtocol(ResponseHandler):
         if is_websocket:
             self.messages += len(payload._buffer) - queued
             self.stamps.append((self.messages, at_ns))
-        elif isinstance(body := self._payload, aiohttp.StreamReader):
-            if self._is_stream:
-                self.stamps.append((body.total_bytes, at_ns))
-            elif body.total_bytes > MAX_ANSWER_BYTES:
-                self._refuse(body)
-
-    def _refuse(self, body: aiohttp.StreamReader) -> None:
-        """Who reads the body is told; nothing more of it is taken."""
-        error = TooLargeError(f"an answer is over the bound of {MAX_ANSWER_BYTES} bytes")
-        self.abort()
-        body.set_exception(error)
+            self.has_refused_frame = self._payload_parser is None
+        elif self._is_stream and isinstance(self._payload, aiohttp.StreamReader):
+            self.stamps.append((self._payload.total_bytes, at_ns))
 
     def watch_silence(self, timeout_s: float) -> None:
         """Cut the connection once it has brought nothing, not even a heartbeat, for ``timeout_s``."""
@@ -99,6 +89,13 @@ class StampedProtocol(ResponseHandler):
         while len(stamps) > 1 and stamps[0][0] < count:
             stamps.popleft()
         return stamps[0][1]
+
+
+def refused_frame(code: int | None) -> WireError:
+    """Why a WebSocket was closed with that code after a frame that was refused (RFC 6455, section 7.4.1)."""
+    if code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+        return TooLargeError(f"a message is over the bound of {MAX_MESSAGE_BYTES} bytes; closed with code {code}")
+    return WireError(f"a frame that breaks the WebSocket protocol; closed with code {code}")
 
 
 class OneConnection(aiohttp.TCPConnector):

@@ -15,10 +15,10 @@ import socketio
 from engineio.packet import MESSAGE, OPEN, PING, Packet
 from engineio.payload import Payload
 
-from clients.answers import check_answer, failure_of, handshake_failure, read_error
+from clients.answers import check_answer, failure_of, handshake_failure, read_body, read_error
 from clients.client import Client, Received, Shared
 from clients.errors import NOT_PUSHMARK, RETRIED, SENSELESS, ClientError, PassingError, RefusedError, failure
-from clients.http import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, StampedProtocol, new_session
+from clients.http import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, StampedProtocol, new_session, refused_frame
 from clients.ledger import Ledger
 from clients.options import ClientOptions, header_set, target
 from feed.envelope import Envelope, ErrorData, decode_envelope
@@ -167,7 +167,8 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
             await self.disconnect()
 
     async def _on_disconnect(self, reason: str) -> None:
-        self.fail(EOFError(f"disconnected: {reason}"))
+        broken = self.eio.connector.protocol.has_refused_frame
+        self.fail(refused_frame(self.eio.ws.close_code) if broken else EOFError(f"disconnected: {reason}"))
 
     async def _handle_connect(self, namespace: str | None, data: Any) -> None:
         if self._asked_for(namespace):
@@ -248,9 +249,11 @@ class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # a base of type Any
         )
         if method == "GET":
             await check_answer(response, POLL_TYPE)
-            _check_packets(await response.read(), opening=self.state != "connected")
         elif response.status != HTTPStatus.OK:
             raise failure_of(response, await read_error(response), POLL_TYPE)
+        response._body = body_read = await read_body(response)  # where the library's own read() finds it
+        if method == "GET":
+            _check_packets(body_read, opening=self.state != "connected")
         return response
 
 

@@ -2,16 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import aiohttp
 
 from clients.answers import handshake_failure
 from clients.client import Client, Received, Shared
-from clients.http import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, new_session
+from clients.http import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, new_session, refused_frame
 from clients.options import ClientOptions, authorization, header_set, target
 from feed.envelope import Envelope, decode_envelope
-from feed.wire import TooLargeError, WireError
+from feed.wire import WireError
 
 
 class WebSocket(Client):
@@ -48,7 +47,7 @@ class WebSocket(Client):
                         ledger.heartbeats += 1
                         await socket.pong(message.data)
                     elif message.type is not aiohttp.WSMsgType.PONG:
-                        raise _end(message.type, message.data, socket.close_code)
+                        raise _end(message.type, socket.close_code)
             finally:
                 self._socket = None
                 await socket.close()
@@ -76,12 +75,10 @@ class WebSocket(Client):
             raise handshake_failure(error) from error
 
 
-def _end(type_: aiohttp.WSMsgType, data: Any, code: int | None) -> Exception:
-    """Why there are no more messages: it was closed, or what came breaks the protocol (RFC 6455, section 7.4.1)."""
-    if type_ is aiohttp.WSMsgType.ERROR and code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
-        return TooLargeError(f"a message is over the bound of {MAX_MESSAGE_BYTES} bytes; closed with code {code}")
+def _end(type_: aiohttp.WSMsgType, code: int | None) -> Exception:
+    """Why there are no more messages."""
     if type_ is aiohttp.WSMsgType.ERROR:
-        return WireError(f"{data}; closed with code {code}")
+        return refused_frame(code)
     if type_ is aiohttp.WSMsgType.BINARY:
         return WireError("a binary message; expected is text")
     return EOFError(f"closed with code {code}")
