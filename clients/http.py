@@ -30,9 +30,10 @@ CLOSE_TIMEOUT_S: Final = 2.0
 class StampedProtocol(ResponseHandler):
     """aiohttp's client protocol with receive times; of an answer that is no stream, only the newest."""
 
-    def __init__(self, ledger: Ledger, loop: asyncio.AbstractEventLoop, is_stream: bool = False) -> None:
-        super().__init__(loop)
+    def __init__(self, ledger: Ledger, connector: "OneConnection", is_stream: bool) -> None:
+        super().__init__(asyncio.get_running_loop())
         self._ledger = ledger
+        self._connector = connector
         self._is_stream = is_stream
         self.meter: Meter
         self.receive_ns = 0
@@ -49,6 +50,7 @@ class StampedProtocol(ResponseHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.meter = self._ledger.open(transport)
+        self._connector.protocol = self  # not before there is a meter
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.meter.lost()
@@ -99,7 +101,7 @@ def refused_frame(code: int | None) -> WireError:
 
 
 class OneConnection(aiohttp.TCPConnector):
-    """A connector for one subscriber, that knows its newest protocol object."""
+    """A connector for one subscriber, that knows the protocol object of its newest connection."""
 
     def __init__(self, ledger: Ledger, keep_alive: bool, ca_file: str = "", is_stream: bool = False) -> None:
         lifetime: dict[str, Any] = {} if keep_alive else {"force_close": True}
@@ -114,8 +116,7 @@ class OneConnection(aiohttp.TCPConnector):
         self._factory = self._make_protocol  # type: ignore[assignment]  # aiohttp has no hook for it; ours is a subclass of what it makes
 
     def _make_protocol(self) -> StampedProtocol:
-        self.protocol = StampedProtocol(self._ledger, self._loop, self._is_stream)
-        return self.protocol
+        return StampedProtocol(self._ledger, self, self._is_stream)
 
 
 def _socket(address: Any) -> socket.socket:

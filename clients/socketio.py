@@ -171,17 +171,21 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
         self.fail(refused_frame(self.eio.ws.close_code) if broken else EOFError(f"disconnected: {reason}"))
 
     async def _handle_connect(self, namespace: str | None, data: Any) -> None:
-        if self._asked_for(namespace):
+        if self._asked_for(namespace) and not self.connected:
             await super()._handle_connect(namespace, data)
 
     async def _handle_error(self, namespace: str | None, data: Any) -> None:
-        if self._asked_for(namespace):
-            self.refusal = _refusal(data)
+        if not self._asked_for(namespace):
+            return
+        self.refusal = _refusal(data)
+        if self.connected:
+            self.fail(self.refusal)
+        else:
             await super()._handle_error(namespace, data)
 
     def _asked_for(self, namespace: str | None) -> bool:
         """The library would remember whatever namespaces a server names."""
-        return (namespace or "/") in self.connection_namespaces and not self.connected
+        return (namespace or "/") in self.connection_namespaces
 
     async def _handle_eio_message(self, data: Any) -> None:
         self._receive_ns = self.eio.stamps.popleft()  # each message was put there, and its task begins in order
