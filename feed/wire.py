@@ -201,7 +201,7 @@ class SseParser:
             line = bytes(self._line) + chunk[start:stop]
             _check_line(len(line))
             self._line.clear()
-            self._after_cr = after == size and chunk[stop : stop + 1] == b"\r"
+            self._after_cr = after == size and chunk.endswith(b"\r")
             start = after
             item = self._take(line, base + after)
             if item is not None:

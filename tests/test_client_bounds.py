@@ -316,6 +316,7 @@ def parsed(pieces: list[bytes]) -> tuple[list[SseItem], str]:
 @example(b"data: ab\n" * 5 + b"\n")
 @example(b"data: ab\n: ping\n" * 5 + b"\n")
 @example(b"data: ab\n\n" * 9)
+@example(b"data: ab\r\n\n")
 @example(b"data: a\n\n" + b"y" * 31)
 def test_an_event_stream_breaks_its_bounds_at_the_same_place_however_it_is_cut(stream: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
