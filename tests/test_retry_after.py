@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from clients.answers import retry_after_s
 from clients.backoff import MAX_ASKED_WAIT_S, Backoff
 from clients.client import Client, Received, new_shared
-from clients.errors import GaveUpError
+from clients.errors import GaveUpError, RequestError
 from clients.options import ClientOptions
+from clients.renewal import keep_renewed
 from feed.envelope import decode_envelope, encode_envelope, encode_error
+from servers.auth import DEV_KEY, mint
 from tests import hostile
 from tests.conftest import run, until
 from tests.hostile import BATCH, HTML, WELCOME, listening, message, opening, outcome, response, stranger
@@ -230,3 +233,30 @@ def test_a_room_is_joined_again_after_the_time_it_is_told(monkeypatch: pytest.Mo
     waits = Waits(monkeypatch)
     run(body())
     assert len(waits.long_s) == 2 and all(77 <= wait_s <= 77.001 for wait_s in waits.long_s)
+
+
+def test_a_token_is_renewed_again_after_the_time_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only when the fresh token, which the server has not taken, is about to expire."""
+    outcomes = [RequestError("rate_limited", "slowly", 77.0), OSError("no source"), None]
+    renewed = asyncio.Event()
+
+    class Renewing(Client):
+        async def renew(self, token: str) -> None:
+            self.token = token
+            outcome_ = outcomes.pop(0)
+            if outcome_ is not None:
+                raise outcome_
+            renewed.set()
+
+    async def source() -> str:
+        return mint(DEV_KEY, "ann", 3600.0, time.time())
+
+    async def body() -> None:
+        client = Renewing("", ClientOptions(token=mint(DEV_KEY, "ann", 1.0, time.time() - 1)), new_shared(seed=1))
+        renewing = asyncio.ensure_future(keep_renewed(client, source))
+        await asyncio.wait_for(renewed.wait(), 10)
+        renewing.cancel()
+
+    waits = Waits(monkeypatch)
+    run(body())
+    assert 77 <= waits.long_s[0] <= 78 and 1 <= waits.long_s[1] <= 2
