@@ -7,7 +7,6 @@ from typing import Final
 
 import click
 import msgspec
-from rich.console import Console
 
 from bench.host import placement
 from bench.orchestrate import orchestrate, report
@@ -17,6 +16,7 @@ from bench.results import METRICS, RESULTS_FILE, Plan, Results, ResultsError, Tr
 from bench.runner import expected_of, new_folder, new_results, run_points
 from bench.thresholds import ThresholdError, parse_cell
 from feed.command_line import INTERRUPTED
+from feed.terminal import new_console
 
 PUBLISHED: Final = (ROOT / "results" / "latest", ROOT / "docs" / "example")
 """Where a published run is looked for, in this order."""
@@ -54,7 +54,7 @@ def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks
         raise click.UsageError(str(error)) from error
     place = placement(sorted(os.sched_getaffinity(0)))
     fresh = new_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
-    points, console = {folder: fresh}, Console()
+    points, console = {folder: fresh}, new_console()
 
     async def measure(reporter: Reporter) -> None:
         reporter.begin(expected_of(points), blocks)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from bench.aa import aa
 from bench.cell_cli import cell
@@ -29,9 +30,10 @@ from clients.options import HEADER_SETS
 from feed.command_line import INTERRUPTED
 from feed.networks import PRESETS as NETWORKS
 from feed.sabotage import ALLOWED, EVERY
+from feed.terminal import PrintableGroup, new_console
 
 
-class DefaultToRun(click.Group):
+class DefaultToRun(PrintableGroup):
     """A group whose first word may be left out: it is ``run`` then."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -136,10 +138,10 @@ def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
     command = ["python", "-m", "bench", *sys.argv[1:]]
     folders = [folder, *(folder / plan.point for plan in plans[1:])]
     points = {of: new_results(plan, command, place) for of, plan in zip(folders, plans, strict=True)}
-    console = Console()
+    console = new_console()
     for results in points.values():
-        console.print(_announcement(results), highlight=False)
-    console.print(f"Results: {folder}", highlight=False)
+        console.print(_announcement(results), highlight=False, markup=False)
+    console.print(f"Results: {folder}", highlight=False, markup=False)
 
     async def measure(reporter: Reporter) -> None:
         reporter.begin(PROBES_EXPECTED_S + expected_of(points), sum(len(trials(plan)) for plan in plans))
@@ -178,7 +180,7 @@ def _announcement(results: Results) -> str:
 def _exit_code(points: list[Results], rendered: int, interrupted: bool, console: Console) -> int:
     failed = [(of.plan.point, *found) for of in points for found in failed_transports(of).items()]
     for point, name, reason in failed:
-        console.print(f"[red]{name} has no numbers at the {point} point:[/] {reason}", highlight=False)
+        console.print(f"[red]{name} has no numbers at the {escape(point)} point:[/] {escape(reason)}", highlight=False)
     if interrupted:
         return INTERRUPTED
     return rendered or int(bool(failed))

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
+from rich.markup import escape
 
 from bench.cost_plan import GENERATOR_PRESETS, PRESETS, TLS_PRESETS, CostTrialPlan, cost_trials
 from bench.cost_run import new_cost_results, run_cost
@@ -18,6 +18,7 @@ from bench.results import COST_FILE, GENERATOR_FILE, RUN_FILES, Plan
 from bench.runner import new_folder
 from feed.command_line import INTERRUPTED
 from feed.tcp import raise_open_files
+from feed.terminal import echo, new_console
 
 OUT_HELP = "Folder, new or of a run whose report shall have this too  [default: results/<time>]"
 SECTIONS = tuple(PRESETS["default"])
@@ -51,7 +52,7 @@ def cost(
     planned = cost_trials(wanted, seed, blocks, sections, open_files)
     left_out = len(cost_trials(wanted, seed, blocks, sections)) - len(planned)
     if left_out:
-        click.echo(f"{left_out} trials left out: a process may have only {open_files} open files here", err=True)
+        echo(f"{left_out} trials left out: a process may have only {open_files} open files here", err=True)
     carry_out(planned, preset, seed, COST_FILE, out, as_json)
 
 
@@ -81,16 +82,18 @@ def carry_out(
     folder = folder_for(out, name)
     place = placement(sorted(os.sched_getaffinity(0)))
     results = new_cost_results(planned, preset, seed, ["python", "-m", "bench", *sys.argv[1:]], place)
-    console = Console(stderr=as_json)
+    console = new_console(stderr=as_json)
     total_s = sum(expected_s(one.plan, one.trial) for one in planned)
-    console.print(f"{len(planned)} trials, about {duration(total_s)}. Results: {folder / name}", highlight=False)
+    console.print(
+        f"{len(planned)} trials, about {duration(total_s)}. Results: {folder / name}", highlight=False, markup=False
+    )
     interrupted = orchestrate(
         lambda reporter: run_cost(results, name, planned, folder, place, reporter, idle_of), place, console
     )
     rendered = render(folder, as_json)
     failed = [one.trial for one in results.trials if one.trial.status == "failed"]
     for trial in failed:
-        console.print(f"[red]{trial.id} has no numbers:[/] {'; '.join(trial.reasons)}", highlight=False)
+        console.print(f"[red]{escape(trial.id)} has no numbers:[/] {escape('; '.join(trial.reasons))}", highlight=False)
     sys.exit(INTERRUPTED if interrupted else rendered or int(bool(failed)))
 
 

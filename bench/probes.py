@@ -14,8 +14,9 @@ from bench.browser import reconnections
 from bench.plain_proxy import PlainProxy
 from bench.processes import Child, ChildError, start
 from bench.results import Probe
-from clients.client import Client, ClientError, new_client, new_shared
+from clients.client import Client, new_client, new_shared
 from clients.control import Control, ControlError
+from clients.errors import ClientError
 from clients.ledger import Totals
 from clients.options import ClientOptions
 from feed.clock import NS_PER_S, now_ns

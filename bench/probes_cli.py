@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-from rich.console import Console
 
 from bench.cost_cli import OUT_HELP, folder_for, render
 from bench.host import Placement, placement
@@ -18,6 +17,7 @@ from bench.provenance import provenance
 from bench.results import PROBES_FILE, Probe, ProbeResults, save
 from bench.runner import remove_if_empty
 from feed.command_line import INTERRUPTED
+from feed.terminal import new_console
 
 EXPECTED_S: Final = 15.0
 
@@ -41,7 +41,7 @@ def probes(transports: list[str] | None, out: Path | None) -> None:
         found = await probe_all(transports or list(PLATFORM), command, place, folder, reporter)
         reporter.finished("functional probes", f"{len(found)} tried", 0.0)
 
-    interrupted = orchestrate(measure, place, Console())
+    interrupted = orchestrate(measure, place, new_console())
     sys.exit(INTERRUPTED if interrupted else render(folder))
 
 

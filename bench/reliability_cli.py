@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from bench.cost_cli import OUT_HELP, folder_for, render
 from bench.faults import Planned, run_faults
@@ -20,6 +19,7 @@ from bench.soak_figures import kept
 from feed.command_line import INTERRUPTED
 from feed.ranges import FiniteRange
 from feed.tcp import raise_open_files
+from feed.terminal import new_console
 
 KINDS = (*FAULTS, *SIEGES)
 REPEATS = {"default": 3, "smoke": 1}
@@ -68,7 +68,7 @@ def faults(
     )
     count = clients or CLIENTS[preset]
     interrupted = orchestrate(
-        lambda reporter: run_faults(results, planned, count, folder, place, reporter), place, Console()
+        lambda reporter: run_faults(results, planned, count, folder, place, reporter), place, new_console()
     )
     sys.exit(INTERRUPTED if interrupted else render(folder))
 
@@ -94,7 +94,7 @@ def soak(duration_s: float, transports: list[str] | None, clients: int, seed: in
         clients=clients,
         servers=[new_soak(name) for name in transports or TRANSPORTS],
     )
-    interrupted = orchestrate(lambda reporter: run_soak(results, folder, place, reporter), place, Console())
+    interrupted = orchestrate(lambda reporter: run_soak(results, folder, place, reporter), place, new_console())
     rendered = render(folder)
     sys.exit(INTERRUPTED if interrupted else rendered or int(any(kept(one) for one in results.servers)))
 

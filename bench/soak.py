@@ -17,8 +17,9 @@ from bench.processes import Child, rss_bytes, start
 from bench.progress import Reporter
 from bench.results import SOAK_FILE, SoakResult, SoakResults, SoakSample, save
 from bench.soak_figures import kept, slope_bytes_per_min
-from clients.client import Client, ClientError, Shared, new_client, new_shared
+from clients.client import Client, Shared, new_client, new_shared
 from clients.control import Control
+from clients.errors import ClientError
 from clients.options import ClientOptions
 
 ROOMS: Final = 20

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
+from rich.markup import escape
 
 from bench.cost_cli import OUT_HELP, folder_for, render
 from bench.host import placement
@@ -18,6 +18,7 @@ from bench.results import TRANSPORTS, VERIFY_FILE
 from bench.tcpdump import check_capture
 from bench.verify import PRESETS, new_verify_results, run_verify, verify_plan
 from feed.command_line import INTERRUPTED
+from feed.terminal import new_console
 
 
 @click.command()
@@ -43,10 +44,10 @@ def verify(preset: str, transports: list[str] | None, seed: int | None, out: Pat
     folder = folder_for(out, VERIFY_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
     results = new_verify_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
-    console = Console()
+    console = new_console()
     interrupted = orchestrate(lambda reporter: run_verify(results, folder, place, reporter), place, console)
     rendered = render(folder)
     broken = [one for one in results.trials if one.broken]
     for one in broken:
-        console.print(f"[red]{one.trial.transport} does not hold:[/] {'; '.join(one.broken)}", highlight=False)
+        console.print(f"[red]{one.trial.transport} does not hold:[/] {escape('; '.join(one.broken))}", highlight=False)
     sys.exit(INTERRUPTED if interrupted else rendered or int(bool(broken)))

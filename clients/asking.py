@@ -1,14 +1,20 @@
 """Requests of the HTTP transports: POST by a connection of its own, with the session of the receiving side."""
 
+from http import HTTPStatus
+from typing import Final
+
 import aiohttp
 from yarl import URL
 
-from clients.client import Client, RefusedError, Shared
-from clients.http import RETRY_STATUSES, OneConnection, new_session
+from clients.answers import JSON, check_answer, failure_of, is_passing, read_envelope, read_error
+from clients.client import Client, Shared
+from clients.http import OneConnection, new_session
 from clients.options import ClientOptions, authorization
-from feed.envelope import Envelope, decode_envelope, decode_error
+from feed.envelope import Envelope, decode_error
 
 SESSION_HEADER = "pushmark-session"
+ANSWERED_PASSING: Final = frozenset({429, 504})
+"""Passing statuses with which a request is answered, if the body says so: who asked may ask again."""
 
 
 class HttpAsking(Client):
@@ -24,7 +30,7 @@ class HttpAsking(Client):
     async def _ask(self, id_: str, body: bytes) -> Envelope:
         if not self._secret:
             await self._open_session()
-        answer = await self._post(self._beside("requests"), body)
+        answer = await self._post(self._beside("requests"), body, "ack")
         if answer.type == "error" and decode_error(answer.data).code == "unknown_session":
             self._secret = ""
             raise ConnectionResetError("the session has ended")
@@ -34,7 +40,8 @@ class HttpAsking(Client):
         """Get a session, where the receiving side has not brought one."""
         raise ConnectionResetError("the stream has not been welcomed yet")
 
-    async def _post(self, url: URL, body: bytes) -> Envelope:
+    async def _post(self, url: URL, body: bytes, expected: str) -> Envelope:
+        """The answer to a POST: an envelope of the expected type, or an error. Raises as ``clients.answers`` says."""
         if self._asking is None:
             connector = OneConnection(self.ledger, keep_alive=True, ca_file=self.options.ca_file)
             self._asking = new_session(connector, self.options.connect_timeout_s)
@@ -42,13 +49,13 @@ class HttpAsking(Client):
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.options.connect_timeout_s)
         self.ledger.requests += 1
         async with self._asking.post(url, data=body, headers=headers, timeout=timeout) as response:
-            if response.status in RETRY_STATUSES - {429, 504}:  # those two are answers
-                response.raise_for_status()
-            answer = await response.content.read(1 << 20)
-        try:
-            return decode_envelope(answer)
-        except ValueError:
-            raise RefusedError("not_pushmark", f"status {response.status} without the error shape") from None
+            if response.status == HTTPStatus.OK:
+                await check_answer(response, JSON)
+                return await read_envelope(response, expected, "error")
+            error = await read_error(response)
+            if error is None or (is_passing(response.status) and response.status not in ANSWERED_PASSING):
+                raise failure_of(response, error, JSON)
+            return error
 
     def _beside(self, name: str) -> URL:
         return self._target.with_path(f"{self._target.path.rpartition('/')[0]}/{name}")

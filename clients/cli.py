@@ -15,19 +15,23 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from clients.client import Client, ClientError, Received, Shared, State, new_client, new_shared
+from clients.client import Client, Received, Shared, State, new_client, new_shared
+from clients.errors import SENSELESS, ClientError
 from clients.options import HEADER_SETS, TRANSPORTS, ClientOptions, UrlError
 from clients.tls import TlsError, client_context
 from feed.clock import NS_PER_MS
 from feed.cursor import CursorError
 from feed.envelope import Envelope, decode_welcome
+from feed.printable import printable, printable_json
 from feed.ranges import FiniteRange
 from feed.rooms import DEFAULT_ROOM, RoomNameError, check_room
+from feed.terminal import PrintableErrors, new_console
 
 SHOWN_CHARACTERS = 110
 
 
 @click.command(
+    cls=PrintableErrors,
     help="Receive a feed from the server at URL, for example http://127.0.0.1:8000 (tcp://127.0.0.1:8000 for raw). "
     "Reconnects with back-off and resumes where it was. Stop it with Ctrl-C.",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -63,13 +67,13 @@ def main(transport: str, url: str, sayings: tuple[str, ...], count: int | None, 
         if given["ca_file"]:
             client_context(Path(given["ca_file"]))  # now, as a connection that cannot be made is tried again
         options = ClientOptions(**given | ({"room": DEFAULT_ROOM} if sayings else {}))
-        show: Callable[[Received], None] = _print_json if as_json else Pretty(Console()).show
+        show: Callable[[Received], None] = _print_json if as_json else Pretty(new_console()).show
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             client = partial(new_client, transport, url, options)
             runner.run(_receive(client, Talk(room, sayings), count, show, quiet=as_json))
     except (UrlError, CursorError, RoomNameError, TlsError) as error:
         raise click.UsageError(str(error)) from error
-    except ClientError as error:
+    except (ClientError, *SENSELESS) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -125,7 +129,7 @@ async def _receive(
 
 def _tell_state(client: Client, state: State) -> None:
     reason = f" ({client.last_failure})" if state is State.RECONNECTING else ""
-    print(f"{state}{reason}", file=sys.stderr)
+    print(printable(f"{state}{reason}"), file=sys.stderr)
 
 
 def _print_json(received: Received) -> None:
@@ -137,7 +141,7 @@ def _print_json(received: Received) -> None:
         "receive_ns": receive_ns,
         "data": envelope.value(),
     }
-    print(json.dumps(line), flush=True)
+    print(printable_json(json.dumps(line)), flush=True)
 
 
 class Pretty:
@@ -160,29 +164,40 @@ class Pretty:
 
 
 def _event_line(envelope: Envelope, receive_ns: int) -> str:
-    value = envelope.value()
-    fields = value if isinstance(value, dict) else {"data": value}
+    fields = _fields(envelope)
     due_ns = fields.get("due_ns")
     late = f"{(receive_ns - due_ns) / NS_PER_MS:9.2f} ms" if isinstance(due_ns, int) else " " * 12
     said = "  ".join(f"{name} {value}" for name, value in fields.items() if name not in ("n", "due_ns"))
-    return f"[bold]{escape(envelope.id)}[/]  [cyan]{late}[/]  {escape(said[:SHOWN_CHARACTERS])}"
+    return f"[bold]{_shown(envelope.id)}[/]  [cyan]{late}[/]  {_shown(said)}"
 
 
 def _message_line(envelope: Envelope) -> str:
-    said = envelope.value()
-    text = said["data"] if isinstance(said["data"], str) else json.dumps(said["data"])
-    return f"[bold]{escape(_who(said))}[/] in {escape(envelope.room)}: {escape(text[:SHOWN_CHARACTERS])}"
+    said = _fields(envelope)
+    data = said.get("data")
+    text = data if isinstance(data, str) else json.dumps(data)
+    return f"[bold]{_shown(_who(said))}[/] in {_shown(envelope.room)}: {_shown(text)}"
 
 
 def _presence_line(envelope: Envelope) -> str:
-    said = envelope.value()
+    said = _fields(envelope)
     what = {"joined": "is here", "left": f"has left ({said.get('reason', '')})"}.get(envelope.type)
-    return f"{escape(_who(said))} {escape(what or ('is typing' if said['active'] else 'has stopped typing'))}"
+    return f"{_shown(_who(said))} {_shown(what or ('is typing' if said.get('active') else 'has stopped typing'))}"
 
 
 def _who(said: dict[str, Any]) -> str:
     """The user, or for who is anonymous the connection."""
-    return str(said["user"] or said.get("client") or said.get("from"))
+    return str(said.get("user") or said.get("client") or said.get("from"))
+
+
+def _fields(envelope: Envelope) -> dict[str, Any]:
+    """The data, which is an object if the server is one of ours."""
+    value = envelope.value()
+    return value if isinstance(value, dict) else {"data": value}
+
+
+def _shown(text: str) -> str:
+    """What somebody else wrote, as a part of one line and of no markup."""
+    return escape(printable(text[:SHOWN_CHARACTERS]))
 
 
 def _notice_line(envelope: Envelope) -> str:
@@ -190,4 +205,4 @@ def _notice_line(envelope: Envelope) -> str:
     if notice.resume == "gap":
         missed = "an unknown number of" if notice.missed is None else str(notice.missed)
         return f"gap: {missed} events are gone; going on from {envelope.id}"
-    return f"{notice.resume} at {envelope.id}"
+    return f"{_shown(notice.resume)} at {envelope.id}"

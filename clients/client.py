@@ -4,60 +4,42 @@ import asyncio
 import importlib
 import random
 import secrets
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from enum import StrEnum
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-import aiohttp
-import msgspec
-
-from clients.backoff import Backoff
+from clients.backoff import Backoff, asked_at_most_s
+from clients.errors import (
+    NOT_PUSHMARK,
+    RETRIED,
+    SENSELESS,
+    ClientError,
+    GaveUpError,
+    RefusedError,
+    RequestError,
+    asked_wait_s,
+    end_if_permanent,
+    failure,
+    words,
+)
 from clients.ledger import Ledger
 from clients.options import TRANSPORTS, ClientOptions
-from clients.session import Session, Verdict
+from clients.session import HOLES_PER_PLACE, RecentMessages, Session, Verdict
 from feed.clock import Timer
 from feed.cursor import parse_cursor
-from feed.envelope import Envelope, decode_error, decode_welcome
+from feed.envelope import Envelope, decode_error, decode_message_id, decode_welcome
 from feed.requests import encode_request
-
-RETRIED = (aiohttp.ClientError, OSError, TimeoutError, EOFError, ValueError, msgspec.DecodeError)
-"""Failures after which another attempt may help: the network's, and bytes that make no sense."""
-
+from feed.rooms import check_room
+from feed.wire import TooLargeError
 
 MAX_PENDING_REQUESTS: Final = 1000
-REMEMBERED_MESSAGES: Final = 1000
-"""Ids of messages that were sent to several rooms, so that a resumed one is not taken twice."""
-PASSING: Final = frozenset({"rate_limited", "too_many_connections", "unknown_session", "closed"})
-"""Reasons to end a connection after which another one may be had."""
+"""Requests of one client that wait for their answers."""
+MAX_PLACES: Final = 1024
+"""Rooms beside the first that one client receives; a server that sends more of them is left."""
 RETRY_PAUSE_S: Final = 0.05
-
-
-class ClientError(Exception):
-    """A client that has stopped for good; the message says why."""
-
-
-class RefusedError(ClientError):
-    """The server refused the request itself; asking again would not help. ``code`` is one of docs/protocol.md."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"refused ({code}): {message}")
-        self.code = code
-
-
-class RequestError(ClientError):
-    """The server did not do what was asked. ``code`` is one of docs/protocol.md; ``retry_after_s`` where it helps."""
-
-    def __init__(self, code: str, message: str, retry_after_s: float | None = None) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.retry_after_s = retry_after_s
-
-
-class GaveUpError(ClientError):
-    """No success within the allowed attempts."""
+"""Longest pause, of those drawn, before a request that was cut off is sent again."""
 
 
 class State(StrEnum):
@@ -120,32 +102,40 @@ class Client:
         self._numbers = count(1)
         self._answers: dict[str, asyncio.Future[Envelope]] = {}
         self._is_open = asyncio.Event()
-        self._messages: OrderedDict[str, None] = OrderedDict()
+        self._messages = RecentMessages()
         self._rejoining: asyncio.Task[None] | None = None
-        self._draw = shared.draw
-        self._backoff = Backoff(
-            options.backoff_base_s, options.backoff_factor, options.backoff_cap_s, options.max_attempts, shared.draw
-        )
+        self.draw = shared.draw
+        self._backoff = self._new_backoff()
+        self._reconnection_s = 0.0
+        """What the stream has said to wait before any reconnection (SSE's ``retry:``)."""
+        self._in_doubt = False
+        """Did a connection end with bytes that make no sense? Then a welcome alone is no success any more."""
 
     async def events(self) -> AsyncGenerator[Received, None]:
         """Every new envelope in order of arrival: events, messages, and the notices ``welcome`` and ``gap``.
 
-        Duplicates are counted and left out. Resumes by itself after a cut, and joins its rooms again; raises
-        ``RefusedError`` if the server does not want this request, ``GaveUpError`` after too many failures in a row.
+        Duplicates are counted and left out. Resumes by itself after a cut, not before the server has said, and joins
+        its rooms again. Raises ``RefusedError`` if the server does not want this request, is none of this feed (its
+        first message is no ``welcome``), or sends what is over a bound; ``GaveUpError`` after too many failures in a
+        row. What cannot be read behind a good welcome is such a failure, and no other welcome ends the row then, only
+        something delivered.
         """
         self._enter(State.CONNECTING)
         try:
             while True:
+                asked_s = 0.0
                 try:
                     async for received in self._receive():
                         if self._judge(received.envelope):
                             yield received
                     self.last_failure = "the server ended the stream"
                 except RETRIED as error:
-                    cause = getattr(error, "os_error", error)  # aiohttp wraps the system's words in its own
-                    self.last_failure = f"{type(cause).__name__}: {cause}".removesuffix(": ")
+                    end_if_permanent(error, opened=self.state is State.OPEN)
+                    self._in_doubt |= isinstance(error, SENSELESS)
+                    self.last_failure = words(error)
+                    asked_s = asked_wait_s(error)
                 self._fail_answers()
-                await self._wait_before_retry()
+                await self._wait_before_retry(asked_s)
         finally:
             self._enter(State.CLOSED)
             self._fail_answers()
@@ -179,10 +169,13 @@ class Client:
         wait_s = self.options.request_timeout_s + float(fields.get("ack_timeout_s") or 0)
         async with asyncio.timeout(wait_s):
             answer = await self._ask_until_answered(id_, body)
-        if answer.type == "error":
+        try:
+            if answer.type != "error":
+                return answer.value()
             error = decode_error(answer.data)
-            raise RequestError(error.code, error.message, error.retry_after_s)
-        return answer.value()
+        except SENSELESS as nonsense:
+            raise RefusedError(NOT_PUSHMARK, f"got an answer that cannot be read: {nonsense}") from nonsense
+        raise RequestError(error.code, error.message, error.retry_after_s)
 
     async def join(self, room: str) -> Any:
         """Become a member of a room, and receive it; again after every reconnection, from where it was."""
@@ -214,8 +207,15 @@ class Client:
         return True
 
     def place(self, room: str) -> Session:
-        """Where this client is in a room."""
-        return self.session if room in (self.options.room, "") else self.places.setdefault(room, Session())
+        """Where this client is in a room. Raises ``TooLargeError`` for one too many, ``RoomNameError`` for no name."""
+        if room in (self.options.room, ""):
+            return self.session
+        if room not in self.places:
+            check_room(room.removeprefix("@"))
+            if len(self.places) >= MAX_PLACES:
+                raise TooLargeError(f"room {room!r} is one more than the {MAX_PLACES} that a client receives")
+            self.places[room] = Session(max_holes=HOLES_PER_PLACE)
+        return self.places[room]
 
     def _receive(self) -> AsyncIterator[Received]:
         """One connection's envelopes, from ``self.session.cursor`` on; ends or raises when the connection does."""
@@ -231,9 +231,12 @@ class Client:
     async def _ask_until_answered(self, id_: str, body: bytes) -> Envelope:
         while True:
             await self._is_open.wait()
-            with suppress(*RETRIED):
+            try:
                 return await self._ask(id_, body)
-            await asyncio.sleep(self._draw.uniform(0, RETRY_PAUSE_S))
+            except RETRIED as error:
+                end_if_permanent(error, opened=True)
+                asked_s = asked_at_most_s(asked_wait_s(error))
+            await asyncio.sleep(asked_s + self.draw.uniform(0, RETRY_PAUSE_S))
 
     async def _answer_after(self, id_: str, sending: Awaitable[None]) -> Envelope:
         """Send, and wait for the answer that comes among the events."""
@@ -259,56 +262,69 @@ class Client:
                 future.set_result(envelope)
             return False
         if envelope.type == "error":
-            return self._told_to_go(envelope)
-        verdict = self.place(envelope.room).observe(envelope)
+            raise failure(decode_error(envelope.data))
+        if self.state is not State.OPEN and envelope.type != "welcome":
+            text = f"got a message of type {envelope.type!r:.40}; expected is a 'welcome' first"
+            raise RefusedError(NOT_PUSHMARK, text)
+        message = decode_message_id(envelope.data) if envelope.type == "message" else ""
+        verdict = self.place(envelope.room).observe(envelope)  # not before all that it needs could be read
         if self.state is not State.OPEN:
             self._opened(envelope)
         if verdict is Verdict.DUPLICATE or envelope.type == "skip":
             return False
         if verdict is not Verdict.NOTICE:
+            if self._in_doubt:
+                self._in_doubt = False
+                self._backoff.succeeded()
             self.ledger.deliveries += 1
             self.ledger.payload_bytes += len(bytes(envelope.data))
-            return envelope.type != "message" or self._is_first(envelope)
+            return envelope.type != "message" or self._messages.is_first(message)
         return True
 
     def _opened(self, envelope: Envelope) -> None:
-        if envelope.type == "welcome":
-            welcome = decode_welcome(envelope.data)
-            self.id = welcome.client or self.id
-            self._secret = welcome.session or self._secret
-        self._backoff.succeeded()
+        welcome = decode_welcome(envelope.data)
+        self.id = welcome.client or self.id
+        self._secret = welcome.session or self._secret
+        if not self._in_doubt:
+            self._backoff.succeeded()
         self._enter(State.OPEN)
         if self.joined and self.reconnects:
+            if self._rejoining is not None:
+                self._rejoining.cancel()
             self._rejoining = asyncio.ensure_future(self._rejoin())
-
-    def _told_to_go(self, envelope: Envelope) -> bool:
-        error = decode_error(envelope.data)
-        if error.code not in PASSING:
-            raise RefusedError(error.code, error.message)
-        raise EOFError(f"{error.code}: {error.message}")
-
-    def _is_first(self, envelope: Envelope) -> bool:
-        """A message to several rooms can come again by another room after a cut: its own id tells."""
-        message = str(envelope.value().get("message", ""))
-        known = message in self._messages
-        self._messages[message] = None
-        while len(self._messages) > REMEMBERED_MESSAGES:
-            self._messages.popitem(last=False)
-        return not known
 
     async def _rejoin(self) -> None:
         """Join every room again, from where this client was in it."""
         for room in tuple(self.joined):
-            with suppress(RequestError, TimeoutError):  # refused now: the room is not received any more
+            await self._join_again(room)
+
+    async def _join_again(self, room: str) -> None:
+        """Ask until it is granted. Refused for good, or too often: the room is not received any more."""
+        backoff = self._new_backoff()
+        delay_s: float | None = 0.0
+        while delay_s is not None:
+            await asyncio.sleep(delay_s)
+            try:
                 await self.request("join", room=room, since=self._since(room))
+                return
+            except TimeoutError:
+                delay_s = backoff.delay_s()
+            except RequestError as error:
+                delay_s = backoff.delay_s(asked_wait_s(error)) if error.is_passing else None
+            except ClientError:  # it ends the receiving side too, if it is about that
+                return
 
     def _since(self, room: str) -> str | None:
         cursor = self.places[room].cursor if room in self.places else None
         return None if cursor is None else str(cursor)
 
-    async def _wait_before_retry(self) -> None:
+    def _new_backoff(self) -> Backoff:
+        of = self.options
+        return Backoff(of.backoff_base_s, of.backoff_factor, of.backoff_cap_s, of.max_attempts, self.draw)
+
+    async def _wait_before_retry(self, asked_s: float) -> None:
         self._enter(State.RECONNECTING)
-        delay_s = self._backoff.delay_s()
+        delay_s = self._backoff.delay_s(max(asked_s, self._reconnection_s))
         if delay_s is None:
             attempts = self.options.max_attempts
             raise GaveUpError(f"gave up on {self.url} after {attempts} reconnections; {self.last_failure}")

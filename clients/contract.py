@@ -10,8 +10,9 @@ from contextlib import aclosing, asynccontextmanager
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from clients.client import Client, Received, RefusedError, Shared, new_client, new_shared
+from clients.client import Client, Received, Shared, new_client, new_shared
 from clients.control import Control
+from clients.errors import RefusedError
 from clients.options import ClientOptions
 from feed.clock import now_ns
 from feed.cursor import parse_cursor

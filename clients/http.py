@@ -8,40 +8,49 @@ import asyncio
 import socket
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from clients.client import RefusedError
 from clients.ledger import Ledger, Meter
 from clients.tls import client_context
 from feed.clock import NS_PER_S, now_ns
-from feed.envelope import decode_envelope, decode_error
 from feed.tcp import tune
+from feed.wire import TooLargeError, WireError
 
-KEEP_ALIVE_S = 60.0
+KEEP_ALIVE_S: Final = 60.0
 """Longer than any poll interval used here and shorter than the servers' 75 s: the client, not the server, ends it."""
-RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+MAX_MESSAGE_BYTES: Final = 1 << 20
+"""Of one WebSocket message, all its fragments together."""
+CLOSE_TIMEOUT_S: Final = 2.0
+"""How long a WebSocket waits for the peer's closing frame."""
 
 
 class StampedProtocol(ResponseHandler):
-    """aiohttp's client protocol with receive times."""
+    """aiohttp's client protocol with receive times; of an answer that is no stream, only the newest."""
 
-    def __init__(self, ledger: Ledger, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop)
+    def __init__(self, ledger: Ledger, connector: "OneConnection", is_stream: bool) -> None:
+        super().__init__(asyncio.get_running_loop())
         self._ledger = ledger
+        self._connector = connector
+        self._is_stream = is_stream
         self.meter: Meter
         self.receive_ns = 0
         """When the newest bytes came (CLOCK_MONOTONIC, ns)."""
         self.stamps: deque[tuple[int, int]] = deque()
-        """(count, receive time): body bytes (streams) or queued messages (WebSocket) there were after each read."""
+        """(count, receive time): body bytes (streams) or queued messages (WebSocket) there were after each read.
+
+        As many as reads that have not been asked for: who reads has to ask ``stamp`` for all it takes."""
         self.messages = 0
+        self.has_refused_frame = False
+        """Has a WebSocket frame come that breaks the protocol, or a bound? There are no messages behind it."""
         self._silence_watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.meter = self._ledger.open(transport)
+        self._connector.protocol = self  # not before there is a meter
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.meter.lost()
@@ -64,7 +73,8 @@ class StampedProtocol(ResponseHandler):
         if is_websocket:
             self.messages += len(payload._buffer) - queued
             self.stamps.append((self.messages, at_ns))
-        elif isinstance(self._payload, aiohttp.StreamReader):
+            self.has_refused_frame = self._payload_parser is None
+        elif self._is_stream and isinstance(self._payload, aiohttp.StreamReader):
             self.stamps.append((self._payload.total_bytes, at_ns))
 
     def watch_silence(self, timeout_s: float) -> None:
@@ -83,10 +93,17 @@ class StampedProtocol(ResponseHandler):
         return stamps[0][1]
 
 
-class OneConnection(aiohttp.TCPConnector):
-    """A connector for one subscriber, that knows its newest protocol object."""
+def refused_frame(code: int | None) -> WireError:
+    """Why a WebSocket was closed with that code after a frame that was refused (RFC 6455, section 7.4.1)."""
+    if code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+        return TooLargeError(f"a message is over the bound of {MAX_MESSAGE_BYTES} bytes; closed with code {code}")
+    return WireError(f"a frame that breaks the WebSocket protocol; closed with code {code}")
 
-    def __init__(self, ledger: Ledger, keep_alive: bool, ca_file: str = "") -> None:
+
+class OneConnection(aiohttp.TCPConnector):
+    """A connector for one subscriber, that knows the protocol object of its newest connection."""
+
+    def __init__(self, ledger: Ledger, keep_alive: bool, ca_file: str = "", is_stream: bool = False) -> None:
         lifetime: dict[str, Any] = {} if keep_alive else {"force_close": True}
         if ca_file:
             lifetime["ssl"] = client_context(Path(ca_file))
@@ -94,12 +111,12 @@ class OneConnection(aiohttp.TCPConnector):
             lifetime["keepalive_timeout"] = KEEP_ALIVE_S
         super().__init__(limit=0, socket_factory=_socket, use_dns_cache=False, **lifetime)
         self._ledger = ledger
+        self._is_stream = is_stream
         self.protocol: StampedProtocol
         self._factory = self._make_protocol  # type: ignore[assignment]  # aiohttp has no hook for it; ours is a subclass of what it makes
 
     def _make_protocol(self) -> StampedProtocol:
-        self.protocol = StampedProtocol(self._ledger, self._loop)
-        return self.protocol
+        return StampedProtocol(self._ledger, self, self._is_stream)
 
 
 def _socket(address: Any) -> socket.socket:
@@ -118,17 +135,3 @@ def new_session(connector: OneConnection, connect_timeout_s: float) -> aiohttp.C
         auto_decompress=True,
         cookie_jar=aiohttp.DummyCookieJar(),
     )
-
-
-async def check_status(response: aiohttp.ClientResponse) -> None:
-    """Raise ``RefusedError`` with what the server said, or an ``aiohttp.ClientError`` where trying again may help."""
-    if response.status == 200:
-        return
-    if response.status in RETRY_STATUSES:
-        response.raise_for_status()
-    body = await response.content.read(65_536)
-    try:
-        error = decode_error(decode_envelope(body).data)
-    except ValueError:
-        raise RefusedError("not_pushmark", f"status {response.status} without the error shape of this feed") from None
-    raise RefusedError(error.code, error.message)

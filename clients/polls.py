@@ -1,14 +1,15 @@
 """What polling and long polling share: one request, and the envelopes in its answer."""
 
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 import aiohttp
 
+from clients.answers import JSON, check_answer, read_envelope
 from clients.asking import HttpAsking
-from clients.client import PASSING, Received, RefusedError, Shared
-from clients.http import OneConnection, check_status, new_session
+from clients.client import Received, Shared
+from clients.errors import NOT_PUSHMARK, PASSING, SENSELESS, PassingError, RefusedError, failure
+from clients.http import OneConnection, new_session
 from clients.options import ClientOptions, authorization, header_set, target
 from feed.cursor import Cursor, parse_cursor
 from feed.envelope import (
@@ -57,31 +58,28 @@ class Poller(HttpAsking):
         headers = self._headers | authorization(self.token) | self._session_header()
         async with self._session.get(url, headers=headers, timeout=timeout) as response:
             await self._check(response)
-            body = await response.read()
+            batch = await read_envelope(response, "batch")
             protocol = self._connector.protocol
             receive_ns = protocol.receive_ns
-            protocol.stamps.clear()
             protocol.meter.first_answer()
         first, self._first = self._first, False
-        return [Received(envelope, receive_ns) for envelope in _unpack(decode_envelope(body), first)]
+        return [Received(envelope, receive_ns) for envelope in _unpack(batch, first)]
 
     async def _check(self, response: aiohttp.ClientResponse) -> None:
         try:
-            await check_status(response)
+            await check_answer(response, JSON)
         except RefusedError as error:
             if not self._secret or error.code not in PASSING:
                 raise
             self._secret = ""  # the server has forgotten the session; the next request opens another
-            raise EOFError(str(error)) from error
+            raise PassingError(str(error)) from error
 
     async def _open_session(self) -> None:
         """Open the session that requests need; from now on every poll names it."""
         url = self._beside("sessions").update_query({"room": self.options.room})
-        answer = await self._post(url, b"")
+        answer = await self._post(url, b"", "welcome")
         if answer.type == "error":
-            error = decode_error(answer.data)
-            failure = ConnectionResetError if error.code in PASSING else partial(RefusedError, error.code)
-            raise failure(error.message)
+            raise failure(decode_error(answer.data))
         welcome = decode_welcome(answer.data)
         self.id, self._secret = welcome.client, welcome.session
 
@@ -104,6 +102,14 @@ class Poller(HttpAsking):
 
 
 def _unpack(envelope: Envelope, first: bool) -> list[Envelope]:
+    """The envelopes in an answer. Raises ``RefusedError``: it came whole, so another would be no better."""
+    try:
+        return _entries(envelope, first)
+    except SENSELESS as error:
+        raise RefusedError(NOT_PUSHMARK, f"got a batch that cannot be read: {error}") from error
+
+
+def _entries(envelope: Envelope, first: bool) -> list[Envelope]:
     batch = decode_batch(envelope.data)
     if not first and batch.resume == "resumed":
         return batch.events

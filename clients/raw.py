@@ -6,18 +6,21 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from clients.client import Client, Received, RefusedError, Shared
+from clients.client import Client, Received, Shared
 from clients.ledger import Ledger, Meter
 from clients.options import ClientOptions, target
 from clients.tls import client_context
 from feed.clock import now_ns
-from feed.envelope import decode_envelope, decode_error
+from feed.envelope import decode_envelope
 from feed.tcp import tune
 from feed.wire import FrameDecoder, encode_frame
 
-MAX_WAITING_FRAMES = 1024
+MAX_WAITING_FRAMES: Final = 1024
+"""Frames that wait to be taken; with more, nothing is read until they are."""
+MAX_WAITING_BYTES: Final = 4 << 20
+"""The same, of all these frames together."""
 
 
 class Raw(Client):
@@ -43,12 +46,9 @@ class Raw(Client):
                     if not frame:
                         ledger.heartbeats += 1
                         continue
-                    envelope = decode_envelope(frame)
-                    if envelope.type == "error":
-                        error = decode_error(envelope.data)
-                        raise RefusedError(error.code, error.message)
+                    received = Received(decode_envelope(frame), receive_ns)
                     protocol.meter.first_answer()
-                    yield Received(envelope, receive_ns)
+                    yield received
         finally:
             protocol.transport.close()
 
@@ -75,7 +75,7 @@ class Raw(Client):
 
 
 class FrameProtocol(asyncio.Protocol):
-    """Frames with their receive times. Stops reading while ``MAX_WAITING_FRAMES`` wait to be taken."""
+    """Frames with their receive times. Stops reading while too many, or too large ones, wait to be taken."""
 
     transport: asyncio.Transport
     meter: Meter
@@ -84,6 +84,7 @@ class FrameProtocol(asyncio.Protocol):
         self._ledger = ledger
         self._decoder = FrameDecoder()
         self._frames: deque[tuple[bytes, int]] = deque()
+        self._waiting_bytes = 0
         self._arrived = asyncio.Event()
         self._paused = False
         self._failure: Exception | None = None
@@ -95,11 +96,13 @@ class FrameProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         at_ns = now_ns()
         try:
-            self._frames.extend((frame, at_ns) for frame in self._decoder.feed(data))
+            for frame in self._decoder.feed(data):
+                self._frames.append((frame, at_ns))
+                self._waiting_bytes += len(frame)
         except ValueError as error:
             self._failure = error
             self.transport.abort()
-        if len(self._frames) > MAX_WAITING_FRAMES:
+        if len(self._frames) > MAX_WAITING_FRAMES or self._waiting_bytes > MAX_WAITING_BYTES:
             self._paused = True
             self.transport.pause_reading()
         self._arrived.set()
@@ -118,6 +121,7 @@ class FrameProtocol(asyncio.Protocol):
             await self._arrived.wait()
         frames = list(self._frames)
         self._frames.clear()
+        self._waiting_bytes = 0
         if self._paused:
             self._paused = False
             self.transport.resume_reading()

@@ -8,7 +8,9 @@ from typing import Final
 
 import msgspec
 
-from clients.client import Client, ClientError
+from clients.backoff import asked_at_most_s
+from clients.client import Client
+from clients.errors import ClientError, asked_wait_s
 
 RENEWED_AFTER: Final = 0.8
 """Of the time that a token is still good for when it is taken."""
@@ -39,12 +41,21 @@ def expires_at_s(token: str) -> float:
 async def keep_renewed(client: Client, source: TokenSource) -> None:
     """Renew the client's token again and again, until cancelled. Run it beside ``client.run()``.
 
-    A source that fails is asked again every ``RETRY_S``; when the token has expired meanwhile, the server says so and
-    the client ends. Raises ``TokenError`` for what cannot be a token.
+    A source that fails, or a server that does not renew, is asked again after ``RETRY_S`` or what the server asks for,
+    and up to ``RETRY_S`` more; when the token has expired meanwhile, the server says so and the client ends. Raises
+    ``TokenError`` for what cannot be a token.
     """
     while True:
         await asyncio.sleep(max(0.0, expires_at_s(client.token) - time.time()) * RENEWED_AFTER)
-        try:
-            await client.renew(await source())
-        except (ClientError, OSError, TimeoutError):
-            await asyncio.sleep(RETRY_S)
+        while not await _renewed(client, source):
+            pass
+
+
+async def _renewed(client: Client, source: TokenSource) -> bool:
+    """Try once; after a failure wait as long as the next try has to."""
+    try:
+        await client.renew(await source())
+        return True
+    except (ClientError, OSError, TimeoutError) as error:
+        await asyncio.sleep(max(RETRY_S, asked_at_most_s(asked_wait_s(error))) + client.draw.uniform(0, RETRY_S))
+        return False

@@ -3,6 +3,7 @@
 The same table serves every transport, so that no transport is judged by rules of its own.
 """
 
+from collections import OrderedDict
 from enum import StrEnum
 from typing import Final
 
@@ -10,6 +11,11 @@ from feed.cursor import Cursor, parse_cursor
 from feed.envelope import Envelope, decode_welcome
 
 MAX_REMEMBERED_HOLES: Final = 10_000
+"""Missing numbers of a client's first room that are remembered, so that a late event is known as such."""
+HOLES_PER_PLACE: Final = 1000
+"""The same for each of its other rooms, of which there may be many."""
+REMEMBERED_MESSAGES: Final = 1000
+"""Ids of messages that are remembered, so that one to several rooms is not taken twice."""
 PLACE_NOTICES: Final = frozenset({"welcome", "gap"})
 UNNUMBERED: Final = frozenset({"ack", "error", "batch"})
 
@@ -26,7 +32,7 @@ class Verdict(StrEnum):
 class Session:
     """One subscriber's place in one room. ``cursor`` is what to resume from."""
 
-    def __init__(self, cursor: Cursor | None = None) -> None:
+    def __init__(self, cursor: Cursor | None = None, max_holes: int = MAX_REMEMBERED_HOLES) -> None:
         self.cursor = cursor
         self.delivered = 0
         self.duplicates = 0
@@ -35,6 +41,7 @@ class Session:
         self.missed = 0
         """Events that gap notices said were gone, as far as their number was known."""
         self._holes: set[int] = set()
+        self._max_holes = max_holes
         self._lost_for_good = 0
 
     @property
@@ -73,7 +80,7 @@ class Session:
         elif at.seq <= here.seq:
             return self._late(at.seq)
         elif at.seq > here.seq + 1:
-            room = MAX_REMEMBERED_HOLES - len(self._holes)
+            room = self._max_holes - len(self._holes)
             self._holes.update(range(here.seq + 1, min(at.seq, here.seq + 1 + room)))
         self._move_to(at)
         self.delivered += 1
@@ -87,3 +94,18 @@ class Session:
         self.out_of_order += 1
         self.delivered += 1
         return Verdict.OUT_OF_ORDER
+
+
+class RecentMessages:
+    """A message to several rooms can come again by another room after a cut: its own id tells."""
+
+    def __init__(self) -> None:
+        self._ids: OrderedDict[str, None] = OrderedDict()
+
+    def is_first(self, message: str) -> bool:
+        """Remember an id; is it new among the newest ``REMEMBERED_MESSAGES``?"""
+        known = message in self._ids
+        self._ids[message] = None
+        while len(self._ids) > REMEMBERED_MESSAGES:
+            self._ids.popitem(last=False)
+        return not known

@@ -5,28 +5,44 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any, Final
+from http import HTTPStatus
+from typing import Annotated, Any, Final
 
 import aiohttp
 import engineio
 import msgspec
 import socketio
-from engineio.packet import MESSAGE, PING, Packet
+from engineio.packet import MESSAGE, OPEN, PING, Packet
+from engineio.payload import Payload
 
-from clients.client import PASSING, Client, Received, RefusedError, Shared
-from clients.http import OneConnection, StampedProtocol, new_session
+from clients.answers import check_answer, failure_of, handshake_failure, read_body, read_error
+from clients.client import Client, Received, Shared
+from clients.errors import NOT_PUSHMARK, RETRIED, SENSELESS, ClientError, PassingError, RefusedError, failure
+from clients.http import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, StampedProtocol, new_session, refused_frame
 from clients.ledger import Ledger
 from clients.options import ClientOptions, header_set, target
-from feed.envelope import Envelope, decode_envelope
+from feed.envelope import Envelope, ErrorData, decode_envelope
+from feed.wire import WireError
 
-MAX_MESSAGE_BYTES: Final = 1 << 20
-CLOSE_TIMEOUT_S: Final = 2.0
 MAX_WAITING: Final = 10_000
 """Envelopes that wait for who listens; a consumer that is slower than that loses its connection, and resumes."""
+MAX_WAITING_BYTES: Final = 16 << 20
+"""The same, of all these envelopes together."""
+MAX_UNSENT: Final = 4096
+"""Packets that wait to be sent, answers to pings included; a server that takes none for as long is left."""
+MAX_PING_MS: Final = 86_400_000
+"""What a server may say of its heartbeats: a day."""
+POLL_TYPE: Final = "text/plain"
+_BINARY_PACKETS: Final = ("5", "6")
+_KNOWN: Final = (ClientError, aiohttp.ClientError, OSError, TimeoutError, EOFError, *SENSELESS)
 
 
 class SocketIo(Client):
-    """``/socket.io/``; the cursor goes in the auth payload. Its own reconnection is off: all transports share ours."""
+    """``/socket.io/``; the cursor goes in the auth payload. Its own reconnection is off: all transports share ours.
+
+    A server that is no Socket.IO server, or refuses the namespace, ends it. Packets that the library cannot read end a
+    connection, and are retried.
+    """
 
     def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
         super().__init__(url, options, shared)
@@ -47,11 +63,9 @@ class SocketIo(Client):
                 connector.protocol.watch_silence(options.silence_timeout_s)
                 self._sio = sio
                 while True:
-                    item = await sio.waiting.get()
-                    if isinstance(item, Exception):
-                        raise item
+                    received = await sio.next()
                     connector.protocol.meter.first_answer()
-                    yield item
+                    yield received
             finally:
                 self._sio = None
                 await sio.leave()
@@ -72,9 +86,9 @@ class SocketIo(Client):
                     wait_timeout=options.connect_timeout_s,
                 )
         except socketio.exceptions.ConnectionError as error:
-            if sio.refusal is not None and sio.refusal.code not in PASSING:
-                raise sio.refusal from error
-            raise ConnectionError(str(error)) from error
+            raise sio.refusal or _cause(error) from error
+        except Exception as error:  # whatever the library makes of a stranger's bytes
+            raise _known(error) from error
 
     async def _ask(self, id_: str, body: bytes) -> Envelope:
         sio = self._sio
@@ -100,16 +114,30 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
         )
         self.eio.connector = connector
         self.eio.ledger = ledger
-        self.waiting: asyncio.Queue[Received | Exception] = asyncio.Queue()
-        """At most ``MAX_WAITING`` envelopes, and after them why it ended."""
-        self.refusal: RefusedError | None = None
+        self.eio.on_failure = self.fail
+        self.refusal: RefusedError | PassingError | None = None
+        self._waiting: asyncio.Queue[tuple[Received, int] | Exception] = asyncio.Queue()
+        """Envelopes with their sizes, and after them why it ended."""
+        self._waiting_bytes = 0
         self._receive_ns = 0
 
     def listen(self, namespace: str) -> None:
-        """Put what comes in a namespace into ``waiting``, and why it ended."""
+        """Let what comes in a namespace be had from ``next``, and why it ended."""
         self.on("*", self._on_event, namespace=namespace)
-        self.on("connect_error", self._on_error, namespace=namespace)
         self.on("disconnect", self._on_disconnect, namespace=namespace)
+
+    async def next(self) -> Received:
+        """The next envelope. Raises why there is none any more."""
+        item = await self._waiting.get()
+        if isinstance(item, Exception):
+            raise item
+        received, size = item
+        self._waiting_bytes -= size
+        return received
+
+    def fail(self, error: Exception) -> None:
+        """Let who listens know why there is nothing more to come."""
+        self._waiting.put_nowait(_known(error))
 
     async def emit_request(self, body: bytes, namespace: str, judge: Callable[[Envelope], object]) -> None:
         """Send a request; its acknowledgement is an envelope like one that comes among the events."""
@@ -131,19 +159,38 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
                     await self.disconnect()
 
     async def _on_event(self, name: str, raw: msgspec.Raw) -> None:
-        if self.waiting.qsize() < MAX_WAITING:
-            self.waiting.put_nowait(Received(decode_envelope(raw), self._receive_ns))
+        size = len(memoryview(raw))
+        if self._waiting.qsize() < MAX_WAITING and self._waiting_bytes < MAX_WAITING_BYTES:
+            self._waiting.put_nowait((Received(decode_envelope(raw), self._receive_ns), size))
+            self._waiting_bytes += size
         elif self.connected:
             await self.disconnect()
 
-    async def _on_error(self, data: Any) -> None:
-        self.refusal = _refusal(data)
-
     async def _on_disconnect(self, reason: str) -> None:
-        self.waiting.put_nowait(EOFError(f"disconnected: {reason}"))
+        broken = self.eio.connector.protocol.has_refused_frame
+        self.fail(refused_frame(self.eio.ws.close_code) if broken else EOFError(f"disconnected: {reason}"))
+
+    async def _handle_connect(self, namespace: str | None, data: Any) -> None:
+        if self._asked_for(namespace) and not self.connected:
+            await super()._handle_connect(namespace, data)
+
+    async def _handle_error(self, namespace: str | None, data: Any) -> None:
+        if not self._asked_for(namespace):
+            return
+        self.refusal = _refusal(data)
+        if self.connected:
+            self.fail(self.refusal)
+        else:
+            await super()._handle_error(namespace, data)
+
+    def _asked_for(self, namespace: str | None) -> bool:
+        """The library would remember whatever namespaces a server names."""
+        return (namespace or "/") in self.connection_namespaces
 
     async def _handle_eio_message(self, data: Any) -> None:
         self._receive_ns = self.eio.stamps.popleft()  # each message was put there, and its task begins in order
+        if not isinstance(data, str) or data.startswith(_BINARY_PACKETS):
+            raise WireError("a binary or unknown packet; expected are Socket.IO's text packets")
         await super()._handle_eio_message(data)
 
     def _engineio_client_class(self) -> type["_Engine"]:
@@ -151,25 +198,89 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
 
 
 class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # a base of type Any: the library ships no types (no py.typed)
-    """Notes when the read came that brought a message: its first message on a WebSocket was read before the loop."""
+    """Notes when the read came that brought a message: its first message on a WebSocket was read before the loop.
+
+    Whatever fails in one of its tasks is told to who listens; the library would leave it at a line in the log.
+    """
 
     connector: OneConnection
     ledger: Ledger
+    on_failure: Callable[[Exception], None]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.stamps: deque[int] = deque()
         self._read = 1
 
+    def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return super().start_background_task(self._telling, target, *args, **kwargs)
+
+    async def _telling(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        try:
+            await target(*args, **kwargs)
+        except Exception as error:  # the packets of a stranger reach all of the library
+            self.on_failure(error)
+
     async def _receive_packet(self, pkt: Packet) -> None:
-        by_websocket = self.current_transport == "websocket"
-        self._read += by_websocket
+        protocol: StampedProtocol = self.connector.protocol
+        receive_ns = protocol.receive_ns
+        if self.current_transport == "websocket":
+            self._read += 1
+            receive_ns = protocol.stamp(self._read)
         if pkt.packet_type == MESSAGE:
-            protocol: StampedProtocol = self.connector.protocol
-            self.stamps.append(protocol.stamp(self._read) if by_websocket else protocol.receive_ns)
+            self.stamps.append(receive_ns)
         elif pkt.packet_type == PING:
             self.ledger.heartbeats += 1
         await super()._receive_packet(pkt)
+
+    async def _send_packet(self, pkt: Packet) -> None:
+        if self.queue.qsize() >= MAX_UNSENT:
+            raise ConnectionResetError(f"{MAX_UNSENT} packets wait to be sent")
+        await super()._send_packet(pkt)
+
+    async def _send_request(
+        self,
+        method: str,
+        url: str,
+        headers: Any = None,
+        body: Any = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - overrides
+    ) -> aiohttp.ClientResponse:
+        """In the library's place, which would make a text of what fails, and take any answer for packets."""
+        total = aiohttp.ClientTimeout(total=timeout)
+        response: aiohttp.ClientResponse = await self.http.request(
+            method, url, headers=headers, data=body, timeout=total
+        )
+        if method == "GET":
+            await check_answer(response, POLL_TYPE)
+        elif response.status != HTTPStatus.OK:
+            raise failure_of(response, await read_error(response), POLL_TYPE)
+        response._body = body_read = await read_body(response)  # where the library's own read() finds it
+        if method == "GET":
+            _check_packets(body_read, opening=self.state != "connected")
+        return response
+
+
+class _Handshake(msgspec.Struct):
+    """What the library takes from the first packet (Engine.IO protocol 4, handshake)."""
+
+    sid: str
+    upgrades: list[str]
+    pingInterval: Annotated[int, msgspec.Meta(ge=1, le=MAX_PING_MS)]  # noqa: N815 - named by the protocol
+    pingTimeout: Annotated[int, msgspec.Meta(ge=1, le=MAX_PING_MS)]  # noqa: N815
+
+
+def _check_packets(body: bytes, opening: bool) -> None:
+    """Raise one of ``SENSELESS`` unless these are Engine.IO packets, the first of a connection a handshake."""
+    try:
+        packets = Payload(encoded_payload=body.decode()).packets
+    except (ValueError, LookupError, RecursionError) as error:
+        raise WireError(f"no Engine.IO packets: {error}") from error
+    if not opening:
+        return
+    if not packets or packets[0].packet_type != OPEN:
+        raise WireError("no Engine.IO handshake")
+    msgspec.convert(packets[0].data, _Handshake)
 
 
 class _Json:
@@ -194,8 +305,24 @@ def _go_on_cancelling() -> None:
         raise asyncio.CancelledError
 
 
-def _refusal(data: Any) -> RefusedError | None:
-    said = data.get("data") if isinstance(data, dict) else None
-    if not isinstance(said, dict) or not isinstance(said.get("code"), str):
-        return None
-    return RefusedError(said["code"], str(said.get("message")))
+def _refusal(data: Any) -> RefusedError | PassingError:
+    """What a refused namespace means: our servers put their error in the packet's ``data``."""
+    try:
+        return failure(msgspec.convert(data["data"], ErrorData))
+    except (LookupError, TypeError, msgspec.ValidationError):
+        return RefusedError(NOT_PUSHMARK, f"the namespace was refused with {data!r:.80}; expected is our error")
+
+
+def _cause(error: Exception) -> Exception:
+    """Why there is no connection: the library keeps it behind an exception of its own."""
+    behind = error.__cause__.__context__ if error.__cause__ is not None else None
+    if isinstance(behind, aiohttp.WSServerHandshakeError):
+        return handshake_failure(behind)
+    return behind if isinstance(behind, RETRIED) else ConnectionError(str(error))
+
+
+def _known(error: Exception) -> Exception:
+    """A failure as ``Client`` knows it: what else the library raises comes of bytes that make no sense."""
+    if isinstance(error, _KNOWN):
+        return error
+    return WireError(f"packets that cannot be read: {type(error).__name__}: {error}")

@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import aiohttp
+
+from clients.answers import EVENT_STREAM, check_answer
 from clients.asking import HttpAsking
 from clients.client import Received, Shared
-from clients.http import OneConnection, check_status, new_session
+from clients.http import OneConnection, StampedProtocol, new_session
 from clients.options import ClientOptions, authorization, header_set, target
 from feed.envelope import decode_envelope
 from feed.wire import SseParser
 
 
 class Sse(HttpAsking):
-    """``GET /sse``; resumes with ``Last-Event-ID`` as a browser's EventSource does."""
+    """``GET /sse``; resumes with ``Last-Event-ID``, after the time of ``retry:``, as an EventSource does."""
 
     def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
         super().__init__(url, options, shared)
@@ -21,7 +24,7 @@ class Sse(HttpAsking):
 
     async def _receive(self) -> AsyncIterator[Received]:
         options, ledger = self.options, self.ledger
-        connector = OneConnection(ledger, keep_alive=False, ca_file=options.ca_file)
+        connector = OneConnection(ledger, keep_alive=False, ca_file=options.ca_file, is_stream=True)
         headers = self._headers | authorization(self.token)
         if self.session.cursor is not None:
             headers["last-event-id"] = str(self.session.cursor)
@@ -32,16 +35,22 @@ class Sse(HttpAsking):
             asyncio.timeout(options.connect_timeout_s + options.answer_margin_s) as limit,
             session.get(url, headers=headers) as response,
         ):
-            await check_status(response)
+            await check_answer(response, EVENT_STREAM)
             limit.reschedule(None)
-            protocol = connector.protocol
-            protocol.watch_silence(options.silence_timeout_s)
-            parser = SseParser()
-            while chunk := await response.content.readany():
-                for item in parser.feed(chunk):
-                    if item.comment:
-                        ledger.heartbeats += 1
-                        continue
-                    received = Received(decode_envelope(item.data), protocol.stamp(item.end))
-                    protocol.meter.first_answer()
-                    yield received
+            connector.protocol.watch_silence(options.silence_timeout_s)
+            async for received in self._read(response.content, connector.protocol):
+                yield received
+
+    async def _read(self, body: aiohttp.StreamReader, protocol: StampedProtocol) -> AsyncIterator[Received]:
+        parser = SseParser()
+        while chunk := await body.readany():
+            for item in parser.feed(chunk):
+                if item.comment:
+                    self.ledger.heartbeats += 1
+                    continue
+                received = Received(decode_envelope(item.data), protocol.stamp(item.end))
+                protocol.meter.first_answer()
+                yield received
+            protocol.stamp(parser.consumed)  # what only brought comments, or a part, is asked for too
+            if parser.retry_ms is not None:
+                self._reconnection_s = parser.retry_ms / 1000

@@ -5,13 +5,12 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
-from clients.client import Client, Received, RefusedError, Shared
-from clients.http import RETRY_STATUSES, OneConnection, new_session
+from clients.answers import handshake_failure
+from clients.client import Client, Received, Shared
+from clients.http import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, new_session, refused_frame
 from clients.options import ClientOptions, authorization, header_set, target
 from feed.envelope import Envelope, decode_envelope
-
-MAX_MESSAGE_BYTES = 1 << 20
-CLOSE_TIMEOUT_S = 2.0
+from feed.wire import WireError
 
 
 class WebSocket(Client):
@@ -42,11 +41,13 @@ class WebSocket(Client):
                     if message.type is aiohttp.WSMsgType.TEXT:
                         yield Received(decode_envelope(message.data), protocol.stamp(count))
                         protocol.meter.first_answer()
-                    elif message.type is aiohttp.WSMsgType.PING:
+                        continue
+                    protocol.stamp(count)  # what brings no message is asked for too
+                    if message.type is aiohttp.WSMsgType.PING:
                         ledger.heartbeats += 1
                         await socket.pong(message.data)
                     elif message.type is not aiohttp.WSMsgType.PONG:
-                        raise EOFError(f"closed with code {socket.close_code}")
+                        raise _end(message.type, socket.close_code)
             finally:
                 self._socket = None
                 await socket.close()
@@ -71,8 +72,13 @@ class WebSocket(Client):
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
             )
         except aiohttp.WSServerHandshakeError as error:
-            if error.status in RETRY_STATUSES:
-                raise
-            raise RefusedError(
-                "handshake_refused", f"status {error.status} for {error.request_info.real_url}"
-            ) from error
+            raise handshake_failure(error) from error
+
+
+def _end(type_: aiohttp.WSMsgType, code: int | None) -> Exception:
+    """Why there are no more messages."""
+    if type_ is aiohttp.WSMsgType.ERROR:
+        return refused_frame(code)
+    if type_ is aiohttp.WSMsgType.BINARY:
+        return WireError("a binary message; expected is text")
+    return EOFError(f"closed with code {code}")

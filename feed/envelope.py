@@ -1,11 +1,12 @@
 """The one structured message that every transport carries, in both directions."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-JSON_DECODE: Final = msgspec.json.decode
 JSON_ENCODE: Final = msgspec.json.encode
+MAX_MESSAGE_ID_CHARACTERS: Final = 64
+"""Of a message's own id (``feed.requests``, ``Id``): receivers keep some of them."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -25,8 +26,8 @@ class Envelope(msgspec.Struct, frozen=True):
     data: msgspec.Raw
 
     def value(self) -> Any:
-        """Decode ``data``."""
-        return JSON_DECODE(self.data)
+        """Decode ``data``. Raises ``msgspec.DecodeError`` or ``UnicodeDecodeError``."""
+        return _read(_ANY_DECODER, self.data)
 
 
 class Stamp(msgspec.Struct, frozen=True):
@@ -72,36 +73,58 @@ class ErrorData(msgspec.Struct, frozen=True):
     """When asking again may help."""
 
 
+class MessageId(msgspec.Struct, frozen=True):
+    """What tells a ``message`` that comes twice, by two rooms, from another: its own id, in its data."""
+
+    message: Annotated[str, msgspec.Meta(max_length=MAX_MESSAGE_ID_CHARACTERS)] = ""
+
+
+_ANY_DECODER: Final = msgspec.json.Decoder()
 _ENVELOPE_DECODER: Final = msgspec.json.Decoder(Envelope)
 _STAMP_DECODER: Final = msgspec.json.Decoder(Stamp)
 _WELCOME_DECODER: Final = msgspec.json.Decoder(Welcome)
 _BATCH_DECODER: Final = msgspec.json.Decoder(Batch)
 _ERROR_DECODER: Final = msgspec.json.Decoder(ErrorData)
+_MESSAGE_ID_DECODER: Final = msgspec.json.Decoder(MessageId)
+_Read = TypeVar("_Read")
+
+
+def _read(decoder: "msgspec.json.Decoder[_Read]", text: bytes | str | msgspec.Raw) -> _Read:
+    """Decode; what is nested deeper than the parser can follow is no more valid than other nonsense."""
+    try:
+        return decoder.decode(text)
+    except RecursionError:
+        raise msgspec.DecodeError("JSON is nested too deep") from None
 
 
 def decode_envelope(text: bytes | str) -> Envelope:
     """Parse one envelope. Raises ``msgspec.ValidationError`` or ``msgspec.DecodeError`` naming what is wrong."""
-    return _ENVELOPE_DECODER.decode(text)
+    return _read(_ENVELOPE_DECODER, text)
 
 
 def decode_stamp(data: msgspec.Raw) -> Stamp:
     """Read ``n`` and ``due_ns`` of a benchmark event's data."""
-    return _STAMP_DECODER.decode(data)
+    return _read(_STAMP_DECODER, data)
 
 
 def decode_welcome(data: msgspec.Raw) -> Welcome:
     """Read the data of a ``welcome`` or ``gap`` message."""
-    return _WELCOME_DECODER.decode(data)
+    return _read(_WELCOME_DECODER, data)
 
 
 def decode_batch(data: msgspec.Raw) -> Batch:
     """Read the data of a ``batch`` message."""
-    return _BATCH_DECODER.decode(data)
+    return _read(_BATCH_DECODER, data)
 
 
 def decode_error(data: msgspec.Raw) -> ErrorData:
     """Read the data of an ``error`` message."""
-    return _ERROR_DECODER.decode(data)
+    return _read(_ERROR_DECODER, data)
+
+
+def decode_message_id(data: msgspec.Raw) -> str:
+    """Read the own id of a ``message``, from its data; empty if it has none."""
+    return _read(_MESSAGE_ID_DECODER, data).message
 
 
 def encode_envelope(type_: str, id_: str, room: str, data: Any) -> bytes:

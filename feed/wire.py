@@ -15,7 +15,12 @@ from typing import Final, NamedTuple, Protocol
 from feed.cursor import Cursor
 
 MAX_FRAME_BYTES: Final = 1 << 20
+"""Of one frame, without its length."""
 MAX_SSE_LINE_BYTES: Final = 1 << 20
+"""Of one line of an event stream, without its end."""
+MAX_SSE_EVENT_BYTES: Final = 2 << 20
+"""Of all lines up to the blank one that ends an event, each with one byte for its end; also of lines that are ignored.
+Comments do not count, as nothing of them is kept. Twice a line, so that the longest may have an ``id:`` beside it."""
 MAX_RETRY_DIGITS: Final = 10  # 115 days in milliseconds; longer ones are ignored like any malformed value
 HEARTBEAT_FRAME: Final = b"\x00\x00\x00\x00"
 _LENGTH: Final = struct.Struct(">I")
@@ -24,6 +29,10 @@ _FINAL_TEXT: Final = 0x81
 
 class WireError(ValueError):
     """The bytes cannot be what they should be."""
+
+
+class TooLargeError(WireError):
+    """Something is over its bound; the message names both."""
 
 
 class Audience(NamedTuple):
@@ -122,7 +131,7 @@ class FrameDecoder:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the frames that ``data`` completes. Raises ``WireError`` for a length over the bound."""
+        """Return the frames that ``data`` completes. Raises ``TooLargeError`` for a length over the bound."""
         buffer = self._buffer
         buffer += data
         frames: list[bytes] = []
@@ -130,7 +139,7 @@ class FrameDecoder:
         while len(buffer) - start >= 4:
             (length,) = _LENGTH.unpack_from(buffer, start)
             if length > self._max_frame_bytes:
-                raise WireError(f"a frame of {length} bytes is over the bound of {self._max_frame_bytes}")
+                raise TooLargeError(f"a frame of {length} bytes is over the bound of {self._max_frame_bytes}")
             stop = start + 4 + length
             if stop > len(buffer):
                 break
@@ -158,7 +167,8 @@ class SseParser:
     """The event-stream format (WHATWG HTML 9.2.6), fed with pieces of bytes cut anywhere.
 
     Attributes: ``last_event_id`` and ``retry_ms`` (``None`` until the stream sets it), kept across events as the
-    standard says. A line longer than ``MAX_SSE_LINE_BYTES`` raises ``WireError``.
+    standard says; ``consumed``, the bytes that were fed. A line over ``MAX_SSE_LINE_BYTES`` or an event over
+    ``MAX_SSE_EVENT_BYTES`` raises ``TooLargeError``, after the items before it.
     """
 
     def __init__(self) -> None:
@@ -170,7 +180,8 @@ class SseParser:
         self._id_buffer = ""
         self._after_cr = False
         self._at_start = True
-        self._consumed = 0
+        self._event_bytes = 0
+        self.consumed = 0
 
     def feed(self, chunk: bytes) -> Iterator[SseItem]:
         """Yield the items that ``chunk`` completes."""
@@ -179,8 +190,8 @@ class SseParser:
             start = 1
         if chunk:
             self._after_cr = False
-        base = self._consumed
-        self._consumed += len(chunk)
+        base = self.consumed
+        self.consumed += len(chunk)
         size = len(chunk)
         while start < size:
             stop, after = _line_end(chunk, start)
@@ -190,7 +201,7 @@ class SseParser:
             line = bytes(self._line) + chunk[start:stop]
             _check_line(len(line))
             self._line.clear()
-            self._after_cr = after == size and chunk[stop : stop + 1] == b"\r"
+            self._after_cr = after == size and chunk.endswith(b"\r")
             start = after
             item = self._take(line, base + after)
             if item is not None:
@@ -205,6 +216,9 @@ class SseParser:
             return self._dispatch(end)
         if line.startswith(b":"):
             return SseItem(line[1:].removeprefix(b" "), "", self.last_event_id, True, end)
+        self._event_bytes += len(line) + 1
+        if self._event_bytes > MAX_SSE_EVENT_BYTES:
+            raise TooLargeError(f"an event is over the bound of {MAX_SSE_EVENT_BYTES} bytes")
         name, _, value = line.partition(b":")
         self._field(name, value.removeprefix(b" "))
         return None
@@ -223,6 +237,7 @@ class SseParser:
         self.last_event_id = self._id_buffer
         data, event = self._data, self._event
         self._data, self._event = [], ""
+        self._event_bytes = 0
         if not data:
             return None
         return SseItem(b"\n".join(data), event or "message", self.last_event_id, False, end)
@@ -230,7 +245,7 @@ class SseParser:
 
 def _check_line(size: int) -> None:
     if size > MAX_SSE_LINE_BYTES:
-        raise WireError(f"an event-stream line is over the bound of {MAX_SSE_LINE_BYTES} bytes")
+        raise TooLargeError(f"an event-stream line is over the bound of {MAX_SSE_LINE_BYTES} bytes")
 
 
 def _line_end(chunk: bytes, start: int) -> tuple[int, int]:

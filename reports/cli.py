@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from bench.results import (
     AA_FILE,
@@ -27,6 +26,8 @@ from bench.results import (
     load_soak,
     load_verify,
 )
+from feed.printable import printable_json
+from feed.terminal import PrintableGroup, echo, new_console
 from reports.aa import aa_section
 from reports.breakeven import BreakEven, break_evens
 from reports.compare_cli import agree, compare
@@ -66,7 +67,7 @@ class ReportError(click.ClickException):
     exit_code = 2
 
 
-class DefaultToRender(click.Group):
+class DefaultToRender(PrintableGroup):
     """A group whose first word may be left out: it is ``render`` then."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -141,23 +142,23 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
         raise ReportError(f"{folder}: no report can be made of this: {type(error).__name__}: {error}") from error
     if as_json:
         assert cost is not None
-        click.echo(to_json(cost))
+        click.echo(printable_json(to_json(cost)))
     else:
         _print(summary, sections, page)
     for reason in missed(objectives):
-        click.echo(f"Missed: {reason}", err=True)
+        echo(f"Missed: {reason}", err=True)
     for name in empty:
-        click.echo(f"Failed: {name}: nothing valid was measured", err=True)
+        echo(f"Failed: {name}: nothing valid was measured", err=True)
     sys.exit(int(bool(missed(objectives) or empty)))
 
 
 def _print(summary: Summary | None, sections: list[Section], page: Path) -> None:
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
+    console = new_console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
     if summary is not None:
         show(summary, console)
     for section in sections:
         show_section(section, console)
-    click.echo(f"\nReport: {page}")
+    echo(f"\nReport: {page}")
 
 
 def _has_results(results_dir: Path) -> bool:

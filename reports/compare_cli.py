@@ -7,10 +7,11 @@ from typing import Final
 
 import click
 import msgspec
-from rich.console import Console
 
 from bench.results import RESULTS_FILE, Results, ResultsError, load
 from bench.thresholds import ThresholdError, parse_cell, parse_change
+from feed.printable import printable_json
+from feed.terminal import echo, new_console
 from reports.compare import (
     CAUTION,
     PointChanges,
@@ -70,11 +71,13 @@ def compare(
     except OSError as error:
         raise click.UsageError(f"{error.filename}: {error.strerror}") from error
     if as_json:
-        click.echo(json.dumps({"points": msgspec.to_builtins(points), "failed": failed}))
+        click.echo(printable_json(json.dumps({"points": msgspec.to_builtins(points), "failed": failed})))
     else:
-        show_section(section, Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False))
+        show_section(
+            section, new_console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
+        )
     for reason in failed:
-        click.echo(f"Failed: {reason}", err=True)
+        echo(f"Failed: {reason}", err=True)
     sys.exit(int(bool(failed)))
 
 
@@ -92,7 +95,7 @@ def agree(published: Path, fresh: Path, cell: str) -> None:
         found = compare_cell(load(published), load(fresh), transport, metric)
     except (ResultsError, ThresholdError) as error:
         raise click.UsageError(str(error)) from error
-    click.echo(agreement(found))
+    echo(agreement(found))
     sys.exit(EXIT_CODES[found.comparison.verdict.word])
 
 

@@ -24,6 +24,7 @@ from feed.sabotage import ALLOWED, EVERY, parse_sabotage
 from feed.schedule import KINDS, Schedule
 from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES, Item, SourceError, host, load_replay, synthetic
 from feed.tcp import raise_open_files
+from feed.terminal import PrintableGroup
 from servers import logs
 from servers import relay as relay_server
 from servers.app import run
@@ -51,7 +52,9 @@ def _list(context: click.Context, parameter: click.Parameter, wanted: bool) -> N
         context.exit()
 
 
-@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=PrintableGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Name the transports.")
 def main() -> None:
     pass

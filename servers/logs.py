@@ -10,6 +10,8 @@ from typing import Final, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
+from feed.printable import printable_json
+
 LEVELS: Final = ("debug", "info", "warning", "error")
 REDACTED: Final = "[redacted]"
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -34,11 +36,11 @@ def configure(level: str, stream: TextIO) -> None:
 
 
 class _Redacting(JsonFormatter):
-    """JSON lines without secrets, whoever wrote them: exceptions are text too."""
+    """JSON lines of ASCII without secrets and control characters, whoever wrote them: exceptions are text too."""
 
     def format(self, record: logging.LogRecord) -> str:
         text: str = super().format(record)
-        return _SECRET.sub(REDACTED, text)
+        return printable_json(_SECRET.sub(REDACTED, text))
 
 
 def log_connected(client: str, transport: str, address: str, user: str) -> None:

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from clients.client import GaveUpError, RefusedError, RequestError, State, new_client, new_shared
+from clients.client import State, new_client, new_shared
 from clients.contract_platform import Member
 from clients.control import Control
+from clients.errors import GaveUpError, RefusedError, RequestError
 from clients.options import ClientOptions
 from clients.renewal import TokenError, expires_at_s, keep_renewed
 from servers.auth import DEV_KEY, mint

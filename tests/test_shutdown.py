@@ -9,8 +9,9 @@ from contextlib import aclosing
 import aiohttp
 import pytest
 
-from clients.client import Client, ClientError, new_client, new_shared
+from clients.client import Client, new_client, new_shared
 from clients.control import Control
+from clients.errors import ClientError
 from clients.options import ClientOptions
 from feed.schedule import Schedule
 from tests.conftest import SERVED, Running, Start, run, until

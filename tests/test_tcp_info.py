@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.processes import rss_bytes, kernel_tcp_bytes
+from bench.processes import kernel_tcp_bytes, rss_bytes
 from feed.clock import NS_PER_MS, now_ns, timerfd_create, timerfd_set
 from feed.tcp import ESTABLISHED, MAX_SEGMENT_BYTES, TcpInfo, read_progress, read_tcp_info, tune
 from servers.guard import NO_LINGER
@@ -75,9 +75,9 @@ def test_a_known_transfer_is_what_both_ends_count() -> None:
     assert (there.bytes_sent, back.bytes_sent) == (1000, 7)
     assert (there.bytes_received, back.bytes_received) == (7, 1000)
     assert there.bytes_acked == 1000 + 1, "who connects counts its SYN"
-    assert back.bytes_acked in (7, 7 + 1)
+    assert back.bytes_acked == 7
     assert there.segments_out == back.segments_in >= 10 + 1
-    assert back.segments_out == there.segments_in >= 2
+    assert back.segments_out + 1 == there.segments_in >= 2, "its SYN was answered before there was a socket"
     assert (there.unacked_segments, there.notsent_bytes, there.retransmits) == (0, 0, 0)
     assert there.send_mss_bytes == MAX_SEGMENT_BYTES - 12, "time stamps take 12 bytes of each segment"
     assert 0 < there.rtt_us < 10_000_000
@@ -120,9 +120,7 @@ def _by_ss(sock: socket.socket) -> dict[str, str]:
     port, peer = sock.getsockname()[1], sock.getpeername()[1]
     wanted = f"sport = :{port} and dport = :{peer}"
     done = subprocess.run(["ss", "-Htin", "state", "established", wanted], capture_output=True, text=True, check=True)
-    found = dict(re.findall(r"([a-z_]+):([0-9.]+)", done.stdout))
-    found["ts"] = "yes" if re.search(r"\bts\b", done.stdout) else "no"
-    return found
+    return dict(re.findall(r"([a-z_]+):([0-9.]+)", done.stdout))
 
 
 @pytest.mark.skipif(shutil.which("ss") is None, reason="ss is missing: apt-get install iproute2")
@@ -139,9 +137,8 @@ def test_every_field_is_what_ss_reads() -> None:
             number = {name: int(said.get(name, 0)) for name in _SAID_BY_SS}
             assert number == {name: getattr(info, field) for name, field in _SAID_BY_SS.items()}
             assert float(said["rtt"].partition("/")[0]) * 1000 == pytest.approx(info.rtt_us, abs=1)
-            assert (said["ts"] == "yes") == info.timestamps
-    fields = {*_SAID_BY_SS.values(), "rtt_us", "options", "state"}
-    assert fields == set(TcpInfo._fields), "a field that no other reader checks"
+    known = {"rtt_us", "options", "state"}
+    assert {*_SAID_BY_SS.values(), *known} == set(TcpInfo._fields), "a field that nothing else tells"
 
 
 _SAID_BY_SS = {

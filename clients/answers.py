@@ -1,0 +1,132 @@
+"""What may come back over HTTP: which answers end a client, which pass, and how long to wait for another.
+
+Passing are 408, 425, 429 and the 5xx but 501 and 505 (RFC 9110, section 15; RFC 8470, section 5.2). Everything else
+that is no 200 of the expected type would come again, and ends the client, as WHATWG HTML 9.2.3 says of an EventSource.
+So does a whole answer that cannot be read. One that was cut passes, and is known by its framing; without any (no
+length, no chunks; RFC 9112, section 6.3) nobody can tell a cut from an end, and what cannot be read counts as cut.
+Redirects are followed as aiohttp does: to http and https only, ten in a row.
+"""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Final
+
+import aiohttp
+
+from clients.errors import NOT_PUSHMARK, SENSELESS, PassingError, RefusedError
+from feed.envelope import Envelope, decode_envelope, decode_error, decode_welcome
+from feed.wire import TooLargeError
+
+JSON: Final = "application/json"
+EVENT_STREAM: Final = "text/event-stream"
+MAX_ANSWER_BYTES: Final = 16 << 20
+"""Of the body of one answer that is no stream, decompressed. A whole history may come in one."""
+MAX_ERROR_BYTES: Final = 65_536
+"""Of the body of an answer that is none of the expected: more is not looked at."""
+_PASSING: Final = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}
+
+
+def is_passing(status: int) -> bool:
+    """May the same request be answered otherwise later?"""
+    return status in _PASSING
+
+
+def retry_after_s(value: str, now_s: float) -> float:
+    """Seconds that a ``Retry-After`` asks to wait (RFC 9110, section 10.2.3): delta-seconds, or an HTTP-date.
+
+    ``now_s`` is UNIX time. 0.0 for none, for an instant in the past, and for what is neither.
+    """
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+        return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now_s)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return 0.0
+
+
+async def check_answer(response: aiohttp.ClientResponse, content_type: str) -> None:
+    """Raise ``RefusedError`` or ``PassingError`` for what is no 200 with that content type; parameters are allowed."""
+    if response.status != HTTPStatus.OK:
+        raise failure_of(response, await read_error(response), content_type)
+    if response.content_type != content_type:
+        raise _unexpected(response, content_type)
+
+
+def failure_of(
+    response: aiohttp.ClientResponse, error: Envelope | None, content_type: str
+) -> RefusedError | PassingError:
+    """What an answer with another status than 200 means; ``error`` is its body, if that is an error envelope."""
+    said = None if error is None else decode_error(error.data)
+    if is_passing(response.status):
+        asked_s = max(retry_after_header_s(response.headers), (said.retry_after_s if said else None) or 0.0)
+        text = f"status {response.status}" if said is None else f"{said.code}: {said.message}"
+        return PassingError(text, asked_s)
+    if said is None:
+        return _unexpected(response, content_type)
+    return RefusedError(said.code, said.message)
+
+
+def handshake_failure(error: aiohttp.WSServerHandshakeError) -> RefusedError | PassingError:
+    """What a refused WebSocket handshake means; its body, which says more, is not to be had."""
+    if is_passing(error.status):
+        return PassingError(f"handshake refused with status {error.status}", retry_after_header_s(error.headers))
+    text = f"status {error.status} for {error.request_info.real_url}; expected is 101"
+    return RefusedError("handshake_refused", text)
+
+
+def retry_after_header_s(headers: Mapping[str, str] | None) -> float:
+    """Seconds from now that the headers of an answer ask to wait."""
+    return retry_after_s((headers or {}).get("Retry-After", ""), time.time())
+
+
+async def read_error(response: aiohttp.ClientResponse) -> Envelope | None:
+    """The error envelope in the body of an answer; ``None`` if it is none."""
+    try:
+        envelope = decode_envelope(await read_body(response, MAX_ERROR_BYTES))
+        decode_error(envelope.data)
+    except SENSELESS:
+        return None
+    return envelope if envelope.type == "error" else None
+
+
+async def read_body(response: aiohttp.ClientResponse, at_most_bytes: int = MAX_ANSWER_BYTES) -> bytes:
+    """The whole body. Raises ``TooLargeError``, having taken a piece more at most.
+
+    In pieces, since aiohttp decompresses all at once for who asks for all at once.
+    """
+    body = bytearray()
+    while piece := await response.content.readany():
+        body += piece
+        if len(body) > at_most_bytes:
+            response.close()
+            raise TooLargeError(f"an answer is over the bound of {at_most_bytes} bytes")
+    return bytes(body)
+
+
+async def read_envelope(response: aiohttp.ClientResponse, *types: str) -> Envelope:
+    """The envelope of one of these types in the body of a 200. Raises as the module says."""
+    body = await read_body(response)
+    expected = f"an envelope of type {' or '.join(types)}"
+    try:
+        envelope = decode_envelope(body)
+        if envelope.type == "welcome":
+            decode_welcome(envelope.data)
+        if envelope.type == "error":
+            decode_error(envelope.data)
+    except SENSELESS as error:
+        if not ("content-length" in response.headers or "transfer-encoding" in response.headers):
+            raise PassingError(f"the answer was cut: {error}") from error
+        raise RefusedError(NOT_PUSHMARK, f"got a body that is none ({error}); expected is {expected}") from error
+    if envelope.type not in types:
+        raise RefusedError(NOT_PUSHMARK, f"got an envelope of type {envelope.type!r:.40}; expected is {expected}")
+    return envelope
+
+
+def _unexpected(response: aiohttp.ClientResponse, content_type: str) -> RefusedError:
+    got = f"status {response.status} with {response.headers.get('Content-Type', 'no content type')!r:.80}"
+    return RefusedError(NOT_PUSHMARK, f"got {got} from {response.url}; expected is status 200 with {content_type}")
