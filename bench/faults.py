@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,6 +20,7 @@ from bench.results import FAULTS_FILE, SIEGES, FaultResults, FaultTrial, save
 from bench.siege import run_siege
 from clients.client import Client, new_client, new_shared
 from clients.control import Control
+from clients.errors import ClientError
 from clients.options import ClientOptions
 from feed.clock import NS_PER_S, now_ns
 from feed.envelope import decode_welcome
@@ -184,7 +185,8 @@ async def run_fault(
             one.fault_over_ns = over_ns
         await scene.publish(EVENTS_AFTER, rate_hz)
         expected = EVENTS_BEFORE + EVENTS_AFTER
-        await scene.until(lambda: _all_back(scene.clients, expected), "everybody is back")
+        with suppress(TimeoutError, ClientError):  # who is not back by then, or has given up, is never back
+            await scene.until(lambda: _all_back(scene.clients, expected), "everybody is back")
         return _trial(planned, scene.clients, before, (over_ns - began_ns) / NS_PER_S)
     finally:
         await scene.close()

@@ -16,6 +16,7 @@ from bench.results import FAULTS, FAULTS_FILE, SIEGES, SOAK_FILE, TRANSPORTS, Fa
 from bench.soak import new_soak
 from bench.soak import soak as run_soak
 from bench.soak_figures import kept
+from clients.errors import ClientError
 from feed.command_line import INTERRUPTED
 from feed.ranges import FiniteRange
 from feed.tcp import raise_open_files
@@ -67,9 +68,12 @@ def faults(
         sieges=[],
     )
     count = clients or CLIENTS[preset]
-    interrupted = orchestrate(
-        lambda reporter: run_faults(results, planned, count, folder, place, reporter), place, new_console()
-    )
+    try:
+        interrupted = orchestrate(
+            lambda reporter: run_faults(results, planned, count, folder, place, reporter), place, new_console()
+        )
+    except (TimeoutError, ClientError) as error:  # before anything was broken: there is no trial to keep
+        raise click.ClickException(f"{error}; what was measured before is kept in {folder}") from error
     sys.exit(INTERRUPTED if interrupted else render(folder))
 
 

@@ -7,9 +7,9 @@ and names it with every poll; the cursors of all its rooms stay with the client.
 import asyncio
 import math
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +19,7 @@ from starlette.types import Scope
 from feed.cursor import Cursor, CursorError, parse_cursor
 from feed.envelope import Welcome, encode_envelope
 from feed.ring import Resume
-from feed.wire import HasJson, encode_batch
+from feed.wire import Event, HasJson, encode_batch
 from servers.auth import Identity
 from servers.context import Context
 from servers.errors import Refusal
@@ -31,6 +31,10 @@ from servers.platform import Platform
 from servers.query import header, parameters
 from servers.upstream import SESSION_HEADER, request_routes
 
+ANSWER_BYTES: Final = 8 << 20
+"""An answer that has so many bytes of events gets no more of them: they come with the next poll."""
+TAKEN_AT_ONCE: Final = 64
+"""Events of one room, before it is looked how large the answer is: at most 4 MiB more than the bound."""
 HEADERS = {"cache-control": "no-store", "content-type": "application/json"}
 
 
@@ -167,26 +171,44 @@ def _cursors(text: str) -> dict[str, Cursor]:
 
 
 def batch(context: Context, asked_: Asked) -> bytes:
-    """The body of an answer: all that is newer than the cursors."""
+    """The body of an answer: what is newer than the cursors, all of it unless that is over ``ANSWER_BYTES``."""
     reader, peer, _ = asked_
     if peer is not None and peer.ended is not None:
         raise peer.ended
     resume = reader.resume
-    events = reader.take().events
+    events = _take(reader)
     context.stats.requests += 1
     context.stats.deliveries += len(events)
     context.stats.gaps += resume.verdict == "gap"
-    entries: Sequence[HasJson] = events if peer is None else [*events, *_of_others(context, reader)]
+    entries: Sequence[HasJson] = events if peer is None else [*events, *_of_others(context, reader, events)]
     return encode_batch(reader.cursor, reader.room.name, resume.verdict, resume.missed, entries)
 
 
-def _of_others(context: Context, reader: Reader) -> Iterator[HasJson]:
-    """What the rooms have that the session joined."""
-    while (delivery := reader.take_other(None)) is not None:
+def _take(reader: Reader) -> list[Event]:
+    """What is newer in the first room; the rest of a long past stays for the next poll."""
+    events = reader.take(TAKEN_AT_ONCE).events
+    if len(events) < TAKEN_AT_ONCE:
+        return events
+    size = _size(events)
+    while size < ANSWER_BYTES and (more := reader.take(TAKEN_AT_ONCE).events):
+        events = [*events, *more]
+        size += _size(more)
+    return events
+
+
+def _of_others(context: Context, reader: Reader, events: list[Event]) -> Iterator[HasJson]:
+    """What the rooms have that the session joined, beside the events of the first one."""
+    size = _size(events)
+    while size < ANSWER_BYTES and (delivery := reader.take_other(TAKEN_AT_ONCE)) is not None:
         if delivery.notice is not None:
             yield delivery.notice
         yield from delivery.events
+        size += _size(delivery.events)
         context.stats.deliveries += len(delivery.events)
+
+
+def _size(events: Iterable[Event]) -> int:
+    return sum(len(event.json) for event in events)
 
 
 def respond(body: bytes) -> Response:

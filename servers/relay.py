@@ -61,6 +61,8 @@ class Relay:
         self.round_trip_ns = round(options.network.rtt_ms * NS_PER_MS)
         self.one_way_ns = self.round_trip_ns // 2
         self.connections_total = 0
+        self.accepted: set[Leg] = set()
+        """The client sides of what is open, whether or not the server has been reached."""
         self.legs: set[Leg] = set()
         self._ended_paths: Counter[str] = Counter()
 
@@ -70,6 +72,7 @@ class Relay:
         number = self.connections_total
         opened_ns = now_ns()
         client = Leg(self, self._path(number, "up"), opened_ns + self.round_trip_ns)
+        self.accepted.add(client)
         self.timer.call_at(
             opened_ns + self.round_trip_ns + self.one_way_ns, lambda: self._start_connect(client, number)
         )
@@ -105,12 +108,13 @@ class Relay:
     def ended(self, leg: "Leg") -> None:
         """One side of a connection is gone; what its path counted stays."""
         self.legs.discard(leg)
+        self.accepted.discard(leg)
         self._ended_paths.update({name: getattr(leg.path, name) for name in COUNTED})
 
     def summary(self) -> dict[str, Any]:
         """What the relay says of itself."""
         return {
-            "connections_now": len(self.legs) // 2,
+            "connections_now": len(self.accepted),
             "connections_total": self.connections_total,
             "release_lateness": self.lateness.summary(),
             "path": {

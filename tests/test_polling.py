@@ -5,11 +5,16 @@ import json
 import subprocess
 from contextlib import aclosing
 
+import aiohttp
+
+from clients.answers import MAX_ANSWER_BYTES
 from clients.client import new_client, new_shared
 from clients.control import Control
 from clients.options import ClientOptions
 from feed.clock import NS_PER_S
+from feed.envelope import decode_batch, decode_envelope, decode_stamp
 from feed.schedule import Schedule
+from servers.polls import ANSWER_BYTES, TAKEN_AT_ONCE
 from tests.conftest import Start, needs_curl, run, until
 
 
@@ -26,7 +31,7 @@ def test_curl_polls(start: Start) -> None:
     async def publish() -> None:
         async with Control(server.ready["control_url"]) as control:
             await control.start_feed(Schedule("constant", 1000.0, limit=3), 256)
-            await until(lambda: _published(control), "3 events published")
+            await until(lambda: _published(control, 3), "3 events published")
 
     first = json.loads(curl(f"{server.url}/poll"))
     assert first["type"] == "batch" and first["data"] == {"resume": "new", "missed": 0, "events": []}
@@ -41,8 +46,8 @@ def test_curl_polls(start: Start) -> None:
     assert json.loads(curl(f"{server.url}/"))["transport"] == "polling"
 
 
-async def _published(control: Control) -> bool:
-    return bool((await control.stats())["feed_published"] == 3)
+async def _published(control: Control, count: int) -> bool:
+    return bool((await control.stats())["feed_published"] == count)
 
 
 def test_the_cadence_is_fixed(start: Start) -> None:
@@ -64,5 +69,32 @@ def test_the_cadence_is_fixed(start: Start) -> None:
         assert abs(sum(steps) / len(steps) - round(sum(steps) / len(steps))) < 0.1, steps
         assert shared.ledger.requests <= len(ticks) + 3 and shared.ledger.opened == 1
         shared.timer.close()
+
+    run(body())
+
+
+def test_a_long_past_comes_in_answers_of_bounded_size(start: Start) -> None:
+    """So that a client can have a bound on an answer that no honest server passes."""
+    server = start("polling", "--source", "none", "--rate-hz", "1")
+    events, payload_bytes = 400, 60_000
+
+    async def body() -> None:
+        async with Control(server.ready["control_url"]) as control, aiohttp.ClientSession() as session:
+            async with session.get(f"{server.url}/poll") as answer:
+                cursor = decode_envelope(await answer.read()).id
+            await control.start_feed(Schedule("constant", 2000.0, limit=events), payload_bytes)
+            await until(lambda: _published(control, events), "all published", timeout_s=60)
+            numbers: list[int] = []
+            sizes = []
+            while len(numbers) < events:
+                async with session.get(f"{server.url}/poll?since={cursor}") as answer:
+                    text = await answer.read()
+                sizes.append(len(text))
+                cursor = decode_envelope(text).id
+                found = decode_batch(decode_envelope(text).data)
+                assert found.resume == "resumed" and found.events
+                numbers += [decode_stamp(event.data).n for event in found.events]
+        assert numbers == list(range(events))
+        assert max(sizes) <= ANSWER_BYTES + TAKEN_AT_ONCE * 65_536 < MAX_ANSWER_BYTES
 
     run(body())
