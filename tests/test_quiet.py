@@ -19,6 +19,7 @@ import pytest
 
 from clients.client import Client, Shared, State, new_client, new_shared
 from clients.control import Control
+from clients.errors import ClientError
 from clients.http import KEEP_ALIVE_S
 from clients.options import ClientOptions
 from feed.envelope import Envelope
@@ -112,7 +113,7 @@ class Quiet:
             yield self
         finally:
             task.cancel()
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError, ClientError):  # the latter is among the failures
                 await task
 
     async def failures(self) -> dict[str, Any]:
@@ -122,7 +123,7 @@ class Quiet:
             await control.start_feed(Schedule("constant", 100.0, limit=1), 256)
         found = {name: stats[name] for name in ("aborted_slow_readers", "request_timeouts") if stats[name]}
         if self.client.reconnects or self.client.state is not State.OPEN:
-            found["reconnects"] = (self.client.reconnects, self.client.state, self.client.last_failure)
+            return found | {"state": (self.client.state, self.client.reconnects, self.client.last_failure)}
         wanted = ["event"]
         try:
             if self.takes_requests:
