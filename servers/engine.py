@@ -4,21 +4,25 @@ A payload that is no payload is answered with the error that names it, where the
 own and answer that all is well (https://socket.io/docs/v4/engine-io-protocol/).
 """
 
+import asyncio
 import base64
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import engineio
 from engineio.exceptions import SocketIsClosedError
 from engineio.packet import NOOP, Packet
 from engineio.payload import Payload
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message, Receive, Scope, Send
 
 from servers.errors import Refusal
 
-WEBSOCKET_PACKETS: Final = frozenset("12345")
-"""First characters of a client's text messages on a WebSocket: close, ping (the probe), pong, message, upgrade."""
+WEBSOCKET_PACKETS: Final = frozenset("2345")
+"""First characters of a client's text messages on a WebSocket: ping (the probe), pong, message, upgrade; 1 is close."""
+VERSION: Final = "4"
+TRANSPORTS: Final = {"http": "polling", "websocket": "websocket"}
+"""What a request comes by -> what it must say that it does."""
 POSTED_PACKETS: Final = frozenset("134b")
 """The same in the body of a POST: close, pong, message, and a message that is binary, as base64."""
 MAX_PACKETS: Final[int] = Payload.max_decode_packets
@@ -68,7 +72,10 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # the library has no 
 
 
 def packets_only(receive: Receive) -> Receive:
-    """Whoever sends text that is no Engine.IO packet has left, for the library, which would fail with a traceback."""
+    """Whoever says goodbye has left, and so has, for the library, who sends text that is no Engine.IO packet.
+
+    It would fail with a traceback on the latter, and keep the connection of the former.
+    """
 
     async def receiving() -> Message:
         message = await receive()
@@ -78,6 +85,47 @@ def packets_only(receive: Receive) -> Receive:
         return message
 
     return receiving
+
+
+def check_query(params: Mapping[str, str], scope_type: str, polls: bool, sessions: Container[str]) -> None:
+    """Raise ``Refusal`` unless the query is of this protocol's version, names how it comes, and a session that is.
+
+    ``polls``: is polling spoken here?
+    """
+    if params.get("EIO") != VERSION:
+        raise Refusal("bad_request", f"EIO={params.get('EIO', '')[:20]!r}: spoken here is Engine.IO {VERSION}")
+    if params.get("transport") != TRANSPORTS[scope_type] or (scope_type == "http" and not polls):
+        said = params.get("transport", "")[:20]
+        allowed = f"{'polling, or ' if polls else ''}websocket with a WebSocket handshake"
+        raise Refusal("bad_request", f"transport={said!r}: allowed is {allowed}")
+    if (sid := params.get("sid", "")) and sid not in sessions:
+        raise Refusal("bad_request", f"sid={sid[:40]!r}: there is no such session, or it has ended")
+
+
+@contextmanager
+def unless_gone(receive: Receive, gone: Callable[[], object]) -> Iterator[Callable[[Send], Send]]:
+    """Call ``gone`` if the client leaves while inside, unless it has been answered through the ``send`` handed out."""
+    answered = False
+
+    def answering(send: Send) -> Send:
+        async def sending(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        return sending
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not answered:
+            gone()
+
+    watcher = asyncio.ensure_future(watch())
+    try:
+        yield answering
+    finally:
+        watcher.cancel()
 
 
 async def whole_request(scope: Scope, receive: Receive, max_bytes: int) -> tuple[Scope, Receive] | None:

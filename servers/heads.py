@@ -38,13 +38,23 @@ def check_version(version: str) -> None:
         raise Refusal("bad_request", f"HTTP/{version}: spoken here are HTTP/1.1 and 1.0")
 
 
-def check_host(version: str, headers: Headers) -> None:
-    """Exactly one Host, which HTTP/1.0 may leave out, and no nonsense in it (RFC 9112, section 3.2)."""
-    hosts = [value for name, value in headers if name == b"host"]
+def check_head(version: str, headers: Headers) -> None:
+    """Exactly one Host, which HTTP/1.0 may leave out, and no framing but a length or chunks. Raises ``Refusal``.
+
+    RFC 9112, sections 3.2 and 6.1: HTTP/1.0 has no ``Transfer-Encoding``, and no other coding is undone here.
+    """
+    hosts, codings = [], []
+    for name, value in headers:  # once over all of them: every request passes here
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"transfer-encoding":
+            codings.append(value.lower())
     if len(hosts) > 1 or (not hosts and version != "1.0"):
         raise Refusal("bad_request", f"{len(hosts)} Host headers: a request has exactly one (RFC 9112, section 3.2)")
     if hosts and _HOST.fullmatch(hosts[0]) is None:
         raise Refusal("bad_request", "the Host header is no host, or host:port (RFC 9112, section 3.2)")
+    if codings and (codings != [b"chunked"] or version == "1.0"):
+        raise Refusal("bad_request", "Transfer-Encoding: taken is 'chunked', in HTTP/1.1 (RFC 9112, section 6.1)")
 
 
 def origin_form(method: str, url: bytes) -> tuple[bytes, bytes | None]:

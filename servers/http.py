@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from servers.accepting import accepting
@@ -31,6 +31,8 @@ from servers.origins import check_local
 from servers.protocols import BoundedHttp
 from servers.sockets import BoundedWebSocket
 
+HANDSHAKE: Final = "websocket"
+"""Stands among the methods of a path that takes WebSocket handshakes."""
 READ_METHODS: Final = frozenset({"GET", "HEAD"})
 FALSE_ALARMS: Final = frozenset(
     {"ASGI callable returned without completing handshake.", "Invalid UTF-8 sequence received from client."}
@@ -132,18 +134,23 @@ def _application(routes: Sequence[BaseRoute]) -> Starlette:
     return app
 
 
-def _about(options: ServerOptions) -> Callable[[HttpRequest], Response]:
+def _about(options: ServerOptions) -> Callable[[HttpRequest], Awaitable[Response]]:
     """What this server is, so that a client needs nothing but its address."""
-    about = {"transport": options.transport, "variant": options.variant, "rooms": options.rooms}
-    return lambda request: JSONResponse(about)
+
+    async def about(request: HttpRequest) -> Response:
+        return JSONResponse({"transport": options.transport, "variant": options.variant, "rooms": options.rooms})
+
+    return about
 
 
 def _methods(routes: Iterable[BaseRoute]) -> dict[str, frozenset[str]]:
-    """Path -> the methods that it takes, over all routes of that path."""
+    """Path -> the methods that it takes, over all routes of that path; of a WebSocket's its own word."""
     found: dict[str, frozenset[str]] = {}
     for route in routes:
         if isinstance(route, Route):
             found[route.path] = found.get(route.path, frozenset()) | (route.methods or frozenset())
+        elif isinstance(route, WebSocketRoute):
+            found[route.path] = found.get(route.path, frozenset()) | {HANDSHAKE}
     return found
 
 
@@ -180,8 +187,12 @@ class _Front:
         app = self._bypass.get(scope["path"], self._app)
         if int(headers.get(b"content-length", 0)) > self._max_body_bytes:  # the parser lets nothing but digits pass
             app = error_response(Refusal("body_too_large", f"the body is over {self._max_body_bytes} bytes"), _CLOSE)
-        elif scope["type"] == "http" and scope["method"] not in self._methods.get(scope["path"], (scope["method"],)):
-            app = self._other_method(scope["method"], self._methods[scope["path"]])
+        else:
+            method = HANDSHAKE if scope["type"] == "websocket" else scope["method"]
+            # By the path as it is: Starlette's own routes would take a line feed behind it too.
+            methods = self._methods.get(scope["path"])
+            if methods is None or method not in methods:
+                app = self._refused(scope["path"], method, methods)
         del headers  # which the application may hold for long
         await app(scope, receive, send)
 
@@ -191,9 +202,12 @@ class _Front:
             return None
         return self._origins.check(scope)
 
-    def _other_method(self, method: str, allowed: frozenset[str]) -> ASGIApp:
-        """Say which methods there are (RFC 9110, sections 9.3.7 and 15.5.6)."""
-        allow = {"allow": ", ".join(sorted({*allowed, "OPTIONS"}))}
+    def _refused(self, path: str, method: str, allowed: frozenset[str] | None) -> ASGIApp:
+        """Say that there is nothing, or which methods there are (RFC 9110, sections 9.3.7 and 15.5.6)."""
+        if allowed is None or method == HANDSHAKE:
+            text = f"there is nothing at {path[:200]!r}; GET / says what this server is"
+            return error_response(Refusal("not_found", text))
+        allow = {"allow": ", ".join(sorted({*allowed, "OPTIONS"} - {HANDSHAKE}))}
         if method == "OPTIONS":
             return Response(status_code=HTTPStatus.NO_CONTENT, headers=allow)
         refusal = Refusal("method_not_allowed", f"{method[:20]} is not allowed here; allowed are {allow['allow']}")
@@ -218,10 +232,6 @@ def _with_headers(headers: list[tuple[bytes, bytes]], send: Send) -> Send:
 
 async def _on_http_exception(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    if status is HTTPStatus.NOT_FOUND:
-        path = request.scope["path"][:200]
-        return error_response(Refusal("not_found", f"there is nothing at {path!r}; GET / says what this server is"))
     return error_response(Refusal("bad_request", error.detail), dict(error.headers or {}))
 
 

@@ -22,6 +22,7 @@ class Peer:
         "entered_s",
         "expiry",
         "identity",
+        "renewals",
         "rooms",
         "strikes",
         "typing",
@@ -31,6 +32,7 @@ class Peer:
     def __init__(self, identity: Identity, address: str, client: str = "") -> None:
         self.client = client or secrets.token_hex(8)
         self.identity = identity
+        self.renewals = 0
         self.address = address
         self.entered_s = time.monotonic()
         self.rooms: tuple[str, ...] = ()

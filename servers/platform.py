@@ -14,7 +14,7 @@ from typing import Any, Final, assert_never
 import msgspec
 
 from feed.cursor import Cursor, CursorError, parse_cursor
-from feed.envelope import encode_ack
+from feed.envelope import decode_envelope, encode_ack
 from feed.requests import (
     Acknowledge,
     AnyRequest,
@@ -176,7 +176,7 @@ class Platform:
                 self._check_claim(peer.identity, room)
             known = self._answers.find(key, said)
             if known is not None:
-                return known
+                return self._as_far_as_allowed(peer, request, known)
             done = self._carry_out(peer, request)
         except Refusal as refusal:
             refusal.id = request.id
@@ -188,6 +188,14 @@ class Platform:
         task = asyncio.ensure_future(self._wait_for(done, request.id, lambda: self._answers.forget(key)))
         self._answers.keep(key, said, task)
         return task
+
+    def _as_far_as_allowed(self, peer: Peer, request: AnyRequest, known: Answer) -> Answer:
+        """A kept answer without the rooms that who asks again may know nothing of: its token may be another."""
+        if not isinstance(request, Publish) or not request.everyone or not isinstance(known, bytes):
+            return known
+        data = decode_envelope(known).value()
+        cursors = {room: cursor for room, cursor in data["cursors"].items() if not self._lacks(peer.identity, room)}
+        return encode_ack(request.id, "", {**data, "cursors": cursors})
 
     def reject(self, peer: Peer, size_bytes: int, message: str) -> bytes:
         """The error for a message that cannot be a request; it counts against the limits like one."""
@@ -384,6 +392,7 @@ class Platform:
             if peer.reads(room):
                 self._check_claim(identity, room)
         peer.identity = identity
+        peer.renewals += 1
         self._expire_later(peer)
         return encode_ack(request.id, "", {"expires_at_s": identity.expires_at_s})
 
@@ -444,9 +453,12 @@ class Platform:
 
 
 def _key(peer: Peer, request: AnyRequest) -> Key:
-    """Within what a request's id counts: what is about the connection within it, the rest across a user's cuts."""
+    """Within what a request's id counts: what is about the connection within it, the rest across a user's cuts.
+
+    Of a connection, since its token was renewed: what it was told before, it might not be told now.
+    """
     if isinstance(request, OF_CONNECTION) or not (peer.identity.user or request.instance):
-        return ("connection", peer.client, request.id)
+        return ("connection", peer.client, str(peer.renewals), request.id)
     return ("user", peer.identity.user, request.instance, request.id)
 
 

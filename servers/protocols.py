@@ -19,7 +19,7 @@ from servers.guard import Guard, Link
 from servers.heads import (
     UPGRADE_FIELDS,
     check_handshake,
-    check_host,
+    check_head,
     check_version,
     encode_head,
     origin_form,
@@ -98,9 +98,6 @@ class BoundedHttp(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app if cycle.keep_alive else cast(Any, _closing(app, cycle)))
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
-        if not self._link.request_due_ns:
-            self._guard.expect_request(self._link)
         self._behind = False
         self._feed(data)
         if self._in_head and not self._behind:
@@ -135,7 +132,9 @@ class BoundedHttp(HttpToolsProtocol):
             self._feed(rest)
 
     def on_message_begin(self) -> None:
-        if not self._link.request_due_ns:  # it came with the request before it, and not by data of its own
+        # Not before: empty lines between requests are ignored (RFC 9112, section 2.2), and keep nothing open either.
+        self._unset_keepalive_if_required()
+        if not self._link.request_due_ns:
             self._guard.expect_request(self._link)
         self._head_bytes = self._field_bytes = self._body_bytes = 0
         super().on_message_begin()
@@ -150,6 +149,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._field_bytes += len(name) + len(value) + _FIELD_OVERHEAD_BYTES
         if self._field_bytes > self._options.max_head_bytes:
             raise self._head_too_large()
+        if not self._in_head:
+            return  # a trailer, which must not be taken for a header (RFC 9110, section 6.5.1)
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
@@ -158,12 +159,14 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         version = self.parser.get_http_version()
         check_version(version)
-        check_host(version, self.headers)
+        check_head(version, self.headers)
         if not self.url.startswith(b"/"):
             self._take_target(self.parser.get_method().decode())
         if len(self.pipeline) >= MAX_PIPELINED:
             raise Refusal("bad_request", f"over {MAX_PIPELINED} requests wait for answers before theirs")
         if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise Refusal("bad_request", "CONNECT is for proxies, and this is none (RFC 9110, section 9.3.6)")
             return  # the parser stops here, whatever is offered, and ``_feed`` goes on
         if version == "1.0":
             self.expect_100_continue = False  # which is to be ignored there (RFC 9110, section 10.1.1)
@@ -192,6 +195,9 @@ class BoundedHttp(HttpToolsProtocol):
         return self._should_upgrade_to_ws() and wants_websocket(self.parser.get_http_version(), self.headers)
 
     def _begin_websocket(self, rest: bytes) -> None:
+        if not self._may_answer():
+            self.transport.close()
+            return
         method = self.parser.get_method().decode()
         try:
             check_handshake(method, self.headers)
@@ -230,13 +236,13 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.close()
 
     def _may_answer(self) -> bool:
-        """Answers come in the order of the requests (RFC 9112, section 9.3.2): none while an earlier one is due."""
+        """One answer to each request, in their order (RFC 9112, section 9.3.2)."""
         running = self._running
         if self.transport.is_closing():
             return False
-        if running is None or running.response_complete:
-            return True
-        return not self._in_head and running is self.cycle and not running.response_started
+        if self._in_head:  # of the next request, before which all others must have been answered
+            return running is None or running.response_complete
+        return running is self.cycle and not self.cycle.response_started
 
     def _write(self, refusal: Refusal, **headers: str) -> None:
         answer = raw_error_response(refusal, **headers)

@@ -1,11 +1,17 @@
 """What a request's query and headers say."""
 
+import math
+import re
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
 from servers.errors import Refusal
+
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
+"""What Python takes for a number beyond that (``1_0``, other scripts' digits, white space), nobody else does."""
 
 
 def header(scope: Scope, name: bytes) -> str:
@@ -36,10 +42,7 @@ def number(params: Mapping[str, str], name: str, default: float, low: float, hig
     text = params.get(name)
     if not text:
         return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
+    value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not low <= value <= high:
         raise Refusal("bad_number", f"{name}={text[:40]!r}: expected a number from {low:g} to {high:g}")
     return value

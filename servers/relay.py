@@ -223,6 +223,7 @@ async def run(options: RelayOptions, announce: Callable[[str], None]) -> None:
     stopped = stop_signal()
     server = await loop.create_server(relay.accept, sock=sock, backlog=defaults.backlog)
     guard = Guard(defaults.request_timeout_s, defaults.stall_timeout_s)
+    sweeping = asyncio.ensure_future(guard.sweep_for_ever())
     listener = HttpListener(Serving(defaults, guard, Origins(), local=True), _routes(relay))
     ready = {
         "transport": "relay",
@@ -241,8 +242,10 @@ async def run(options: RelayOptions, announce: Callable[[str], None]) -> None:
     (serving,) = await start((listener,), (control_sock,))
     announce(json.dumps(ready))
     await stopped.wait()
+    sweeping.cancel()
     listener.stop()
     server.close()
+    loop.call_later(defaults.shutdown_grace_s, guard.abort_all)
     for leg in tuple(relay.legs):
         leg.abort()
     await serving

@@ -25,10 +25,10 @@ from feed.strict import JsonError, decode_strictly
 from feed.wire import Audience, Event
 from servers.auth import Identity
 from servers.context import Context, Listener
-from servers.engine import packets_only, whole_request
+from servers.engine import check_query, packets_only, unless_gone, whole_request
 from servers.errors import Refusal, error_response
 from servers.gate import address_of
-from servers.http import HttpListener
+from servers.http import HANDSHAKE, HttpListener
 from servers.hub import HubClosedError, Notice, Reader, Room
 from servers.packets import PacketError, request_of
 from servers.peers import Peer
@@ -38,7 +38,7 @@ from servers.query import parameters
 from servers.socketio_server import LEAVING, Server
 
 PATH: Final = "/socket.io/"
-ENGINE_METHODS: Final = frozenset({"GET", "HEAD", "POST"})
+ENGINE_METHODS: Final = frozenset({"GET", "HEAD", "POST", HANDSHAKE})
 KEPT_HEADERS: Final = frozenset({b"authorization", b"connection", b"cookie", b"upgrade"})
 """Of a WebSocket handshake: what says who it is, and what the library asks for."""
 GOODBYE_S: Final = 1.0
@@ -73,11 +73,14 @@ class SocketIoListener:
         self._guard = context.guard
         self._transports: dict[str, asyncio.Transport] = {}
         """Engine.IO session -> the transport of the WebSocket that it was upgraded to."""
+        self._polls = options.variant != "websocket_only"
+        self._held: set[str] = set()
+        """Sessions of which a poll is held."""
         self._ending: asyncio.Future[None] | None = None
         self._max_payload_bytes = options.max_frame_bytes
         self._sio = Server(
             async_mode="asgi",
-            transports=["websocket"] if options.variant == "websocket_only" else ["polling", "websocket"],
+            transports=["polling", "websocket"] if self._polls else ["websocket"],
             ping_interval=options.heartbeat_s,
             ping_timeout=options.ping_timeout_s,
             max_http_buffer_size=options.max_frame_bytes,
@@ -126,6 +129,9 @@ class SocketIoListener:
         if client is None or eio_sid not in self._sio.environ:
             return  # it has ended since
         transport = self._transport_of(eio_sid)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await client.queue.join()  # what it was told is taken, by a poll maybe
         await client.close(wait=False, reason="ended by the server")
         if transport is not None:
             await asyncio.sleep(GOODBYE_S)
@@ -147,39 +153,58 @@ class SocketIoListener:
             sid = params.get("sid", "")
             # Engine.IO would take the first of a name, which need not be the session that is remembered here.
             scope = {**scope, "query_string": urlencode(params).encode()}
-            if scope["type"] == "websocket":
-                # Namespaces are connected to after uvicorn's protocol has forgotten the headers, one of which has the
-                # token; the others are a quarter of a connection's memory.
-                scope["headers"] = [field for field in scope["headers"] if field[0] in KEPT_HEADERS]
-                await self._remembering(sid, app)(scope, packets_only(receive), send)
-                return
-            if scope["method"] == "HEAD":
+            if scope["type"] == "http" and scope["method"] == "HEAD":
                 await _HEAD(scope, receive, send)
                 return
             try:
-                checked = await whole_request(scope, receive, self._max_payload_bytes)
+                check_query(params, scope["type"], self._polls, self._sio.eio.sockets)
+                if scope["type"] == "websocket":
+                    await self._by_websocket(sid, app, scope, receive, send)
+                else:
+                    await self._by_request(sid, app, scope, receive, send)
             except Refusal as refusal:
-                self._sio.end(sid)
                 await error_response(refusal)(scope, receive, send)
-                return
-            if checked is not None:
-                self._sio.eio.forget_closed(sid)
-                await app(*checked, send)
-                self._sio.eio.forget_closed(sid)
 
         return checking
 
-    def _remembering(self, sid: str, app: ASGIApp) -> ASGIApp:
-        async def remembering(scope: Scope, receive: Receive, send: Send) -> None:
-            if sid:
-                self._transports[sid] = scope["extensions"][PROTOCOL]().transport
-            try:
-                await app(scope, receive, send)
-            finally:
-                self._transports.pop(sid, None)
-                self._sio.eio.end_upgrade(sid)
+    async def _by_websocket(self, sid: str, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        # Namespaces are connected to after uvicorn's protocol has forgotten the headers, one of which has the token;
+        # the others are a quarter of a connection's memory.
+        scope["headers"] = [field for field in scope["headers"] if field[0] in KEPT_HEADERS]
+        if sid:
+            self._transports[sid] = scope["extensions"][PROTOCOL]().transport
+        try:
+            await app(scope, packets_only(receive), send)
+            with suppress(OSError, RuntimeError):  # it has been closed already
+                await send({"type": "websocket.close"})
+        finally:
+            self._transports.pop(sid, None)
+            self._sio.eio.end_upgrade(sid)
 
-        return remembering
+    async def _by_request(self, sid: str, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            whole = await whole_request(scope, receive, self._max_payload_bytes)
+        except Refusal:
+            self._sio.end(sid)
+            raise
+        if whole is None:
+            return
+        polls = bool(sid) and scope["method"] == "GET"
+        if polls and sid in self._held:
+            self._sio.end(sid)
+            raise Refusal("bad_request", "a poll of this session is held already: it has one at a time")
+        self._sio.eio.forget_closed(sid)
+        if polls:
+            self._held.add(sid)
+            try:
+                # What is put into a poll that nobody takes would be lost: the session ends, and is resumed by cursors.
+                with unless_gone(receive, lambda: self._sio.end(sid)) as answered:
+                    await app(*whole, answered(send))
+            finally:
+                self._held.discard(sid)
+        else:
+            await app(*whole, send)
+        self._sio.eio.forget_closed(sid)
 
 
 def _quiet(name: str) -> logging.Logger:

@@ -41,7 +41,7 @@ def build(context: Context) -> Listener:
     for platform in context.platforms:
         path = f"{prefix(platform.name)}/ws"
         routes += [WebSocketRoute(path, partial(_feed, context, platform)), Route(path, _upgrade_required)]
-    return HttpListener(context.serving, [*routes, WebSocketRoute("/{path:path}", _nothing_here)], websocket=True)
+    return HttpListener(context.serving, routes, websocket=True)
 
 
 async def _feed(context: Context, platform: Platform, websocket: WebSocket) -> None:
@@ -66,11 +66,6 @@ async def _feed(context: Context, platform: Platform, websocket: WebSocket) -> N
 async def _upgrade_required(request: Request) -> Response:
     refusal = Refusal("upgrade_required", "/ws speaks WebSocket: send an Upgrade request (RFC 6455, section 4.1)")
     return error_response(refusal)
-
-
-async def _nothing_here(websocket: WebSocket) -> None:
-    path = websocket.url.path[:200]
-    await websocket.send_denial_response(error_response(Refusal("not_found", f"there is nothing at {path!r}")))
 
 
 async def _converse(context: Context, talk: "_Talk") -> str:

@@ -295,6 +295,44 @@ def test_a_trickled_request_is_cut_at_the_deadline(start: Start) -> None:
     run(body())
 
 
+@pytest.mark.parametrize("served", ["sse", "sse:plain", "long_polling", "long_polling:tuned"])
+def test_an_empty_line_is_no_request_that_could_be_overdue(start: Start, served: str) -> None:
+    """Clients send one behind a request (RFC 9112, section 2.2): a stream or a held poll goes on."""
+    server = start(served, "--source", "none", "--request-timeout-s", "0.5", "--heartbeat-s", "0.3")
+    path = "/sse" if "sse" in served else "/long-poll?hold_s=2&since="
+
+    async def body() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        if "polling" in served:
+            writer.write(b"GET /long-poll HTTP/1.1\r\nHost: x\r\n\r\n")
+            first = await reader.readuntil(b"}}")
+            path_ = path + decode_envelope(first.partition(b"\r\n\r\n")[2]).id
+        else:
+            path_ = path
+        writer.write(f"GET {path_} HTTP/1.1\r\nHost: x\r\n\r\n\r\n".encode())
+        await writer.drain()
+        if "polling" in served:
+            assert b'"events":[]' in await reader.readuntil(b"}}")
+        else:
+            for _ in range(4):
+                await reader.readuntil(b": ping")
+        async with Control(server.ready["control_url"]) as control:
+            assert (await control.stats())["request_timeouts"] == 0
+        writer.close()
+
+    run(body())
+
+
+def test_the_relays_control_listener_is_bounded_too(start: Start) -> None:
+    """It has no option for it: as long as the default."""
+    relay = start("relay", "--to", "127.0.0.1:9")
+    with socket.create_connection(
+        ("127.0.0.1", int(relay.ready["control_url"].rpartition(":")[2])), timeout=40
+    ) as peer:
+        peer.sendall(b"GET /stats HTT")
+        assert peer.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
 def test_an_oversize_websocket_message_is_refused(start: Start) -> None:
     import aiohttp
 

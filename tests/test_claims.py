@@ -251,6 +251,29 @@ def test_no_answer_that_is_kept_is_given_to_who_lacks_the_claim(serving: Serving
 
 
 @EVERYWHERE
+def test_a_kept_answer_tells_of_no_room_that_its_new_reader_may_not_know(
+    serving: Serving, served: str, kind: Kind
+) -> None:
+    """A message to everyone names the rooms that it went to; what a connection was told, before its token is renewed."""
+    server = serving(served)
+    everyone = {"instance": "program", "id": "all", "everyone": True, "data": 1}
+    members = {"instance": "program", "id": "who", "service": "members", "data": {"room": "staff"}}
+
+    async def body() -> None:
+        async with member(kind, server) as (guest, _), newcomer(kind, server) as other:
+            other.user = guest.user
+            assert "staff" in allowed(await guest.ask("publish", **everyone)).data["cursors"]
+            cursors = allowed(await other.ask("publish", **everyone)).data["cursors"]
+            assert "staff" not in cursors and "feed" in cursors
+            allowed(await guest.ask("call", **members))
+            allowed(await guest.ask("leave", room="staff"))
+            allowed(await guest.ask("renew", token=good(guest.user)))
+            assert (await guest.ask("call", **members)).code == "not_joined"
+
+    run(body())
+
+
+@EVERYWHERE
 def test_nobody_reads_the_inbox_of_somebody_who_is_connected(serving: Serving, served: str, kind: Kind) -> None:
     server = serving(served)
 

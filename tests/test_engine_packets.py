@@ -150,3 +150,109 @@ def test_any_payload_is_taken_or_refused(body: bytes) -> None:
         assert refusal.body
     else:
         assert body and len(body) <= 50
+
+
+async def socket_said(client: aiohttp.ClientSession, url: str) -> tuple[int, str, str]:
+    """How a WebSocket handshake is refused: status, error code, message."""
+    headers = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    async with client.get(url, headers=headers) as answer:
+        error = decode_error(decode_envelope(await answer.read()).data)
+        return answer.status, error.code, error.message
+
+
+@pytest.mark.parametrize("served", ["socketio", "socketio:websocket_only"])
+def test_handshakes_of_another_protocol_are_refused_in_our_words(start: Start, served: str) -> None:
+    server = start(served, "--source", "none")
+
+    async def body() -> None:
+        async with aiohttp.ClientSession() as client:
+            path = server.url + "/socket.io/"
+            for query, said in (
+                ("", "Engine.IO 4"),
+                ("?EIO=3&transport=websocket", "Engine.IO 4"),
+                ("?EIO=4", "transport=''"),
+                ("?EIO=4&transport=polling", "transport='polling'"),
+                ("?EIO=4&transport=websocket&sid=nobody", "no such session"),
+            ):
+                status, code, message = await socket_said(client, path + query)
+                assert (status, code) == (400, "bad_request") and said in message
+                if "websocket" not in query and (query[-7:] != "polling" or served != "socketio"):
+                    async with client.get(path + query) as answer:
+                        assert answer.status == 400
+                        assert decode_error(decode_envelope(await answer.read()).data).code == "bad_request"
+            assert (await socket_said(client, server.url + "/nothing"))[:2] == (404, "not_found")
+
+    run(body())
+
+
+def test_a_poll_that_its_client_has_left_swallows_nothing(start: Start) -> None:
+    """What is put into it would be lost; so the session ends, and its client comes again with its cursor."""
+    server = start("socketio", "--source", "none")
+
+    async def body() -> None:
+        async with aiohttp.ClientSession() as client, polled(server, client) as url:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await client.get(url)
+            await until(lambda: _is_gone(client, url), "the session has ended")
+
+    run(body())
+
+
+async def _is_gone(client: aiohttp.ClientSession, url: str) -> bool:
+    async with client.post(url, data=b"3") as answer:
+        return answer.status == 400
+
+
+def test_a_session_has_one_poll_at_a_time(start: Start) -> None:
+    """As in Node's: a second one ends it, and the first is answered."""
+    server = start("socketio", "--source", "none")
+
+    async def body() -> None:
+        async with aiohttp.ClientSession() as client, polled(server, client) as url:
+            first = asyncio.ensure_future(client.get(url))
+            await asyncio.sleep(0)
+            await until(lambda: _overlaps(client, url), "the first one is held")
+            async with await first as answer:
+                assert answer.status == 200
+            await until(lambda: _is_gone(client, url), "the session has ended")
+
+    run(body())
+
+
+async def _overlaps(client: aiohttp.ClientSession, url: str) -> bool:
+    async with client.get(url) as answer:
+        return answer.status == 400 and "already" in await answer.text()
+
+
+def test_who_is_ended_for_a_packet_is_told_why_by_its_next_poll(start: Start) -> None:
+    server = start("socketio", "--source", "none")
+
+    async def body() -> None:
+        for packet in (b"47x", b"4", b"401-{}"):
+            async with aiohttp.ClientSession() as client, polled(server, client) as url:
+                async with client.post(url, data=packet) as answer:
+                    assert answer.status == 200
+                assert taken_apart(await poll_for(client, url, '42["error"'))[1] == "bad_request"
+
+    run(body())
+
+
+def test_a_goodbye_by_websocket_closes_it(start: Start) -> None:
+    server = start("socketio", "--source", "none")
+
+    async def body() -> None:
+        url = server.url + "/socket.io/?EIO=4&transport=websocket"
+        async with aiohttp.ClientSession() as client, client.ws_connect(url) as peer:
+            await peer.send_str("40")
+            await peer.send_str("1")
+            while (await peer.receive()).type is aiohttp.WSMsgType.TEXT:
+                pass
+            assert peer.close_code == 1000
+
+    run(body())

@@ -48,6 +48,7 @@ class Peer:
     """One connection to a listener, and the path that is asked for."""
 
     def __init__(self, port: int, path: str, good: int) -> None:
+        self.port = port
         self.path = path.encode()
         self.good = good
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=5)
@@ -175,6 +176,44 @@ def _no_slash(peer: Peer) -> bool:
     return answer.status == 404 and not answer.all("location") and b"not_found" in answer.body
 
 
+def _connect(peer: Peer) -> bool:
+    """Whatever its target looks like."""
+    other = Peer(peer.port, peer.path.decode(), peer.good)
+    try:
+        first = refused(other.ask(HOST, target=b"/", method=b"CONNECT"))
+    finally:
+        other.sock.close()
+    return first and refused(peer.ask(HOST, target=b"localhost:80", method=b"CONNECT"))
+
+
+def _empty_lines_cut_nothing(peer: Peer) -> bool:
+    """Behind a request, too, and they are no request that would be overdue."""
+    peer.sock.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n\r\n")
+    return peer.answer().status in (200, 404) and _alive(peer)
+
+
+def _trailers(peer: Peer) -> bool:
+    """Host and Origin would be refused if they were taken for headers."""
+    peer.send(HOST, b"Transfer-Encoding: chunked\r\n", target=b"/", method=b"GET")
+    peer.sock.sendall(b"0\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n\r\n")
+    return peer.answer().status in (200, 404) and _alive(peer)
+
+
+def _one_answer(peer: Peer) -> bool:
+    """Nothing is said of a body that turns out wrong after its request has been answered."""
+    peer.send(HOST, b"Transfer-Encoding: chunked\r\n", target=b"/", method=b"GET")
+    if peer.answer().status not in (200, 404):
+        return False
+    peer.sock.sendall(b"zz\r\n")
+    return peer.rest() == b""
+
+
+def _half_closed(peer: Peer) -> bool:
+    peer.send(HOST, target=b"/")
+    peer.sock.shutdown(socket.SHUT_WR)
+    return peer.answer().status in (200, 404)
+
+
 def _options(peer: Peer) -> bool:
     answer = peer.ask(HOST, method=b"OPTIONS")
     allowed = answer.all("allow")[0].split(", ")
@@ -192,10 +231,11 @@ RULES: dict[str, Rule] = {
     "host-invalid": lambda peer: refused(peer.ask(b"Host: a/b\r\n")),
     "host-not-needed-in-1.0": lambda peer: peer.ask(version=b"1.0").status == peer.good,
     "absolute-form": lambda peer: peer.ask(b"Host: x\r\n", target=b"http://localhost" + peer.path).status == peer.good,
-    "connect": lambda peer: refused(peer.ask(HOST, target=b"localhost:80", method=b"CONNECT")),
+    "connect": _connect,
     "asterisk-form": lambda peer: peer.ask(HOST, target=b"*", method=b"OPTIONS").status == 204,
     "asterisk-only-for-options": lambda peer: refused(peer.ask(HOST, target=b"*")),
     "version-unknown": lambda peer: refused(peer.ask(HOST, version=b"2.0")),
+    "empty-line-behind": _empty_lines_cut_nothing,
     "empty-line-first": lambda peer: peer.ask(HOST, method=b"\r\nGET").status == peer.good,
     "space-before-colon": lambda peer: refused(peer.ask(HOST, b"X : y\r\n")),
     "line-folding": lambda peer: refused(peer.ask(HOST, b"X: y\r\n z\r\n")),
@@ -209,7 +249,16 @@ RULES: dict[str, Rule] = {
         peer.ask(HOST, b"Content-Length: 3\r\nContent-Length: 4\r\n", method=b"POST")
     ),
     "length-invalid": lambda peer: refused(peer.ask(HOST, b"Content-Length: -3\r\n", method=b"POST")),
+    "encoding-in-1.0": lambda peer: refused(
+        peer.ask(b"Transfer-Encoding: chunked\r\n", method=b"POST", version=b"1.0")
+    ),
+    "encoding-not-undone": lambda peer: refused(
+        peer.ask(HOST, b"Transfer-Encoding: gzip, chunked\r\n", method=b"POST")
+    ),
     "chunk-extensions": _chunk_extensions,
+    "trailers-are-no-headers": _trailers,
+    "one-answer": _one_answer,
+    "half-closed": _half_closed,
     "answers-in-order": _pipelined,
     "nothing-after-close": _close_is_last,
     "date": lambda peer: len(peer.ask(HOST).all("date")) == 1,
@@ -225,6 +274,9 @@ RULES: dict[str, Rule] = {
         peer.ask(b"Expect: 100-continue\r\nContent-Length: 0\r\n", version=b"1.0").status == peer.good
     ),
     "no-redirect-by-host": _no_slash,
+    "line-feed-in-path": lambda peer: (
+        peer.ask(HOST, target=peer.path.partition(b"?")[0] + b"%0A").status == 404 and _alive(peer)
+    ),
 }
 """Name -> does the server keep it? For every HTTP listener."""
 
@@ -333,7 +385,21 @@ def _early_data(peer: Peer) -> bool:
     return refused(peer.answer())
 
 
+def _in_line(peer: Peer) -> bool:
+    """Behind a request that is not answered yet: not answered before it, nor in the midst of it."""
+    handshake = b"GET " + peer.path + b" HTTP/1.1\r\n" + HOST + UPGRADE + VERSION + KEY + b"\r\n"
+    peer.sock.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n" + handshake)
+    return b" 101 " not in peer.rest()
+
+
+def _nothing_there(peer: Peer) -> bool:
+    answer = peer.ask(HOST, UPGRADE, VERSION, KEY, target=b"/nothing")
+    return answer.status == 404 and b"not_found" in answer.body
+
+
 WEBSOCKET_RULES: dict[str, Rule] = {
+    "handshake-in-line": _in_line,
+    "handshake-to-nothing": _nothing_there,
     "accept-value": _accept,
     "upgrade-among-others": _lists,
     "version-not-13": _other_version,

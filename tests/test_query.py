@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from servers.query import parameters
+from servers.errors import Refusal
+from servers.query import number, parameters
 from tests.conftest import SERVED, Start
 
 PURE = settings(deadline=None, derandomize=True, database=None)
@@ -27,6 +28,19 @@ def test_a_query_is_understood_as_starlette_does(pairs: list[tuple[str, str]], e
 @pytest.mark.parametrize("query", (b"", b"&", b"a", b"a=", b"=b", b"a=b=c", b"a=1&a=2", b"a&b=&&c=3"))
 def test_odd_queries(query: bytes) -> None:
     assert parameters(query) == dict(QueryParams(query))
+
+
+@pytest.mark.parametrize("text", ("1_0", "\uff11", " 1", "1 ", "0x1", "1e", ".", "+-1", "infinity", "1e9999"))
+def test_what_only_python_takes_for_a_number_is_none(text: str) -> None:
+    with pytest.raises(Refusal, match="bad_number|expected a number"):
+        number({"hold_s": text}, "hold_s", 25, 0, 55)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), (("1", 1), ("1.", 1), (".5", 0.5), ("+1", 1), ("1e1", 10), ("2.5E-1", 0.25))
+)
+def test_numbers_are_read(text: str, value: float) -> None:
+    assert number({"hold_s": text}, "hold_s", 25, 0, 55) == value
 
 
 @pytest.mark.parametrize("served", [name for name in SERVED if "polling" in name])
