@@ -326,9 +326,8 @@ def test_an_empty_line_is_no_request_that_could_be_overdue(start: Start, served:
 def test_the_relays_control_listener_is_bounded_too(start: Start) -> None:
     """It has no option for it: as long as the default."""
     relay = start("relay", "--to", "127.0.0.1:9")
-    with socket.create_connection(
-        ("127.0.0.1", int(relay.ready["control_url"].rpartition(":")[2])), timeout=40
-    ) as peer:
+    port = int(relay.ready["control_url"].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=40) as peer:
         peer.sendall(b"GET /stats HTT")
         assert peer.recv(100).startswith(b"HTTP/1.1 408 ")
 

@@ -254,7 +254,7 @@ def test_no_answer_that_is_kept_is_given_to_who_lacks_the_claim(serving: Serving
 def test_a_kept_answer_tells_of_no_room_that_its_new_reader_may_not_know(
     serving: Serving, served: str, kind: Kind
 ) -> None:
-    """A message to everyone names the rooms that it went to; what a connection was told, before its token is renewed."""
+    """A message to everyone names the rooms that it went to; and a token may be renewed without the claim."""
     server = serving(served)
     everyone = {"instance": "program", "id": "all", "everyone": True, "data": 1}
     members = {"instance": "program", "id": "who", "service": "members", "data": {"room": "staff"}}

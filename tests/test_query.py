@@ -32,7 +32,7 @@ def test_odd_queries(query: bytes) -> None:
 
 @pytest.mark.parametrize("text", ("1_0", "\uff11", " 1", "1 ", "0x1", "1e", ".", "+-1", "infinity", "1e9999"))
 def test_what_only_python_takes_for_a_number_is_none(text: str) -> None:
-    with pytest.raises(Refusal, match="bad_number|expected a number"):
+    with pytest.raises(Refusal, match="expected a number"):
         number({"hold_s": text}, "hold_s", 25, 0, 55)
 
 
