@@ -8,11 +8,15 @@ import http.client
 import json
 import sys
 import urllib.request
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from bench.locust_stats import METHOD
 from bench.spec import LoadSpec
 from clients.options import TRANSPORTS
+from feed.printable import printable
 from feed.rooms import MAX_ROOMS
 
 ABOUT_TIMEOUT_S: Final = 5.0
@@ -66,7 +70,7 @@ def _about(host: str) -> tuple[str, int]:
 
 def record_failure(environment: Any, reason: str) -> None:
     """An entry in locust's failures."""
-    environment.runner.stats.log_error(METHOD, environment.host or "no host", reason)
+    environment.runner.stats.log_error(METHOD, environment.host or "no host", printable(reason))
 
 
 def judge(environment: Any) -> None:
@@ -76,3 +80,16 @@ def judge(environment: Any) -> None:
         record_failure(environment, NOTHING)
     for entry in list(stats.errors.values())[:MAX_TOLD]:
         print(f"Failed: {entry.error} ({entry.occurrences} times)", file=sys.stderr)
+
+
+def number_within(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:
+    """An option's type for argparse: a number of that kind within a range."""
+
+    def parse(text: str) -> float:
+        with suppress(ValueError):
+            value = kind(text)
+            if least <= value <= most:  # which NaN is not
+                return value
+        raise ArgumentTypeError(f"{text!r}: allowed are {least:g} to {most:g}")
+
+    return parse

@@ -9,6 +9,7 @@ from bench.loop_thread import LoopThread
 from bench.population import Population
 from bench.spec import MAX_SAMPLES, SAMPLE_FIELDS, LoadSpec, Mark, Records
 from feed.clock import run_first
+from feed.printable import printable
 
 MERGE_INTERVAL_S = 1.0
 
@@ -60,7 +61,7 @@ class Generator:
                 self.samples += batch.tobytes()
             merge_deliveries(self.environment.stats, self.spec.transport, batch, self.spec.payload_bytes)
         while self.population.failures:
-            failure = self.population.failures.popleft()
+            failure = printable(self.population.failures.popleft())
             self.failures.append(failure)
             self.environment.stats.log_error("EVENT", self.spec.transport, failure)
         if len(self.samples) > MAX_SAMPLES * len(SAMPLE_FIELDS) * 8:

@@ -18,12 +18,14 @@ from locust import User, events, task
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, WorkerRunner
 from locust.stats import CSV_STATS_INTERVAL_SEC
 
-from bench.by_hand import HostError, judge, record_failure, spec_by_hand
+from bench.by_hand import HostError, judge, number_within, record_failure, spec_by_hand
 from bench.driver import CHECK_S, Conductor, Player, ProbesApart
 from bench.generator import Generator, Place
 from bench.spec import SPEC_VARIABLE, load_spec
 from clients.options import HEADER_SETS, TRANSPORTS
 from feed.clock import NS_PER_S, now_ns
+from feed.rooms import MAX_ROOMS
+from feed.sources import MAX_PAYLOAD_BYTES
 from feed.tcp import raise_open_files
 
 PLACE = "pushmark_place"
@@ -81,11 +83,13 @@ def add_arguments(parser: Any) -> None:
     group.add_argument(
         "--transport", choices=list(TRANSPORTS), help="How to receive; by default the server at --host is asked."
     )
-    group.add_argument("--rooms", type=int, default=0, help="Spread subscribers over that many rooms (default: all).")
-    group.add_argument("--poll-interval-s", type=float, default=1.0, help="Of polling.")
-    group.add_argument("--hold-s", type=float, default=25.0, help="Of long polling.")
+    rooms = number_within(int, 0, MAX_ROOMS)
+    group.add_argument("--rooms", type=rooms, default=0, help="Spread subscribers over that many rooms (default: all).")
+    group.add_argument("--poll-interval-s", type=number_within(float, 0.001, 3600), default=1.0, help="Of polling.")
+    group.add_argument("--hold-s", type=number_within(float, 0, 55), default=25.0, help="Of long polling.")
     group.add_argument("--headers", choices=HEADER_SETS, default="browser", help="Of the HTTP transports.")
-    group.add_argument("--payload-bytes", type=int, default=256, help="For locust's content-length column.")
+    payload = number_within(int, 0, MAX_PAYLOAD_BYTES)
+    group.add_argument("--payload-bytes", type=payload, default=256, help="For locust's content-length column.")
 
 
 def prepare(environment: Any, runner: Any, **_: Any) -> None:

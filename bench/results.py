@@ -520,10 +520,12 @@ R = TypeVar("R")
 
 def _decoded(path: Path, type_: type[R]) -> R:
     try:
-        size = path.stat().st_size
-        if size > MAX_RESULTS_BYTES:
-            raise ResultsError(f"{path}: {size} bytes is over the bound of {MAX_RESULTS_BYTES}")
-        text = path.read_bytes()
+        if path.exists() and not path.is_file():
+            raise ResultsError(f"{path}: not a file of results")  # reading a pipe or a device may never end
+        with path.open("rb") as file:
+            text = file.read(MAX_RESULTS_BYTES + 1)
+        if len(text) > MAX_RESULTS_BYTES:
+            raise ResultsError(f"{path}: over the bound of {MAX_RESULTS_BYTES} bytes")
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}") from error
     try:

@@ -26,6 +26,10 @@ MAX_ANSWER_BYTES: Final = 16 << 20
 """Of the body of one answer that is no stream, decompressed. A whole history may come in one."""
 MAX_ERROR_BYTES: Final = 65_536
 """Of the body of an answer that is none of the expected: more is not looked at."""
+BODY_WITHIN_S: Final = 10.0
+"""The body of an answer may take so long, and as much more as its bytes take at ``SLOWEST_BYTES_PER_S``."""
+SLOWEST_BYTES_PER_S: Final = 16_384
+"""A mobile network at its worst."""
 _PASSING: Final = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}
 
 
@@ -95,13 +99,17 @@ async def read_error(response: aiohttp.ClientResponse) -> Envelope | None:
 
 
 async def read_body(response: aiohttp.ClientResponse, at_most_bytes: int = MAX_ANSWER_BYTES) -> bytes:
-    """The whole body. Raises ``TooLargeError``, having taken a piece more at most.
+    """The whole body. Raises ``TooLargeError``, having taken a piece more at most, and ``PassingError`` if it drips.
 
     In pieces, since aiohttp decompresses all at once for who asks for all at once.
     """
     body = bytearray()
+    began_s = time.monotonic()
     while piece := await response.content.readany():
         body += piece
+        if time.monotonic() - began_s > BODY_WITHIN_S + len(body) / SLOWEST_BYTES_PER_S:
+            response.close()
+            raise PassingError(f"an answer drips: {len(body)} bytes within {time.monotonic() - began_s:.0f} s")
         if len(body) > at_most_bytes:
             response.close()
             raise TooLargeError(f"an answer is over the bound of {at_most_bytes} bytes")

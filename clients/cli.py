@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 import uvloop
@@ -27,7 +28,11 @@ from feed.ranges import FiniteRange
 from feed.rooms import DEFAULT_ROOM, RoomNameError, check_room
 from feed.terminal import PrintableErrors, new_console
 
-SHOWN_CHARACTERS = 110
+_TOKEN: Final = re.compile("[!-~]*")
+SHOWN_CHARACTERS: Final = 110
+"""Of what somebody else wrote, in one line."""
+SHOWN_ERROR_CHARACTERS: Final = 500
+"""The same in the message that says why a client has stopped."""
 
 
 @click.command(
@@ -64,6 +69,8 @@ def main(transport: str, url: str, sayings: tuple[str, ...], count: int | None, 
         room = check_room(given["room"])
         if sayings and transport == "raw":
             raise click.UsageError("--send: the baseline takes no requests")
+        if not _TOKEN.fullmatch(given["token"]):
+            raise click.UsageError("--token: a token has no spaces, line ends or other signs than ASCII's (RFC 6750)")
         if given["ca_file"]:
             client_context(Path(given["ca_file"]))  # now, as a connection that cannot be made is tried again
         options = ClientOptions(**given | ({"room": DEFAULT_ROOM} if sayings else {}))
@@ -73,8 +80,8 @@ def main(transport: str, url: str, sayings: tuple[str, ...], count: int | None, 
             runner.run(_receive(client, Talk(room, sayings), count, show, quiet=as_json))
     except (UrlError, CursorError, RoomNameError, TlsError) as error:
         raise click.UsageError(str(error)) from error
-    except (ClientError, *SENSELESS) as error:
-        raise click.ClickException(str(error)) from error
+    except (ClientError, TimeoutError, *SENSELESS) as error:
+        raise click.ClickException(printable(str(error)[:SHOWN_ERROR_CHARACTERS])) from error
 
 
 class Talk(NamedTuple):
@@ -166,7 +173,9 @@ class Pretty:
 def _event_line(envelope: Envelope, receive_ns: int) -> str:
     fields = _fields(envelope)
     due_ns = fields.get("due_ns")
-    late = f"{(receive_ns - due_ns) / NS_PER_MS:9.2f} ms" if isinstance(due_ns, int) else " " * 12
+    late = " " * 12
+    if isinstance(due_ns, int) and 0 <= due_ns <= receive_ns:  # else it is no instant of this machine's clock
+        late = f"{(receive_ns - due_ns) / NS_PER_MS:9.2f} ms"
     said = "  ".join(f"{name} {value}" for name, value in fields.items() if name not in ("n", "due_ns"))
     return f"[bold]{_shown(envelope.id)}[/]  [cyan]{late}[/]  {_shown(said)}"
 
@@ -204,5 +213,5 @@ def _notice_line(envelope: Envelope) -> str:
     notice = decode_welcome(envelope.data)
     if notice.resume == "gap":
         missed = "an unknown number of" if notice.missed is None else str(notice.missed)
-        return f"gap: {missed} events are gone; going on from {envelope.id}"
-    return f"{_shown(notice.resume)} at {envelope.id}"
+        return f"gap: {_shown(missed)} events are gone; going on from {_shown(envelope.id)}"
+    return f"{_shown(notice.resume)} at {_shown(envelope.id)}"

@@ -125,7 +125,11 @@ class Client:
             while True:
                 asked_s = 0.0
                 try:
-                    async for received in self._receive():
+                    stream = self._receive()
+                    first = await self._first_of(stream)
+                    if first is not None and self._judge(first.envelope):
+                        yield first
+                    async for received in stream:
                         if self._judge(received.envelope):
                             yield received
                     self.last_failure = "the server ended the stream"
@@ -167,8 +171,12 @@ class Client:
         id_ = str(next(self._numbers))
         body = encode_request(type_, id_, instance=self._instance, **fields)
         wait_s = self.options.request_timeout_s + float(fields.get("ack_timeout_s") or 0)
-        async with asyncio.timeout(wait_s):
-            answer = await self._ask_until_answered(id_, body)
+        try:
+            async with asyncio.timeout(wait_s):
+                answer = await self._ask_until_answered(id_, body)
+        except TimeoutError:
+            reason = f"; {self.last_failure}" if self.last_failure else ""
+            raise TimeoutError(f"no answer to {type_!r} within {wait_s:g} s{reason}") from None
         try:
             if answer.type != "error":
                 return answer.value()
@@ -217,6 +225,22 @@ class Client:
             self.places[room] = Session(max_holes=HOLES_PER_PLACE)
         return self.places[room]
 
+    async def _first_of(self, stream: AsyncIterator[Received]) -> Received | None:
+        """The first envelope of a connection, ``None`` if there is none. Raises ``TimeoutError`` if it does not come.
+
+        What is no feed may keep a connection open for ever all the same, with heartbeats.
+        """
+        within_s = self._welcome_within_s()
+        try:
+            async with asyncio.timeout(within_s) as limit:
+                return await anext(stream, None)
+        except TimeoutError:
+            raise TimeoutError(f"no welcome within {within_s:g} s") if limit.expired() else TimeoutError from None
+
+    def _welcome_within_s(self) -> float:
+        """How long the first envelope of a connection may take, from before it is made."""
+        return self.options.connect_timeout_s + self.options.answer_margin_s
+
     def _receive(self) -> AsyncIterator[Received]:
         """One connection's envelopes, from ``self.session.cursor`` on; ends or raises when the connection does."""
         raise NotImplementedError
@@ -235,6 +259,7 @@ class Client:
                 return await self._ask(id_, body)
             except RETRIED as error:
                 end_if_permanent(error, opened=True)
+                self.last_failure = words(error)
                 asked_s = asked_at_most_s(asked_wait_s(error))
             await asyncio.sleep(asked_s + self.draw.uniform(0, RETRY_PAUSE_S))
 

@@ -14,8 +14,10 @@ RETRIED: Final = (aiohttp.ClientError, OSError, TimeoutError, EOFError, ValueErr
 """Failures after which another attempt may help, unless ``end_if_permanent`` knows better."""
 SENSELESS: Final = (msgspec.DecodeError, UnicodeDecodeError, WireError, CursorError, RoomNameError)
 """Bytes that make no sense."""
-PASSING: Final = frozenset({"rate_limited", "too_many_connections", "unknown_session", "closed"})
-"""Reasons to end a connection after which another one may be had."""
+PASSING: Final = frozenset(
+    {"rate_limited", "too_many_connections", "unknown_session", "closed", "internal_error", "request_timeout"}
+)
+"""Reasons to end a connection after which another one may be had; so are those that say when to try again."""
 NOT_PUSHMARK: Final = "not_pushmark"
 """Code of what was found where no server of this feed answers."""
 TOO_LARGE: Final = "too_large"
@@ -65,7 +67,7 @@ class PassingError(ConnectionError):
 
 def failure(error: ErrorData) -> RefusedError | PassingError:
     """What an ``error`` message that ends a connection, or refuses one, is to its client."""
-    if error.code in PASSING:
+    if error.code in PASSING or error.retry_after_s is not None:
         return PassingError(f"{error.code}: {error.message}", error.retry_after_s)
     return RefusedError(error.code, error.message)
 

@@ -28,6 +28,10 @@ class LongPolling(Poller):
             if asked_from is not None:
                 hold_s = options.hold_s
 
+    def _welcome_within_s(self) -> float:
+        """A poll with a cursor is held as any other, and answered with nothing new when its hold ends."""
+        return super()._welcome_within_s() + self.options.hold_s
+
     async def _held_poll(self, hold_s: float) -> list[Received]:
         """One poll; given up for another as soon as there is a session, which this one does not name."""
         try:

@@ -1,5 +1,6 @@
 """What polling and long polling share: one request, and the envelopes in its answer."""
 
+import asyncio
 from contextlib import suppress
 from typing import Final
 
@@ -56,7 +57,11 @@ class Poller(HttpAsking):
         self.ledger.requests += 1
         url = self._target.update_query(params)
         headers = self._headers | authorization(self.token) | self._session_header()
-        async with self._session.get(url, headers=headers, timeout=timeout) as response:
+        async with (
+            asyncio.timeout(self.options.connect_timeout_s + answer_within_s) as limit,
+            self._session.get(url, headers=headers, timeout=timeout) as response,
+        ):
+            limit.reschedule(None)  # the body has a bound of its own
             await self._check(response)
             batch = await read_envelope(response, "batch")
             protocol = self._connector.protocol

@@ -63,8 +63,9 @@ class Session:
         if notice.resume == "gap":
             self.gaps += 1
             self.missed += notice.missed or 0
+        at = parse_cursor(envelope.id)
         if notice.resume != "resumed":
-            self._move_to(parse_cursor(envelope.id))
+            self._move_to(at)
 
     def _move_to(self, cursor: Cursor) -> None:
         """Go on from there. What was skipped in another life of the history cannot come any more."""

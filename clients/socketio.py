@@ -170,6 +170,11 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
         broken = self.eio.connector.protocol.has_refused_frame
         self.fail(refused_frame(self.eio.ws.close_code) if broken else EOFError(f"disconnected: {reason}"))
 
+    async def _handle_eio_disconnect(self, reason: str) -> None:
+        if not self.connected:  # the library tells its handlers later or never, and waits for a namespace meanwhile
+            self.fail(EOFError(f"disconnected: {reason}"))
+        await super()._handle_eio_disconnect(reason)
+
     async def _handle_connect(self, namespace: str | None, data: Any) -> None:
         if self._asked_for(namespace) and not self.connected:
             await super()._handle_connect(namespace, data)
@@ -266,7 +271,8 @@ class _Handshake(msgspec.Struct):
 
     sid: str
     upgrades: list[str]
-    pingInterval: Annotated[int, msgspec.Meta(ge=1, le=MAX_PING_MS)]  # noqa: N815 - named by the protocol
+    # The library's server cuts it to whole seconds: 0 below one.
+    pingInterval: Annotated[int, msgspec.Meta(ge=0, le=MAX_PING_MS)]  # noqa: N815 - named by the protocol
     pingTimeout: Annotated[int, msgspec.Meta(ge=1, le=MAX_PING_MS)]  # noqa: N815
 
 

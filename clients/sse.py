@@ -45,12 +45,16 @@ class Sse(HttpAsking):
         parser = SseParser()
         while chunk := await body.readany():
             for item in parser.feed(chunk):
+                self._take_retry(parser)  # before what comes of it, which may end the connection
                 if item.comment:
                     self.ledger.heartbeats += 1
                     continue
                 received = Received(decode_envelope(item.data), protocol.stamp(item.end))
                 protocol.meter.first_answer()
                 yield received
+            self._take_retry(parser)
             protocol.stamp(parser.consumed)  # what only brought comments, or a part, is asked for too
-            if parser.retry_ms is not None:
-                self._reconnection_s = parser.retry_ms / 1000
+
+    def _take_retry(self, parser: SseParser) -> None:
+        if parser.retry_ms is not None:
+            self._reconnection_s = parser.retry_ms / 1000

@@ -31,7 +31,7 @@ class _Hook(RenderHook):
 
 def new_console(**options: Any) -> Console:
     """A rich console (its options) that prints no control characters but its own."""
-    console = Console(**options)
+    console = Console(emoji=False, **options)  # ``:on:`` in somebody's text is not ours to draw
     console.push_render_hook(_Hook())
     return console
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from bench.results import Trial
+from feed.printable import printable
 from reports.blocks import PAIRED_METRICS
 from reports.figures import FOLDER
 from reports.formats import NOT_MEASURED
@@ -207,4 +208,4 @@ def _escape(text: str) -> str:
         text = text.replace(
             character, f"\\{character}" if character not in "<>" else {"<": "&lt;", ">": "&gt;"}[character]
         )
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))

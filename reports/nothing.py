@@ -14,6 +14,7 @@ from bench.results import (
     SENSITIVITY_FILE,
     SOAK_FILE,
     VERIFY_FILE,
+    Trial,
     load,
     load_cost,
     load_faults,
@@ -23,12 +24,16 @@ from bench.results import (
 )
 
 
+def _counts(trial: Trial) -> bool:
+    return trial.status == "ok" and bool(trial.metrics) and bool(trial.counts and trial.counts.delivered)
+
+
 def _run(path: Path) -> bool:
-    return any(trial.status == "ok" for trial in load(path).trials)
+    return any(map(_counts, load(path).trials))
 
 
 def _cost(path: Path) -> bool:
-    return any(one.trial.status == "ok" for one in load_cost(path).trials)
+    return any(_counts(one.trial) for one in load_cost(path).trials)
 
 
 def _faults(path: Path) -> bool:
@@ -41,7 +46,7 @@ def _soak(path: Path) -> bool:
 
 
 def _verify(path: Path) -> bool:
-    return any(one.trial.status == "ok" for one in load_verify(path).trials)
+    return any(_counts(one.trial) for one in load_verify(path).trials)
 
 
 def _probes(path: Path) -> bool:

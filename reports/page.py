@@ -7,6 +7,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from feed.printable import printable
 from reports import style, theory_bytes
 from reports.blocks import PAIRED_METRICS
 from reports.breakeven import BreakEven
@@ -28,6 +29,7 @@ def render(
         loader=PackageLoader("reports"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=lambda value: printable(value, keep="\n\t") if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -71,6 +71,7 @@ def test_ctrl_c_ends_the_client_quietly(start: Start) -> None:
         (("clients", "sse", "nonsense"), "'nonsense' is no server address"),
         (("clients", "sse", "http://127.0.0.1:8000", "--since", "x"), "'x' is not a cursor"),
         (("clients", "sse", "http://127.0.0.1:8000", "--room", "a b"), "'a b' is not a room name"),
+        (("clients", "sse", "http://127.0.0.1:8000", "--token", "a b"), "--token: a token has no spaces"),
         (("clients", "fax", "http://127.0.0.1:8000"), "'fax' is not one of"),
         (("clients", "sse", "http://127.0.0.1:9", "--max-attempts", "0"), "gave up on http://127.0.0.1:9"),
         (("servers", "fax"), "No such command 'fax'"),
@@ -85,6 +86,7 @@ def test_ctrl_c_ends_the_client_quietly(start: Start) -> None:
         (("bench", "--payload-bytes", "1"), "payload_bytes 1: allowed are"),
         (("bench", "--out", "bench"), "is not empty"),
         (("reports", "no/such/folder"), "no/such/folder"),
+        (("reports", "/dev/zero"), "/dev/zero: not a file of results"),
     ],
 )
 def test_a_mistake_is_named_without_a_traceback(arguments: tuple[str, ...], named: str) -> None:

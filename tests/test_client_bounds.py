@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import count, repeat
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -333,3 +334,29 @@ def test_an_event_of_exactly_the_bound_is_read() -> None:
     assert len(list(SseParser().feed(line * 2 + b"\n"))) == 1
     with pytest.raises(TooLargeError):
         list(SseParser().feed(line * 2 + b"x\n\n"))
+
+
+@pytest.mark.parametrize("transport", ["polling", "long_polling"])
+@pytest.mark.parametrize("drip", ["body", "heads"])
+def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch, transport: str, drip: str) -> None:
+    monkeypatch.setattr("clients.answers.BODY_WITHIN_S", 0.3)
+    begun = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
+    drop = b"x" if drip == "body" else b"HTTP/1.1 100 Continue\r\n\r\n"
+
+    async def say(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(begun if drip == "body" else b"")
+        while not writer.is_closing():
+            writer.write(drop)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async def body() -> str:
+        async with stranger(say) as server:
+            client = server.client(transport, max_attempts=1, connect_timeout_s=5.0, answer_margin_s=0.3)
+            client.options = msgspec.structs.replace(client.options, connect_timeout_s=0.3)
+            with pytest.raises(GaveUpError) as caught:
+                await outcome(client)
+            return str(caught.value)
+
+    said = run(body())
+    assert "drips" in said or "TimeoutError" in said

@@ -178,6 +178,20 @@ def test_a_host_that_is_no_such_server_is_named(
 
 
 @pytest.mark.parametrize(
+    ("option", "number"),
+    [
+        *(("--poll-interval-s", text) for text in ("-1", "0", "nan", "inf")),
+        *(("--hold-s", text) for text in ("nan", "56")),
+        *(("--rooms", text) for text in ("-1", "1.5", "10001")),
+        ("--payload-bytes", "-5"),
+    ],
+)
+def test_options_have_ranges(option: str, number: str) -> None:
+    done = locust("--headless", "-t", "1", "--host", "http://127.0.0.1:9", f"{option}={number}")
+    assert done.returncode == 2 and "allowed are" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
     ("body", "named"),
     [
         (b"<html>hello</html>", "does not say which transport"),

@@ -50,6 +50,12 @@ def _invalid(results: Results) -> Results:
     return results
 
 
+def _without_metrics(results: Results) -> Results:
+    for trial in results.trials:
+        trial.metrics = {}
+    return results
+
+
 def _cost(status: str) -> CostResults:
     trial = fake_trial("sse")
     trial.status = status
@@ -99,6 +105,11 @@ def test_a_file_without_a_valid_measurement_is_found(tmp_path: Path, name: str) 
 
 def test_every_kind_of_results_is_looked_at() -> None:
     assert set(MEASURED) >= set(RUN_FILES)
+
+
+def test_valid_trials_without_a_number_are_nothing(tmp_path: Path) -> None:
+    save(_without_metrics(fake_results(blocks=1)), tmp_path)
+    assert empty_files(tmp_path) == [str(tmp_path / RESULTS_FILE)]
 
 
 @pytest.mark.parametrize("count", (0, None))

@@ -107,6 +107,11 @@ def test_a_console_prints_only_controls_of_its_own(options: dict[str, Any]) -> N
         encode_envelope("typing", "0badcafe-1", "tea", EVIL),
         encode_envelope("welcome", EVIL, "tea", {"resume": EVIL, "missed": 0}),
         encode_envelope("gap", EVIL, "tea", {"resume": "gap", "missed": 7}),
+        encode_envelope("gap", "[/x]", "tea", {"resume": "gap", "missed": 7}),
+        encode_envelope("welcome", "[bold red]x\ny", "tea", {"resume": "resumed", "missed": 0}),
+        encode_envelope("event", "0badcafe-1", "tea", {"n": 1, "due_ns": -(1 << 62)}),
+        b'{"type":"event","id":"0badcafe-1","room":"tea","data":{"n":1,"due_ns":1' + b"0" * 400 + b"}}",
+        encode_envelope("message", "0badcafe-1", "tea", {"user": "u", "data": "hello :bomb: 10:on:20"}),
     ],
     ids=lambda envelope: envelope[9:20].decode(),
 )
@@ -118,7 +123,7 @@ def test_the_client_shows_one_harmless_line(envelope: bytes, capsys: pytest.Capt
     assert isinstance(console.file, io.StringIO)
     shown, printed = console.file.getvalue(), capsys.readouterr().out
     for said in (shown, printed):
-        assert not HARMFUL.search(said) and said.count("\n") == 1
+        assert not HARMFUL.search(said) and said.count("\n") == 1 and "💣" not in said
     assert json.loads(printed)["id"] == decode_envelope(envelope).id
 
 

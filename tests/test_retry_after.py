@@ -18,6 +18,7 @@ from clients.errors import GaveUpError, RequestError
 from clients.options import ClientOptions
 from clients.renewal import keep_renewed
 from feed.envelope import decode_envelope, encode_envelope, encode_error
+from feed.wire import encode_sse
 from servers.auth import DEV_KEY, mint
 from tests import hostile
 from tests.conftest import run, until
@@ -260,3 +261,39 @@ def test_a_token_is_renewed_again_after_the_time_it_is_told(monkeypatch: pytest.
     waits = Waits(monkeypatch)
     run(body())
     assert 77 <= waits.long_s[0] <= 78 and 1 <= waits.long_s[1] <= 2
+
+
+@pytest.mark.parametrize("last", [encode_error("rate_limited", "later"), b"junk"], ids=["error", "junk"])
+def test_a_retry_counts_though_its_read_ends_the_stream(last: bytes) -> None:
+    async def say(request: bytes, writer: asyncio.StreamWriter) -> None:
+        text = b"retry: 300\n\n" + encode_sse(WELCOME) + encode_sse(last)
+        writer.write(opening("sse", request) + text)
+        await writer.drain()
+        writer.close()
+
+    async def body() -> float:
+        async with stranger(say) as server:
+            began_s = time.monotonic()
+            async with listening(server.client("sse")):
+                await until(lambda: len(server.requests) == 3, "tried again twice")
+            return time.monotonic() - began_s
+
+    assert run(body()) >= 0.6
+
+
+@pytest.mark.parametrize("transport", STREAMS)
+def test_an_error_that_says_when_to_try_again_is_no_end(transport: str) -> None:
+    """Whatever its code."""
+
+    async def say(request: bytes, writer: asyncio.StreamWriter) -> None:
+        error = encode_error("too_many_requests", "later", retry_after_s=0.2)
+        writer.write(opening(transport, request) + message(transport, error))
+
+    async def body() -> float:
+        async with stranger(say, **({"head_end": b"}"} if transport == "raw" else {})) as server:
+            began_s = time.monotonic()
+            with pytest.raises(GaveUpError):
+                await outcome(server.client(transport, max_attempts=1, **websocket_only(transport)))
+            return time.monotonic() - began_s
+
+    assert run(body()) >= 0.2

@@ -239,3 +239,48 @@ def test_an_answer_in_pieces_is_read_whole() -> None:
                 assert await client.request("call", service="echo", data=1) == "x" * 1000
 
     run(body())
+
+
+@pytest.mark.parametrize("transport", STREAMS)
+def test_a_stream_that_only_beats_is_left(transport: str) -> None:
+    """As somebody else's stream would: it is open, it lives, and it never welcomes anybody."""
+    beat = {"sse": b": ping\n\n", "websocket": b"\x89\x00", "socketio": b"\x81\x012", "raw": bytes(4)}[transport]
+
+    async def say(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(opening(transport, request))
+        while not writer.is_closing():
+            writer.write(beat)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async def body() -> str:
+        async with stranger(say, **FIRST.get(transport, {})) as server:
+            client = server.client(
+                transport, max_attempts=1, connect_timeout_s=0.2, answer_margin_s=0.2, **websocket_only(transport)
+            )
+            with pytest.raises(GaveUpError) as caught:
+                await outcome(client)
+            return str(caught.value)
+
+    assert "no welcome within 0.4 s" in run(body()) or transport == "socketio"
+
+
+FIRST = {"raw": {"head_end": b"}"}}
+"""What a client of the baseline sends first ends so."""
+
+
+def test_a_socketio_connection_that_ends_while_it_is_made_is_tried_again() -> None:
+    """The library waits for a namespace that nobody can name any more."""
+
+    async def say(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(opening("socketio", request))
+        await writer.drain()
+        writer.close()
+
+    async def body() -> int:
+        async with stranger(say) as server:
+            with pytest.raises(GaveUpError):
+                await outcome(server.client("socketio", variant="websocket_only", max_attempts=2))
+            return len(server.requests)
+
+    assert run(body()) == 3

@@ -57,7 +57,7 @@ async def _exchange(transport: str, url: str, control_url: str, keep_alive: bool
                 welcomed.set()
 
     task = asyncio.ensure_future(receive())
-    await welcomed.wait()
+    await until(lambda: welcomed.is_set() or task.done(), "welcomed")
     async with Control(control_url) as control:
         await control.start_feed(Schedule("constant", 40.0, limit=EVENTS), 256)
         await until(lambda: shared.ledger.deliveries == EVENTS, "all events")
