@@ -284,3 +284,17 @@ def test_a_socketio_connection_that_ends_while_it_is_made_is_tried_again() -> No
             return len(server.requests)
 
     assert run(body()) == 3
+
+
+def test_a_request_that_is_never_answered_fails_in_words() -> None:
+    async def say(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(opening("websocket", request) + message("websocket", WELCOME))
+
+    async def body() -> None:
+        async with stranger(say) as server:
+            client = server.client("websocket", request_timeout_s=0.2)
+            async with listening(client):
+                with pytest.raises(TimeoutError, match=r"no answer to 'call' within 0\.2 s"):
+                    await client.request("call", service="echo")
+
+    run(body())
