@@ -25,7 +25,8 @@ from bench.results import (
 
 
 def _counts(trial: Trial) -> bool:
-    return trial.status == "ok" and bool(trial.metrics) and bool(trial.counts and trial.counts.delivered)
+    delivered_nothing = trial.counts is not None and not trial.counts.delivered
+    return trial.status == "ok" and bool(trial.metrics) and not delivered_nothing
 
 
 def _run(path: Path) -> bool:

@@ -97,7 +97,7 @@ ROUTES: Final[dict[str, dict[str, str]]] = {
     "polling": {"/poll": "GET", "/sessions": "POST DELETE", "/requests": "POST"},
     "long_polling": {"/long-poll": "GET", "/sessions": "POST DELETE", "/requests": "POST"},
     "sse": {"/sse": "GET", "/sessions": "DELETE", "/requests": "POST"},
-    "websocket": {"/ws": "GET WEBSOCKET", "/{path:path}": "WEBSOCKET"},
+    "websocket": {"/ws": "GET WEBSOCKET"},
     "socketio": {"/socket.io/": "ANY"},
     "control": {
         **PLAIN_ROUTES,
