@@ -52,7 +52,7 @@ demo: setup ## Show a live feed in the terminal: this machine's figures over SSE
 	  url=$$($(RUN) -c 'import json; print(json.loads(input())["url"])'); \
 	  $(RUN) -m clients sse "$$url"; }
 
-test: setup ## Run the tests, two at a time (about 20 minutes)
+test: setup ## Run the tests, two at a time (about 22 minutes)
 	@$(TESTS)
 
 lint: setup ## ruff, mypy --strict, and the walls between the folders
