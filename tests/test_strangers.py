@@ -262,7 +262,7 @@ def test_a_stream_that_only_beats_is_left(transport: str) -> None:
                 await outcome(client)
             return str(caught.value)
 
-    assert "no welcome within 0.4 s" in run(body()) or transport == "socketio"
+    assert "no welcome within 0.4 s" in run(body())
 
 
 FIRST = {"raw": {"head_end": b"}"}}
