@@ -17,7 +17,7 @@ from bench.cost_cli import OUT_HELP, carry_out
 from bench.cost_plan import CONNECTING_HZ, HEARTBEAT_S, CostTrialPlan
 from bench.plan import TrialPlan, make_plan
 from bench.results import AA_FILE, TRANSPORTS, Plan
-from feed.sabotage import BURN
+from feed.faults import BURN
 
 NAMES: Final = ("A", "B")
 PLANTED_PERCENT: Final = 20

@@ -15,8 +15,8 @@ import uvloop
 from bench.population import Population
 from bench.spec import SPEC_VARIABLE, GeneratorRecords, LoadSpec, Mark, load_spec
 from bench.window import window
-from feed.clock import NS_PER_S
-from feed.tcp import raise_open_files
+from feed.instruments.clock import NS_PER_S
+from feed.instruments.tcp import raise_open_files
 
 CHECK_S = 0.02
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from bench.locust_stats import METHOD
 from bench.spec import LoadSpec
 from clients.options import TRANSPORTS
-from feed.printable import printable
+from feed.console.printable import printable
 from feed.rooms import MAX_ROOMS
 
 ABOUT_TIMEOUT_S: Final = 5.0

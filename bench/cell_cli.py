@@ -15,8 +15,8 @@ from bench.progress import Reporter
 from bench.results import METRICS, RESULTS_FILE, Plan, Results, ResultsError, Trial, load
 from bench.runner import expected_of, new_folder, new_results, run_points
 from bench.thresholds import ThresholdError, parse_cell
-from feed.command_line import INTERRUPTED
-from feed.terminal import new_console
+from feed.console.command_line import INTERRUPTED
+from feed.console.terminal import new_console
 
 PUBLISHED: Final = (ROOT / "results" / "latest", ROOT / "docs" / "example")
 """Where a published run is looked for, in this order."""

@@ -27,10 +27,10 @@ from bench.sensitivity_cli import sensitivity
 from bench.thresholds import ThresholdError, parse_objective
 from bench.verify_cli import verify
 from clients.options import HEADER_SETS
-from feed.command_line import INTERRUPTED
+from feed.console.command_line import INTERRUPTED
+from feed.console.terminal import PrintableGroup, new_console
+from feed.faults import ALLOWED, EVERY
 from feed.networks import PRESETS as NETWORKS
-from feed.sabotage import ALLOWED, EVERY
-from feed.terminal import PrintableGroup, new_console
 
 
 class DefaultToRun(PrintableGroup):

@@ -16,9 +16,9 @@ from bench.plan import expected_s
 from bench.progress import duration
 from bench.results import COST_FILE, GENERATOR_FILE, RUN_FILES, Plan
 from bench.runner import new_folder
-from feed.command_line import INTERRUPTED
-from feed.tcp import raise_open_files
-from feed.terminal import echo, new_console
+from feed.console.command_line import INTERRUPTED
+from feed.console.terminal import echo, new_console
+from feed.instruments.tcp import raise_open_files
 
 OUT_HELP = "Folder, new or of a run whose report shall have this too  [default: results/<time>]"
 SECTIONS = tuple(PRESETS["default"])

@@ -19,7 +19,7 @@ from locust.runners import MasterRunner
 from bench.generator import Generator
 from bench.spec import GeneratorRecords, LoadSpec, Mark, Records
 from bench.window import deliveries_of, window
-from feed.clock import NS_PER_S, now_ns
+from feed.instruments.clock import NS_PER_S, now_ns
 
 GO: Final = "pushmark_go"
 OPENED: Final = "pushmark_opened"

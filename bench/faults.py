@@ -22,8 +22,8 @@ from clients.client import Client, new_client, new_shared
 from clients.control import Control
 from clients.errors import ClientError
 from clients.options import ClientOptions
-from feed.clock import NS_PER_S, now_ns
 from feed.envelope import decode_welcome
+from feed.instruments.clock import NS_PER_S, now_ns
 from feed.schedule import Schedule
 
 STALL_S: Final = 2.0

@@ -8,8 +8,8 @@ from bench.locust_stats import merge_deliveries
 from bench.loop_thread import LoopThread
 from bench.population import Population
 from bench.spec import MAX_SAMPLES, SAMPLE_FIELDS, LoadSpec, Mark, Records
-from feed.clock import run_first
-from feed.printable import printable
+from feed.console.printable import printable
+from feed.instruments.clock import run_first
 
 MERGE_INTERVAL_S = 1.0
 

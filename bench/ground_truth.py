@@ -13,7 +13,7 @@ from bench.metrics import MIN_EVENTS_BEYOND, percentiles_ms
 from bench.pcap import Segment, wire_bytes
 from bench.results import LateEvent, Trial, Verification
 from bench.streams import Arrival, arrivals, sent_from
-from feed.clock import NS_PER_MS, NS_PER_US
+from feed.instruments.clock import NS_PER_MS, NS_PER_US
 
 BYTES_TOLERANCE: Final = 0.01
 USER_SHARE: Final = 0.2

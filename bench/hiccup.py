@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.processes import Child, start, together
-from feed.clock import now_ns, run_first, timerfd_create, timerfd_set
-from feed.meters import Lateness
+from feed.instruments.clock import now_ns, run_first, timerfd_create, timerfd_set
+from feed.instruments.meters import Lateness
 
 INTERVAL_NS: Final = 1_037_000
 """About a millisecond, and never in step with the kernel's tick (1, 4 or 10 ms), by which it charges CPU time: a meter

@@ -23,10 +23,10 @@ from bench.driver import CHECK_S, Conductor, Player, ProbesApart
 from bench.generator import Generator, Place
 from bench.spec import SPEC_VARIABLE, load_spec
 from clients.options import HEADER_SETS, TRANSPORTS
-from feed.clock import NS_PER_S, now_ns
+from feed.instruments.clock import NS_PER_S, now_ns
+from feed.instruments.tcp import raise_open_files
 from feed.rooms import MAX_ROOMS
 from feed.sources import MAX_PAYLOAD_BYTES
-from feed.tcp import raise_open_files
 
 PLACE = "pushmark_place"
 CSV_WAIT_S = CSV_STATS_INTERVAL_SEC + 0.5

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import psutil
 
 from bench.processes import cpu_ns
-from feed.clock import NS_PER_S
+from feed.instruments.clock import NS_PER_S
 
 TICKS_PER_S: Final = 100
 """USER_HZ, in which proc(5) counts on every Linux."""

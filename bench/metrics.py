@@ -12,7 +12,7 @@ from bench.results import PERCENTILES, Counts, Idle, Plan
 from bench.spec import SAMPLE_FIELDS, Records
 from bench.window import Window
 from clients.ledger import Totals
-from feed.clock import NS_PER_MS, NS_PER_S
+from feed.instruments.clock import NS_PER_MS, NS_PER_S
 
 MIN_EVENTS_BEYOND: Final = 10
 """A percentile is printed only if at least this many independent events lie above it, and below it."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from bench.host import Placement
 from bench.processes import ROOT
 from bench.progress import Reporter, new_reporter
-from feed.command_line import INTERRUPTED, stdout_is_broken
+from feed.console.command_line import INTERRUPTED, stdout_is_broken
 
 
 def orchestrate(measure: Callable[[Reporter], Coroutine[Any, Any, None]], place: Placement, console: Console) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from feed.clock import NS_PER_S
+from feed.instruments.clock import NS_PER_S
 
 _NS_PER_TICK: Final = {0xA1B23C4D: 1, 0xA1B2C3D4: 1000}
 _FILE_HEADER_BYTES: Final = 24

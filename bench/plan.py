@@ -9,11 +9,11 @@ import msgspec
 
 from bench.results import TRANSPORTS, Plan
 from clients.options import HEADER_SETS
-from feed.clock import NS_PER_S
+from feed.faults import SabotageError, parse_sabotage
+from feed.instruments.clock import NS_PER_S
 from feed.networks import RANGES as NETWORK_RANGES
 from feed.networks import Network, NetworkError, make_network
 from feed.rooms import MAX_ROOMS
-from feed.sabotage import SabotageError, parse_sabotage
 from feed.schedule import Schedule, dues
 from feed.sources import SourceError, check_payload_bytes
 

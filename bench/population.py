@@ -17,9 +17,9 @@ from contextlib import aclosing
 from bench.spec import LoadSpec, Mark, Records
 from clients.client import Client, State, new_client, new_shared
 from clients.options import ClientOptions
-from feed.clock import NS_PER_S, now_ns
 from feed.envelope import decode_stamp
-from feed.meters import GcPauses, Lateness, measure_loop_lag
+from feed.instruments.clock import NS_PER_S, now_ns
+from feed.instruments.meters import GcPauses, Lateness, measure_loop_lag
 from feed.rooms import room_name
 
 

@@ -19,8 +19,8 @@ from clients.control import Control, ControlError
 from clients.errors import ClientError
 from clients.ledger import Totals
 from clients.options import ClientOptions
-from feed.clock import NS_PER_S, now_ns
 from feed.envelope import decode_stamp
+from feed.instruments.clock import NS_PER_S, now_ns
 from feed.schedule import Schedule
 
 POLL_INTERVAL_S: Final = 0.1

@@ -16,8 +16,8 @@ from bench.progress import Reporter
 from bench.provenance import provenance
 from bench.results import PROBES_FILE, Probe, ProbeResults, save
 from bench.runner import remove_if_empty
-from feed.command_line import INTERRUPTED
-from feed.terminal import new_console
+from feed.console.command_line import INTERRUPTED
+from feed.console.terminal import new_console
 
 EXPECTED_S: Final = 15.0
 

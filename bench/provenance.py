@@ -9,7 +9,7 @@ import msgspec
 from bench.host import Placement, facts, versions
 from bench.results import SCHEMA_VERSION
 from clients.options import ClientOptions
-from feed.tcp import CONGESTION_CONTROL, MAX_SEGMENT_BYTES
+from feed.instruments.tcp import CONGESTION_CONTROL, MAX_SEGMENT_BYTES
 
 
 def provenance(command: list[str], placement: Placement) -> dict[str, Any]:

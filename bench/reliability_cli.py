@@ -17,10 +17,10 @@ from bench.soak import new_soak
 from bench.soak import soak as run_soak
 from bench.soak_figures import kept
 from clients.errors import ClientError
-from feed.command_line import INTERRUPTED
-from feed.ranges import FiniteRange
-from feed.tcp import raise_open_files
-from feed.terminal import new_console
+from feed.console.command_line import INTERRUPTED
+from feed.console.ranges import FiniteRange
+from feed.console.terminal import new_console
+from feed.instruments.tcp import raise_open_files
 
 KINDS = (*FAULTS, *SIEGES)
 REPEATS = {"default": 3, "smoke": 1}

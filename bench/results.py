@@ -230,7 +230,7 @@ class Plan(msgspec.Struct, frozen=True):
     bandwidth_mbit_s: NotNegative = 0.0
     loss: NotNegative = 0.0
     sabotage: dict[str, str] = {}
-    """Transport -> the fault that its server commits on purpose (``feed.sabotage``)."""
+    """Transport -> the fault that its server commits on purpose (``feed.faults``)."""
 
     @property
     def between(self) -> Network:

@@ -20,8 +20,8 @@ from bench.results import SiegeTrial
 from clients.client import Client, new_client, new_shared
 from clients.control import Control
 from clients.options import ClientOptions
-from feed.clock import NS_PER_MS
 from feed.envelope import decode_stamp
+from feed.instruments.clock import NS_PER_MS
 from feed.schedule import Schedule
 from feed.wire import encode_frame
 

@@ -24,7 +24,7 @@ from locust.contrib.socketio import SocketIOUser
 from bench.driver import CHECK_S, hear, say
 from bench.spec import SAMPLE_FIELDS, SPEC_VARIABLE, GeneratorRecords, Mark, Records, load_spec
 from bench.window import window
-from feed.clock import NS_PER_S, now_ns
+from feed.instruments.clock import NS_PER_S, now_ns
 
 SPEC = load_spec(Path(os.environ[SPEC_VARIABLE]))
 

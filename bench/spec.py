@@ -74,7 +74,7 @@ class Records(msgspec.Struct):
     loop_lag: dict[str, float]
     gc_pauses: dict[str, float]
     scheduling: str = "other"
-    """Of the thread that receives: ``fifo`` if it runs before all ordinary ones (``feed.clock.run_first``)."""
+    """Of the thread that receives: ``fifo`` if it runs before all others (``feed.instruments.clock.run_first``)."""
 
 
 class GeneratorRecords(msgspec.Struct):

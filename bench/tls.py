@@ -12,7 +12,7 @@ from yarl import URL
 
 from bench.processes import Child, cpu_ns
 from clients.tls import client_context
-from feed.clock import NS_PER_MS, NS_PER_US, now_ns
+from feed.instruments.clock import NS_PER_MS, NS_PER_US, now_ns
 
 HANDSHAKES: Final = 100
 HANDSHAKE_TIMEOUT_S: Final = 5.0

@@ -26,7 +26,7 @@ from bench.tls import Certificate, handshake_metrics, make_certificate
 from bench.window import Window, window
 from clients.contract import Target, preflight
 from clients.control import Control
-from feed.clock import NS_PER_MS, NS_PER_S, now_ns
+from feed.instruments.clock import NS_PER_MS, NS_PER_S, now_ns
 
 SETTLE_READINGS_S: Final = 0.1
 """For reading memory and statistics before anybody disconnects."""

@@ -17,8 +17,8 @@ from bench.plan import PlanError
 from bench.results import TRANSPORTS, VERIFY_FILE
 from bench.tcpdump import check_capture
 from bench.verify import PRESETS, new_verify_results, run_verify, verify_plan
-from feed.command_line import INTERRUPTED
-from feed.terminal import new_console
+from feed.console.command_line import INTERRUPTED
+from feed.console.terminal import new_console
 
 
 @click.command()

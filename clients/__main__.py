@@ -1,5 +1,5 @@
 """``python -m clients``: see ``clients.cli``."""
 
-from feed.command_line import run
+from feed.console.command_line import run
 
 run("clients.cli", prog_name="python -m clients")

@@ -20,13 +20,13 @@ from clients.client import Client, Received, Shared, State, new_client, new_shar
 from clients.errors import SENSELESS, ClientError
 from clients.options import HEADER_SETS, TRANSPORTS, ClientOptions, UrlError
 from clients.tls import TlsError, client_context
-from feed.clock import NS_PER_MS
+from feed.console.printable import printable, printable_json
+from feed.console.ranges import FiniteRange
+from feed.console.terminal import PrintableErrors, new_console
 from feed.cursor import CursorError
 from feed.envelope import Envelope, decode_welcome
-from feed.printable import printable, printable_json
-from feed.ranges import FiniteRange
+from feed.instruments.clock import NS_PER_MS
 from feed.rooms import DEFAULT_ROOM, RoomNameError, check_room
-from feed.terminal import PrintableErrors, new_console
 
 _TOKEN: Final = re.compile("[!-~]*")
 SHOWN_CHARACTERS: Final = 110

@@ -27,9 +27,9 @@ from clients.errors import (
 from clients.ledger import Ledger
 from clients.options import TRANSPORTS, ClientOptions
 from clients.session import HOLES_PER_PLACE, RecentMessages, Session, Verdict
-from feed.clock import Timer
 from feed.cursor import parse_cursor
 from feed.envelope import Envelope, decode_error, decode_message_id, decode_welcome
+from feed.instruments.clock import Timer
 from feed.requests import encode_request
 from feed.rooms import check_room
 from feed.wire import TooLargeError

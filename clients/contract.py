@@ -14,9 +14,9 @@ from clients.client import Client, Received, Shared, new_client, new_shared
 from clients.control import Control
 from clients.errors import RefusedError
 from clients.options import ClientOptions
-from feed.clock import now_ns
 from feed.cursor import parse_cursor
 from feed.envelope import Welcome, decode_stamp, decode_welcome
+from feed.instruments.clock import now_ns
 from feed.schedule import Schedule
 
 CHECK_TIMEOUT_S: Final = 5.0

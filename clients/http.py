@@ -15,8 +15,8 @@ from aiohttp.client_proto import ResponseHandler
 
 from clients.ledger import Ledger, Meter
 from clients.tls import client_context
-from feed.clock import NS_PER_S, now_ns
-from feed.tcp import tune
+from feed.instruments.clock import NS_PER_S, now_ns
+from feed.instruments.tcp import tune
 from feed.wire import TooLargeError, WireError
 
 KEEP_ALIVE_S: Final = 60.0

@@ -11,7 +11,7 @@ import socket
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from feed.tcp import CLOSED_STATES, TcpInfo, read_tcp_info
+from feed.instruments.tcp import CLOSED_STATES, TcpInfo, read_tcp_info
 
 LINGER_S: Final = 1.0
 LINGER_CHECK_S: Final = 0.02

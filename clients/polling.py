@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from clients.client import Received
 from clients.polls import Poller
-from feed.clock import NS_PER_S, now_ns
+from feed.instruments.clock import NS_PER_S, now_ns
 
 
 class Polling(Poller):

@@ -12,9 +12,9 @@ from clients.client import Client, Received, Shared
 from clients.ledger import Ledger, Meter
 from clients.options import ClientOptions, target
 from clients.tls import client_context
-from feed.clock import now_ns
 from feed.envelope import decode_envelope
-from feed.tcp import tune
+from feed.instruments.clock import now_ns
+from feed.instruments.tcp import tune
 from feed.wire import FrameDecoder, encode_frame
 
 MAX_WAITING_FRAMES: Final = 1024

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from feed.clock import NS_PER_S
+from feed.instruments.clock import NS_PER_S
 from feed.rooms import MAX_ROOMS
 
 KINDS: Final = ("poisson", "constant", "burst")

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import psutil
 
-from feed.clock import NS_PER_S
 from feed.envelope import JSON_ENCODE
+from feed.instruments.clock import NS_PER_S
 from feed.rooms import DEFAULT_ROOM, RoomNameError, check_room, room_name
 from feed.schedule import Schedule, dues
 from feed.strict import JsonError, decode_strictly

@@ -1,5 +1,5 @@
 """``python -m reports``: see ``reports.cli``."""
 
-from feed.command_line import run
+from feed.console.command_line import run
 
 run("reports.cli", prog_name="python -m reports")

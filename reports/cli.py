@@ -26,8 +26,8 @@ from bench.results import (
     load_soak,
     load_verify,
 )
-from feed.printable import printable_json
-from feed.terminal import PrintableGroup, echo, new_console
+from feed.console.printable import printable_json
+from feed.console.terminal import PrintableGroup, echo, new_console
 from reports.aa import aa_section
 from reports.breakeven import BreakEven, break_evens
 from reports.compare_cli import agree, compare

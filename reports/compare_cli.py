@@ -10,8 +10,8 @@ import msgspec
 
 from bench.results import RESULTS_FILE, Results, ResultsError, load
 from bench.thresholds import ThresholdError, parse_cell, parse_change
-from feed.printable import printable_json
-from feed.terminal import echo, new_console
+from feed.console.printable import printable_json
+from feed.console.terminal import echo, new_console
 from reports.compare import (
     CAUTION,
     PointChanges,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from bench.results import Trial
-from feed.printable import printable
+from feed.console.printable import printable
 from reports.blocks import PAIRED_METRICS
 from reports.figures import FOLDER
 from reports.formats import NOT_MEASURED

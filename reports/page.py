@@ -7,7 +7,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from feed.printable import printable
+from feed.console.printable import printable
 from reports import style, theory_bytes
 from reports.blocks import PAIRED_METRICS
 from reports.breakeven import BreakEven

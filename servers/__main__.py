@@ -1,5 +1,5 @@
 """``python -m servers``: see ``servers.cli``."""
 
-from feed.command_line import run
+from feed.console.command_line import run
 
 run("servers.cli", prog_name="python -m servers")

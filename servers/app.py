@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from feed.clock import Timer, now_ns
-from feed.meters import measure_loop_lag
-from feed.sabotage import parse_sabotage
+from feed.faults import parse_sabotage
+from feed.instruments.clock import Timer, now_ns
+from feed.instruments.meters import measure_loop_lag
+from feed.instruments.tcp import describe, tune
 from feed.sources import Item
-from feed.tcp import describe, tune
 from servers import control
 from servers.auth import Authenticator
 from servers.context import Context, Listener, Serving

@@ -16,15 +16,15 @@ import click
 import msgspec
 import uvloop
 
-from feed.command_line import OutputError
+from feed.console.command_line import OutputError
+from feed.console.ranges import FiniteRange
+from feed.console.terminal import PrintableGroup
+from feed.faults import ALLOWED, EVERY, parse_sabotage
+from feed.instruments.tcp import raise_open_files
 from feed.networks import PRESETS, RANGES, make_network
-from feed.ranges import FiniteRange
 from feed.rooms import MAX_ROOMS, RoomNameError, check_room, room_name
-from feed.sabotage import ALLOWED, EVERY, parse_sabotage
 from feed.schedule import KINDS, Schedule
 from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES, Item, SourceError, host, load_replay, synthetic
-from feed.tcp import raise_open_files
-from feed.terminal import PrintableGroup
 from servers import logs
 from servers import relay as relay_server
 from servers.app import run

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from feed.clock import Timer
+from feed.instruments.clock import Timer
 from servers.gate import Gate
 from servers.guard import Guard
 from servers.hub import Hub

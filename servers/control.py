@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from feed.clock import now_ns
+from feed.instruments.clock import now_ns
 from feed.schedule import Schedule, ScheduleError
 from feed.sources import SourceError, check_payload_bytes, synthetic
 from feed.strict import JsonError, decode_strictly

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from feed.clock import NS_PER_S, now_ns
-from feed.tcp import TcpInfo, read_progress, read_tcp_info
+from feed.instruments.clock import NS_PER_S, now_ns
+from feed.instruments.tcp import TcpInfo, read_progress, read_tcp_info
 
 NO_LINGER: Final = struct.pack("ii", 1, 0)
 TICK_S: Final = 0.2

@@ -10,9 +10,9 @@ from typing import Final, NamedTuple, Protocol, Self
 
 from feed.cursor import Cursor, new_epoch
 from feed.envelope import Welcome, encode_envelope
-from feed.ring import Resume, Ring
 from feed.rooms import check_room, room_name
 from feed.wire import Audience, Event
+from servers.hub_ring import Resume, Ring
 
 
 class UnknownRoomError(LookupError):

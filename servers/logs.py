@@ -10,7 +10,7 @@ from typing import Final, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
-from feed.printable import printable_json
+from feed.console.printable import printable_json
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 REDACTED: Final = "[redacted]"

@@ -12,8 +12,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from feed.clock import NS_PER_S
-from feed.meters import Lateness
+from feed.instruments.clock import NS_PER_S
+from feed.instruments.meters import Lateness
 from servers.guard import Guard
 from servers.stats import Stats
 

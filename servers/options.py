@@ -78,5 +78,5 @@ class ServerOptions(msgspec.Struct, frozen=True):
     """Empty: none; ``files``: certificate and key were given; ``dev``: a throw-away authority."""
     log_level: str = "error"
     sabotage: str = ""
-    """A fault to commit on purpose, for tests (``feed.sabotage``)."""
+    """A fault to commit on purpose, for tests (``feed.faults``)."""
     limits: LimitOptions = LimitOptions()

@@ -7,9 +7,9 @@ those of docs/method.md, "Network". Loss is a model of TCP's answer to it, not T
 from random import Random
 from typing import Final, NamedTuple
 
-from feed.clock import NS_PER_MS, NS_PER_S
+from feed.instruments.clock import NS_PER_MS, NS_PER_S
+from feed.instruments.tcp import MAX_SEGMENT_BYTES
 from feed.networks import Network
-from feed.tcp import MAX_SEGMENT_BYTES
 
 DUPLICATES_FOR_FAST_RETRANSMIT: Final = 3
 """So many later segments must arrive before the sender knows that one is missing (RFC 5681, section 3.2)."""

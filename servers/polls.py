@@ -18,13 +18,13 @@ from starlette.types import Scope
 
 from feed.cursor import Cursor, CursorError, parse_cursor
 from feed.envelope import Welcome, encode_envelope
-from feed.ring import Resume
 from feed.wire import Event, HasJson, encode_batch
 from servers.auth import Identity
 from servers.context import Context
 from servers.errors import Refusal
 from servers.gate import address_of
 from servers.hub import Reader, Room
+from servers.hub_ring import Resume
 from servers.namespaces import prefix
 from servers.peers import Peer
 from servers.platform import Platform

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from feed.clock import Timer, now_ns
-from feed.meters import Lateness
+from feed.instruments.clock import Timer, now_ns
+from feed.instruments.meters import Lateness
 from feed.sources import Item
 
 MAX_PUBLICATIONS: Final = 4096

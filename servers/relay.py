@@ -21,10 +21,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from feed.clock import NS_PER_MS, Timer, now_ns, run_first
-from feed.meters import Lateness
+from feed.instruments.clock import NS_PER_MS, Timer, now_ns, run_first
+from feed.instruments.meters import Lateness
+from feed.instruments.tcp import describe, tune
 from feed.networks import Network
-from feed.tcp import describe, tune
 from servers import control
 from servers.app import bind, start, stop_signal
 from servers.context import Serving

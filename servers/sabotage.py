@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from feed.clock import NS_PER_MS
-from feed.sabotage import EVERY, Sabotage
+from feed.faults import EVERY, Sabotage
+from feed.instruments.clock import NS_PER_MS
 
 DELAY_S: Final = 0.8
 MAX_BURN_NS: Final = 100 * NS_PER_MS

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from feed.meters import GcPauses, Lateness
+from feed.instruments.meters import GcPauses, Lateness
 
 
 class Stats:

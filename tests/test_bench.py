@@ -30,7 +30,7 @@ from bench.results import PROBES_FILE, Results, Trial, load
 from bench.runner import failed_transports, new_folder, new_results, point_latest_at, run_trials
 from bench.trial import blank
 from clients.control import Control
-from feed.command_line import INTERRUPTED
+from feed.console.command_line import INTERRUPTED
 from reports.summary import summarize
 from tests.conftest import ROOT, run_module
 
@@ -397,7 +397,7 @@ def test_broadcast_has_its_probes_in_a_process_of_their_own(tmp_path: Path) -> N
     assert trial.status in ("ok", "invalid"), (trial.reasons, done.stdout)
     assert trial.counts is not None and trial.counts.expected == 20 * 40 and trial.counts.lost == 0
     assert trial.probes == 16 and trial.metrics["fanout_spread_ms_p50"] > 0
-    asked = [sys.executable, "-c", "from feed.clock import run_first; print(run_first())"]
+    asked = [sys.executable, "-c", "from feed.instruments.clock import run_first; print(run_first())"]
     first = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     assert sorted(trial.details["scheduling"]) == [["load", "other"], ["probes", first]]
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from clients.cli import main as clients_main
-from feed.ranges import FiniteRange
+from feed.console.ranges import FiniteRange
 from servers.cli import main as servers_main
 from servers.limits import LimitOptions
 from servers.options import TRANSPORTS

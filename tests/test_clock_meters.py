@@ -13,8 +13,8 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feed.clock import NS_PER_MS, NS_PER_US, Timer, now_ns
-from feed.meters import GcPauses, Lateness, measure_loop_lag
+from feed.instruments.clock import NS_PER_MS, NS_PER_US, Timer, now_ns
+from feed.instruments.meters import GcPauses, Lateness, measure_loop_lag
 
 PURE = settings(deadline=None, derandomize=True, database=None)
 NewLoop = Callable[[], asyncio.AbstractEventLoop]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feed.cursor import Cursor, CursorError, new_epoch, parse_cursor
-from feed.ring import MAX_HISTORY, Resume, Ring
 from feed.rooms import DEFAULT_ROOM, MAX_ROOMS, RoomNameError, check_room, room_name
+from servers.hub_ring import MAX_HISTORY, Resume, Ring
 
 PURE = settings(deadline=None, derandomize=True, database=None)
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.hiccup import INTERVAL_NS, Hiccups, record_ticks
-from feed.clock import NS_PER_MS, NS_PER_S
-from feed.meters import Lateness
+from feed.instruments.clock import NS_PER_MS, NS_PER_S
+from feed.instruments.meters import Lateness
 from tests.conftest import run
 
 STALL_S = 0.2

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feed.clock import NS_PER_MS, NS_PER_S
+from feed.instruments.clock import NS_PER_MS, NS_PER_S
 from feed.networks import CUSTOM, PRESETS, RANGES, Network, NetworkError, make_network
 from servers.path import SEGMENT_BYTES, Path, Release, segments
 from tests.conftest import run_module

@@ -11,8 +11,8 @@ from clients.answers import MAX_ANSWER_BYTES
 from clients.client import new_client, new_shared
 from clients.control import Control
 from clients.options import ClientOptions
-from feed.clock import NS_PER_S
 from feed.envelope import decode_batch, decode_envelope, decode_stamp
+from feed.instruments.clock import NS_PER_S
 from feed.schedule import Schedule
 from servers.polls import ANSWER_BYTES, TAKEN_AT_ONCE
 from tests.conftest import Start, needs_curl, run, until

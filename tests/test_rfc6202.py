@@ -9,8 +9,8 @@ from contextlib import aclosing
 from clients.client import new_client, new_shared
 from clients.control import Control
 from clients.options import ClientOptions
-from feed.clock import NS_PER_S, now_ns
 from feed.envelope import decode_stamp
+from feed.instruments.clock import NS_PER_S, now_ns
 from feed.schedule import Schedule
 from tests.conftest import Start, run
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bench.cell_cli import plan_again
 from bench.plan import make_plans
 from bench.results import AA_FILE, ResultsError, load, load_cost, save
-from feed.sabotage import EVERY, KINDS, MAX_BURN_PERCENT, Sabotage, SabotageError, parse_sabotage
+from feed.faults import EVERY, KINDS, MAX_BURN_PERCENT, Sabotage, SabotageError, parse_sabotage
 from reports.compare import environment, unlike
 from reports.summary import summarize
 from reports.verdicts import UNJUDGED

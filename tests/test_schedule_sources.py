@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from feed.clock import NS_PER_S
+from feed.instruments.clock import NS_PER_S
 from feed.rooms import MAX_ROOMS, room_name
 from feed.schedule import KINDS, MAX_LIMIT, MAX_RATE_HZ, MIN_RATE_HZ, Due, Schedule, ScheduleError, dues
 from feed.sources import (

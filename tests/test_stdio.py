@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from bench.results import save
-from feed.command_line import BROKEN_PIPE
+from feed.console.command_line import BROKEN_PIPE
 from servers.options import TRANSPORTS
 from tests.conftest import ROOT, Start, run, run_module, until
 from tests.fake_results import fake_results

@@ -19,8 +19,8 @@ from bench.results import TRANSPORTS, VERIFY_FILE, LateEvent, Trial, Verificatio
 from bench.tcpdump import captured
 from bench.verify import CLOCK_READINGS, clock_offset_ns, verify_plan
 from clients.control import Control
-from feed.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from feed.envelope import encode_envelope
+from feed.instruments.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from feed.schedule import Schedule
 from reports.draw_life import FAR, ROOM, axis_end_ms
 from reports.ground_truth import life, summarize_truth

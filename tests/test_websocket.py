@@ -17,8 +17,8 @@ from clients.control import Control
 from clients.errors import RefusedError
 from clients.options import ClientOptions
 from clients.websocket import MAX_MESSAGE_BYTES
-from feed.clock import now_ns
 from feed.envelope import encode_envelope
+from feed.instruments.clock import now_ns
 from feed.schedule import Schedule
 from tests.conftest import Start, run, until
 from tests.test_bounds import OPENINGS, stalled_peer

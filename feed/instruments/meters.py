@@ -6,7 +6,7 @@ from typing import Final
 
 from hdrh.histogram import HdrHistogram
 
-from feed.clock import NS_PER_MS, NS_PER_S, NS_PER_US, Timer, now_ns
+from feed.instruments.clock import NS_PER_MS, NS_PER_S, NS_PER_US, Timer, now_ns
 
 LAG_INTERVAL_NS: Final = 50 * NS_PER_MS
 _MAX_US: Final = 600 * 1_000_000

@@ -5,7 +5,7 @@ from typing import Any, Final
 import click
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 
-from feed.printable import printable
+from feed.console.printable import printable
 
 _LAYOUT: Final = "\n"
 """What stands in rendered text of its own."""
