@@ -1,5 +1,5 @@
-"""``python -m servers``: see ``servers.cli``."""
+"""``python -m servers``: see ``servers.process.cli``."""
 
 from feed.console.command_line import run
 
-run("servers.cli", prog_name="python -m servers")
+run("servers.process.cli", prog_name="python -m servers")

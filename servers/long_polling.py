@@ -15,16 +15,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope
 
-from servers.context import Context, Listener
-from servers.direct import direct
-from servers.http import HttpListener
-from servers.hub import Reader
-from servers.namespaces import prefix
-from servers.options import MAX_HOLD_S
-from servers.platform import Platform
-from servers.polls import Asked, asked, batch, respond, routes_beside
-from servers.protocols import PROTOCOL
-from servers.query import number, parameters
+from servers.gate.query import number, parameters
+from servers.http.direct import direct
+from servers.http.listener import HttpListener
+from servers.http.polls import Asked, asked, batch, respond, routes_beside
+from servers.http.protocols import PROTOCOL
+from servers.hub.hub import Reader
+from servers.platform.context import Context, Listener
+from servers.platform.names import prefix
+from servers.platform.namespace import Platform
+from servers.platform.options import MAX_HOLD_S
 
 DEFAULT_HOLD_S = 25.0
 

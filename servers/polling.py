@@ -8,13 +8,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Scope
 
-from servers.context import Context, Listener
-from servers.direct import direct
-from servers.http import HttpListener
-from servers.namespaces import prefix
-from servers.platform import Platform
-from servers.polls import asked, batch, respond, routes_beside
-from servers.query import parameters
+from servers.gate.query import parameters
+from servers.http.direct import direct
+from servers.http.listener import HttpListener
+from servers.http.polls import asked, batch, respond, routes_beside
+from servers.platform.context import Context, Listener
+from servers.platform.names import prefix
+from servers.platform.namespace import Platform
 
 
 def build(context: Context) -> Listener:

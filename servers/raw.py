@@ -15,11 +15,11 @@ import msgspec
 
 from feed.strict import JsonError, decode_strictly
 from feed.wire import HEARTBEAT_FRAME, FrameDecoder, WireError, encode_frame
-from servers.accepting import accepting
-from servers.context import Context, Listener
-from servers.errors import Refusal
-from servers.push import Push
-from servers.subscribing import subscribe
+from servers.gate.errors import Refusal
+from servers.http.accepting import accepting
+from servers.hub.push import Push
+from servers.platform.context import Context, Listener
+from servers.platform.subscribing import subscribe
 
 MAX_HELLO_BYTES = 4096
 

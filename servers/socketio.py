@@ -23,19 +23,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from feed.cursor import Cursor
 from feed.strict import JsonError, decode_strictly
 from feed.wire import Audience, Event
-from servers.auth import Identity
-from servers.context import Context, Listener
-from servers.engine import check_query, packets_only, unless_gone, whole_request
-from servers.errors import Refusal, error_response
-from servers.gate import address_of
-from servers.http import HANDSHAKE, HttpListener
-from servers.hub import HubClosedError, Notice, Reader, Room
-from servers.packets import PacketError, request_of
-from servers.peers import Peer
-from servers.platform import Platform
-from servers.protocols import PROTOCOL
-from servers.query import parameters
-from servers.socketio_server import LEAVING, Server
+from servers.gate.admission import address_of
+from servers.gate.auth import Identity
+from servers.gate.errors import Refusal, error_response
+from servers.gate.query import parameters
+from servers.http.engineio import check_query, packets_only, unless_gone, whole_request
+from servers.http.listener import HANDSHAKE, HttpListener
+from servers.http.protocols import PROTOCOL
+from servers.http.socketio_packets import PacketError, request_of
+from servers.http.socketio_server import LEAVING, Server
+from servers.hub.hub import HubClosedError, Notice, Reader, Room
+from servers.platform.connections import Peer
+from servers.platform.context import Context, Listener
+from servers.platform.namespace import Platform
 
 PATH: Final = "/socket.io/"
 ENGINE_METHODS: Final = frozenset({"GET", "HEAD", "POST", HANDSHAKE})

@@ -19,17 +19,17 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from feed.wire import Event, encode_sse
-from servers.auth import Identity
-from servers.context import Context, Listener
-from servers.errors import Refusal, error_response
-from servers.gate import address_of
-from servers.http import HttpListener
-from servers.hub import HubClosedError, Notice, Reader
-from servers.namespaces import prefix
-from servers.peers import StreamPeer
-from servers.platform import Platform
-from servers.query import header, parameters
-from servers.upstream import request_routes
+from servers.gate.admission import address_of
+from servers.gate.auth import Identity
+from servers.gate.errors import Refusal, error_response
+from servers.gate.query import header, parameters
+from servers.http.listener import HttpListener
+from servers.http.requests import request_routes
+from servers.hub.hub import HubClosedError, Notice, Reader
+from servers.platform.connections import StreamPeer
+from servers.platform.context import Context, Listener
+from servers.platform.names import prefix
+from servers.platform.namespace import Platform
 
 PLAIN_HEADERS = {"content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no"}
 HEARTBEAT = b": ping\n\n"

@@ -19,18 +19,18 @@ from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from feed.wire import encode_websocket_text
-from servers.answers import Answer
-from servers.context import Context, Listener
-from servers.errors import Refusal, error_response
-from servers.gate import address_of
-from servers.http import HttpListener
-from servers.hub import HubClosedError
-from servers.namespaces import prefix
-from servers.peers import StreamPeer
-from servers.platform import Platform
-from servers.protocols import PROTOCOL
-from servers.push import Push
-from servers.query import parameters
+from servers.gate.admission import address_of
+from servers.gate.errors import Refusal, error_response
+from servers.gate.query import parameters
+from servers.http.listener import HttpListener
+from servers.http.protocols import PROTOCOL
+from servers.hub.hub import HubClosedError
+from servers.hub.push import Push
+from servers.platform.connections import StreamPeer
+from servers.platform.context import Context, Listener
+from servers.platform.names import prefix
+from servers.platform.namespace import Platform
+from servers.platform.replies import Answer
 
 SERVICE_RESTART = 1012
 

@@ -20,7 +20,7 @@ from bench.pcap import CaptureError
 from bench.results import Trial
 from bench.tcpdump import check_capture
 from clients.contract import Target
-from servers.options import TRANSPORTS, VARIANTS
+from servers.platform.options import TRANSPORTS, VARIANTS
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from servers.auth import mint
+from servers.gate.auth import mint
 from tests.ways_in import Guest, What, good
 
 OPTIONS: Final = (

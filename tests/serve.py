@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from servers.app import run
-from servers.cli import announce
-from servers.options import ServerOptions
-from servers.security import load_secrets
+from servers.gate.secrets import load_secrets
+from servers.platform.options import ServerOptions
+from servers.process.app import run
+from servers.process.cli import announce
 
 if __name__ == "__main__":
     options = msgspec.json.decode(sys.argv[1], type=ServerOptions)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from starlette.types import Scope
 
 from feed.rooms import RoomNameError, check_room
-from servers import auth
-from servers.auth import (
+from servers.gate import auth
+from servers.gate.auth import (
     ANONYMOUS,
     DEV_KEY,
     Authenticator,
@@ -25,7 +25,7 @@ from servers.auth import (
     may_enter,
     mint,
 )
-from servers.errors import Refusal
+from servers.gate.errors import Refusal
 
 PURE = settings(deadline=None, derandomize=True, database=None)
 KEY = bytes(range(64))

@@ -268,7 +268,7 @@ def test_a_client_is_told_why_it_was_refused(start: Start, transport: str) -> No
 
 
 def test_error_bodies_are_valid_envelopes() -> None:
-    from servers.errors import KINDS, Refusal
+    from servers.gate.errors import KINDS, Refusal
 
     for code in KINDS:
         assert msgspec.json.decode(Refusal(code, "why").body)["data"] == {"code": code, "message": "why"}

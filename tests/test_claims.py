@@ -12,16 +12,16 @@ from typing import Any, Final, get_args
 import pytest
 
 from feed.requests import AnyRequest
-from servers.auth import DEV_KEY, Authenticator, Identity
-from servers.errors import Refusal
-from servers.gate import Gate
-from servers.hub import Hub
-from servers.limits import LimitOptions, Limits
-from servers.origins import Origins
-from servers.peers import Peer
-from servers.platform import Platform
-from servers.polls import PollPeer, asked
-from servers.services import SERVICES
+from servers.gate.admission import Gate
+from servers.gate.auth import DEV_KEY, Authenticator, Identity
+from servers.gate.errors import Refusal
+from servers.gate.limits import LimitOptions, Limits
+from servers.gate.origins import Origins
+from servers.http.polls import PollPeer, asked
+from servers.hub.hub import Hub
+from servers.platform.connections import Peer
+from servers.platform.namespace import Platform
+from servers.services.builtin import SERVICES
 from tests.conftest import SERVED, Running, run, starting
 from tests.ways_in import Guest, Polls, Said, Sse, What, allowed, good
 from tests.ways_in_by_sockets import PLACES, doors_of, ways_of

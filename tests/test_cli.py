@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from clients.cli import main as clients_main
 from feed.console.ranges import FiniteRange
-from servers.cli import main as servers_main
-from servers.limits import LimitOptions
-from servers.options import TRANSPORTS
+from servers.gate.limits import LimitOptions
+from servers.platform.options import TRANSPORTS
+from servers.process.cli import main as servers_main
 from tests.conftest import ROOT, Start, run_module
 
 

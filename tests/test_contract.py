@@ -9,7 +9,7 @@ from clients.client import new_shared
 from clients.contract import CHECKS, Bench, Target, preflight, run_check
 from clients.contract_platform import PLATFORM_CHECKS
 from clients.control import Control
-from servers.auth import DEV_KEY, mint
+from servers.gate.auth import DEV_KEY, mint
 from tests.conftest import Start, run
 
 

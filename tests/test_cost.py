@@ -26,7 +26,7 @@ from reports.cli import main as reports_main
 from reports.cost import reached, summarize_cost
 from reports.generator import generator_section
 from reports.statistics import Estimate
-from servers.options import VARIANTS
+from servers.platform.options import VARIANTS
 from tests.conftest import run_module
 from tests.fake_results import fake_results
 

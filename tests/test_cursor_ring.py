@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from feed.cursor import Cursor, CursorError, new_epoch, parse_cursor
 from feed.rooms import DEFAULT_ROOM, MAX_ROOMS, RoomNameError, check_room, room_name
-from servers.hub_ring import MAX_HISTORY, Resume, Ring
+from servers.hub.ring import MAX_HISTORY, Resume, Ring
 
 PURE = settings(deadline=None, derandomize=True, database=None)
 

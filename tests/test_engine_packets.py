@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from clients.control import Control
 from feed.envelope import decode_envelope, decode_error
-from servers.engine import MAX_PACKETS, check_payload
-from servers.errors import Refusal
+from servers.gate.errors import Refusal
+from servers.http.engineio import MAX_PACKETS, check_payload
 from tests.conftest import Running, Start, run, until
 from tests.test_socketio_packets import BINARY, ECHO, taken_apart
 

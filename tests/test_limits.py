@@ -10,9 +10,9 @@ import throttled.utils
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servers import limits as limits_module
-from servers.errors import Refusal
-from servers.limits import MAX_COUNT, LimitOptions, Limits, parse_limit
+from servers.gate import limits as limits_module
+from servers.gate.errors import Refusal
+from servers.gate.limits import MAX_COUNT, LimitOptions, Limits, parse_limit
 
 PURE = settings(deadline=None, derandomize=True, database=None)
 TINY = LimitOptions(

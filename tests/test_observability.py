@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from servers import logs
-from servers.auth import DEV_KEY, mint
-from servers.guard import Guard
-from servers.logs import REDACTED
-from servers.metrics import exposition
-from servers.stats import Stats
+from servers.gate import logs
+from servers.gate.auth import DEV_KEY, mint
+from servers.gate.guard import Guard
+from servers.gate.logs import REDACTED
+from servers.hub.stats import Stats
+from servers.process.prometheus import exposition
 
 COUNTS = {"peers": 3, "users": 2, "rooms": 4, "sessions": 1, "events": 9}
 COUNTS |= {"requests_acknowledged": 7, "requests_refused": 5}

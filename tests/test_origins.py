@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from starlette.types import Scope
 
-from servers.errors import Refusal
-from servers.origins import OriginError, Origins
+from servers.gate.errors import Refusal
+from servers.gate.origins import OriginError, Origins
 
 PURE = settings(deadline=None, derandomize=True, database=None)
 HOST = "feed.example.org"

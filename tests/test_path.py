@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
 from feed.networks import CUSTOM, PRESETS, RANGES, Network, NetworkError, make_network
-from servers.path import SEGMENT_BYTES, Path, Release, segments
+from servers.network.link_model import SEGMENT_BYTES, Path, Release, segments
 from tests.conftest import run_module
 
 PURE = settings(deadline=None, derandomize=True, database=None)

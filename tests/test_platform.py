@@ -20,7 +20,7 @@ from clients.control import Control
 from clients.errors import GaveUpError, RefusedError, RequestError
 from clients.options import ClientOptions
 from clients.renewal import TokenError, expires_at_s, keep_renewed
-from servers.auth import DEV_KEY, mint
+from servers.gate.auth import DEV_KEY, mint
 from tests.conftest import Running, Start, run, run_module, until
 
 QUICK = {"poll_interval_s": 0.02, "hold_s": 2.0, "backoff_base_s": 0.05, "backoff_cap_s": 0.2, "max_attempts": 200}

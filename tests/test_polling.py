@@ -14,7 +14,7 @@ from clients.options import ClientOptions
 from feed.envelope import decode_batch, decode_envelope, decode_stamp
 from feed.instruments.clock import NS_PER_S
 from feed.schedule import Schedule
-from servers.polls import ANSWER_BYTES, TAKEN_AT_ONCE
+from servers.http.polls import ANSWER_BYTES, TAKEN_AT_ONCE
 from tests.conftest import Start, needs_curl, run, until
 
 

@@ -21,7 +21,7 @@ from clients.client import Received
 from feed.console.printable import printable, printable_json
 from feed.console.terminal import PrintableErrors, echo, new_console
 from feed.envelope import decode_envelope, encode_envelope
-from servers import logs
+from servers.gate import logs
 from tests.conftest import Start, run_module
 
 PURE = settings(deadline=None, derandomize=True, database=None)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from servers.errors import Refusal
-from servers.query import number, parameters
+from servers.gate.errors import Refusal
+from servers.gate.query import number, parameters
 from tests.conftest import SERVED, Start
 
 PURE = settings(deadline=None, derandomize=True, database=None)

@@ -24,9 +24,9 @@ from clients.http import KEEP_ALIVE_S
 from clients.options import ClientOptions
 from feed.envelope import Envelope
 from feed.schedule import Schedule
-from servers.cli import HEARTBEATS_S
-from servers.options import MAX_HOLD_S, ServerOptions
-from servers.platform import EMPTY_ROOM_S
+from servers.platform.namespace import EMPTY_ROOM_S
+from servers.platform.options import MAX_HOLD_S, ServerOptions
+from servers.process.cli import HEARTBEATS_S
 from tests.conftest import ROOT, SERVED, run, until
 
 SHORT: dict[str, Any] = {

@@ -14,11 +14,12 @@ import pytest
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from feed.requests import AnyRequest, Request
-from servers import app, control, relay
-from servers.errors import KINDS
-from servers.options import TRANSPORTS, ServerOptions
-from servers.security import Secrets
-from servers.services import SERVICES
+from servers.gate.errors import KINDS
+from servers.gate.secrets import Secrets
+from servers.network import relay
+from servers.platform.options import TRANSPORTS, ServerOptions
+from servers.process import app, control
+from servers.services.builtin import SERVICES
 from tests.conftest import SERVED, Running, run, starting
 from tests.refusals_table import BASELINE_OPTIONS, MANY_ROOMS, NUMBERS, OPTIONS, TABLE, Cell
 from tests.ways_in import PATHS, Control, Guest, Sse, What

@@ -14,15 +14,15 @@ from feed.cursor import Cursor
 from feed.requests import Publish, RequestError, decode_request, encode_request
 from feed.strict import MAX_DEPTH, nesting
 from feed.wire import Audience
-from servers.answers import Answer, Answers
-from servers.auth import Identity
-from servers.errors import Refusal
-from servers.gate import Gate
-from servers.hub import Delivery, Hub, Room
-from servers.limits import LimitOptions, Limits
-from servers.origins import Origins
-from servers.peers import Peer
-from servers.platform import MAX_WAITING_PER_CONNECTION, Platform
+from servers.gate.admission import Gate
+from servers.gate.auth import Identity
+from servers.gate.errors import Refusal
+from servers.gate.limits import LimitOptions, Limits
+from servers.gate.origins import Origins
+from servers.hub.hub import Delivery, Hub, Room
+from servers.platform.connections import Peer
+from servers.platform.namespace import MAX_WAITING_PER_CONNECTION, Platform
+from servers.platform.replies import Answer, Answers
 from tests.conftest import run
 
 JSON = st.recursive(

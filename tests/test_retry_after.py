@@ -19,7 +19,7 @@ from clients.options import ClientOptions
 from clients.renewal import keep_renewed
 from feed.envelope import decode_envelope, encode_envelope, encode_error
 from feed.wire import encode_sse
-from servers.auth import DEV_KEY, mint
+from servers.gate.auth import DEV_KEY, mint
 from tests import hostile
 from tests.conftest import run, until
 from tests.hostile import BATCH, HTML, WELCOME, listening, message, opening, outcome, response, stranger

@@ -18,7 +18,7 @@ from feed.faults import EVERY, KINDS, MAX_BURN_PERCENT, Sabotage, SabotageError,
 from reports.compare import environment, unlike
 from reports.summary import summarize
 from reports.verdicts import UNJUDGED
-from servers.sabotage import DELAY_S, MAX_BURN_NS, sabotaged
+from servers.hub.fault_injection import DELAY_S, MAX_BURN_NS, sabotaged
 from tests.conftest import render_as_valid, run_module, until
 from tests.fake_results import fake_results
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feed.envelope import ErrorData, decode_envelope, decode_error
-from servers.packets import PacketError, parse_packet, request_of
+from servers.http.socketio_packets import PacketError, parse_packet, request_of
 from tests.conftest import Running, Start, run
 
 WEBSOCKET = "/socket.io/?EIO=4&transport=websocket"

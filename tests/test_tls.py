@@ -8,7 +8,7 @@ import trustme
 
 from clients import tls as client_tls
 from clients.tls import client_context
-from servers.tls import DevAuthority, TlsError, server_context
+from servers.gate.tls import DevAuthority, TlsError, server_context
 
 
 def shaken(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> str:

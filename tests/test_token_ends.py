@@ -10,10 +10,10 @@ import pytest
 
 from clients.control import Control
 from feed.schedule import Schedule
-from servers.auth import Identity
-from servers.errors import Refusal
-from servers.hub import Hub
-from servers.peers import StreamPeer
+from servers.gate.auth import Identity
+from servers.gate.errors import Refusal
+from servers.hub.hub import Hub
+from servers.platform.connections import StreamPeer
 from servers.websocket import _Talk
 from tests.conftest import Start, run, until
 from tests.test_bounds import stalled_peer

@@ -24,7 +24,7 @@ from feed.instruments.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from feed.schedule import Schedule
 from reports.draw_life import FAR, ROOM, axis_end_ms
 from reports.ground_truth import life, summarize_truth
-from servers.publisher import MAX_PUBLICATIONS
+from servers.hub.publisher import MAX_PUBLICATIONS
 from tests.conftest import Start, run, run_module, until
 from tests.fake_results import fake_trial
 

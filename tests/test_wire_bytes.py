@@ -13,7 +13,7 @@ from clients.control import Control
 from clients.ledger import Totals
 from clients.options import ClientOptions
 from feed.schedule import Schedule
-from servers.options import TRANSPORTS
+from servers.platform.options import TRANSPORTS
 from tests.conftest import Start, run, until
 
 EVENTS = 40

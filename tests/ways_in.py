@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote
 
 from feed.wire import FrameDecoder, encode_frame
-from servers.auth import DEV_KEY, mint
+from servers.gate.auth import DEV_KEY, mint
 from tests.conftest import Running
 
 PATIENCE_S: Final = 10.0

@@ -1,0 +1,159 @@
+"""python-socketio's server, which takes for granted that packets make sense: here each that does not is answered.
+
+The answer is the acknowledgement of an event that wants one, else an event ``error``.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+import socketio
+from socketio.packet import ACK, BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT
+
+from feed.envelope import decode_envelope
+from servers.gate.errors import Refusal
+from servers.http.engineio import Engine
+from servers.http.socketio_packets import Json, PacketError, TextPacket, parse_packet
+
+DEFAULT_NAMESPACE: Final = "/"
+UNASKED: Final = "this server asks for no acknowledgements: a client connects, disconnects, and sends events"
+NOT_CONNECTED: Final = Refusal("bad_request", "not connected to this namespace: connect to it first").body
+LEAVING: Final = Refusal("closed", "this connection is ending").body
+
+
+class Space(Protocol):
+    """Who answers for the clients of one namespace."""
+
+    async def answer(self, sid: str, event: str) -> bytes:
+        """Of a client: the answer to an event, whose JSON text is given."""
+
+    def reject(self, sid: str, size_bytes: int, message: str) -> bytes:
+        """The error for something that is no event."""
+
+    def answer_binary(self, sid: str, size_bytes: int) -> bytes:
+        """The answer to a binary message."""
+
+
+Answering = Callable[[Space, str], bytes]
+"""From the namespace and the client in it to an answer."""
+
+
+class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no types
+    """Ends who is in no namespace in a while: the library keeps them for ever, Node's has its ``connectTimeout``."""
+
+    def __init__(
+        self, connect_timeout_s: float, close: Callable[[str], Coroutine[Any, Any, None]], **options: Any
+    ) -> None:
+        super().__init__(serializer=TextPacket, json=Json, **options)
+        self.spaces: dict[str, Space] = {}
+        self._connect_timeout_s = connect_timeout_s
+        self._close = close
+        self._closing: set[asyncio.Task[None]] = set()
+        self._announced: dict[str, int] = {}
+        """Engine.IO session -> binary messages to come that belong to an event which has been answered."""
+
+    def end_unless_used(self, eio_sid: str) -> None:
+        """End an Engine.IO session that is in no namespace in a while."""
+        asyncio.get_running_loop().call_later(self._connect_timeout_s, self._end_unused, eio_sid)
+
+    def end(self, eio_sid: str) -> None:
+        """End an Engine.IO session, once what waits for it is on its way."""
+        closing = asyncio.ensure_future(self._close(eio_sid))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    def _end_unused(self, eio_sid: str) -> None:
+        namespaces = tuple(self.manager.get_namespaces())
+        if not any(self.manager.sid_from_eio_sid(eio_sid, name) for name in namespaces):
+            self.end(eio_sid)
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: Mapping[str, Any]) -> None:
+        await super()._handle_eio_connect(eio_sid, environ)
+        self.end_unless_used(eio_sid)
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        self._announced.pop(eio_sid, None)
+        await super()._handle_eio_disconnect(eio_sid, reason)
+
+    async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
+        if eio_sid not in self.environ:
+            return  # it has ended since, and the library would look for it
+        if isinstance(data, bytes):
+            await self._handle_attachment(eio_sid, len(data))
+            return
+        self._announced.pop(eio_sid, None)
+        try:
+            packet = parse_packet(data)
+        except PacketError as error:
+            said, size = str(error), len(data)
+            await self._answer(eio_sid, self._any_namespace(eio_sid), None, lambda at, sid: at.reject(sid, size, said))
+            self.end(eio_sid)
+            return
+        if packet.attachment_count:
+            self._announced[eio_sid] = packet.attachment_count
+        await self._handle_packet(eio_sid, packet, len(data))
+
+    async def _handle_packet(self, eio_sid: str, packet: TextPacket, size: int) -> None:
+        name, kind = packet.namespace or DEFAULT_NAMESPACE, packet.packet_type
+        if kind == CONNECT:
+            await self._handle_connect(eio_sid, name, packet.data)
+        elif kind == DISCONNECT:
+            await self._handle_disconnect(eio_sid, name, self.reason.CLIENT_DISCONNECT)
+        elif kind == EVENT:
+            await self._handle_event(eio_sid, name, packet.id, packet.data or "null")
+        elif kind == BINARY_EVENT:
+            await self._answer(eio_sid, name, packet.id, lambda at, sid: at.answer_binary(sid, size))
+        else:
+            await self._answer(eio_sid, name, None, lambda at, sid: at.reject(sid, size, UNASKED))
+
+    async def _handle_connect(self, eio_sid: str, namespace: str, data: str | None) -> None:
+        if namespace not in self.spaces:
+            refusal = Refusal("not_found", f"there is no namespace {namespace!r}: there are {', '.join(self.spaces)}")
+            said = {"message": refusal.message, "data": {"code": refusal.code, "message": refusal.message}}
+            await self._send_packet(eio_sid, TextPacket(CONNECT_ERROR, said, namespace))
+        elif self.manager.sid_from_eio_sid(eio_sid, namespace) is not None:
+            said_twice = f"connected to {namespace!r} already: disconnect first"
+            await self._answer(eio_sid, namespace, None, lambda at, sid: at.reject(sid, len(data or ""), said_twice))
+        else:
+            await super()._handle_connect(eio_sid, namespace, data)
+
+    async def _handle_event(self, eio_sid: str, namespace: str, id: int | None, data: str) -> None:
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        if self.manager.is_connected(sid, namespace):
+            await super()._handle_event(eio_sid, namespace, id, data)
+            await asyncio.sleep(0)  # its task begins, before the packet behind it is looked at: a goodbye maybe
+        else:
+            await self._answer(eio_sid, namespace, id, lambda at, sid: LEAVING)
+
+    async def _handle_event_internal(
+        self, server: "Server", sid: str, eio_sid: str, data: str, namespace: str, id: int | None
+    ) -> None:
+        body = await self.spaces[namespace].answer(sid, data)
+        if id is not None or decode_envelope(body).type == "error":
+            await self._say(eio_sid, namespace, id, body)
+
+    async def _handle_attachment(self, eio_sid: str, size: int) -> None:
+        """A binary message: of an event that has been answered, or by itself."""
+        name, announced = self._any_namespace(eio_sid), self._announced.get(eio_sid, 0)
+        if announced:
+            self._announced[eio_sid] = announced - 1
+        else:
+            await self._answer(eio_sid, name, None, lambda at, sid: at.answer_binary(sid, size))
+
+    def _any_namespace(self, eio_sid: str) -> str:
+        """Where a session can be told what is about none in particular."""
+        inside = (name for name in self.spaces if self.manager.sid_from_eio_sid(eio_sid, name) is not None)
+        return next(inside, DEFAULT_NAMESPACE)
+
+    async def _answer(self, eio_sid: str, namespace: str, id_: int | None, answering: Answering) -> None:
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        body = NOT_CONNECTED if sid is None else answering(self.spaces[namespace], sid)
+        await self._say(eio_sid, namespace, id_, body)
+
+    async def _say(self, eio_sid: str, namespace: str, id_: int | None, body: bytes) -> None:
+        kind, said = (EVENT, ["error", msgspec.Raw(body)]) if id_ is None else (ACK, [msgspec.Raw(body)])
+        await self._send_packet(eio_sid, TextPacket(kind, said, namespace, id_))
+
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine

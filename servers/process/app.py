@@ -1,0 +1,164 @@
+"""One server process from bound sockets to exit code 0: the transport, its control listener, the feed, the end."""
+
+import asyncio
+import importlib
+import json
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from feed.faults import parse_sabotage
+from feed.instruments.clock import Timer, now_ns
+from feed.instruments.meters import measure_loop_lag
+from feed.instruments.tcp import describe, tune
+from feed.sources import Item
+from servers.gate.admission import Gate
+from servers.gate.auth import Authenticator
+from servers.gate.guard import Guard
+from servers.gate.limits import Limits
+from servers.gate.origins import Origins
+from servers.gate.secrets import Secrets
+from servers.http.listener import HttpListener
+from servers.hub.fault_injection import sabotaged
+from servers.hub.hub import Hub
+from servers.hub.publisher import Publisher
+from servers.hub.stats import Stats
+from servers.platform.context import Context, Listener, Serving
+from servers.platform.namespace import Platform
+from servers.platform.options import TRANSPORTS, ServerOptions
+from servers.process import control
+
+
+def scheme(options: ServerOptions) -> str:
+    """Of the address that a client is given."""
+    plain = {"websocket": "ws", "raw": "tcp"}.get(options.transport, "http")
+    return f"{plain}s" if options.tls else plain
+
+
+def bind(host: str, port: int, unsent_bytes: int) -> socket.socket:
+    """A listening socket with its options set, which what it accepts inherits. Raises ``OSError``."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent_bytes)
+        tune(sock)
+        sock.setblocking(False)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def run(
+    options: ServerOptions, secrets: Secrets, items: Iterable[Item] | None, announce: Callable[[str], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT. ``announce`` gets the one JSON line that says where, once it is true."""
+    sock = bind(options.host, options.port, options.unsent_bytes)
+    control_sock = bind(control.CONTROL_HOST, 0, options.unsent_bytes)
+    line = _ready_line(options, secrets, sock, control_sock)
+    stopped = stop_signal()
+    context = make_context(options, secrets)
+    publish = sabotaged(context.hub.publish, parse_sabotage(options.sabotage))
+    publisher = Publisher(publish, context.timer, context.stats.publisher_lateness)
+    # The control listener has a guard of its own: its connections are nobody's load.
+    control_guard = Guard(options.request_timeout_s, options.stall_timeout_s)
+    listeners: tuple[Listener, Listener] = (
+        _import(TRANSPORTS[options.transport])(context),
+        HttpListener(
+            Serving(options, control_guard, Origins(), local=True),
+            control.routes(context, publisher),
+        ),
+    )
+    background = [
+        asyncio.ensure_future(measure_loop_lag(context.timer, context.stats.loop_lag)),
+        asyncio.ensure_future(context.guard.sweep_for_ever()),
+        asyncio.ensure_future(control_guard.sweep_for_ever()),
+    ]
+    serving = await start(listeners, (sock, control_sock))
+    announce(line)
+    if items is not None:
+        publisher.start(items, now_ns())
+    await stopped.wait()
+    publisher.stop()
+    for platform in context.platforms:
+        platform.hub.close()
+    for listener in listeners:
+        listener.stop()
+    for guard in (context.guard, control_guard):
+        asyncio.get_running_loop().call_later(options.shutdown_grace_s, guard.abort_all)
+    await asyncio.gather(*serving)
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
+    context.timer.close()
+
+
+def stop_signal() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return stopped
+
+
+def make_context(options: ServerOptions, secrets: Secrets) -> Context:
+    """What the transport that the options name is built from. On a running loop."""
+    authenticator = None if secrets.jwt_key is None else Authenticator(secrets.jwt_key)
+    gate = Gate(authenticator, Origins(options.allowed_origins), Limits(options.limits))
+    return Context(
+        options,
+        Guard(options.request_timeout_s, options.stall_timeout_s),
+        Stats(),
+        Timer(asyncio.get_running_loop()),
+        gate,
+        tuple(_platform(options, gate, name) for name in ("", *options.namespaces)),
+        secrets.tls,
+    )
+
+
+def _platform(options: ServerOptions, gate: Gate, name: str) -> Platform:
+    rooms = options.rooms if not name else 1
+    return Platform(name, options.transport, Hub(rooms, options.history), gate, options.room_claims)
+
+
+async def start(listeners: Sequence[Listener], socks: Sequence[socket.socket]) -> list[asyncio.Future[None]]:
+    """Let the listeners serve; returns once all of them accept connections."""
+    started = asyncio.Semaphore(0)
+    serving = [
+        asyncio.ensure_future(listener.serve(sock, started.release))
+        for listener, sock in zip(listeners, socks, strict=True)
+    ]
+    for _ in listeners:
+        await started.acquire()
+    return list(serving)
+
+
+def _import(path: str) -> Callable[[Context], Listener]:
+    module, _, name = path.partition(":")
+    build: Callable[[Context], Listener] = getattr(importlib.import_module(module), name)
+    return build
+
+
+def _ready_line(options: ServerOptions, secrets: Secrets, sock: socket.socket, control_sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    ready: dict[str, Any] = {
+        "transport": options.transport,
+        "host": host,
+        "port": port,
+        "pid": os.getpid(),
+        "url": f"{scheme(options)}://{shown}:{port}",
+        "control_url": f"http://{control.CONTROL_HOST}:{control_sock.getsockname()[1]}",
+        "options": msgspec.to_builtins(options),
+        "socket": describe(sock),
+        "open_files_limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "ca_file": str(secrets.ca_file or ""),
+    }
+    return json.dumps(ready)
