@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from bench.locust_stats import METHOD
 from bench.spec import LoadSpec
-from clients.options import TRANSPORTS
+from clients.core.options import TRANSPORTS
 from feed.console.printable import printable
 from feed.rooms import MAX_ROOMS
 

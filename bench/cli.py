@@ -26,7 +26,7 @@ from bench.runner import expected_of, failed_transports, new_folder, new_results
 from bench.sensitivity_cli import sensitivity
 from bench.thresholds import ThresholdError, parse_objective
 from bench.verify_cli import verify
-from clients.options import HEADER_SETS
+from clients.core.options import HEADER_SETS
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import PrintableGroup, new_console
 from feed.faults import ALLOWED, EVERY

@@ -18,10 +18,10 @@ from bench.processes import Child, start, together
 from bench.progress import Reporter, duration
 from bench.results import FAULTS_FILE, SIEGES, FaultResults, FaultTrial, save
 from bench.siege import run_siege
-from clients.client import Client, new_client, new_shared
 from clients.control import Control
-from clients.errors import ClientError
-from clients.options import ClientOptions
+from clients.core.client import Client, new_client, new_shared
+from clients.core.errors import ClientError
+from clients.core.options import ClientOptions
 from feed.envelope import decode_welcome
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.schedule import Schedule

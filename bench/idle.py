@@ -12,9 +12,9 @@ from typing import Final
 from bench.metrics import POLLS
 from bench.processes import start
 from bench.results import Idle, Plan
-from clients.client import Client, new_client, new_shared
-from clients.ledger import Totals
-from clients.options import ClientOptions
+from clients.core.client import Client, new_client, new_shared
+from clients.core.ledger import Totals
+from clients.core.options import ClientOptions
 
 PERIOD_S: Final = 0.25
 CYCLES: Final = 6

@@ -22,7 +22,7 @@ from bench.by_hand import HostError, judge, number_within, record_failure, spec_
 from bench.driver import CHECK_S, Conductor, Player, ProbesApart
 from bench.generator import Generator, Place
 from bench.spec import SPEC_VARIABLE, load_spec
-from clients.options import HEADER_SETS, TRANSPORTS
+from clients.core.options import HEADER_SETS, TRANSPORTS
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.instruments.tcp import raise_open_files
 from feed.rooms import MAX_ROOMS

@@ -11,7 +11,7 @@ from bench.machine import Around
 from bench.results import PERCENTILES, Counts, Idle, Plan
 from bench.spec import SAMPLE_FIELDS, Records
 from bench.window import Window
-from clients.ledger import Totals
+from clients.core.ledger import Totals
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
 
 MIN_EVENTS_BEYOND: Final = 10

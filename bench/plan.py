@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from bench.results import TRANSPORTS, Plan
-from clients.options import HEADER_SETS
+from clients.core.options import HEADER_SETS
 from feed.faults import SabotageError, parse_sabotage
 from feed.instruments.clock import NS_PER_S
 from feed.networks import RANGES as NETWORK_RANGES

@@ -15,8 +15,8 @@ from collections import deque
 from contextlib import aclosing
 
 from bench.spec import LoadSpec, Mark, Records
-from clients.client import Client, State, new_client, new_shared
-from clients.options import ClientOptions
+from clients.core.client import Client, State, new_client, new_shared
+from clients.core.options import ClientOptions
 from feed.envelope import decode_stamp
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.instruments.meters import GcPauses, Lateness, measure_loop_lag

@@ -14,11 +14,11 @@ from bench.browser import reconnections
 from bench.plain_proxy import PlainProxy
 from bench.processes import Child, ChildError, start
 from bench.results import Probe
-from clients.client import Client, new_client, new_shared
 from clients.control import Control, ControlError
-from clients.errors import ClientError
-from clients.ledger import Totals
-from clients.options import ClientOptions
+from clients.core.client import Client, new_client, new_shared
+from clients.core.errors import ClientError
+from clients.core.ledger import Totals
+from clients.core.options import ClientOptions
 from feed.envelope import decode_stamp
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.schedule import Schedule

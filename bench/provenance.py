@@ -8,7 +8,7 @@ import msgspec
 
 from bench.host import Placement, facts, versions
 from bench.results import SCHEMA_VERSION
-from clients.options import ClientOptions
+from clients.core.options import ClientOptions
 from feed.instruments.tcp import CONGESTION_CONTROL, MAX_SEGMENT_BYTES
 
 

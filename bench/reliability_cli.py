@@ -16,7 +16,7 @@ from bench.results import FAULTS, FAULTS_FILE, SIEGES, SOAK_FILE, TRANSPORTS, Fa
 from bench.soak import new_soak
 from bench.soak import soak as run_soak
 from bench.soak_figures import kept
-from clients.errors import ClientError
+from clients.core.errors import ClientError
 from feed.console.command_line import INTERRUPTED
 from feed.console.ranges import FiniteRange
 from feed.console.terminal import new_console

@@ -17,9 +17,9 @@ import numpy as np
 from bench.host import Placement
 from bench.processes import Child, rss_bytes, start
 from bench.results import SiegeTrial
-from clients.client import Client, new_client, new_shared
 from clients.control import Control
-from clients.options import ClientOptions
+from clients.core.client import Client, new_client, new_shared
+from clients.core.options import ClientOptions
 from feed.envelope import decode_stamp
 from feed.instruments.clock import NS_PER_MS
 from feed.schedule import Schedule

@@ -17,10 +17,10 @@ from bench.processes import Child, rss_bytes, start
 from bench.progress import Reporter
 from bench.results import SOAK_FILE, SoakResult, SoakResults, SoakSample, save
 from bench.soak_figures import kept, slope_bytes_per_min
-from clients.client import Client, Shared, new_client, new_shared
 from clients.control import Control
-from clients.errors import ClientError
-from clients.options import ClientOptions
+from clients.core.client import Client, Shared, new_client, new_shared
+from clients.core.errors import ClientError
+from clients.core.options import ClientOptions
 
 ROOMS: Final = 20
 LIFE_S: Final = (0.5, 6.0)

@@ -11,7 +11,7 @@ import trustme
 from yarl import URL
 
 from bench.processes import Child, cpu_ns
-from clients.tls import client_context
+from clients.core.tls import client_context
 from feed.instruments.clock import NS_PER_MS, NS_PER_US, now_ns
 
 HANDSHAKES: Final = 100

@@ -24,7 +24,7 @@ from bench.results import Idle, Plan, Trial
 from bench.spec import SPEC_VARIABLE, LoadSpec, Records, load_records
 from bench.tls import Certificate, handshake_metrics, make_certificate
 from bench.window import Window, window
-from clients.contract import Target, preflight
+from clients.contract.feed import Target, preflight
 from clients.control import Control
 from feed.instruments.clock import NS_PER_MS, NS_PER_S, now_ns
 

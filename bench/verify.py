@@ -23,7 +23,7 @@ from bench.spec import load_records
 from bench.tcpdump import captured
 from bench.trial import SAMPLES_FOLDER, Bed, Rig, run_trial
 from clients.control import Control
-from clients.ledger import Totals
+from clients.core.ledger import Totals
 
 PRESETS: Final = ("default", "smoke")
 CAPTURE_EXPECTED_S: Final = 1.0

@@ -16,10 +16,10 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from clients.client import Client, Received, Shared, State, new_client, new_shared
-from clients.errors import SENSELESS, ClientError
-from clients.options import HEADER_SETS, TRANSPORTS, ClientOptions, UrlError
-from clients.tls import TlsError, client_context
+from clients.core.client import Client, Received, Shared, State, new_client, new_shared
+from clients.core.errors import SENSELESS, ClientError
+from clients.core.options import HEADER_SETS, TRANSPORTS, ClientOptions, UrlError
+from clients.core.tls import TlsError, client_context
 from feed.console.printable import printable, printable_json
 from feed.console.ranges import FiniteRange
 from feed.console.terminal import PrintableErrors, new_console

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from clients.client import Received
-from clients.polls import Poller
+from clients.core.client import Received
+from clients.http.polls import Poller
 
 
 class LongPolling(Poller):

@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncIterator
 
-from clients.client import Received
-from clients.polls import Poller
+from clients.core.client import Received
+from clients.http.polls import Poller
 from feed.instruments.clock import NS_PER_S, now_ns
 
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final, cast
 
-from clients.client import Client, Received, Shared
-from clients.ledger import Ledger, Meter
-from clients.options import ClientOptions, target
-from clients.tls import client_context
+from clients.core.client import Client, Received, Shared
+from clients.core.ledger import Ledger, Meter
+from clients.core.options import ClientOptions, target
+from clients.core.tls import client_context
 from feed.envelope import decode_envelope
 from feed.instruments.clock import now_ns
 from feed.instruments.tcp import tune

@@ -15,12 +15,19 @@ import socketio
 from engineio.packet import MESSAGE, OPEN, PING, Packet
 from engineio.payload import Payload
 
-from clients.answers import check_answer, failure_of, handshake_failure, read_body, read_error
-from clients.client import Client, Received, Shared
-from clients.errors import NOT_PUSHMARK, RETRIED, SENSELESS, ClientError, PassingError, RefusedError, failure
-from clients.http import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, StampedProtocol, new_session, refused_frame
-from clients.ledger import Ledger
-from clients.options import ClientOptions, header_set, target
+from clients.core.client import Client, Received, Shared
+from clients.core.errors import NOT_PUSHMARK, RETRIED, SENSELESS, ClientError, PassingError, RefusedError, failure
+from clients.core.ledger import Ledger
+from clients.core.options import ClientOptions, header_set, target
+from clients.http.answers import check_answer, failure_of, handshake_failure, read_body, read_error
+from clients.http.stamped import (
+    CLOSE_TIMEOUT_S,
+    MAX_MESSAGE_BYTES,
+    OneConnection,
+    StampedProtocol,
+    new_session,
+    refused_frame,
+)
 from feed.envelope import Envelope, ErrorData, decode_envelope
 from feed.wire import WireError
 

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
-from clients.answers import EVENT_STREAM, check_answer
-from clients.asking import HttpAsking
-from clients.client import Received, Shared
-from clients.http import OneConnection, StampedProtocol, new_session
-from clients.options import ClientOptions, authorization, header_set, target
+from clients.core.client import Received, Shared
+from clients.core.options import ClientOptions, authorization, header_set, target
+from clients.http.answers import EVENT_STREAM, check_answer
+from clients.http.requests import HttpAsking
+from clients.http.stamped import OneConnection, StampedProtocol, new_session
 from feed.envelope import decode_envelope
 from feed.wire import SseParser
 

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 
-from clients.answers import handshake_failure
-from clients.client import Client, Received, Shared
-from clients.http import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, new_session, refused_frame
-from clients.options import ClientOptions, authorization, header_set, target
+from clients.core.client import Client, Received, Shared
+from clients.core.options import ClientOptions, authorization, header_set, target
+from clients.http.answers import handshake_failure
+from clients.http.stamped import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, new_session, refused_frame
 from feed.envelope import Envelope, decode_envelope
 from feed.wire import WireError
 

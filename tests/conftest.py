@@ -19,7 +19,7 @@ import uvloop
 from bench.pcap import CaptureError
 from bench.results import Trial
 from bench.tcpdump import check_capture
-from clients.contract import Target
+from clients.contract.feed import Target
 from servers.platform.options import TRANSPORTS, VARIANTS
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")

@@ -8,9 +8,9 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from hashlib import sha1
 from typing import NamedTuple
 
-from clients.client import Client, new_client, new_shared
-from clients.errors import ClientError
-from clients.options import ClientOptions
+from clients.core.client import Client, new_client, new_shared
+from clients.core.errors import ClientError
+from clients.core.options import ClientOptions
 from feed.envelope import encode_envelope
 from feed.wire import encode_frame, encode_sse, encode_websocket_text
 

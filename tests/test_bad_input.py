@@ -7,10 +7,10 @@ from contextlib import aclosing, suppress
 import msgspec
 import pytest
 
-from clients.client import new_client, new_shared
-from clients.contract import CHECKS, Bench, run_check
+from clients.contract.feed import CHECKS, Bench, run_check
 from clients.control import Control
-from clients.options import ClientOptions
+from clients.core.client import new_client, new_shared
+from clients.core.options import ClientOptions
 from feed.envelope import decode_envelope, decode_error
 from tests.conftest import Running, Start, run
 from tests.test_bounds import OPENINGS

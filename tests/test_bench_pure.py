@@ -61,7 +61,7 @@ from bench.results import (
 from bench.spec import SAMPLE_FIELDS, Mark, Records
 from bench.validity import BOUNDS, reasons
 from bench.window import window
-from clients.options import HEADER_SETS
+from clients.core.options import HEADER_SETS
 from feed.instruments.clock import NS_PER_S
 from feed.networks import PRESETS as NETWORKS
 from feed.networks import RANGES as NETWORK_RANGES

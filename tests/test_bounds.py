@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 
 from bench.soak import open_files
-from clients.client import new_client, new_shared
 from clients.control import Control
-from clients.options import ClientOptions
-from clients.tls import client_context
+from clients.core.client import new_client, new_shared
+from clients.core.options import ClientOptions
+from clients.core.tls import client_context
 from feed.cursor import parse_cursor
 from feed.envelope import Envelope, decode_envelope, decode_error, decode_welcome
 from feed.schedule import Schedule

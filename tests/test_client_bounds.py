@@ -12,12 +12,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from clients import answers, http, raw, socketio
-from clients import client as client_module
-from clients.client import Client, new_shared
-from clients.errors import ClientError, GaveUpError, RefusedError
-from clients.options import ClientOptions
-from clients.session import HOLES_PER_PLACE, REMEMBERED_MESSAGES, RecentMessages
+from clients import raw, socketio
+from clients.core import client as client_module
+from clients.core.client import Client, new_shared
+from clients.core.errors import ClientError, GaveUpError, RefusedError
+from clients.core.options import ClientOptions
+from clients.core.session import HOLES_PER_PLACE, REMEMBERED_MESSAGES, RecentMessages
+from clients.http import answers
+from clients.http import stamped as http
 from feed.envelope import decode_envelope, encode_envelope
 from feed.wire import (
     MAX_SSE_EVENT_BYTES,
@@ -339,7 +341,7 @@ def test_an_event_of_exactly_the_bound_is_read() -> None:
 @pytest.mark.parametrize("transport", ["polling", "long_polling"])
 @pytest.mark.parametrize("drip", ["body", "heads"])
 def test_an_answer_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch, transport: str, drip: str) -> None:
-    monkeypatch.setattr("clients.answers.BODY_WITHIN_S", 0.3)
+    monkeypatch.setattr("clients.http.answers.BODY_WITHIN_S", 0.3)
     begun = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
     drop = b"x" if drip == "body" else b"HTTP/1.1 100 Continue\r\n\r\n"
 

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from clients.client import new_shared
-from clients.contract import CHECKS, Bench, Target, preflight, run_check
-from clients.contract_platform import PLATFORM_CHECKS
+from clients.contract.feed import CHECKS, Bench, Target, preflight, run_check
+from clients.contract.platform import PLATFORM_CHECKS
 from clients.control import Control
+from clients.core.client import new_shared
 from servers.gate.auth import DEV_KEY, mint
 from tests.conftest import Start, run
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clients.client import new_client, new_shared
 from clients.control import Control
-from clients.options import ClientOptions
+from clients.core.client import new_client, new_shared
+from clients.core.options import ClientOptions
 from feed.envelope import decode_stamp
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.schedule import Schedule

@@ -21,7 +21,7 @@ from bench.progress import Lines
 from bench.results import COST_FILE, GENERATOR_FILE, CostResults, Counts, Plan, ResultsError, Trial, load_cost, save
 from bench.trial import blank
 from bench.validity import cost_reasons, saturation_reasons
-from clients.options import TRANSPORTS
+from clients.core.options import TRANSPORTS
 from reports.cli import main as reports_main
 from reports.cost import reached, summarize_cost
 from reports.generator import generator_section

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from clients.client import State, new_client, new_shared
-from clients.contract_platform import Member
+from clients.contract.platform import Member
 from clients.control import Control
-from clients.errors import GaveUpError, RefusedError, RequestError
-from clients.options import ClientOptions
-from clients.renewal import TokenError, expires_at_s, keep_renewed
+from clients.core.client import State, new_client, new_shared
+from clients.core.errors import GaveUpError, RefusedError, RequestError
+from clients.core.options import ClientOptions
+from clients.core.renewal import TokenError, expires_at_s, keep_renewed
 from servers.gate.auth import DEV_KEY, mint
 from tests.conftest import Running, Start, run, run_module, until
 

@@ -7,10 +7,10 @@ from contextlib import aclosing
 
 import aiohttp
 
-from clients.answers import MAX_ANSWER_BYTES
-from clients.client import new_client, new_shared
 from clients.control import Control
-from clients.options import ClientOptions
+from clients.core.client import new_client, new_shared
+from clients.core.options import ClientOptions
+from clients.http.answers import MAX_ANSWER_BYTES
 from feed.envelope import decode_batch, decode_envelope, decode_stamp
 from feed.instruments.clock import NS_PER_S
 from feed.schedule import Schedule

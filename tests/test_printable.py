@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bench.progress import Lines
 from clients.cli import Pretty, _print_json
-from clients.client import Received
+from clients.core.client import Received
 from feed.console.printable import printable, printable_json
 from feed.console.terminal import PrintableErrors, echo, new_console
 from feed.envelope import decode_envelope, encode_envelope

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from clients.client import Client, Shared, State, new_client, new_shared
 from clients.control import Control
-from clients.errors import ClientError
-from clients.http import KEEP_ALIVE_S
-from clients.options import ClientOptions
+from clients.core.client import Client, Shared, State, new_client, new_shared
+from clients.core.errors import ClientError
+from clients.core.options import ClientOptions
+from clients.http.stamped import KEEP_ALIVE_S
 from feed.envelope import Envelope
 from feed.schedule import Schedule
 from servers.platform.namespace import EMPTY_ROOM_S

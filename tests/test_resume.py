@@ -6,10 +6,10 @@ import os
 import signal
 from contextlib import aclosing
 
-from clients.client import State, new_client, new_shared
 from clients.control import Control
-from clients.errors import GaveUpError
-from clients.options import ClientOptions
+from clients.core.client import State, new_client, new_shared
+from clients.core.errors import GaveUpError
+from clients.core.options import ClientOptions
 from feed.cursor import parse_cursor
 from feed.envelope import decode_welcome
 from feed.schedule import Schedule

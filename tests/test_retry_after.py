@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clients.answers import retry_after_s
-from clients.backoff import MAX_ASKED_WAIT_S, Backoff
-from clients.client import Client, Received, new_shared
-from clients.errors import GaveUpError, RequestError
-from clients.options import ClientOptions
-from clients.renewal import keep_renewed
+from clients.core.backoff import MAX_ASKED_WAIT_S, Backoff
+from clients.core.client import Client, Received, new_shared
+from clients.core.errors import GaveUpError, RequestError
+from clients.core.options import ClientOptions
+from clients.core.renewal import keep_renewed
+from clients.http.answers import retry_after_s
 from feed.envelope import decode_envelope, encode_envelope, encode_error
 from feed.wire import encode_sse
 from servers.gate.auth import DEV_KEY, mint
@@ -80,7 +80,7 @@ class Waits:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.long_s: list[float] = []
         self._sleep = asyncio.sleep
-        monkeypatch.setattr("clients.client.asyncio.sleep", self)
+        monkeypatch.setattr("clients.core.client.asyncio.sleep", self)
 
     async def __call__(self, delay_s: float, result: object = None) -> None:
         if delay_s > 1:

@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from clients.backoff import Backoff
-from clients.options import UrlError, target
-from clients.session import MAX_REMEMBERED_HOLES, Session, Verdict
+from clients.core.backoff import Backoff
+from clients.core.options import UrlError, target
+from clients.core.session import MAX_REMEMBERED_HOLES, Session, Verdict
 from feed.cursor import Cursor, CursorError
 from feed.envelope import Envelope, decode_envelope, encode_envelope
 

@@ -9,10 +9,10 @@ from contextlib import aclosing
 import aiohttp
 import pytest
 
-from clients.client import Client, new_client, new_shared
 from clients.control import Control
-from clients.errors import ClientError
-from clients.options import ClientOptions
+from clients.core.client import Client, new_client, new_shared
+from clients.core.errors import ClientError
+from clients.core.options import ClientOptions
 from feed.schedule import Schedule
 from tests.conftest import SERVED, Running, Start, run, until
 from tests.test_bounds import OPENINGS, stalled_peer

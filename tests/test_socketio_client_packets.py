@@ -5,7 +5,7 @@ from itertools import repeat
 
 import pytest
 
-from clients.errors import GaveUpError
+from clients.core.errors import GaveUpError
 from feed.wire import (
     encode_websocket_text,
 )

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from clients.answers import is_passing
-from clients.errors import GaveUpError, RefusedError
+from clients.core.errors import GaveUpError, RefusedError
+from clients.http.answers import is_passing
 from feed.envelope import encode_envelope, encode_error
 from tests import hostile
 from tests.conftest import run

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from clients import tls as client_tls
-from clients.tls import client_context
+from clients.core import tls as client_tls
+from clients.core.tls import client_context
 from servers.gate.tls import DevAuthority, TlsError, server_context
 
 

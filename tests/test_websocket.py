@@ -12,10 +12,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
-from clients.client import new_client, new_shared
 from clients.control import Control
-from clients.errors import RefusedError
-from clients.options import ClientOptions
+from clients.core.client import new_client, new_shared
+from clients.core.errors import RefusedError
+from clients.core.options import ClientOptions
 from clients.websocket import MAX_MESSAGE_BYTES
 from feed.envelope import encode_envelope
 from feed.instruments.clock import now_ns

@@ -8,10 +8,10 @@ import pytest
 
 from bench.pcap import read_pcap, wire_bytes
 from bench.tcpdump import captured
-from clients.client import new_client, new_shared
 from clients.control import Control
-from clients.ledger import Totals
-from clients.options import ClientOptions
+from clients.core.client import new_client, new_shared
+from clients.core.ledger import Totals
+from clients.core.options import ClientOptions
 from feed.schedule import Schedule
 from servers.platform.options import TRANSPORTS
 from tests.conftest import Start, run, until

@@ -6,12 +6,12 @@ from typing import Final
 
 import aiohttp
 
-from clients.answers import JSON, check_answer, read_envelope
-from clients.asking import HttpAsking
-from clients.client import Received, Shared
-from clients.errors import NOT_PUSHMARK, PASSING, SENSELESS, PassingError, RefusedError, failure
-from clients.http import OneConnection, new_session
-from clients.options import ClientOptions, authorization, header_set, target
+from clients.core.client import Received, Shared
+from clients.core.errors import NOT_PUSHMARK, PASSING, SENSELESS, PassingError, RefusedError, failure
+from clients.core.options import ClientOptions, authorization, header_set, target
+from clients.http.answers import JSON, check_answer, read_envelope
+from clients.http.requests import HttpAsking
+from clients.http.stamped import OneConnection, new_session
 from feed.cursor import Cursor, parse_cursor
 from feed.envelope import (
     Batch,

@@ -16,7 +16,7 @@ from typing import Final
 
 import aiohttp
 
-from clients.errors import NOT_PUSHMARK, SENSELESS, PassingError, RefusedError
+from clients.core.errors import NOT_PUSHMARK, SENSELESS, PassingError, RefusedError
 from feed.envelope import Envelope, decode_envelope, decode_error, decode_welcome
 from feed.wire import TooLargeError
 

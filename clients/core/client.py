@@ -10,8 +10,8 @@ from enum import StrEnum
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from clients.backoff import Backoff, asked_at_most_s
-from clients.errors import (
+from clients.core.backoff import Backoff, asked_at_most_s
+from clients.core.errors import (
     NOT_PUSHMARK,
     RETRIED,
     SENSELESS,
@@ -24,9 +24,9 @@ from clients.errors import (
     failure,
     words,
 )
-from clients.ledger import Ledger
-from clients.options import TRANSPORTS, ClientOptions
-from clients.session import HOLES_PER_PLACE, RecentMessages, Session, Verdict
+from clients.core.ledger import Ledger
+from clients.core.options import TRANSPORTS, ClientOptions
+from clients.core.session import HOLES_PER_PLACE, RecentMessages, Session, Verdict
 from feed.cursor import parse_cursor
 from feed.envelope import Envelope, decode_error, decode_message_id, decode_welcome
 from feed.instruments.clock import Timer

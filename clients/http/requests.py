@@ -6,10 +6,10 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from clients.answers import JSON, check_answer, failure_of, is_passing, read_envelope, read_error
-from clients.client import Client, Shared
-from clients.http import OneConnection, new_session
-from clients.options import ClientOptions, authorization
+from clients.core.client import Client, Shared
+from clients.core.options import ClientOptions, authorization
+from clients.http.answers import JSON, check_answer, failure_of, is_passing, read_envelope, read_error
+from clients.http.stamped import OneConnection, new_session
 from feed.envelope import Envelope, decode_error
 
 SESSION_HEADER = "pushmark-session"
@@ -41,7 +41,7 @@ class HttpAsking(Client):
         raise ConnectionResetError("the stream has not been welcomed yet")
 
     async def _post(self, url: URL, body: bytes, expected: str) -> Envelope:
-        """The answer to a POST: an envelope of the expected type, or an error. Raises as ``clients.answers`` says."""
+        """The answer to a POST: an envelope of the expected type, or an error. Raises as ``answers`` says."""
         if self._asking is None:
             connector = OneConnection(self.ledger, keep_alive=True, ca_file=self.options.ca_file)
             self._asking = new_session(connector, self.options.connect_timeout_s)

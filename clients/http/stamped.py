@@ -13,8 +13,8 @@ from typing import Any, Final
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from clients.ledger import Ledger, Meter
-from clients.tls import client_context
+from clients.core.ledger import Ledger, Meter
+from clients.core.tls import client_context
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.instruments.tcp import tune
 from feed.wire import TooLargeError, WireError

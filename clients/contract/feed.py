@@ -10,10 +10,10 @@ from contextlib import aclosing, asynccontextmanager
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from clients.client import Client, Received, Shared, new_client, new_shared
 from clients.control import Control
-from clients.errors import RefusedError
-from clients.options import ClientOptions
+from clients.core.client import Client, Received, Shared, new_client, new_shared
+from clients.core.errors import RefusedError
+from clients.core.options import ClientOptions
 from feed.cursor import parse_cursor
 from feed.envelope import Welcome, decode_stamp, decode_welcome
 from feed.instruments.clock import now_ns

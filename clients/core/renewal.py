@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
-from clients.backoff import asked_at_most_s
-from clients.client import Client
-from clients.errors import ClientError, asked_wait_s
+from clients.core.backoff import asked_at_most_s
+from clients.core.client import Client
+from clients.core.errors import ClientError, asked_wait_s
 
 RENEWED_AFTER: Final = 0.8
 """Of the time that a token is still good for when it is taken."""

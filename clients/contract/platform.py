@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
-from clients.client import Client
-from clients.contract import Bench, expect
-from clients.errors import RequestError
+from clients.contract.feed import Bench, expect
+from clients.core.client import Client
+from clients.core.errors import RequestError
 from feed.envelope import Envelope
 from feed.requests import encode_request
 
