@@ -9,23 +9,23 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from bench.aa import aa
-from bench.cell_cli import cell
-from bench.cost_cli import cost, generator
-from bench.host import placement
-from bench.options import among
-from bench.orchestrate import orchestrate, report
-from bench.plan import POINTS, PRESETS, PlanError, expected_s, make_plans, trials
-from bench.probes import PLATFORM
-from bench.probes_cli import EXPECTED_S as PROBES_EXPECTED_S
-from bench.probes_cli import probe_all, probes
-from bench.progress import Reporter, duration
-from bench.reliability_cli import faults, soak
-from bench.results import RUN_FILES, TRANSPORTS, Results
-from bench.runner import expected_of, failed_transports, new_folder, new_results, point_latest_at, run_points
-from bench.sensitivity_cli import sensitivity
-from bench.thresholds import ThresholdError, parse_objective
-from bench.verify_cli import verify
+from bench.capabilities.checks import PLATFORM
+from bench.capabilities.cli import EXPECTED_S as PROBES_EXPECTED_S
+from bench.capabilities.cli import probe_all, probes
+from bench.capture.cli import verify
+from bench.machine.host import placement
+from bench.plan.presets import POINTS, PRESETS, PlanError, expected_s, make_plans, trials
+from bench.reliability.cli import faults, soak
+from bench.results.run import RUN_FILES, TRANSPORTS, Results
+from bench.results.thresholds import ThresholdError, parse_objective
+from bench.run.cell import cell
+from bench.run.options import among
+from bench.run.progress import Reporter, duration
+from bench.run.runner import expected_of, failed_transports, new_folder, new_results, point_latest_at, run_points
+from bench.run.shell import orchestrate, report
+from bench.sweeps.aa import aa
+from bench.sweeps.cli import cost, generator
+from bench.sweeps.sensitivity_cli import sensitivity
 from clients.core.options import HEADER_SETS
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import PrintableGroup, new_console

@@ -2,7 +2,7 @@
 
 By hand: ``locust -f bench/locustfile.py --host http://127.0.0.1:8000`` against ``python -m servers TRANSPORT``; with
 the web UI or ``--headless``, with ``--processes``, or master and workers on one machine. Within ``python -m bench``
-the environment names a trial, which ``bench.driver`` conducts.
+the environment names a trial, which ``bench.generators.driver`` conducts.
 """
 
 import os
@@ -18,10 +18,10 @@ from locust import User, events, task
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, WorkerRunner
 from locust.stats import CSV_STATS_INTERVAL_SEC
 
-from bench.by_hand import HostError, judge, number_within, record_failure, spec_by_hand
-from bench.driver import CHECK_S, Conductor, Player, ProbesApart
-from bench.generator import Generator, Place
-from bench.spec import SPEC_VARIABLE, load_spec
+from bench.generators.by_hand import HostError, judge, number_within, record_failure, spec_by_hand
+from bench.generators.driver import CHECK_S, Conductor, Player, ProbesApart
+from bench.generators.generator import Generator, Place
+from bench.generators.spec import SPEC_VARIABLE, load_spec
 from clients.core.options import HEADER_SETS, TRANSPORTS
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.instruments.tcp import raise_open_files

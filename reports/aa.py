@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Final
 
-from bench.results import METRICS, CostResults, Trial
+from bench.results.run import METRICS, CostResults, Trial
 from reports.blocks import PAIRED_METRICS
 from reports.formats import counted, joined
 from reports.sections import Section, Table

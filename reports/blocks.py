@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bench.results import METRICS, TRANSPORTS, Counts, Results, Trial
+from bench.results.run import METRICS, TRANSPORTS, Counts, Results, Trial
 from reports.statistics import MARGINS, Comparison, Estimate, compare, estimate
 
 POLLING = TRANSPORTS[0]

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from bench.results import Results
+from bench.results.run import Results
 from reports.answer import prose
 from reports.blocks import POLLING, Blocks
 from reports.formats import joined, number

@@ -24,7 +24,7 @@ class ByOrder(msgspec.Struct, frozen=True):
 
 
 class ByProbe(msgspec.Struct, frozen=True):
-    """A functional probe (``bench.probes``) answered so."""
+    """A functional probe (``bench.capabilities.checks``) answered so."""
 
     probe: str
     answer: bool

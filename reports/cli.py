@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bench.results import (
+from bench.results.run import (
     AA_FILE,
     COST_FILE,
     FAULTS_FILE,

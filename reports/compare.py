@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from bench.results import METRICS, Results, ResultsError
-from bench.thresholds import ChangeLimit
+from bench.results.run import METRICS, Results, ResultsError
+from bench.results.thresholds import ChangeLimit
 from reports.blocks import Blocks, main_blocks
 from reports.formats import counted, joined, with_interval
 from reports.sections import Table

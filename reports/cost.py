@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from bench.results import CostResults, CostTrial
+from bench.results.run import CostResults, CostTrial
 from reports.cost_trials import PER_EVENT, Bar, Valid, arm_name, arm_of, size_of
 from reports.formats import NOT_MEASURED, counted, listed, number, with_interval
 from reports.sections import Table

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from bench.results import CostTrial
+from bench.results.run import CostTrial
 from reports.blocks import BASELINE
 from reports.statistics import Estimate, estimate
 from reports.style import LOOKS

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from bench.results import Results, Trial
+from bench.results.run import Results, Trial
 from reports.blocks import POLLING, curve_trials
 from reports.formats import with_interval
 from reports.statistics import Estimate, estimate

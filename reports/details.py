@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from bench.results import METRICS, Counts
+from bench.results.run import METRICS, Counts
 from reports.blocks import BASELINE, Blocks, find
 from reports.formats import NOT_MEASURED, joined, with_interval
 from reports.statistics import Comparison

@@ -4,7 +4,7 @@ import csv
 import io
 from typing import Final
 
-from bench.results import METRICS, Counts, Results, Trial
+from bench.results.run import METRICS, Counts, Results, Trial
 
 FIELDS: Final = (
     "id",

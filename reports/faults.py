@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from bench.results import FaultResults, FaultTrial, SoakResult, SoakResults
-from bench.soak_figures import kept, slope_bytes_per_min
+from bench.results.run import FaultResults, FaultTrial, SoakResult, SoakResults
+from bench.results.soak_figures import kept, slope_bytes_per_min
 from reports.formats import NOT_MEASURED, counted, number
 from reports.sections import Table
 from reports.sieges import siege_table

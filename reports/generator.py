@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Final
 
-from bench.results import STATUSES, CostResults, CostTrial
+from bench.results.run import STATUSES, CostResults, CostTrial
 from reports.cost import reached
 from reports.cost_trials import arm_name, arm_of
 from reports.formats import NOT_MEASURED, counted, number, with_interval

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from bench.results import Trial
+from bench.results.run import Trial
 from feed.console.printable import printable
 from reports.blocks import PAIRED_METRICS
 from reports.figures import FOLDER

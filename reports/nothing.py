@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bench.results import (
+from bench.results.run import (
     AA_FILE,
     COST_FILE,
     FAULTS_FILE,

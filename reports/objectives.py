@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from bench.results import METRICS
-from bench.thresholds import COUNTS, Objective, parse_objective
+from bench.results.run import METRICS
+from bench.results.thresholds import COUNTS, Objective, parse_objective
 from reports.blocks import Blocks
 from reports.formats import NOT_MEASURED, with_interval
 from reports.sections import Section, Table

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bench.results import TRANSPORTS, Probe, ProbeResults
+from bench.results.run import TRANSPORTS, Probe, ProbeResults
 from reports.formats import NOT_MEASURED
 from reports.sections import Section, Table
 from reports.style import LOOKS

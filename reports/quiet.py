@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from bench.results import Results, Trial
+from bench.results.run import Results, Trial
 from reports.blocks import main_blocks
 from reports.formats import counted, number
 from reports.theory_bytes import POLLS

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from bench.results import CostResults, CostTrial, Plan, ResultsError
+from bench.results.run import CostResults, CostTrial, Plan, ResultsError
 from reports.blocks import POLLING
 from reports.formats import NOT_MEASURED, counted, listed, number
 from reports.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, NOT_IN_ARTICLE, Claim, rate, rules

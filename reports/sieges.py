@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
-from bench.results import SiegeTrial
+from bench.results.run import SiegeTrial
 from reports.formats import number
 from reports.sections import Table
 from reports.style import LOOKS

@@ -54,7 +54,7 @@ MARGINS: Final[dict[str, Margin]] = {
     "bytes": Margin(0.02),
     "cpu": Margin(0.10),
 }
-"""Committed before the first full run, by the name in ``bench.results.METRICS``."""
+"""Committed before the first full run, by the name in ``bench.results.run.METRICS``."""
 
 
 class Moments(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from bench.results import METRICS, ProbeResults, Results, Trial
+from bench.results.run import METRICS, ProbeResults, Results, Trial
 from reports.answer import Part, answer
 from reports.blocks import PAIRED_METRICS, Blocks, left_out, main_blocks
 from reports.curve import Point, points

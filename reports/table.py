@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from bench.results import METRICS, Counts, Plan, Results, Trial
+from bench.results.run import METRICS, Counts, Plan, Results, Trial
 from reports.blocks import BASELINE, Blocks
 from reports.claims import BYTES, LATENCY
 from reports.examples import client_lines

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
-from bench.results import Idle, Plan, Results, Trial
+from bench.results.run import Idle, Plan, Results, Trial
 from reports.blocks import Blocks
 from reports.formats import NOT_MEASURED, number, with_interval
 from reports.sections import Table

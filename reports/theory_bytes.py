@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from bench.results import Idle
+from bench.results.run import Idle
 from feed.cursor import Cursor
 from feed.rooms import room_name
 from feed.wire import Event, encode_batch

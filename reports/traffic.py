@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from scipy.optimize import brentq
 
-from bench.results import Idle, Plan, Results, Trial
+from bench.results.run import Idle, Plan, Results, Trial
 from reports.blocks import POLLING, Blocks
 from reports.statistics import Estimate, estimate
 from reports.theory_bytes import POLLS, beyond_envelopes, envelope_bytes, relay_bytes

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from bench.results import METRICS, Plan, Probe
+from bench.results.run import METRICS, Plan, Probe
 from reports.answer import prose
 from reports.blocks import BASELINE, Blocks
 from reports.claims import BYTES, CLAIMS, LATENCY, ByOrder, ByProbe, ByWord, Claim, Judged

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import pytest
 import uvloop
 
-from bench.pcap import CaptureError
-from bench.results import Trial
-from bench.tcpdump import check_capture
+from bench.capture.pcap import CaptureError
+from bench.capture.tcpdump import check_capture
+from bench.results.run import Trial
 from clients.contract.feed import Target
 from servers.platform.options import TRANSPORTS, VARIANTS
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.random import Generator, default_rng
 
-from bench.results import PERCENTILES, SCHEMA_VERSION, Counts, Plan, Results, Trial
+from bench.results.run import PERCENTILES, SCHEMA_VERSION, Counts, Plan, Results, Trial
 
 ALL = ("polling", "long_polling", "sse", "websocket", "socketio", "raw")
 EVENTS = 210

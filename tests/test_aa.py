@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.aa import PRESETS, aa_trials
-from bench.cost_plan import CostTrialPlan
-from bench.cost_run import new_cost_results
-from bench.host import placement
-from bench.plan import schedule_of
-from bench.results import AA_FILE, CostResults, CostTrial, load_cost, save
-from bench.trial import blank
+from bench.machine.host import placement
+from bench.plan.presets import schedule_of
+from bench.results.run import AA_FILE, CostResults, CostTrial, load_cost, save
+from bench.sweeps.aa import PRESETS, aa_trials
+from bench.sweeps.cost import CostTrialPlan
+from bench.sweeps.sweep import new_cost_results
+from bench.trial.conduct import blank
 from reports.aa import aa_section
 from reports.statistics import DIFFERS, EQUAL, OPEN
 from tests.conftest import planned_count, run_module

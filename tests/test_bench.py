@@ -20,15 +20,15 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from bench.cli import main
-from bench.host import placement
-from bench.options import among
-from bench.orchestrate import report
-from bench.plan import TrialPlan, make_plan, trials
-from bench.processes import start_program, together
-from bench.progress import Lines
-from bench.results import PROBES_FILE, Results, Trial, load
-from bench.runner import failed_transports, new_folder, new_results, point_latest_at, run_trials
-from bench.trial import blank
+from bench.machine.host import placement
+from bench.machine.processes import start_program, together
+from bench.plan.presets import TrialPlan, make_plan, trials
+from bench.results.run import PROBES_FILE, Results, Trial, load
+from bench.run.options import among
+from bench.run.progress import Lines
+from bench.run.runner import failed_transports, new_folder, new_results, point_latest_at, run_trials
+from bench.run.shell import report
+from bench.trial.conduct import blank
 from clients.control import Control
 from feed.console.command_line import INTERRUPTED
 from reports.summary import summarize
@@ -289,7 +289,7 @@ def test_after_ctrl_c_what_is_there_is_rendered_and_latest_has_a_table(
             results.trials += [blank(results.plan, trial, 1, "") for trial in trials(results.plan)[:measured]]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.runner.ROOT", tmp_path)
+    monkeypatch.setattr("bench.run.runner.ROOT", tmp_path)
     monkeypatch.setattr("bench.cli.probe_all", probe)
     monkeypatch.setattr("bench.cli.run_points", run_points)
     monkeypatch.setattr("bench.cli.report", lambda folder: rendered.append(Path(folder)) or 0)
@@ -301,7 +301,7 @@ def test_after_ctrl_c_what_is_there_is_rendered_and_latest_has_a_table(
 
 
 def test_a_new_folder_leaves_latest_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.runner.ROOT", tmp_path)
+    monkeypatch.setattr("bench.run.runner.ROOT", tmp_path)
     folder = new_folder(None)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     (tmp_path / "results" / "latest").mkdir()
@@ -403,7 +403,7 @@ def test_broadcast_has_its_probes_in_a_process_of_their_own(tmp_path: Path) -> N
 
 
 def test_the_schema_does_not_load_locust() -> None:
-    code = "import bench.results, sys; assert not {'locust', 'gevent'} & sys.modules.keys()"
+    code = "import bench.results.run, sys; assert not {'locust', 'gevent'} & sys.modules.keys()"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
     assert "gevent" not in sys.modules, "the tests themselves must not be monkey-patched"
     assert (ROOT / "bench" / "__init__.py").read_text() == ""

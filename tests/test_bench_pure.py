@@ -16,18 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import bench.trial as trial_module
-from bench.metrics import (
-    MIN_EVENTS_BEYOND,
-    Samples,
-    count,
-    measured_samples,
-    overtaken,
-    percentiles_ms,
-    unsupported,
-    wrong_dues,
-)
-from bench.plan import (
+import bench.trial.conduct as trial_module
+from bench.generators.population import residual_hold_s
+from bench.generators.spec import SAMPLE_FIELDS, Mark, Records
+from bench.generators.window import window
+from bench.plan.presets import (
     GRACE_S,
     POINT_OPTIONS,
     POINTS,
@@ -43,8 +36,7 @@ from bench.plan import (
     trials,
     warmup_of,
 )
-from bench.population import residual_hold_s
-from bench.results import (
+from bench.results.run import (
     GENERATORS,
     METRICS,
     PERCENTILES,
@@ -58,9 +50,17 @@ from bench.results import (
     load,
     save,
 )
-from bench.spec import SAMPLE_FIELDS, Mark, Records
-from bench.validity import BOUNDS, reasons
-from bench.window import window
+from bench.trial.metrics import (
+    MIN_EVENTS_BEYOND,
+    Samples,
+    count,
+    measured_samples,
+    overtaken,
+    percentiles_ms,
+    unsupported,
+    wrong_dues,
+)
+from bench.trial.validity import BOUNDS, reasons
 from clients.core.options import HEADER_SETS
 from feed.instruments.clock import NS_PER_S
 from feed.networks import PRESETS as NETWORKS
@@ -573,9 +573,7 @@ def test_no_file_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_the_schema_and_the_reports_load_no_locust() -> None:
-    code = (
-        "import bench.results, reports; import sys; assert 'locust' not in sys.modules and 'gevent' not in sys.modules"
-    )
+    code = "import sys, bench.results.run, reports; assert 'locust' not in sys.modules and 'gevent' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bench.soak import open_files
+from bench.reliability.soak import open_files
 from clients.control import Control
 from clients.core.client import new_client, new_shared
 from clients.core.options import ClientOptions

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page, sync_playwright
 
-from bench.results import Idle, Results, save
+from bench.results.run import Idle, Results, save
 from reports.blocks import main_blocks
 from reports.breakeven import AWAKE, NEVER, break_evens
 from reports.theory_bytes import EMPTY_ANSWER_BYTES

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from bench.cell_cli import cell, check_published, plan_again, point_folder
-from bench.host import Placement
-from bench.progress import Reporter
-from bench.results import METRICS, TRANSPORTS, Results, ResultsError, load, save
-from bench.thresholds import ThresholdError, parse_cell
+from bench.machine.host import Placement
+from bench.results.run import METRICS, TRANSPORTS, Results, ResultsError, load, save
+from bench.results.thresholds import ThresholdError, parse_cell
+from bench.run.cell import cell, check_published, plan_again, point_folder
+from bench.run.progress import Reporter
 from tests.conftest import run_module
 from tests.fake_results import fake_results, fake_trial
 
@@ -106,7 +106,7 @@ def test_without_a_valid_trial_nothing_is_settled(tmp_path: Path, monkeypatch: p
             for trial in results.trials:
                 trial.status, trial.reasons = "invalid", [f"the host stalled in block {trial.block}"]
 
-    monkeypatch.setattr("bench.cell_cli.run_points", all_invalid)
+    monkeypatch.setattr("bench.run.cell.run_points", all_invalid)
     run = run_folder(tmp_path / "run", fake_results())
     done = CliRunner().invoke(cell, ["sse/latency_p50", "--of", str(run), "--out", str(tmp_path / "again")])
     said = " ".join(done.stdout.split())

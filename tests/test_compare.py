@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.results import METRICS, TRANSPORTS, Results, ResultsError, save
-from bench.thresholds import COUNTS, OPERATORS, ThresholdError, name_of, parse_change, parse_objective
+from bench.results.run import METRICS, TRANSPORTS, Results, ResultsError, save
+from bench.results.thresholds import COUNTS, OPERATORS, ThresholdError, name_of, parse_change, parse_objective
 from reports.compare import MAY_DIFFER, common, compare_all, compare_point, failures, unlike
 from reports.objectives import MET, MISSED, judge
 from reports.statistics import DIFFERS, EQUAL, OPEN, Estimate, Margin, Unpaired, compare_runs, moments, verdicts

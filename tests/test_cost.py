@@ -12,15 +12,15 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from bench.cost_plan import GENERATOR_PRESETS, PRESETS, CostTrialPlan, Sections, cost_trials
-from bench.cost_run import new_cost_results, run_planned
-from bench.host import placement
-from bench.plan import TrialPlan
-from bench.processes import user_and_system_ticks
-from bench.progress import Lines
-from bench.results import COST_FILE, GENERATOR_FILE, CostResults, Counts, Plan, ResultsError, Trial, load_cost, save
-from bench.trial import blank
-from bench.validity import cost_reasons, saturation_reasons
+from bench.machine.host import placement
+from bench.machine.processes import user_and_system_ticks
+from bench.plan.presets import TrialPlan
+from bench.results.run import COST_FILE, GENERATOR_FILE, CostResults, Counts, Plan, ResultsError, Trial, load_cost, save
+from bench.run.progress import Lines
+from bench.sweeps.cost import GENERATOR_PRESETS, PRESETS, CostTrialPlan, Sections, cost_trials
+from bench.sweeps.sweep import new_cost_results, run_planned
+from bench.trial.conduct import blank
+from bench.trial.validity import cost_reasons, saturation_reasons
 from clients.core.options import TRANSPORTS
 from reports.cli import main as reports_main
 from reports.cost import reached, summarize_cost

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.hiccup import INTERVAL_NS, Hiccups, record_ticks
+from bench.machine.hiccup import INTERVAL_NS, Hiccups, record_ticks
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
 from feed.instruments.meters import Lateness
 from tests.conftest import run

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from bench.hiccup import Hiccups
-from bench.host import Placement
-from bench.order_line import TrialError
-from bench.plan import make_plan, schedule_of, trials
-from bench.provenance import provenance
-from bench.results import (
+from bench.generators.window import window
+from bench.machine.hiccup import Hiccups
+from bench.machine.host import Placement
+from bench.machine.provenance import provenance
+from bench.plan.presets import make_plan, schedule_of, trials
+from bench.reliability.soak import new_soak
+from bench.results.run import (
     AA_FILE,
     COST_FILE,
     FAULTS_FILE,
@@ -33,9 +34,8 @@ from bench.results import (
     VerifyResults,
     save,
 )
-from bench.soak import new_soak
-from bench.trial import Bed, _evaluate, blank
-from bench.window import window
+from bench.trial.channel import TrialError
+from bench.trial.conduct import Bed, _evaluate, blank
 from reports.nothing import MEASURED, empty_files
 from tests.conftest import run_module
 from tests.fake_results import fake_plan, fake_results, fake_trial

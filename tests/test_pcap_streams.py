@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.pcap import SYN, CaptureError, Segment, read_pcap, segments, wire_bytes
-from bench.streams import Stream, arrivals, sent_from
+from bench.capture.pcap import SYN, CaptureError, Segment, read_pcap, segments, wire_bytes
+from bench.capture.streams import Stream, arrivals, sent_from
 from feed.envelope import encode_envelope
 from feed.sources import synthetic_data
 

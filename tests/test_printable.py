@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.progress import Lines
+from bench.run.progress import Lines
 from clients.cli import Pretty, _print_json
 from clients.core.client import Received
 from feed.console.printable import printable, printable_json

@@ -9,9 +9,9 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.plain_proxy import HOP_BY_HOP, PlainProxy, end_to_end
-from bench.probes import PLATFORM, PROBES, run_probes
-from bench.results import PROBES_FILE, load_probes
+from bench.capabilities.checks import PLATFORM, PROBES, run_probes
+from bench.capabilities.plain_proxy import HOP_BY_HOP, PlainProxy, end_to_end
+from bench.results.run import PROBES_FILE, load_probes
 from tests.conftest import run_module
 
 PURE = settings(deadline=None, derandomize=True, database=None)
@@ -54,7 +54,7 @@ def test_every_probe_sees_what_the_specifications_say(tmp_path: Path) -> None:
 
 
 def test_a_server_that_does_not_start_is_told_for_each_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.processes.ROOT", tmp_path)  # no servers there
+    monkeypatch.setattr("bench.machine.processes.ROOT", tmp_path)  # no servers there
     found = asyncio.run(run_probes(["websocket"], 0, tmp_path))
     assert [of.probe for of in found] == [name for name, (_, names) in PROBES.items() if "websocket" in names]
     assert all(of.holds is None and "could not be tried" in of.evidence for of in found)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.results import (
+from bench.results.run import (
     FAULTS_FILE,
     FaultResults,
     FaultTrial,

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from bench.results import METRICS, RESULTS_FILE, Counts, Results, save
+from bench.results.run import METRICS, RESULTS_FILE, Counts, Results, save
 from reports.cli import main
 from reports.draw_bytes import enlarged_up_to
 from reports.figures import PLATES

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.results import METRICS, TRANSPORTS, Counts, Results
+from bench.results.run import METRICS, TRANSPORTS, Counts, Results
 from reports.details import GROUPS
 from reports.formats import fixed, joined, listed, number
 from reports.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.faults import peak_within
+from bench.reliability.failures import peak_within
 from feed.cursor import Cursor
 from feed.requests import Publish, RequestError, decode_request, encode_request
 from feed.strict import MAX_DEPTH, nesting

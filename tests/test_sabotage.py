@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cell_cli import plan_again
-from bench.plan import make_plans
-from bench.results import AA_FILE, ResultsError, load, load_cost, save
+from bench.plan.presets import make_plans
+from bench.results.run import AA_FILE, ResultsError, load, load_cost, save
+from bench.run.cell import plan_again
 from feed.faults import EVERY, KINDS, MAX_BURN_PERCENT, Sabotage, SabotageError, parse_sabotage
 from reports.compare import environment, unlike
 from reports.summary import summarize

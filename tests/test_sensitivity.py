@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bench.cost_plan import CostTrialPlan
-from bench.cost_run import Measure, new_cost_results, run_planned
-from bench.host import placement
-from bench.plan import TrialPlan, expected_s
-from bench.progress import Lines
-from bench.results import SENSITIVITY_FILE, TRANSPORTS, CostResults, Plan, ResultsError, Trial, load_cost, save
-from bench.sensitivity_plan import POLLING, PRESETS, idle_plan, sensitivity_trials
-from bench.trial import blank
+from bench.machine.host import placement
+from bench.plan.presets import TrialPlan, expected_s
+from bench.results.run import SENSITIVITY_FILE, TRANSPORTS, CostResults, Plan, ResultsError, Trial, load_cost, save
+from bench.run.progress import Lines
+from bench.sweeps.cost import CostTrialPlan
+from bench.sweeps.sensitivity import POLLING, PRESETS, idle_plan, sensitivity_trials
+from bench.sweeps.sweep import Measure, new_cost_results, run_planned
+from bench.trial.conduct import blank
 from reports.draw_sensitivity import draw_bandwidth, draw_latency
 from reports.ratings import BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate
 from reports.sensitivity import Setting, summarize_sensitivity

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import poisson
 
-from bench.results import Idle
+from bench.results.run import Idle
 from feed.cursor import Cursor
 from feed.rooms import room_name
 from feed.wire import Event, encode_frame

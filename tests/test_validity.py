@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.drift import LEAST_EVENTS, LEAST_MS, LEAST_SHARE, Z, drift, rank_z
-from bench.machine import TICKS_PER_S, Machine, between, parse_stat, read_machine
-from bench.order_line import OrderLine, TrialError
-from bench.results import METRICS
-from bench.trial import Rig, await_ramp
-from bench.validity import BOUNDS, reasons
+from bench.machine.load import TICKS_PER_S, Machine, between, parse_stat, read_machine
+from bench.results.run import METRICS
+from bench.trial.channel import OrderLine, TrialError
+from bench.trial.conduct import Rig, await_ramp
+from bench.trial.drift import LEAST_EVENTS, LEAST_MS, LEAST_SHARE, Z, drift, rank_z
+from bench.trial.validity import BOUNDS, reasons
 from reports.quiet import LIMITS, NOISY, QUIET, UNFIT, Host, quiet_sentence
 from tests.fake_results import fake_results
 
@@ -139,7 +139,7 @@ def test_without_anything_measured_there_is_still_a_sentence() -> None:
 
 
 def test_an_incomplete_ramp_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.trial.GENERATOR_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("bench.trial.conduct.GENERATOR_TIMEOUT_S", 0.05)
 
     async def silent_generator() -> None:
         async with OrderLine(tmp_path / "orders") as line:

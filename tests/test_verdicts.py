@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.host import placement
-from bench.provenance import provenance
-from bench.results import METRICS, PROBES_FILE, Probe, ProbeResults, Results, load, save
+from bench.machine.host import placement
+from bench.machine.provenance import provenance
+from bench.results.run import METRICS, PROBES_FILE, Probe, ProbeResults, Results, load, save
 from reports.blocks import main_blocks
 from reports.claims import CLAIMS, ByOrder, ByProbe, ByWord, NotJudged
 from reports.formats import with_interval

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.ground_truth import BYTES_TOLERANCE, CLOCK_DRIFT_US, SLOWEST, Deliveries, Evidence, verify
-from bench.pcap import SYN, Segment, read_pcap
-from bench.plan import trials
-from bench.results import TRANSPORTS, VERIFY_FILE, LateEvent, Trial, Verification, VerifyResults, load_verify
-from bench.tcpdump import captured
-from bench.verify import CLOCK_READINGS, clock_offset_ns, verify_plan
+from bench.capture.ground_truth import BYTES_TOLERANCE, CLOCK_DRIFT_US, SLOWEST, Deliveries, Evidence, verify
+from bench.capture.pcap import SYN, Segment, read_pcap
+from bench.capture.tcpdump import captured
+from bench.capture.verify import CLOCK_READINGS, clock_offset_ns, verify_plan
+from bench.plan.presets import trials
+from bench.results.run import TRANSPORTS, VERIFY_FILE, LateEvent, Trial, Verification, VerifyResults, load_verify
 from clients.control import Control
 from feed.envelope import encode_envelope
 from feed.instruments.clock import NS_PER_MS, NS_PER_S, NS_PER_US

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.pcap import read_pcap, wire_bytes
-from bench.tcpdump import captured
+from bench.capture.pcap import read_pcap, wire_bytes
+from bench.capture.tcpdump import captured
 from clients.control import Control
 from clients.core.client import new_client, new_shared
 from clients.core.ledger import Totals

@@ -1,0 +1,58 @@
+"""``python -m bench probes``: what transports can and cannot do, tried out."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from bench.capabilities.checks import PLATFORM, run_probes
+from bench.machine.host import Placement, placement
+from bench.machine.provenance import provenance
+from bench.results.run import PROBES_FILE, Probe, ProbeResults, save
+from bench.run.options import among
+from bench.run.progress import Reporter
+from bench.run.runner import remove_if_empty
+from bench.run.shell import orchestrate
+from bench.sweeps.cli import OUT_HELP, folder_for, render
+from feed.console.command_line import INTERRUPTED
+from feed.console.terminal import new_console
+
+EXPECTED_S: Final = 15.0
+
+
+@click.command()
+@click.option(
+    "--transports", callback=among(PLATFORM), help=f"Comma-separated, of {','.join(PLATFORM)}  [default: all]"
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+def probes(transports: list[str] | None, out: Path | None) -> None:
+    """Try out what transports can and cannot do: both directions, plain proxies, reconnection in a browser.
+
+    Yes or no, with the evidence; about a quarter of a minute. A full run does this as well.
+    """
+    folder = folder_for(out, PROBES_FILE)
+    place = placement(sorted(os.sched_getaffinity(0)))
+    command = ["python", "-m", "bench", *sys.argv[1:]]
+
+    async def measure(reporter: Reporter) -> None:
+        reporter.begin(EXPECTED_S, 1)
+        found = await probe_all(transports or list(PLATFORM), command, place, folder, reporter)
+        reporter.finished("functional probes", f"{len(found)} tried", 0.0)
+
+    interrupted = orchestrate(measure, place, new_console())
+    sys.exit(INTERRUPTED if interrupted else render(folder))
+
+
+async def probe_all(
+    names: list[str], command: list[str], place: Placement, folder: Path, reporter: Reporter
+) -> list[Probe]:
+    """Run the probes of these transports and save what they found in ``folder``."""
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    reporter.starting("functional probes", EXPECTED_S)
+    found = await run_probes(names, place.server, logs)
+    remove_if_empty(logs)
+    save(ProbeResults(**provenance(command, place) | {"finished": True}, probes=found), folder, PROBES_FILE)
+    return found

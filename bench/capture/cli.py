@@ -1,0 +1,53 @@
+"""``python -m bench verify``: are our own meters right?"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import click
+from rich.markup import escape
+
+from bench.capture.pcap import CaptureError
+from bench.capture.tcpdump import check_capture
+from bench.capture.verify import PRESETS, new_verify_results, run_verify, verify_plan
+from bench.machine.host import placement
+from bench.plan.presets import PlanError
+from bench.results.run import TRANSPORTS, VERIFY_FILE
+from bench.run.options import among
+from bench.run.shell import orchestrate
+from bench.sweeps.cli import OUT_HELP, folder_for, render
+from feed.console.command_line import INTERRUPTED
+from feed.console.terminal import new_console
+
+
+@click.command()
+@click.option("--preset", type=click.Choice(PRESETS), default="default", show_default=True)
+@click.option(
+    "--transports", callback=among(TRANSPORTS), help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
+)
+@click.option("--seed", type=int, help="Of schedules and phases.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+def verify(preset: str, transports: list[str] | None, seed: int | None, out: Path | None) -> None:
+    """Hold our own meters against a packet capture: bytes on the wire, and receive times.
+
+    One ordinary trial per transport, about 2 minutes. Needs tcpdump and the right to capture. The exit code is 0 only
+    if every check holds for every transport.
+    """
+    try:
+        plan = verify_plan(preset, transports=transports, seed=seed)
+        asyncio.run(check_capture())
+    except PlanError as error:
+        raise click.UsageError(str(error)) from error
+    except CaptureError as error:
+        raise click.ClickException(str(error)) from error
+    folder = folder_for(out, VERIFY_FILE)
+    place = placement(sorted(os.sched_getaffinity(0)))
+    results = new_verify_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
+    console = new_console()
+    interrupted = orchestrate(lambda reporter: run_verify(results, folder, place, reporter), place, console)
+    rendered = render(folder)
+    broken = [one for one in results.trials if one.broken]
+    for one in broken:
+        console.print(f"[red]{one.trial.transport} does not hold:[/] {escape('; '.join(one.broken))}", highlight=False)
+    sys.exit(INTERRUPTED if interrupted else rendered or int(bool(broken)))

@@ -1,0 +1,152 @@
+"""What our own meters said of a trial, held against a packet capture of it (docs/method.md, Ground truth). Pure.
+
+Bytes: the ledger's sum over all connections against the captured packets' lengths. Receive times: what the client noted
+in its first line of code against the kernel's stamp of the packet that completed the message.
+"""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.capture.pcap import Segment, wire_bytes
+from bench.capture.streams import Arrival, arrivals, sent_from
+from bench.results.run import LateEvent, Trial, Verification
+from bench.trial.metrics import MIN_EVENTS_BEYOND, percentiles_ms
+from feed.instruments.clock import NS_PER_MS, NS_PER_US
+
+BYTES_TOLERANCE: Final = 0.01
+USER_SHARE: Final = 0.2
+"""Of the median latency: the most that the way from the kernel to the application may take of it."""
+CLOCK_DRIFT_US: Final = 100.0
+STAMP_SLACK_MS: Final = 0.05
+"""How exact the conversion between the two clocks is, at the least."""
+SLOWEST: Final = 3
+"""Of each transport: the events whose lives are drawn."""
+
+
+class Evidence(NamedTuple):
+    """What was gathered around one trial."""
+
+    segments: list[Segment]
+    port: int
+    """Where the generator connected."""
+    counted_bytes: int
+    """The ledger's."""
+    publications: dict[int, int]
+    """When each event was published, by when it was due (CLOCK_MONOTONIC, ns)."""
+    offset_ns: int
+    """CLOCK_REALTIME minus CLOCK_MONOTONIC before the trial."""
+    drift_ns: int
+    """How much that grew until after it."""
+
+
+class Deliveries(NamedTuple):
+    """The probes' samples of a trial: one entry each (docs/results-format.md)."""
+
+    room: NDArray[np.int64]
+    n: NDArray[np.int64]
+    due_ns: NDArray[np.int64]
+    receive_ns: NDArray[np.int64]
+
+
+class Match(NamedTuple):
+    """A delivery with its message in the capture. All on CLOCK_MONOTONIC, ns."""
+
+    room: int
+    n: int
+    due_ns: int
+    kernel_ns: int
+    receive_ns: int
+
+
+def verify(trial: Trial, deliveries: Deliveries, evidence: Evidence) -> Verification:
+    """Every check of one trial that was measured. A trial whose receive times are far off becomes ``invalid``."""
+    matches = match(deliveries, evidence)
+    away_ms = np.array([one.receive_ns - one.kernel_ns for one in matches], dtype=np.float64) / NS_PER_MS
+    percentiles = percentiles_ms(away_ms, len(matches))
+    found = Verification(
+        trial=trial,
+        captured_bytes=wire_bytes(evidence.segments),
+        counted_bytes=evidence.counted_bytes,
+        captured_packets=len(evidence.segments),
+        deliveries=len(deliveries.n),
+        matched=len(matches),
+        user_minus_kernel_ms_p50=percentiles.get("50"),
+        user_minus_kernel_ms_p95=percentiles.get("95"),
+        clock_drift_us=evidence.drift_ns / NS_PER_US,
+        slowest=slowest(matches, evidence.publications),
+    )
+    late = _receive_reasons(found, away_ms)
+    if late:
+        trial.status = "invalid"
+        trial.reasons += late
+    found.broken = _byte_reasons(found) + _clock_reasons(found) + late
+    return found
+
+
+def match(deliveries: Deliveries, evidence: Evidence) -> list[Match]:
+    """Each delivery whose message is in the capture. One subscriber a room, so number and due instant name it."""
+    sent: dict[tuple[int, int], Arrival] = {}
+    for stream in sent_from(evidence.port, evidence.segments):
+        for arrival in arrivals(stream):
+            sent.setdefault((arrival.n, arrival.due_ns), arrival)
+    rows = zip(*(column.tolist() for column in deliveries), strict=True)
+    return [
+        Match(room, n, due_ns, sent[n, due_ns].complete_ns - evidence.offset_ns, receive_ns)
+        for room, n, due_ns, receive_ns in rows
+        if (n, due_ns) in sent
+    ]
+
+
+def slowest(matches: list[Match], publications: dict[int, int]) -> list[LateEvent]:
+    """The lives of the latest events, the latest first."""
+    known = [one for one in matches if one.due_ns in publications]
+    latest = sorted(known, key=lambda one: one.due_ns - one.receive_ns)[:SLOWEST]
+    return [
+        LateEvent(
+            room=one.room,
+            n=one.n,
+            publish_ms=(publications[one.due_ns] - one.due_ns) / NS_PER_MS,
+            kernel_ms=(one.kernel_ns - one.due_ns) / NS_PER_MS,
+            receive_ms=(one.receive_ns - one.due_ns) / NS_PER_MS,
+        )
+        for one in latest
+    ]
+
+
+def _byte_reasons(found: Verification) -> list[str]:
+    if not found.captured_bytes:
+        return ["nothing was captured"]
+    away = found.counted_bytes / found.captured_bytes - 1
+    if abs(away) <= BYTES_TOLERANCE:
+        return []
+    return [
+        f"{found.counted_bytes} bytes were counted and {found.captured_bytes} captured: {away:+.2%}, "
+        f"allowed {BYTES_TOLERANCE:.0%}"
+    ]
+
+
+def _clock_reasons(found: Verification) -> list[str]:
+    if abs(found.clock_drift_us) <= CLOCK_DRIFT_US:
+        return []
+    return [f"the clocks moved {found.clock_drift_us:.0f} us against each other, allowed {CLOCK_DRIFT_US:g}"]
+
+
+def _receive_reasons(found: Verification, away_ms: Any) -> list[str]:
+    """Why the probes' receive times are not to be trusted."""
+    reasons = []
+    if found.matched < max(found.deliveries, 2 * MIN_EVENTS_BEYOND):
+        reasons.append(
+            f"{found.matched} of {found.deliveries} deliveries were found in the capture; all must be, "
+            f"and at least {2 * MIN_EVENTS_BEYOND}"
+        )
+    if len(away_ms) and away_ms.min() < -STAMP_SLACK_MS:
+        reasons.append(f"a receive time lies {-away_ms.min():.3f} ms before the kernel had the packet")
+    median_ms, latency_ms = found.user_minus_kernel_ms_p50, found.trial.metrics.get("latency_ms_p50")
+    if median_ms is not None and latency_ms is not None and median_ms > USER_SHARE * latency_ms:
+        reasons.append(
+            f"from the kernel to the application it took {median_ms:.2f} ms, over {USER_SHARE:.0%} of the latency's "
+            f"median of {latency_ms:.2f} ms"
+        )
+    return reasons

@@ -1,0 +1,100 @@
+"""What a server sent on each captured connection, put together again, and when each byte was there to be read. Pure.
+
+A byte can be read once all bytes before it have come: a segment that overtook another waits for it, and what comes
+again changes nothing (RFC 9293, section 3.10.7.4).
+"""
+
+import heapq
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from bench.capture.pcap import SYN, Segment
+
+_SEQUENCES: Final = 1 << 32
+_ENVELOPE: Final = '{"type":'
+_STAMP: Final = re.compile(r'"n":(\d+),"due_ns":(\d+)')
+_JSON: Final = json.JSONDecoder()
+
+
+class Stream:
+    """One direction of a connection. ``first`` is the sequence number of its first byte."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.data = bytearray()
+        self._ends: list[int] = []
+        self._arrivals_ns: list[int] = []
+        self._waiting: list[tuple[int, bytes]] = []
+
+    def add(self, sequence: int, payload: bytes, at_ns: int) -> None:
+        """Take a segment, in the order of arrival."""
+        heapq.heappush(self._waiting, (self._offset(sequence), payload))
+        before = len(self.data)
+        while self._waiting and self._waiting[0][0] <= len(self.data):
+            offset, waited = heapq.heappop(self._waiting)
+            if offset >= 0:  # a keep-alive probe repeats the byte before the first
+                self.data += waited[len(self.data) - offset :]
+        if len(self.data) > before:
+            self._ends.append(len(self.data))
+            self._arrivals_ns.append(at_ns)
+
+    def complete_ns(self, end: int) -> int:
+        """When the first ``end`` bytes had all come. Raises ``IndexError`` if they never did."""
+        return self._arrivals_ns[bisect_left(self._ends, end)]
+
+    def _offset(self, sequence: int) -> int:
+        """Where a segment lies in the stream: sequence numbers begin again after 4 GiB, the nearest is meant."""
+        ahead = (sequence - self.first - len(self.data)) % _SEQUENCES
+        return len(self.data) + (ahead if ahead < _SEQUENCES // 2 else ahead - _SEQUENCES)
+
+
+class Arrival(NamedTuple):
+    """One event's message in a stream. Two events of a schedule are hardly ever due at one instant."""
+
+    n: int
+    due_ns: int
+    complete_ns: int
+    """When its last byte had come: CLOCK_REALTIME, nanoseconds."""
+
+
+def sent_from(port: int, captured: Iterable[Segment]) -> list[Stream]:
+    """The streams that were sent from this port, one per connection that began within the capture."""
+    streams: list[Stream] = []
+    newest: dict[int, Stream] = {}
+    for segment in captured:
+        if segment.source_port != port:
+            continue
+        peer, first = segment.target_port, (segment.sequence + 1) % _SEQUENCES
+        if segment.flags & SYN:
+            if peer not in newest or newest[peer].first != first:  # a client's port is used again
+                newest[peer] = Stream(first)
+                streams.append(newest[peer])
+        elif segment.payload and peer in newest:
+            newest[peer].add(segment.sequence, segment.payload, segment.at_ns)
+    return streams
+
+
+def arrivals(stream: Stream) -> Iterator[Arrival]:
+    """The events in a stream, each complete when the outermost envelope it is in is: a poll's answer holds several.
+
+    Envelopes are JSON on every transport. What frames end with (an SSE event's empty line, a chunk's end) follows in
+    the same segment.
+    """
+    text = stream.data.decode("latin-1")  # one character per byte, so that places stay places
+    place = text.find(_ENVELOPE)
+    while place >= 0:
+        end = _end_of_json(text, place)
+        for found in _STAMP.finditer(text, place, end):
+            yield Arrival(int(found[1]), int(found[2]), stream.complete_ns(end))
+        place = text.find(_ENVELOPE, end)
+
+
+def _end_of_json(text: str, begin: int) -> int:
+    """Where the JSON value that begins here ends; the next place to look if it is cut off."""
+    try:
+        return _JSON.raw_decode(text, begin)[1]
+    except ValueError:
+        return begin + len(_ENVELOPE)

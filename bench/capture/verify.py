@@ -1,0 +1,128 @@
+"""One trial per transport under packet capture: ``python -m bench verify``. The trials are those of any run."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import yarl
+
+from bench.capture.ground_truth import Deliveries, Evidence, verify
+from bench.capture.pcap import read_pcap
+from bench.capture.tcpdump import captured
+from bench.generators.spec import load_records
+from bench.machine.hiccup import Hiccups
+from bench.machine.host import Placement
+from bench.machine.provenance import provenance
+from bench.plan.presets import TrialPlan, expected_s, make_plan, trials
+from bench.results.run import TRANSPORTS, VERIFY_FILE, Plan, Verification, VerifyResults, save
+from bench.run.progress import Reporter, outcome
+from bench.run.runner import remove_if_empty
+from bench.trial.conduct import SAMPLES_FOLDER, Bed, Rig, run_trial
+from clients.control import Control
+from clients.core.ledger import Totals
+
+PRESETS: Final = ("default", "smoke")
+CAPTURE_EXPECTED_S: Final = 1.0
+CLOCK_READINGS: Final = 20
+
+
+def verify_plan(preset: str, transports: list[str] | None = None, **given: Any) -> Plan:
+    """The plan of a preset with every transport once, the baseline too. Raises ``PlanError``."""
+    names = list(TRANSPORTS) if transports is None else transports
+    return make_plan(
+        preset, transports=names, blocks=1, curve_intervals_s=[], loopback_too=False, max_reruns=0, **given
+    )
+
+
+def new_verify_results(plan: Plan, command: list[str], place: Placement) -> VerifyResults:
+    """The record of a run that has not measured anything yet."""
+    return VerifyResults(**provenance(command, place), plan=plan, trials=[])
+
+
+class Witness:
+    """Watches one trial: captures its packets, and gathers what else there is to compare."""
+
+    def __init__(self, folder: Path, core: int) -> None:
+        self._file = folder / "logs" / "capture.pcap"
+        self._core = core
+        self.evidence: Evidence | None = None
+
+    @asynccontextmanager
+    async def watch(self, rig: Rig) -> AsyncIterator[None]:
+        """Around the time in which the generator has connections. Raises ``CaptureError``."""
+        port = yarl.URL(rig.url).explicit_port or 0
+        offset_ns = clock_offset_ns()
+        try:
+            async with captured(port, self._file, self._core):
+                yield
+            drift_ns = clock_offset_ns() - offset_ns
+            async with Control(str(rig.server.ready["control_url"])) as control:
+                publications = await control.publications()
+            segments = await asyncio.to_thread(read_pcap, self._file)
+            counted_bytes = _life_bytes(rig.records_file)
+            self.evidence = Evidence(segments, port, counted_bytes, publications, offset_ns, drift_ns)
+        finally:
+            self._file.unlink(missing_ok=True)
+
+
+def clock_offset_ns(
+    monotonic_ns: Callable[[], int] = time.monotonic_ns, real_ns: Callable[[], int] = time.time_ns
+) -> int:
+    """CLOCK_REALTIME minus CLOCK_MONOTONIC: the reading, of several, that took the least time."""
+    readings = []
+    for _ in range(CLOCK_READINGS):
+        before_ns, at_ns, after_ns = monotonic_ns(), real_ns(), monotonic_ns()
+        readings.append((after_ns - before_ns, at_ns - (before_ns + after_ns) // 2))
+    return min(readings)[1]
+
+
+async def run_verify(results: VerifyResults, folder: Path, place: Placement, reporter: Reporter) -> None:
+    """All trials in order, saved after each. Cancelling it stops all processes."""
+    for name in (SAMPLES_FOLDER, "logs"):
+        (folder / name).mkdir(exist_ok=True)
+    planned = trials(results.plan)
+    left = [expected_s(results.plan, trial) + CAPTURE_EXPECTED_S for trial in planned]
+    reporter.begin(sum(left), len(planned))
+    hiccups = Hiccups()
+    try:
+        await hiccups.start(sorted({place.server, place.relay, *place.generator}), folder / "logs")
+        for number, trial in enumerate(planned):
+            reporter.starting(trial.id, left[number])
+            found = await _verified(Bed(results.plan, folder, place, hiccups, {}), trial)
+            results.trials.append(found)
+            await asyncio.to_thread(save, results, folder, VERIFY_FILE)
+            reporter.finished(trial.id, _said(found), sum(left[number + 1 :]))
+        results.finished = True
+    finally:
+        save(results, folder, VERIFY_FILE)
+        await hiccups.stop()
+        remove_if_empty(folder / "logs")
+
+
+async def _verified(bed: Bed, trial: TrialPlan) -> Verification:
+    """Measure one trial, and hold it against what was captured."""
+    trial = trial._replace(id=f"verify-{trial.transport}")
+    witness = Witness(bed.folder, bed.placement.server)
+    record = await run_trial(bed._replace(watch=witness.watch), trial, 1)
+    if witness.evidence is None or record.status == "failed":
+        return Verification(record, broken=[f"it could not be measured: {'; '.join(record.reasons)}"])
+    with np.load(bed.folder / record.samples) as arrays:
+        deliveries = Deliveries(*(arrays[name] for name in Deliveries._fields))
+    return verify(record, deliveries, witness.evidence)
+
+
+def _life_bytes(records_file: Path) -> int:
+    """What all connections of the generator moved, from their SYN to their last segment, as the ledger counts it."""
+    finals = [Totals(**record.final.totals) for record in load_records(records_file)]
+    return sum(final.stream_bytes + final.header_bytes for final in finals)
+
+
+def _said(found: Verification) -> str:
+    if found.broken:
+        return f"DOES NOT HOLD: {'; '.join(found.broken)}"
+    away = found.counted_bytes / found.captured_bytes - 1
+    return f"{outcome(found.trial)}; bytes {away:+.2%}, user minus kernel p50 {found.user_minus_kernel_ms_p50:.3f} ms"

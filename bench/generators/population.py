@@ -1,0 +1,166 @@
+"""The subscribers of one generator process: shipped clients on one event loop, and what they record.
+
+Runs in the event loop's thread and knows nothing of locust. Every delivery is appended to one flat array of 64-bit
+integers; ``take`` hands the array over and starts a new one.
+"""
+
+import asyncio
+import gc
+import math
+import os
+import random
+import time
+from array import array
+from collections import deque
+from contextlib import aclosing
+
+from bench.generators.spec import LoadSpec, Mark, Records
+from clients.core.client import Client, State, new_client, new_shared
+from clients.core.options import ClientOptions
+from feed.envelope import decode_stamp
+from feed.instruments.clock import NS_PER_S, now_ns
+from feed.instruments.meters import GcPauses, Lateness, measure_loop_lag
+from feed.rooms import room_name
+
+
+class Population:
+    """Subscribers of one process. Create and call inside the event loop; counters may be read from any thread."""
+
+    def __init__(self, spec: LoadSpec) -> None:
+        self.spec = spec
+        self.shared = new_shared(spec.seed)
+        self.opened = 0
+        self.failures: deque[str] = deque(maxlen=100)
+        self.batches: deque[array[int]] = deque()
+        """Deliveries handed over by ``take``, each as ``SAMPLE_FIELDS`` in a row."""
+        self.loop_lag = Lateness()
+        self.gc_pauses = GcPauses()
+        self._samples: array[int] = array("q")
+        self._clients: dict[int, Client] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._go = asyncio.Event()
+        self._url = ""
+        self._ramp_start_ns = 0
+        self._lag_task = asyncio.ensure_future(measure_loop_lag(self.shared.timer, self.loop_lag))
+
+    def add(self, index: int) -> None:
+        """Add subscriber ``index``; it connects at its place in the ramp once ``go`` was called."""
+        self._tasks[index] = asyncio.ensure_future(self._subscribe(index))
+
+    def remove(self, index: int) -> None:
+        """Disconnect subscriber ``index``."""
+        task = self._tasks.pop(index, None)
+        if task is not None:
+            task.cancel()
+
+    def go(self, url: str) -> None:
+        """Begin the ramp, to the server at ``url``."""
+        self._url = url
+        self._ramp_start_ns = now_ns()
+        self._go.set()
+
+    def take(self) -> None:
+        """Move what was recorded since the last call to ``batches``."""
+        self.batches.append(self._samples)
+        self._samples = array("q")
+
+    def stop_collecting(self) -> None:
+        """After the ramp: from now on no collection interrupts the process."""
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def begin_window(self) -> Mark:
+        """The measured part begins: the meters start over. Returns the counters at this instant."""
+        self.loop_lag.reset()
+        self.gc_pauses.reset()
+        return self.mark()
+
+    def mark(self) -> Mark:
+        """The counters at this instant."""
+        return Mark(self.shared.ledger.totals()._asdict(), time.process_time_ns(), now_ns())
+
+    def counts(self) -> dict[str, int]:
+        """Sums over all sessions of this process."""
+        clients = self._clients.values()
+        return {
+            "duplicates": sum(client.session.duplicates for client in clients),
+            "out_of_order": sum(client.session.out_of_order for client in clients),
+            "gaps": sum(client.session.gaps for client in clients),
+            "missed": sum(client.session.missed for client in clients),
+            "reconnects": sum(client.reconnects for client in clients),
+        }
+
+    def fail_unconnected(self) -> None:
+        """Name who tries to connect again as the test ends: some have not given up yet, and had nothing to count."""
+        for index, task in self._tasks.items():
+            client = self._clients.get(index)
+            if client is not None and client.state is State.RECONNECTING and not task.done():
+                self.failures.append(f"subscriber {index}: without a connection at the end: {client.last_failure}")
+
+    async def finish(self, begin: Mark, end: Mark) -> Records:
+        """Disconnect everybody. Returns all there is to tell but samples and failures, which the caller collects."""
+        loop_lag, gc_pauses, counts = self.loop_lag.summary(), self.gc_pauses.summary(), self.counts()
+        await self.close()
+        return Records(
+            pid=os.getpid(),
+            probes=[],
+            loads=[],
+            samples=b"",
+            begin=begin,
+            end=end,
+            final=self.mark(),
+            counts=counts,
+            failures=[],
+            loop_lag=loop_lag,
+            gc_pauses=gc_pauses,
+        )
+
+    async def close(self) -> None:
+        """Disconnect everybody and wait until the kernel has counted the last segments."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.shared.ledger.settle()
+        self.take()
+        self._lag_task.cancel()
+        gc.enable()
+
+    async def _subscribe(self, index: int) -> None:
+        spec = self.spec
+        draw = random.Random(f"subscriber-{spec.seed}-{index}")
+        ramp_share, phase = draw.random(), draw.random()
+        await self._go.wait()
+        await self.shared.timer.sleep_until(self._ramp_start_ns + round(ramp_share * spec.ramp_s * NS_PER_S))
+        options = ClientOptions(
+            room=room_name(index % spec.rooms),
+            headers=spec.headers,
+            variant=spec.variant,
+            ca_file=spec.ca_file,
+            poll_interval_s=spec.poll_interval_s,
+            poll_phase_s=phase * spec.poll_interval_s,
+            hold_s=spec.hold_s,
+            first_hold_s=residual_hold_s(phase, spec.hold_s, spec.schedule.rate_hz / spec.rooms),
+        )
+        try:
+            client = self._clients[index] = new_client(spec.transport, self._url, options, self.shared)
+            async with aclosing(client.events()) as stream:
+                async for envelope, receive_ns in stream:
+                    if envelope.type == "event":
+                        stamp = decode_stamp(envelope.data)
+                        self._samples.extend((index, stamp.n, stamp.due_ns, receive_ns))
+                    elif envelope.type == "welcome" and not client.reconnects:
+                        self.opened += 1
+        except Exception as error:  # whatever ended it, the trial must know
+            self.failures.append(f"subscriber {index}: {type(error).__name__} {error}")
+
+
+def residual_hold_s(draw: float, hold_s: float, rate_hz: float) -> float:
+    """What is left of a hold at a random moment of the long run; ``draw`` is uniform over [0, 1).
+
+    A hold ends at an event (Poisson, ``rate_hz`` per room) or after ``hold_s``, so its age at a random moment has the
+    exponential distribution cut off at ``hold_s`` (renewal theory: density proportional to survival).
+    """
+    age_s = -math.log1p(draw * math.expm1(-rate_hz * hold_s)) / rate_hz
+    return max(0.0, hold_s - age_s)

@@ -1,0 +1,123 @@
+"""The generator on locust's own SocketIOUser: one greenlet a subscriber, one synchronous Socket.IO client each.
+
+A locustfile for trials only: it follows the same orders as ``bench.generators.driver`` and leaves the same records, but
+for bytes.
+"""
+
+import gc
+import os
+import socket
+import sys
+import time
+from array import array
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # locust imports this file by its path
+
+import gevent
+import msgspec
+from gevent.event import Event
+from locust import events, task
+from locust.contrib.socketio import SocketIOUser
+
+from bench.generators.driver import CHECK_S, hear, say
+from bench.generators.spec import SAMPLE_FIELDS, SPEC_VARIABLE, GeneratorRecords, Mark, Records, load_spec
+from bench.generators.window import window
+from feed.instruments.clock import NS_PER_S, now_ns
+
+SPEC = load_spec(Path(os.environ[SPEC_VARIABLE]))
+
+
+class State:
+    """What the users of this process share."""
+
+    url = ""
+    opened = 0
+    samples: "array[int]" = array("q")
+    go = Event()
+    numbers = count()
+
+
+class Subscriber(SocketIOUser):
+    """Connects when told to, and records what comes."""
+
+    fixed_count = SPEC.subscribers
+    options = {"reconnection": False}  # noqa: RUF012 - locust declares it per instance, so mypy refuses a ClassVar
+
+    def on_start(self) -> None:
+        self.number = next(State.numbers)
+        State.go.wait()
+        self.sio.on("event", self.on_event)
+        self.sio.connect(State.url, transports=["websocket"])
+        State.opened += 1
+
+    def on_event(self, envelope: dict[str, Any]) -> None:
+        receive_ns, data = now_ns(), envelope["data"]
+        State.samples.extend((self.number, data["n"], data["due_ns"], receive_ns))
+
+    @task
+    def stay(self) -> None:
+        Event().wait()
+
+
+def follow(runner: Any) -> None:
+    """Carry out one trial as the orchestrator orders it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.connect(SPEC.socket)
+        orders = line.makefile("r")
+        while runner.user_count < SPEC.subscribers:
+            gevent.sleep(CHECK_S)
+        say(line, "ready")
+        State.url = hear(orders, "go")["url"]
+        State.go.set()
+        while State.opened < SPEC.subscribers:
+            gevent.sleep(CHECK_S)
+        say(line, "connected")
+        gc.collect()  # as our own generators do after the ramp
+        gc.freeze()
+        gc.disable()
+        records = _play(hear(orders, "window")["start_ns"])
+        Path(SPEC.records_file).write_bytes(msgspec.msgpack.encode(GeneratorRecords([records])))
+        say(line, "records")
+    runner.quit()
+
+
+def _play(start_ns: int) -> Records:
+    part = window(SPEC.schedule, SPEC.warmup_events, SPEC.schedule.limit - SPEC.warmup_events)
+    _sleep_until(start_ns + part.begin_ns)
+    begin = _mark()
+    _sleep_until(start_ns + part.end_ns)
+    end = _mark()
+    _sleep_until(start_ns + part.end_ns + round(SPEC.drain_s * NS_PER_S))
+    return Records(
+        pid=os.getpid(),
+        probes=list(range(SPEC.subscribers)),
+        loads=[],
+        samples=State.samples.tobytes(),
+        begin=begin,
+        end=end,
+        final=_mark(),
+        counts=dict.fromkeys(("duplicates", "out_of_order", "gaps", "missed", "reconnects"), 0),
+        failures=[],
+        loop_lag={},
+        gc_pauses={},
+    )
+
+
+def _mark() -> Mark:
+    deliveries = len(State.samples) // len(SAMPLE_FIELDS)
+    totals = {"deliveries": deliveries, "opened": State.opened, "payload_bytes": deliveries * SPEC.payload_bytes}
+    return Mark(totals, time.process_time_ns(), now_ns())
+
+
+def _sleep_until(at_ns: int) -> None:
+    gevent.sleep(max(0.0, (at_ns - now_ns()) / NS_PER_S))
+
+
+def start(environment: Any, **_: Any) -> None:
+    gevent.spawn(follow, environment.runner)
+
+
+events.test_start.add_listener(start)

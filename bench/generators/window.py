@@ -1,0 +1,33 @@
+"""The measured part of a schedule: which events count, and between which instants counters are compared. Pure."""
+
+from collections import Counter
+from itertools import islice
+from typing import NamedTuple
+
+from bench.generators.spec import LoadSpec
+from feed.schedule import Due, Schedule, dues
+
+
+class Window(NamedTuple):
+    """Offsets from the schedule's start in nanoseconds, and the events that are due in between.
+
+    It begins when the last warm-up event is due and ends when the last measured event is due, so both ends lie at an
+    event and exactly the measured events lie between them.
+    """
+
+    begin_ns: int
+    end_ns: int
+    events: list[Due]
+
+
+def deliveries_of(spec: LoadSpec, subscribers: list[int]) -> int:
+    """How many deliveries these subscribers are to get in all, warm-up included."""
+    per_room = Counter(due.room for due in dues(spec.schedule))
+    return sum(per_room[index % spec.rooms] for index in subscribers)
+
+
+def window(schedule: Schedule, warmup_events: int, measured_events: int) -> Window:
+    """Cut the measured part out of a schedule."""
+    first = list(islice(dues(schedule), warmup_events + measured_events))
+    begin_ns = first[warmup_events - 1].offset_ns if warmup_events else 0
+    return Window(begin_ns, first[-1].offset_ns, first[warmup_events:])

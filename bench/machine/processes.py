@@ -1,0 +1,158 @@
+"""Child processes of a trial: started by name, pinned to a core, read through /proc, and always stopped."""
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+READY_TIMEOUT_S: Final = 30.0
+STOP_TIMEOUT_S: Final = 8.0
+_PR_SET_PDEATHSIG: Final = 1
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class ChildError(Exception):
+    """A process did not start, or ended before it should; the message carries the end of what it said."""
+
+
+class Child:
+    """One process. Its stderr goes to ``log``; its first line on stdout, if awaited, is its ready line."""
+
+    def __init__(self, process: asyncio.subprocess.Process, name: str, log: Path) -> None:
+        self.process = process
+        self.name = name
+        self.log = log
+        self.ready: dict[str, Any] = {}
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    async def await_ready(self) -> dict[str, Any]:
+        """Wait for the one JSON line that says where the process serves. Raises ``ChildError``."""
+        assert self.process.stdout is not None
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                line = await self.process.stdout.readline()
+            self.ready = json.loads(line)
+        except (TimeoutError, ValueError) as error:
+            raise ChildError(f"{self.name} did not become ready: {self.last_words()}") from error
+        return self.ready
+
+    def last_words(self) -> str:
+        """The end of its stderr."""
+        text = self.log.read_text(errors="replace").strip() if self.log.exists() else ""
+        return text[-800:] or "it said nothing"
+
+    def check_alive(self) -> None:
+        """Raise ``ChildError`` if the process has ended."""
+        if self.process.returncode is not None:
+            raise ChildError(f"{self.name} ended with code {self.process.returncode}: {self.last_words()}")
+
+    async def kill(self) -> None:
+        """End a process that has nothing more to say, and its own children, at once."""
+        if self.process.returncode is None:
+            with suppress(ProcessLookupError):  # it has just ended, and we have not heard of it
+                os.killpg(self.process.pid, signal.SIGKILL)
+            await self.process.wait()
+
+    async def stop(self) -> int:
+        """End the process, kindly first. Returns its exit code."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await self.process.wait()
+            except TimeoutError:
+                await self.kill()
+            except asyncio.CancelledError:  # Ctrl-C does not wait, and leaves nothing either
+                await self.kill()
+                raise
+        if self.log.exists() and not self.log.stat().st_size:
+            self.log.unlink()
+        return self.process.returncode or 0
+
+
+async def start(name: str, arguments: list[str], core: int | None, log: Path, **environment: str) -> Child:
+    """Start ``python ARGUMENTS`` in the checkout, as ``start_program`` does."""
+    return await start_program(name, [sys.executable, *arguments], core, log, **environment)
+
+
+async def start_program(name: str, command: list[str], core: int | None, log: Path, **environment: str) -> Child:
+    """Start a program in the checkout, pinned to ``core``, in a session of its own.
+
+    A terminal's Ctrl-C reaches only us, and we stop the children; should we be killed, the kernel stops them.
+    """
+
+    def prepare() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+
+    with log.open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            env={**os.environ, **environment},
+            start_new_session=True,
+            preexec_fn=prepare,
+        )
+    return Child(process, name, log)
+
+
+async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
+    """All results, as of ``asyncio.gather``, or the first error; however it ends, each has ended before.
+
+    ``asyncio.gather`` itself leaves the others to themselves when one fails or when it is cancelled. What would still
+    be stopping a process then would lose its loop.
+    """
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+def cpu_ns(pid: int) -> int:
+    """CPU time of all threads of a process so far, from schedstat: nanoseconds, user and system together."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            total += int((task / "schedstat").read_text().split()[0])
+        except OSError:  # a thread that has just ended
+            continue
+    return total
+
+
+def user_and_system_ticks(pid: int) -> tuple[int, int]:
+    """CPU time of a process so far in user and in kernel mode, in clock ticks (proc_pid_stat(5), fields 14 and 15).
+
+    The kernel splits by sampling, so only the ratio over a second or more means something.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]), int(fields[12])
+
+
+def rss_bytes(pid: int) -> int:
+    """Resident memory of a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def kernel_tcp_bytes() -> int:
+    """Memory that the kernel holds for all TCP sockets of this network namespace's host (/proc/net/sockstat)."""
+    for line in Path("/proc/net/sockstat").read_text().splitlines():
+        if line.startswith("TCP:"):
+            fields = line.split()
+            return int(fields[fields.index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

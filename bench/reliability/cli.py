@@ -1,0 +1,107 @@
+"""``python -m bench faults`` and ``python -m bench soak``: how transports take breaking, and long use."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from bench.machine.host import placement
+from bench.machine.provenance import provenance
+from bench.reliability.failures import Planned, run_faults
+from bench.reliability.soak import new_soak
+from bench.reliability.soak import soak as run_soak
+from bench.results.run import FAULTS, FAULTS_FILE, SIEGES, SOAK_FILE, TRANSPORTS, FaultResults, SoakResults
+from bench.results.soak_figures import kept
+from bench.run.options import among
+from bench.run.shell import orchestrate
+from bench.sweeps.cli import OUT_HELP, folder_for, render
+from clients.core.errors import ClientError
+from feed.console.command_line import INTERRUPTED
+from feed.console.ranges import FiniteRange
+from feed.console.terminal import new_console
+from feed.instruments.tcp import raise_open_files
+
+KINDS = (*FAULTS, *SIEGES)
+REPEATS = {"default": 3, "smoke": 1}
+CLIENTS = {"default": 200, "smoke": 20}
+SIEGE_EVENTS = {"default": 300, "smoke": 50}
+TRANSPORTS_HELP = f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
+
+
+@click.command()
+@click.option("--preset", type=click.Choice(list(REPEATS)), default="default", show_default=True)
+@click.option("--faults", "kinds", callback=among(KINDS), help=f"Comma-separated, of {','.join(KINDS)}  [default: all]")
+@click.option("--transports", callback=among(TRANSPORTS), help=TRANSPORTS_HELP)
+@click.option("--clients", type=click.IntRange(1, 5000), help="Connected at once.  [default: 200]")
+@click.option("--rate-hz", default=20.0, show_default=True, type=FiniteRange(0.1, 1000), help="Events per second.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the jitter.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+def faults(
+    preset: str,
+    kinds: list[str] | None,
+    transports: list[str] | None,
+    clients: int | None,
+    rate_hz: float,
+    seed: int,
+    out: Path | None,
+) -> None:
+    """Kill, cut off, stall and besiege servers with clients connected.
+
+    Time to recover, events lost, duplicates and gaps; and what good clients notice of bad ones.
+    """
+    planned = [
+        Planned(name, kind, repeat)
+        for repeat in range(1, REPEATS[preset] + 1)
+        for kind in kinds or KINDS
+        for name in transports or TRANSPORTS
+    ]
+    raise_open_files()
+    folder = folder_for(out, FAULTS_FILE)
+    place = placement(sorted(os.sched_getaffinity(0)))
+    results = FaultResults(
+        **provenance(_command(), place),
+        seed=seed,
+        rate_hz=rate_hz,
+        siege_events=SIEGE_EVENTS[preset],
+        trials=[],
+        sieges=[],
+    )
+    count = clients or CLIENTS[preset]
+    try:
+        interrupted = orchestrate(
+            lambda reporter: run_faults(results, planned, count, folder, place, reporter), place, new_console()
+        )
+    except (TimeoutError, ClientError) as error:  # before anything was broken: there is no trial to keep
+        raise click.ClickException(f"{error}; what was measured before is kept in {folder}") from error
+    sys.exit(INTERRUPTED if interrupted else render(folder))
+
+
+@click.command()
+@click.option("--duration-s", default=1800.0, show_default=True, type=FiniteRange(5, 604_800), help="How long.")
+@click.option("--transports", callback=among(TRANSPORTS), help=TRANSPORTS_HELP)
+@click.option("--clients", default=30, show_default=True, type=click.IntRange(1, 1000), help="Per server at once.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of lives and rooms.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+def soak(duration_s: float, transports: list[str] | None, clients: int, seed: int, out: Path | None) -> None:
+    """Clients come and go on all servers at once: memory over time, and whether everything is let go at the end.
+
+    The exit code is 1 if a server keeps files or tasks after every client has left.
+    """
+    raise_open_files()
+    folder = folder_for(out, SOAK_FILE)
+    place = placement(sorted(os.sched_getaffinity(0)))
+    results = SoakResults(
+        **provenance(_command(), place),
+        seed=seed,
+        duration_s=duration_s,
+        clients=clients,
+        servers=[new_soak(name) for name in transports or TRANSPORTS],
+    )
+    interrupted = orchestrate(lambda reporter: run_soak(results, folder, place, reporter), place, new_console())
+    rendered = render(folder)
+    sys.exit(INTERRUPTED if interrupted else rendered or int(any(kept(one) for one in results.servers)))
+
+
+def _command() -> list[str]:
+    return ["python", "-m", "bench", *sys.argv[1:]]

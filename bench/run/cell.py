@@ -1,0 +1,130 @@
+"""``python -m bench cell sse/latency_p50``: measure one cell of a published table again."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from bench.machine.host import placement
+from bench.machine.processes import ROOT
+from bench.results.run import METRICS, RESULTS_FILE, Plan, Results, ResultsError, Trial, load
+from bench.results.thresholds import ThresholdError, parse_cell
+from bench.run.progress import Reporter
+from bench.run.runner import expected_of, new_folder, new_results, run_points
+from bench.run.shell import orchestrate, report
+from feed.console.command_line import INTERRUPTED
+from feed.console.terminal import new_console
+
+PUBLISHED: Final = (ROOT / "results" / "latest", ROOT / "docs" / "example")
+"""Where a published run is looked for, in this order."""
+BLOCKS: Final = 3
+NOT_SETTLED: Final = 3
+"""Exit code, that of ``python -m reports agree`` too."""
+
+
+@click.command()
+@click.argument("cell", metavar="TRANSPORT/METRIC")
+@click.option("--point", default="sparse", show_default=True, help="Operating point of the published run.")
+@click.option(
+    "--of",
+    "published",
+    type=click.Path(path_type=Path),
+    help="Published run  [default: results/latest or docs/example]",
+)
+@click.option("--seed", type=int, help="Of the new schedules  [default: another than the published one]")
+@click.option("--blocks", type=click.IntRange(2, 1000), default=BLOCKS, show_default=True, help="Trials.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
+def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks: int, out: Path | None) -> None:
+    """Measure one cell of a published table again, and say whether it agrees.
+
+    Exit code 0: agrees; 1: differs from published; 3: not settled, more blocks are needed or no trial was valid.
+    results/latest stays where it points.
+    """
+    try:
+        transport, metric = parse_cell(cell)
+        folder_of = point_folder(published or _published(), point)
+        source = load(folder_of)
+        plan = plan_again(source, transport, blocks, seed)
+        check_published(source, transport, metric)
+        folder = new_folder(out)
+    except (ResultsError, ThresholdError, OSError) as error:
+        raise click.UsageError(str(error)) from error
+    place = placement(sorted(os.sched_getaffinity(0)))
+    fresh = new_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
+    points, console = {folder: fresh}, new_console()
+
+    async def measure(reporter: Reporter) -> None:
+        reporter.begin(expected_of(points), blocks)
+        await run_points(points, place, reporter)
+
+    if orchestrate(measure, place, console):
+        sys.exit(INTERRUPTED)
+    if not has_valid(fresh, transport, metric):
+        console.print(f"{transport}/{metric}: not settled. {why_none(fresh)}", highlight=False, markup=False)
+        sys.exit(NOT_SETTLED)
+    sys.exit(report("agree", str(folder_of), str(folder), f"{transport}/{metric}"))
+
+
+def point_folder(run: Path, point: str) -> Path:
+    """Where a run has an operating point. Raises ``ResultsError`` naming those it has."""
+    places = [run, *(path.parent for path in run.glob(f"*/{RESULTS_FILE}"))]
+    folders = {load(place).plan.point: place for place in places}
+    if point not in folders:
+        raise ResultsError(f"{run} has no operating point {point!r}: there are {', '.join(folders)}")
+    return folders[point]
+
+
+def plan_again(published: Results, transport: str, blocks: int, seed: int | None) -> Plan:
+    """What was planned, for one transport alone. Raises ``ResultsError`` if it was not measured, or sabotaged."""
+    if transport not in published.plan.transports:
+        raise ResultsError(f"the published run has no {transport}: it has {', '.join(published.plan.transports)}")
+    if published.plan.sabotage:
+        raise ResultsError("the published run had servers that committed faults on purpose: name another with --of")
+    other = published.plan.seed + 1 if seed is None else seed
+    return msgspec.structs.replace(
+        published.plan,
+        transports=[transport],
+        blocks=blocks,
+        seed=other,
+        curve_repeats=0,
+        loopback_too=False,
+        slo=[],
+    )
+
+
+def check_published(published: Results, transport: str, metric: str) -> None:
+    """Raise ``ResultsError`` for a cell that could not be judged, whatever were measured now."""
+    if not METRICS[metric].margin:
+        judged = ", ".join(name for name, of in METRICS.items() if of.margin)
+        raise ResultsError(f"{metric} has no margin to be judged by: allowed are {judged}")
+    if not has_valid(published, transport, metric):
+        found = {name for trial in published.trials if _counts(trial, transport) for name in trial.metrics}
+        there = ", ".join(name for name, of in METRICS.items() if of.margin and name in found)
+        raise ResultsError(
+            f"the published run has no valid {transport}/{metric}: of {transport} it has {there or 'none'}"
+        )
+
+
+def has_valid(results: Results, transport: str, metric: str) -> bool:
+    """Did a trial that counts measure it?"""
+    return any(_counts(trial, transport) and metric in trial.metrics for trial in results.trials)
+
+
+def _counts(trial: Trial, transport: str) -> bool:
+    return trial.transport == transport and trial.purpose == "main" and trial.status == "ok"
+
+
+def why_none(fresh: Results) -> str:
+    """Why no trial has the number, trial by trial."""
+    said = {trial.id: "; ".join(trial.reasons or trial.notes) or "it was not measured" for trial in fresh.trials}
+    return " ".join(f"{id_}: {why}." for id_, why in said.items()) or "Nothing was measured."
+
+
+def _published() -> Path:
+    found = next((path for path in PUBLISHED if (path / RESULTS_FILE).is_file()), None)
+    if found is None:
+        raise ResultsError("there is no published run: name one with --of, or measure one with `make bench`")
+    return found

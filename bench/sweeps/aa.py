@@ -1,0 +1,114 @@
+"""A against A: the same transport under two names through the whole pipeline. ``python -m bench aa``.
+
+Each experiment is a comparison like any other: blocks of two trials with the same seed, in random order. Nothing
+differs, so every *differs* is false, and at the 95 % level few of them may be. With ``--planted`` the server of B uses
+a known share of CPU more, which must be found each time. That asks for a busy server, whose CPU per event scatters far
+less than that of one that mostly sleeps, and for enough blocks (docs/method.md, A against A).
+"""
+
+import random
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+import msgspec
+
+from bench.plan.presets import TrialPlan, make_plan
+from bench.results.run import AA_FILE, TRANSPORTS, Plan
+from bench.sweeps.cli import OUT_HELP, carry_out
+from bench.sweeps.cost import CONNECTING_HZ, HEARTBEAT_S, CostTrialPlan
+from feed.faults import BURN
+
+NAMES: Final = ("A", "B")
+PLANTED_PERCENT: Final = 20
+"""Of the CPU that B's server would use without."""
+
+
+class Size(NamedTuple):
+    """How many experiments of how many blocks, and how long a trial's measured part is."""
+
+    experiments: int
+    blocks: int
+    duration_s: float
+
+
+class Question(NamedTuple):
+    """``purpose`` decides what makes a trial invalid: latency's bounds (``aa``) or those of ``cost``."""
+
+    purpose: str
+    load: dict[str, Any]
+    sizes: dict[str, Size]
+
+
+SAME: Final = Question(
+    "aa",
+    # One event a second and room, 200 in all: as many as a 95th percentile needs.
+    {"subscribers": 50, "rooms": 50, "rate_hz": 50.0},
+    {"default": Size(12, 5, 4.0), "smoke": Size(1, 3, 1.0)},
+)
+PLANTED: Final = Question(
+    "cost",
+    # As in `bench cost`.
+    {"subscribers": 200, "rooms": 1, "rate_hz": 100.0, "warmup_events": 50, "rtt_ms": 0.0},
+    # CPU per event scatters by 8 to 14 % within a pair: 44 blocks find the 20 % 999 times in 1,000 at 10 %, 98 in 100
+    # at 14 % (docs/method.md, A against A).
+    {"default": Size(10, 44, 2.0), "smoke": Size(1, 3, 0.5)},
+)
+PRESETS: Final = tuple(SAME.sizes)
+
+
+def aa_trials(preset: str, transport: str, seed: int, planted: bool = False) -> list[CostTrialPlan]:
+    """All trials, experiment by experiment, block by block."""
+    question = PLANTED if planted else SAME
+    size = question.sizes[preset]
+    plans = {"A": _plan(question, size, transport, seed)}
+    sabotage = {transport: f"{BURN}:{PLANTED_PERCENT}"} if planted else {}
+    plans["B"] = msgspec.structs.replace(plans["A"], sabotage=sabotage)
+    planned = []
+    for experiment in range(1, size.experiments + 1):
+        for block in range(1, size.blocks + 1):
+            order = random.Random(f"aa-{seed}-{experiment}-{block}").sample(NAMES, len(NAMES))
+            trial_seed = seed * 10_000 + experiment * 100 + block
+            for name in order:
+                id_, plan = f"e{experiment}-b{block}-{name}", plans[name]
+                trial = TrialPlan(
+                    id_, transport, block, question.purpose, trial_seed, plan.rtt_ms, plan.poll_interval_s
+                )
+                planned.append(CostTrialPlan(f"experiment {experiment}", name, plan, trial))
+    return planned
+
+
+def _plan(question: Question, size: Size, transport: str, seed: int) -> Plan:
+    plan = make_plan(
+        "default",
+        **question.load,
+        transports=[transport],
+        blocks=size.blocks,
+        duration_s=size.duration_s,
+        ramp_s=0.2,
+        seed=seed,
+    )
+    if question is SAME:
+        return plan
+    # One process receives, as there.
+    return msgspec.structs.replace(plan, probes=plan.subscribers, heartbeat_s=HEARTBEAT_S, idle_measure_s=0.5)
+
+
+@click.command()
+@click.option("--preset", type=click.Choice(PRESETS), default="default", show_default=True)
+@click.option("--transport", type=click.Choice(TRANSPORTS), default="websocket", show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and the order of trials.")
+@click.option(
+    "--planted",
+    is_flag=True,
+    help=f"Let B's server use {PLANTED_PERCENT} % more CPU, in a busy room: 10 experiments of 44 blocks, 70 minutes.",
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+def aa(preset: str, transport: str, seed: int, planted: bool, out: Path | None) -> None:
+    """Compare a transport with itself: 12 experiments of 5 blocks, 120 trials, about a quarter of an hour.
+
+    Whatever differs here differs by chance; the report says how often that was, and how often it may be.
+    """
+    if planted and transport in CONNECTING_HZ:
+        raise click.UsageError(f"--planted cannot be seen on {transport}: its client is full before such a load")
+    carry_out(aa_trials(preset, transport, seed, planted), preset, seed, AA_FILE, out, as_json=False)

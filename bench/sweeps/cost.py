@@ -1,0 +1,214 @@
+"""What the cost benchmark will do: arms, loads, and all trials in their seeded order. Pure (docs/method.md, Cost)."""
+
+import random
+import re
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from bench.plan.presets import TrialPlan, make_plan
+from bench.results.run import Plan
+
+STREAMS: Final = ("raw", "websocket", "websocket:tuned", "sse", "sse:plain")
+ALL: Final = ("raw", "websocket", "sse", "socketio", "socketio:websocket_only", "long_polling", "polling")
+"""Every transport as its users deploy it."""
+FEWER_HZ: Final = 20.0
+"""Events a second to 200 subscribers that Socket.IO's client (some 75 µs each) takes with ease."""
+STREAMING: Final = ("raw", "websocket", "sse", "socketio")
+POLLS: Final = ("polling", "polling:tuned", "long_polling", "long_polling:tuned")
+DELIVERIES_HZ: Final = 5000.0
+"""Over all subscribers, at every number of them up to as many."""
+CONNECTING_HZ: Final = {"socketio": 100.0}
+"""Connections a second that a ramp asks for, where they are fewer than 2,000: a Socket.IO client's handshake is four
+requests and an upgrade, and what is asked for faster than that only times out and is tried again."""
+SPARE_FILES: Final = 300
+"""Of the open files a process may have: what it needs beside its connections."""
+HEARTBEAT_S: Final = 60.0
+"""Longer than a trial, so that none falls into its measured part: those of many subscribers who connected together
+come together, and are no part of a delivery."""
+POLLS_HZ: Final = 2500.0
+"""Requests a second over all pollers: what one generator core sends without queueing."""
+
+
+class Section(NamedTuple):
+    """One question: which arms, under which loads (label -> values of a ``Plan``), how many times.
+
+    An arm is ``transport``, ``transport:variant`` or ``transport:variant@generator``, with ``+tls`` behind the server.
+    """
+
+    arms: tuple[str, ...]
+    loads: dict[str, dict[str, Any]]
+    repeats: int
+    purpose: str = "cost"
+
+
+def _fanout(subscribers: int) -> dict[str, Any]:
+    rate_hz = max(1.0, DELIVERIES_HZ / subscribers)
+    duration_s = 3.0 if subscribers >= 5000 else 2.0
+    return {"subscribers": subscribers, "rate_hz": rate_hz, "duration_s": duration_s, "warmup_events": 2}
+
+
+def _load(**values: Any) -> dict[str, Any]:
+    return {"subscribers": 200, "rate_hz": 100.0, "duration_s": 2.0, "warmup_events": 50, **values}
+
+
+def _small(**values: Any) -> dict[str, Any]:
+    return _load(**{"subscribers": 20, "duration_s": 0.5, "warmup_events": 5, "poll_interval_s": 0.2, **values})
+
+
+PER_REQUEST: Final = _load(rate_hz=POLLS_HZ / 200, poll_interval_s=200 / POLLS_HZ, warmup_events=3)
+
+Sections = dict[str, Section]
+
+PRESETS: Final[dict[str, Sections]] = {
+    "default": {
+        "main": Section((*STREAMS, "long_polling", "polling"), {"200 subscribers, 100 events/s": _load()}, 5),
+        "fewer": Section(ALL, {"200 subscribers, 20 events/s": _load(rate_hz=FEWER_HZ, warmup_events=10)}, 5),
+        "requests": Section(POLLS, {f"{POLLS_HZ:,.0f} requests/s": PER_REQUEST}, 5),
+        "memory": Section(
+            (*STREAMS, "socketio", "socketio:websocket_only", "long_polling", "long_polling:tuned"),
+            {"1,000 connections": _load(subscribers=1000, rate_hz=1.0, warmup_events=1)},
+            2,
+        ),
+        "subscribers": Section(
+            STREAMING,
+            {f"{n:,}": _fanout(n) for n in (10, 100, 1000, 5000, 10_000)},
+            1,
+        ),
+        "rate": Section(STREAMING, {"10": _load(rate_hz=10.0)}, 1),
+        "payload": Section(
+            STREAMING, {f"{size:,}": _load(payload_bytes=size, rate_hz=FEWER_HZ) for size in (96, 16384)}, 1
+        ),
+    },
+    # Everything once and small, to see that it works. Its numbers are too few to conclude anything.
+    "smoke": {
+        "main": Section((*STREAMS, "long_polling", "polling"), {"20 subscribers": _small()}, 1),
+        "fewer": Section(("raw", "socketio", "socketio:websocket_only"), {"20 subscribers": _small(rate_hz=20.0)}, 1),
+        "requests": Section(
+            ("polling:tuned", "long_polling:tuned"), {"250 requests/s": _small(rate_hz=12.5, poll_interval_s=0.08)}, 1
+        ),
+        "memory": Section(("websocket",), {"50 connections": _small(subscribers=50)}, 1),
+        "subscribers": Section(("websocket",), {f"{n}": _small(subscribers=n) for n in (5, 50)}, 1),
+    },
+}
+
+
+TLS_SECTION: Final = "tls"
+_BOTH: Final = tuple(f"{served}{secured}" for served in STREAMING for secured in ("", "+tls"))
+
+TLS_PRESETS: Final[dict[str, Sections]] = {
+    "default": {TLS_SECTION: Section(_BOTH, {"200 subscribers, 20 events/s": _load(rate_hz=FEWER_HZ)}, 5, "tls")},
+    "smoke": {TLS_SECTION: Section(("websocket", "websocket+tls"), {"20 subscribers": _small()}, 1, "tls")},
+}
+"""The same load with and without TLS, side by side in each block."""
+
+RECEIVERS: Final = ("raw", "websocket:tuned", "sse:plain")
+"""Served by what is cheapest to serve, so that it is the receiving side that is measured."""
+_PAIRS: Final = tuple(f"{served}@{generator}" for served in RECEIVERS for generator in ("locust", "bare"))
+
+GENERATOR_PRESETS: Final[dict[str, Sections]] = {
+    "default": {
+        "receive": Section((*_PAIRS, "websocket:tuned@node"), {"20,000 deliveries/s": _load()}, 5),
+        "socketio": Section(
+            ("socketio:websocket_only@locust", "socketio:websocket_only@socketiouser"),
+            {"2,000 deliveries/s": _load(rate_hz=10.0, warmup_events=10)},
+            3,
+        ),
+        "sustain": Section(RECEIVERS, {"40,000 deliveries/s": _load(rate_hz=200.0)}, 3),
+        # SSE is left out: there the server's core is full before the generator's.
+        "saturate": Section(RECEIVERS[:2], {"140,000 deliveries/s": _load(rate_hz=700.0)}, 3, "saturation"),
+    },
+    "smoke": {
+        "receive": Section(
+            ("raw@locust", "raw@bare", "websocket:tuned@node"),
+            {"2,000 deliveries/s": _load(subscribers=20, duration_s=0.5)},
+            1,
+        ),
+        "socketio": Section(
+            ("socketio:websocket_only@socketiouser",),
+            {"200 deliveries/s": _load(subscribers=20, rate_hz=10.0, duration_s=0.5, warmup_events=3)},
+            1,
+        ),
+    },
+}
+
+
+class CostTrialPlan(NamedTuple):
+    """One trial to come: the question it belongs to, its load by label and in full, and the trial."""
+
+    section: str
+    load: str
+    plan: Plan
+    trial: TrialPlan
+
+
+def cost_trials(
+    wanted: Sections,
+    seed: int,
+    blocks: int | None = None,
+    names: list[str] | None = None,
+    open_files: int = 1 << 20,
+) -> list[CostTrialPlan]:
+    """All trials of a preset, or those of some of its sections: in blocks of each arm once, shuffled by the seed.
+
+    ``blocks`` replaces the number of blocks of the sections that compare. ``open_files``: how many a process may
+    have here; loads with more subscribers than that allows are left out.
+    """
+    planned: list[CostTrialPlan] = []
+    for name, section in wanted.items():
+        if names is not None and name not in names:
+            continue
+        repeats = blocks if blocks and section.repeats > 2 else section.repeats
+        for block in range(1, repeats + 1):
+            members = [
+                _trial(name, section.purpose, label, values, arm, block, seed)
+                for label, values in section.loads.items()
+                if values["subscribers"] + SPARE_FILES <= open_files
+                for arm in section.arms
+            ]
+            random.Random(f"cost-{seed}-{name}-{block}").shuffle(members)
+            planned += members
+    return planned
+
+
+def _trial(
+    section: str, purpose: str, label: str, values: dict[str, Any], arm: str, block: int, seed: int
+) -> CostTrialPlan:
+    served, _, generator = arm.partition("@")
+    served, _, secured = served.partition("+")
+    transport, _, variant = served.partition(":")
+    plan = _plan(transport, values, seed)
+    trial = TrialPlan(
+        id=re.sub("[:@+]", "-", f"{section}-{label.split()[0]}-b{block}-{arm}".replace(",", "")),
+        transport=transport,
+        block=block,
+        purpose=purpose,
+        seed=seed * 10_000 + block,
+        rtt_ms=0.0,
+        poll_interval_s=plan.poll_interval_s,
+        variant=variant,
+        generator=generator or "locust",
+        tls=bool(secured),
+    )
+    return CostTrialPlan(section, label, plan, trial)
+
+
+def _plan(transport: str, values: dict[str, Any], seed: int) -> Plan:
+    poll_interval_s = values.get("poll_interval_s", 1.0) if transport == "polling" else 0.2
+    ramp_s = max(0.2, values["subscribers"] / CONNECTING_HZ.get(transport, 2000.0))
+    plan = make_plan(
+        "full",
+        **{
+            **values,
+            "transports": [transport],
+            "rooms": 1,
+            "rtt_ms": 0.0,
+            "blocks": 1,
+            "heartbeat_s": HEARTBEAT_S,
+            "ramp_s": ramp_s,
+            "poll_interval_s": poll_interval_s,
+            "seed": seed,
+        },
+    )
+    # One process receives: what it costs, and whether it was the bottleneck, is then one number.
+    return msgspec.structs.replace(plan, probes=plan.subscribers, idle_measure_s=0.5, max_reruns=0)

@@ -1,0 +1,71 @@
+"""What `python -m bench sensitivity` will do: a grid of settings, and all its trials in their seeded order. Pure."""
+
+import random
+from typing import Final, NamedTuple
+
+from bench.plan.presets import TrialPlan, make_plan
+from bench.results.run import Plan
+from bench.sweeps.cost import CostTrialPlan
+
+SECTION: Final = "sensitivity"
+POLLING: Final = "polling"
+
+
+class Grid(NamedTuple):
+    """Every round trip with every rate; polling with every interval too, which moves nobody else."""
+
+    rtts_ms: tuple[float, ...]
+    poll_intervals_s: tuple[float, ...]
+    subscribers: dict[float, int]
+    """Events per second and subscriber -> subscribers, each in a room of its own: few where the rate is high, so that
+    what is rated is the setting and not a busy server."""
+    duration_s: float
+    """Of the measured part; polling's lasts at least as long as its interval."""
+    warmup_events: int
+
+
+PRESETS: Final[dict[str, Grid]] = {
+    "default": Grid((1.0, 40.0, 120.0), (0.2, 1.0, 5.0), {0.1: 200, 1.0: 100, 10.0: 20}, 3.0, 20),
+    # Everything once, to see that it works.
+    "smoke": Grid((4.0, 40.0), (0.2,), {5.0: 10}, 0.6, 10),
+}
+
+
+def sensitivity_trials(preset: str, transports: list[str], seed: int) -> list[CostTrialPlan]:
+    """One trial for each setting and transport, shuffled, so that a drifting machine bends no axis of the grid."""
+    grid = PRESETS[preset]
+    planned = [
+        _trial(grid, name, rtt_ms, rate_hz, interval_s, seed)
+        for rtt_ms in grid.rtts_ms
+        for rate_hz in grid.subscribers
+        for name in transports
+        for interval_s in (grid.poll_intervals_s if name == POLLING else grid.poll_intervals_s[:1])
+    ]
+    random.Random(f"sensitivity-{seed}").shuffle(planned)
+    return planned
+
+
+def idle_plan(transports: list[str], seed: int) -> Plan:
+    """By which the bytes of heartbeats are measured, before the trials."""
+    return make_plan("default", transports=transports, seed=seed)
+
+
+def _trial(grid: Grid, name: str, rtt_ms: float, rate_hz: float, interval_s: float, seed: int) -> CostTrialPlan:
+    subscribers = grid.subscribers[rate_hz]
+    plan = make_plan(
+        "default",
+        transports=[name],
+        subscribers=subscribers,
+        rooms=subscribers,
+        rate_hz=rate_hz * subscribers,
+        rtt_ms=rtt_ms,
+        poll_interval_s=interval_s,
+        duration_s=max(grid.duration_s, interval_s) if name == POLLING else grid.duration_s,
+        warmup_events=grid.warmup_events,
+        blocks=1,
+        seed=seed,
+    )
+    label = f"{rtt_ms:g} ms, {rate_hz:g}/s" + (f", every {interval_s:g} s" if name == POLLING else "")
+    id_ = f"{rtt_ms:g}ms-{rate_hz:g}hz-{name}" + (f"-{interval_s:g}s" if name == POLLING else "")
+    trial = TrialPlan(id_, name, 1, SECTION, seed * 10_000 + 1, rtt_ms, interval_s)
+    return CostTrialPlan(SECTION, label, plan, trial)

@@ -1,0 +1,288 @@
+"""From what the processes of a trial recorded to its counts and metrics (docs/method.md says each in words). Pure."""
+
+import math
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.generators.spec import SAMPLE_FIELDS, Records
+from bench.generators.window import Window
+from bench.machine.load import Around
+from bench.results.run import PERCENTILES, Counts, Idle, Plan
+from bench.trial.drift import drift
+from clients.core.ledger import Totals
+from feed.instruments.clock import NS_PER_MS, NS_PER_S
+
+MIN_EVENTS_BEYOND: Final = 10
+"""A percentile is printed only if at least this many independent events lie above it, and below it."""
+POLLS: Final = ("polling", "long_polling")
+
+
+class Samples(NamedTuple):
+    """Deliveries of the measured part: one entry each."""
+
+    subscriber: NDArray[np.int64]
+    n: NDArray[np.int64]
+    due_ns: NDArray[np.int64]
+    receive_ns: NDArray[np.int64]
+
+    @property
+    def latency_ms(self) -> NDArray[np.float64]:
+        """Receive time minus due time."""
+        return (self.receive_ns - self.due_ns) / NS_PER_MS
+
+    def of(self, chosen: NDArray[np.bool_]) -> "Samples":
+        """Some of them."""
+        return Samples(*(column[chosen] for column in self))
+
+
+class Gauges(NamedTuple):
+    """What was read around the measured part, outside the generator."""
+
+    window_s: float
+    server_cpu_ns: int
+    server_idle_share: float
+    server_user_share: float | None
+    """Of the CPU time in the window; none if that was under one tick of the kernel's accounting."""
+    relay_cpu_ns: int
+    rss_growth_bytes: int
+    kernel_growth_bytes: int
+    server_stats: dict[str, Any]
+    relay_stats: dict[str, Any]
+    hiccups: list[dict[str, Any]]
+    drain_hiccups: list[dict[str, Any]]
+    """From the end of the window until everything was received."""
+    around: Around
+
+
+def measured_samples(records: list[Records], part: Window, rooms: int) -> Samples:
+    """All deliveries of the measured events, warm-up left out."""
+    joined = np.frombuffer(b"".join(record.samples for record in records), dtype=np.int64)
+    rows = joined.reshape(-1, len(SAMPLE_FIELDS))
+    samples = Samples(*(rows[:, column] for column in range(len(SAMPLE_FIELDS))))
+    first_n = np.full(rooms, np.iinfo(np.int64).max)
+    last_n = np.full(rooms, -1)
+    for due in part.events:
+        first_n[due.room] = min(first_n[due.room], due.n)
+        last_n[due.room] = max(last_n[due.room], due.n)
+    room = samples.subscriber % rooms
+    return samples.of((samples.n >= first_n[room]) & (samples.n <= last_n[room]))
+
+
+def wrong_dues(samples: Samples, part: Window, rooms: int, start_ns: int) -> int:
+    """How many deliveries carry another due instant than the schedule says, or came before it: each is a bug."""
+    expected = {(due.room, due.n): start_ns + due.offset_ns for due in part.events}
+    keys = zip((samples.subscriber % rooms).tolist(), samples.n.tolist(), strict=True)
+    dues = np.array([expected[key] for key in keys], dtype=np.int64)
+    return int(np.count_nonzero((dues != samples.due_ns) | (samples.receive_ns < samples.due_ns)))
+
+
+def count(
+    samples: Samples, records: list[Records], part: Window, rooms: int, subscribers: int, late_after_ms: float | None
+) -> Counts:
+    """Completeness over all subscribers; what took longer than ``late_after_ms`` is late (``None``: not judged)."""
+    per_room = np.bincount([due.room for due in part.events], minlength=rooms)
+    expected = int(per_room[np.arange(subscribers) % rooms].sum())
+    delivered = len(np.unique(_places(samples)))
+    totals = {name: sum(record.counts[name] for record in records) for name in records[0].counts}
+    return Counts(
+        expected=expected,
+        delivered=delivered,
+        lost=expected - delivered,
+        duplicate=totals["duplicates"] + len(samples.n) - delivered,
+        # What comes out of its server's order is found by both.
+        out_of_order=max(totals["out_of_order"], overtaken(samples)),
+        gaps=totals["gaps"],
+        reconnects=totals["reconnects"],
+        late=None if late_after_ms is None else int(np.count_nonzero(samples.latency_ms > late_after_ms)),
+    )
+
+
+def _places(samples: Samples) -> NDArray[np.int64]:
+    """One number for each pair of subscriber and event, in the order of events for each subscriber."""
+    span = int(samples.n.max(initial=0)) + 1
+    return samples.subscriber * span + samples.n
+
+
+def overtaken(samples: Samples) -> int:
+    """How many deliveries came after one of a later event to the same subscriber, repeats left out.
+
+    Clients find what comes out of its server's order; this finds events that the server itself put out of order.
+    """
+    places = _places(samples)[np.argsort(samples.subscriber, kind="stable")]
+    _, first = np.unique(places, return_index=True)
+    places = places[np.sort(first)]
+    return int(np.count_nonzero(places < np.maximum.accumulate(places)))
+
+
+def percentiles_ms(latency_ms: NDArray[np.float64], independent_events: int) -> dict[str, float]:
+    """Percentiles that enough independent events support, keyed by the percentile as text."""
+    supported = [q for q in PERCENTILES if independent_events * min(q, 100 - q) / 100 >= MIN_EVENTS_BEYOND - 1e-9]
+    if not len(latency_ms) or not supported:
+        return {}
+    return {f"{q:g}": float(value) for q, value in zip(supported, np.percentile(latency_ms, supported), strict=True)}
+
+
+def unsupported(plan: Plan, records: list[Records], part: Window) -> list[str]:
+    """Which headline percentiles have too few independent events in this trial, a sentence each."""
+    events = independent_events(records, part, plan.rooms)
+    wanted = {"p50": 0.5, "p95": 0.95}
+    needed = {name: math.ceil(MIN_EVENTS_BEYOND / (1 - q) - 1e-9) for name, q in wanted.items()}
+    return [f"{name}: {events} events, {least} needed" for name, least in needed.items() if events < least]
+
+
+def independent_events(records: list[Records], part: Window, rooms: int) -> int:
+    """How many measured events any probe was to receive."""
+    probed_rooms = {index % rooms for record in records for index in record.probes}
+    return sum(due.room in probed_rooms for due in part.events)
+
+
+def latency_metrics(samples: Samples, records: list[Records], part: Window, rooms: int) -> dict[str, float]:
+    """Latency of the probes, the generator's view, and the spread of the fan-out."""
+    probe_numbers = np.array([index for record in records for index in record.probes], dtype=np.int64)
+    probes = samples.of(np.isin(samples.subscriber, probe_numbers))
+    metrics: dict[str, float] = {}
+    if not len(probes.n):
+        return metrics
+    independent = independent_events(records, part, rooms)
+    for q, value in percentiles_ms(probes.latency_ms, independent).items():
+        if q in ("50", "95", "99"):
+            metrics[f"latency_ms_p{q}"] = value
+    metrics["latency_ms_mean"] = float(probes.latency_ms.mean())
+    drifted = drift(probes.latency_ms, probes.due_ns)
+    if drifted is not None:
+        metrics["drift_share"] = abs(drifted)
+    metrics["latency_ms_max"] = float(probes.latency_ms.max())
+    for q, value in percentiles_ms(samples.latency_ms, independent).items():
+        if q in ("50", "95"):
+            metrics[f"generator_latency_ms_p{q}"] = value
+    spreads = _spreads_ms(probes, rooms)
+    for q, value in percentiles_ms(spreads, len(spreads)).items():
+        if q in ("50", "95"):
+            metrics[f"fanout_spread_ms_p{q}"] = value
+    return metrics
+
+
+def probe_percentiles(samples: Samples, records: list[Records], part: Window, rooms: int) -> dict[str, float]:
+    """The latency percentiles of the probes, for the curve."""
+    probe_numbers = np.array([index for record in records for index in record.probes], dtype=np.int64)
+    probes = samples.of(np.isin(samples.subscriber, probe_numbers))
+    return percentiles_ms(probes.latency_ms, independent_events(records, part, rooms))
+
+
+def _spreads_ms(probes: Samples, rooms: int) -> NDArray[np.float64]:
+    """Last minus first probe of each event that several probes received."""
+    keys = np.stack([probes.subscriber % rooms, probes.n])
+    _, inverse, counts = np.unique(keys, axis=1, return_inverse=True, return_counts=True)
+    inverse = inverse.reshape(-1)
+    first = np.full(len(counts), np.iinfo(np.int64).max)
+    last = np.zeros(len(counts), dtype=np.int64)
+    np.minimum.at(first, inverse, probes.receive_ns)
+    np.maximum.at(last, inverse, probes.receive_ns)
+    several = counts > 1
+    return np.asarray((last[several] - first[several]) / NS_PER_MS, dtype=np.float64)
+
+
+def totals(records: list[Records], begin: str, end: str) -> Totals:
+    """What all processes' connections moved between two marks."""
+    spans = [Totals(**getattr(record, end).totals).since(Totals(**getattr(record, begin).totals)) for record in records]
+    return Totals(*(sum(values) for values in zip(*spans, strict=True)))
+
+
+def byte_metrics(
+    records: list[Records],
+    transport: str,
+    window_s: float,
+    subscribers: int,
+    idle: Idle | None,
+    poll_interval_s: float,
+) -> dict[str, float]:
+    """Bytes per delivered event by cause, and bytes per connection.
+
+    Counted between the two marks: what moved, over what was delivered. A stream's heartbeats fall into a short window
+    by chance, so the ones that did are taken out, and their long-run rate is put in.
+    """
+    moved, life = totals(records, "begin", "end"), life_totals(records)
+    metrics: dict[str, float] = {}
+    if moved.deliveries and moved.stream_bytes:  # a generator that is not ours counts no bytes
+        stream, headers = float(moved.stream_bytes), float(moved.header_bytes)
+        heartbeat = 0.0
+        if idle is not None and transport not in POLLS:
+            stream -= moved.heartbeats * idle.cycle_stream_bytes
+            headers -= moved.heartbeats * (idle.cycle_bytes - idle.cycle_stream_bytes)
+            heartbeat = idle.cycle_bytes / idle.period_s * subscribers * window_s / moved.deliveries
+            metrics["heartbeat_bytes_per_event"] = heartbeat
+        metrics["payload_bytes_per_event"] = moved.payload_bytes / moved.deliveries
+        metrics["framing_bytes_per_event"] = (stream - moved.payload_bytes) / moved.deliveries
+        metrics["tcp_ip_bytes_per_event"] = headers / moved.deliveries
+        metrics["wire_bytes_per_event"] = (stream + headers) / moved.deliveries + heartbeat
+        metrics["requests_per_event"] = moved.requests / moved.deliveries
+        metrics["connections_per_event"] = moved.opened / moved.deliveries
+    if moved.requests and moved.deliveries:
+        metrics["events_per_response"] = moved.deliveries / moved.requests
+    if life.opened and life.deliveries and life.stream_bytes:
+        metrics["setup_bytes_per_connection"] = life.setup_bytes / life.opened
+        metrics["closing_bytes_per_connection"] = life.closing_bytes / max(1, life.closed)
+        metrics["life_bytes_per_event"] = (life.stream_bytes + life.header_bytes) / life.deliveries
+    if idle is not None:
+        metrics["idle_bytes_per_s"] = idle.cycle_bytes / (poll_interval_s if transport == "polling" else idle.period_s)
+    return metrics
+
+
+def life_totals(records: list[Records]) -> Totals:
+    """What all processes' connections moved from first to last."""
+    finals = [Totals(**record.final.totals) for record in records]
+    return Totals(*(sum(values) for values in zip(*finals, strict=True)))
+
+
+def _received_hz(record: Records) -> float:
+    deliveries = record.end.totals["deliveries"] - record.begin.totals["deliveries"]
+    return deliveries * NS_PER_S / (record.end.at_ns - record.begin.at_ns)
+
+
+def worst_hiccup_ms(hiccups: list[dict[str, Any]]) -> float:
+    """The longest stall of the host, over all its cores."""
+    return float(max((hiccup["us_max"] for hiccup in hiccups), default=0.0)) / 1000
+
+
+def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> dict[str, float]:
+    """CPU, memory, and how late everything that keeps time was."""
+    moved = totals(records, "begin", "end")
+    window_ns = gauges.window_s * NS_PER_S
+    busy_us = (gauges.server_cpu_ns - gauges.server_idle_share * window_ns) / 1000
+    generator_ns = [record.end.cpu_ns - record.begin.cpu_ns for record in records]
+    shares = [(r.end.cpu_ns - r.begin.cpu_ns) / (r.end.at_ns - r.begin.at_ns) for r in records]
+    metrics = {
+        "server_cpu_share": gauges.server_cpu_ns / window_ns,
+        "generator_cpu_share": max(shares),
+        "rss_bytes_per_connection": gauges.rss_growth_bytes / subscribers,
+        "kernel_bytes_per_connection": gauges.kernel_growth_bytes / subscribers,
+        "publisher_lateness_us_p50": gauges.server_stats["publisher_lateness"]["us_p50"],
+        "publisher_lateness_us_p99": gauges.server_stats["publisher_lateness"]["us_p99"],
+        "server_loop_lag_us_p99": gauges.server_stats["loop_lag"]["us_p99"],
+        "server_gc_pause_ms_max": gauges.server_stats["gc_pauses"]["max_ms"],
+        "hiccup_ms_p99": max((hiccup["us_p99"] for hiccup in gauges.hiccups), default=0.0) / 1000,
+        "hiccup_ms_max": worst_hiccup_ms(gauges.hiccups),
+    }
+    metrics |= gauges.around._asdict()
+    lags = [record.loop_lag["us_p99"] for record in records if record.probes and record.loop_lag]
+    pauses = [record.gc_pauses["max_ms"] for record in records if record.gc_pauses]
+    if lags:  # our own generators measure these
+        metrics["probe_loop_lag_us_p99"] = max(lags)
+    if pauses:
+        metrics["generator_gc_pause_ms_max"] = max(pauses)
+    if gauges.server_user_share is not None:
+        metrics["server_user_share"] = gauges.server_user_share
+    if moved.deliveries:
+        metrics["generator_cpu_us_per_event"] = sum(generator_ns) / 1000 / moved.deliveries
+        metrics["received_events_per_s"] = sum(map(_received_hz, records))
+    if moved.deliveries and busy_us > 0:  # else the server's idle cost drowned it: nothing was measured
+        metrics["server_cpu_us_per_event"] = busy_us / moved.deliveries
+    if moved.requests and busy_us > 0:
+        metrics["server_cpu_us_per_request"] = busy_us / moved.requests
+    if gauges.relay_stats:
+        metrics["relay_cpu_share"] = gauges.relay_cpu_ns / window_ns
+        metrics["relay_lateness_us_p50"] = gauges.relay_stats["release_lateness"]["us_p50"]
+        metrics["relay_lateness_us_p99"] = gauges.relay_stats["release_lateness"]["us_p99"]
+    return metrics
