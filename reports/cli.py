@@ -28,13 +28,8 @@ from bench.results.run import (
 )
 from feed.console.printable import printable_json
 from feed.console.terminal import PrintableGroup, echo, new_console
-from reports.aa import aa_section
-from reports.breakeven import BreakEven, break_evens
-from reports.compare_cli import agree, compare
-from reports.cost import CostSummary, summarize_cost, to_json
-from reports.export import to_csv
-from reports.faults import summarize_faults
-from reports.figures import (
+from reports.compare.cli import agree, compare
+from reports.figures.draw import (
     BREAK_EVEN_PLATES,
     COST_PLATES,
     FAULT_PLATES,
@@ -44,19 +39,24 @@ from reports.figures import (
     TRUTH_PLATES,
     draw_all,
 )
-from reports.generator import generator_section
-from reports.ground_truth import summarize_truth
-from reports.markdown import render as render_markdown
-from reports.markdown import short_summary
+from reports.layout import Section
 from reports.nothing import empty_files
-from reports.objectives import missed, objective_section
-from reports.page import render as render_page
-from reports.point import point_section, theory_section
-from reports.probes import probe_section
-from reports.sections import Section
-from reports.sensitivity import HEADING, summarize_sensitivity
-from reports.summary import Summary, summarize
-from reports.terminal import show, show_section
+from reports.sections.aa import aa_section
+from reports.sections.breakeven import BreakEven, break_evens
+from reports.sections.cost import CostSummary, summarize_cost, to_json
+from reports.sections.faults import summarize_faults
+from reports.sections.generator import generator_section
+from reports.sections.ground_truth import summarize_truth
+from reports.sections.objectives import missed, objective_section
+from reports.sections.point import point_section, theory_section
+from reports.sections.probes import probe_section
+from reports.sections.sensitivity import HEADING, summarize_sensitivity
+from reports.table.summary import Summary, summarize
+from reports.writers.csv import to_csv
+from reports.writers.markdown import render as render_markdown
+from reports.writers.markdown import short_summary
+from reports.writers.page import render as render_page
+from reports.writers.terminal import show, show_section
 
 WIDTH_WITHOUT_TERMINAL = 120
 

@@ -17,7 +17,7 @@ from bench.sweeps.aa import PRESETS, aa_trials
 from bench.sweeps.cost import CostTrialPlan
 from bench.sweeps.sweep import new_cost_results
 from bench.trial.conduct import blank
-from reports.aa import aa_section
+from reports.sections.aa import aa_section
 from reports.statistics import DIFFERS, EQUAL, OPEN
 from tests.conftest import planned_count, run_module
 

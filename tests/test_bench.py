@@ -31,7 +31,7 @@ from bench.run.shell import report
 from bench.trial.conduct import blank
 from clients.control import Control
 from feed.console.command_line import INTERRUPTED
-from reports.summary import summarize
+from reports.table.summary import summarize
 from tests.conftest import ROOT, run_module
 
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('{}', flush=True); signal.pause()"

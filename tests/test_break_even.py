@@ -12,9 +12,9 @@ from playwright.sync_api import Page, sync_playwright
 
 from bench.results.run import Idle, Results, save
 from reports.blocks import main_blocks
-from reports.breakeven import AWAKE, NEVER, break_evens
-from reports.theory_bytes import EMPTY_ANSWER_BYTES
-from reports.traffic import (
+from reports.sections.breakeven import AWAKE, NEVER, break_evens
+from reports.theory.bytes import EMPTY_ANSWER_BYTES
+from reports.theory.traffic import (
     HIGHEST_HZ,
     LOWEST_HZ,
     MONTH_S,

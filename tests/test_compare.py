@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bench.results.run import METRICS, TRANSPORTS, Results, ResultsError, save
 from bench.results.thresholds import COUNTS, OPERATORS, ThresholdError, name_of, parse_change, parse_objective
-from reports.compare import MAY_DIFFER, common, compare_all, compare_point, failures, unlike
-from reports.objectives import MET, MISSED, judge
+from reports.compare.runs import MAY_DIFFER, common, compare_all, compare_point, failures, unlike
+from reports.sections.objectives import MET, MISSED, judge
 from reports.statistics import DIFFERS, EQUAL, OPEN, Estimate, Margin, Unpaired, compare_runs, moments, verdicts
 from tests.conftest import run_module
 from tests.fake_results import fake_results

@@ -23,8 +23,8 @@ from bench.trial.conduct import blank
 from bench.trial.validity import cost_reasons, saturation_reasons
 from clients.core.options import TRANSPORTS
 from reports.cli import main as reports_main
-from reports.cost import reached, summarize_cost
-from reports.generator import generator_section
+from reports.sections.cost import reached, summarize_cost
+from reports.sections.generator import generator_section
 from reports.statistics import Estimate
 from servers.platform.options import VARIANTS
 from tests.conftest import run_module

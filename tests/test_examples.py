@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.examples import client_lines, lines_of_code
-from reports.ratings import ARTICLE
+from reports.table.clients import client_lines, lines_of_code
+from reports.table.ratings import ARTICLE
 
 STATEMENTS = st.lists(st.sampled_from(["a = 1", "b = [1,\n 2]", "def f():\n    return 1", 'c = """x\ny"""']))
 SILENT = st.lists(st.sampled_from(["", "# a comment", "    # another", "\n\n"]), min_size=1)

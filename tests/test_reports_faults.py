@@ -19,8 +19,8 @@ from bench.results.run import (
     load_soak,
     save,
 )
-from reports.faults import summarize_faults
-from reports.sieges import held, siege_table
+from reports.sections.faults import summarize_faults
+from reports.sections.sieges import held, siege_table
 from tests.conftest import run_module
 
 KIB = 1024

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 
 from bench.results.run import METRICS, RESULTS_FILE, Counts, Results, save
 from reports.cli import main
-from reports.draw_bytes import enlarged_up_to
-from reports.figures import PLATES
-from reports.panels import spread
+from reports.figures.bytes import enlarged_up_to
+from reports.figures.draw import PLATES
+from reports.figures.panels import spread
 from reports.style import INK, LOOKS, PAPER, on_top, text_colour, tint
 from tests.conftest import run_module
 from tests.fake_results import fake_results

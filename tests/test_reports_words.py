@@ -3,12 +3,12 @@
 import pytest
 
 from bench.results.run import METRICS, TRANSPORTS, Counts, Results
-from reports.details import GROUPS
 from reports.formats import fixed, joined, listed, number
-from reports.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate
 from reports.style import LOOKS
-from reports.summary import Summary, summarize
-from reports.table import Cell
+from reports.table.details import GROUPS
+from reports.table.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate
+from reports.table.rows import Cell
+from reports.table.summary import Summary, summarize
 from tests.fake_results import fake_results, fake_trial
 
 

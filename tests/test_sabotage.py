@@ -15,9 +15,9 @@ from bench.plan.presets import make_plans
 from bench.results.run import AA_FILE, ResultsError, load, load_cost, save
 from bench.run.cell import plan_again
 from feed.faults import EVERY, KINDS, MAX_BURN_PERCENT, Sabotage, SabotageError, parse_sabotage
-from reports.compare import environment, unlike
-from reports.summary import summarize
-from reports.verdicts import UNJUDGED
+from reports.compare.runs import environment, unlike
+from reports.table.summary import summarize
+from reports.table.verdicts import UNJUDGED
 from servers.hub.fault_injection import DELAY_S, MAX_BURN_NS, sabotaged
 from tests.conftest import render_as_valid, run_module, until
 from tests.fake_results import fake_results

@@ -21,9 +21,9 @@ from bench.sweeps.cost import CostTrialPlan
 from bench.sweeps.sensitivity import POLLING, PRESETS, idle_plan, sensitivity_trials
 from bench.sweeps.sweep import Measure, new_cost_results, run_planned
 from bench.trial.conduct import blank
-from reports.draw_sensitivity import draw_bandwidth, draw_latency
-from reports.ratings import BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate
-from reports.sensitivity import Setting, summarize_sensitivity
+from reports.figures.sensitivity import draw_bandwidth, draw_latency
+from reports.sections.sensitivity import Setting, summarize_sensitivity
+from reports.table.ratings import BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate
 from tests.conftest import ROOT, planned_count, render_as_valid, run_module
 
 SOFTWARE_MS = 0.8

@@ -16,9 +16,8 @@ from feed.rooms import room_name
 from feed.wire import Event, encode_frame
 from reports.blocks import main_blocks
 from reports.formats import number
-from reports.summary import summarize
-from reports.theory import added_table, predict, predictions
-from reports.theory_bytes import (
+from reports.table.summary import summarize
+from reports.theory.bytes import (
     EMPTY_ANSWER_BYTES,
     EPOCH,
     FRAMING,
@@ -30,7 +29,8 @@ from reports.theory_bytes import (
     predict_bytes,
     websocket_header_bytes,
 )
-from reports.theory_latency import Conditions, gap_share, poll_cycle_s, predict_latency, requests_per_event
+from reports.theory.latency import Conditions, gap_share, poll_cycle_s, predict_latency, requests_per_event
+from reports.theory.predict import added_table, predict, predictions
 from tests.fake_results import ALL, fake_results
 
 PURE = settings(deadline=None, derandomize=True, database=None)

@@ -16,7 +16,7 @@ from bench.trial.channel import OrderLine, TrialError
 from bench.trial.conduct import Rig, await_ramp
 from bench.trial.drift import LEAST_EVENTS, LEAST_MS, LEAST_SHARE, Z, drift, rank_z
 from bench.trial.validity import BOUNDS, reasons
-from reports.quiet import LIMITS, NOISY, QUIET, UNFIT, Host, quiet_sentence
+from reports.table.quiet import LIMITS, NOISY, QUIET, UNFIT, Host, quiet_sentence
 from tests.fake_results import fake_results
 
 PURE = settings(deadline=None, derandomize=True, database=None)

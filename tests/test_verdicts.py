@@ -12,13 +12,24 @@ from bench.machine.host import placement
 from bench.machine.provenance import provenance
 from bench.results.run import METRICS, PROBES_FILE, Probe, ProbeResults, Results, load, save
 from reports.blocks import main_blocks
-from reports.claims import CLAIMS, ByOrder, ByProbe, ByWord, NotJudged
 from reports.formats import with_interval
-from reports.ratings import HIGHEST, LATENCY_BOUNDS, rate
 from reports.statistics import EQUAL, MARGINS, OPEN, Estimate, estimate
-from reports.summary import summarize
-from reports.theory import added_table
-from reports.verdicts import FAILS, HOLDS, UNJUDGED, Judgement, Line, Measured, judge_all, spanned, tally, tally_text
+from reports.table.claims import CLAIMS, ByOrder, ByProbe, ByWord, NotJudged
+from reports.table.ratings import HIGHEST, LATENCY_BOUNDS, rate
+from reports.table.summary import summarize
+from reports.table.verdicts import (
+    FAILS,
+    HOLDS,
+    UNJUDGED,
+    Judgement,
+    Line,
+    Measured,
+    judge_all,
+    spanned,
+    tally,
+    tally_text,
+)
+from reports.theory.predict import added_table
 from tests.conftest import run_module
 from tests.fake_results import fake_results
 

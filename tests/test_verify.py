@@ -22,8 +22,8 @@ from clients.control import Control
 from feed.envelope import encode_envelope
 from feed.instruments.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from feed.schedule import Schedule
-from reports.draw_life import FAR, ROOM, axis_end_ms
-from reports.ground_truth import life, summarize_truth
+from reports.figures.ground_truth import FAR, ROOM, axis_end_ms
+from reports.sections.ground_truth import life, summarize_truth
 from servers.hub.publisher import MAX_PUBLICATIONS
 from tests.conftest import Start, run, run_module, until
 from tests.fake_results import fake_trial

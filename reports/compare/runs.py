@@ -1,0 +1,236 @@
+"""Two runs side by side: per transport and metric the ratio with its interval and a verdict. Pure.
+
+Blocks of runs with the same seed had the same schedules and are compared in pairs; otherwise the means are compared
+(Welch). Neither covers what differs between two hours of one machine: that is one observation, whatever the blocks say.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any, Final
+
+import msgspec
+
+from bench.results.run import METRICS, Results, ResultsError
+from bench.results.thresholds import ChangeLimit
+from reports.blocks import Blocks, main_blocks
+from reports.formats import counted, joined, with_interval
+from reports.layout import Table
+from reports.statistics import DIFFERS, EQUAL, MARGINS, OPEN, Comparison, compare_runs
+from reports.style import LOOKS
+
+COMPARED: Final = (
+    "latency_ms_p50",
+    "latency_ms_p95",
+    "wire_bytes_per_event",
+    "requests_per_event",
+    "server_cpu_us_per_event",
+    "setup_bytes_per_connection",
+)
+MAY_DIFFER: Final = frozenset(
+    {
+        "preset",
+        "transports",
+        "blocks",
+        "seed",
+        "duration_s",
+        "measured_events",
+        "warmup_events",
+        "curve_intervals_s",
+        "curve_repeats",
+        "loopback_too",
+        "max_reruns",
+        "idle_measure_s",
+        "slo",
+        "sabotage",
+    }
+)
+"""Of a plan: how long and how often was measured, not what; and what the server itself did differently."""
+CAUTION: Final = (
+    "The intervals cover the spread over blocks within the runs, not what differs between two hours of one machine, or "
+    "between two machines: for that, compare several runs."
+)
+
+
+class Change(msgspec.Struct, frozen=True):
+    """B against A for one transport and metric."""
+
+    transport: str
+    metric: str
+    before: str
+    after: str
+    comparison: Comparison
+    level: float
+    """A's mean."""
+
+    @property
+    def worse(self) -> float:
+        """By which share B is above A; negative if it is below. Less is better for every compared metric."""
+        if self.comparison.is_ratio:
+            return self.comparison.factor - 1
+        return self.comparison.factor / self.level if self.level else math.copysign(math.inf, self.comparison.factor)
+
+
+class PointChanges(msgspec.Struct, frozen=True):
+    """Everything compared at one operating point."""
+
+    point: str
+    changes: list[Change]
+    missing: list[str]
+    """Transports that only one of the runs has."""
+    gone: list[tuple[str, str]]
+    """Transports and metrics that A has and B has not."""
+
+
+def unlike(a: Results, b: Results) -> list[str]:
+    """What the plans have set differently that changes what is measured, ready to print; empty if they are alike."""
+    of_a, of_b = (msgspec.to_builtins(of.plan) for of in (a, b))
+    return _differences(of_a, of_b, of_a.keys() - MAY_DIFFER)
+
+
+def environment(a: Results, b: Results) -> list[str]:
+    """What differs in host, versions, options and planted faults."""
+    volatile = {"load_average_1m"}
+    found = _differences(a.host, b.host, (a.host.keys() | b.host.keys()) - volatile)
+    found += _differences(a.versions, b.versions, a.versions.keys() | b.versions.keys())
+    found += _differences(a.options, b.options, a.options.keys() | b.options.keys())
+    return found + _differences({"sabotage": a.plan.sabotage}, {"sabotage": b.plan.sabotage}, ["sabotage"])
+
+
+def common(a: Sequence[Results], b: Sequence[Results]) -> list[tuple[Results, Results]]:
+    """The operating points that both have; of two runs that have one each, these. Raises ``ResultsError``."""
+    if len(a) == len(b) == 1:
+        return [(a[0], b[0])]
+    of_b = {of.plan.point: of for of in b}
+    found = [(of, of_b[of.plan.point]) for of in a if of.plan.point in of_b]
+    if not found:
+        names = [", ".join(of.plan.point for of in points) for points in (a, b)]
+        raise ResultsError(f"the runs have no operating point in common: A has {names[0]}, B has {names[1]}")
+    return found
+
+
+def compare_all(a: Sequence[Results], pairs: Sequence[tuple[Results, Results]]) -> list[PointChanges]:
+    """Compare two runs in the ``pairs`` of points that they have in common, and say what else A has."""
+    alone = [of for of in a if all(of is not first for first, _ in pairs)]
+    return [compare_point(*pair) for pair in pairs] + [
+        PointChanges(of.plan.point, [], [], _measured(main_blocks(of))) for of in alone
+    ]
+
+
+def _measured(blocks: Blocks) -> list[tuple[str, str]]:
+    return [(name, metric) for name in blocks.trials for metric in COMPARED if blocks.values(name, metric)]
+
+
+def compare_point(a: Results, b: Results) -> PointChanges:
+    """Compare two runs at one operating point."""
+    of_a, of_b = main_blocks(a), main_blocks(b)
+    both = [name for name in of_a.trials if of_b.trials.get(name) and of_a.trials[name]]
+    paired = a.plan.seed == b.plan.seed
+    changes = [change for metric in COMPARED for change in _changes(of_a, of_b, both, metric, paired)]
+    missing = sorted({name for of in (of_a, of_b) for name, found in of.trials.items() if found} - set(both))
+    of_both = set(_measured(of_b))
+    return PointChanges(a.plan.point, changes, missing, [of for of in _measured(of_a) if of not in of_both])
+
+
+def _changes(a: Blocks, b: Blocks, names: Sequence[str], metric: str, paired: bool) -> list[Change]:
+    margin = MARGINS[METRICS[metric].margin]
+    values = {name: (b.values(name, metric), a.values(name, metric)) for name in names}
+    found = compare_runs({name: of for name, of in values.items() if all(of)}, margin, paired=paired)
+    return [
+        Change(
+            name,
+            metric,
+            with_interval(a.estimate(name, metric)),
+            with_interval(b.estimate(name, metric)),
+            of,
+            fmean(a.values(name, metric).values()),
+        )
+        for name, of in found.items()
+    ]
+
+
+def compare_cell(published: Results, fresh: Results, transport: str, metric: str) -> Change:
+    """One metric of one transport, measured again: the fresh value over the published. Raises ``ResultsError``."""
+    margin = METRICS[metric].margin
+    if not margin:
+        judged = ", ".join(name for name, of in METRICS.items() if of.margin)
+        raise ResultsError(f"{metric} has no margin to be judged by: allowed are {judged}")
+    of_a, of_b = main_blocks(published), main_blocks(fresh)
+    for name, of in (("published", of_a), ("fresh", of_b)):
+        if not of.trials.get(transport) or not of.values(transport, metric):
+            raise ResultsError(f"the {name} run has no valid {transport}/{metric}")
+    (found,) = _changes(of_a, of_b, [transport], metric, paired=False)
+    return found
+
+
+AGREES: Final = {EQUAL: "agrees", DIFFERS: "differs from published", OPEN: "not settled"}
+
+
+def agreement(of: Change) -> str:
+    """The outcome in one line."""
+    unit, found = METRICS[of.metric].unit, of.comparison
+    return (
+        f"{of.transport}/{of.metric}: {AGREES[found.verdict.word]}. Published {of.before} {unit}, measured again "
+        f"{of.after} {unit}: {_size(found)}"
+    )
+
+
+def failures(points: Sequence[PointChanges], limits: Sequence[ChangeLimit]) -> list[str]:
+    """Why a build is to fail.
+
+    The metric differs (Holm-corrected, with its margin) and by more than is allowed; or B lacks what A has of it; or
+    there was nothing to compare at all.
+    """
+    return [reason for limit in limits for reason in _failures(points, limit)]
+
+
+def _failures(points: Sequence[PointChanges], limit: ChangeLimit) -> list[str]:
+    changes = [
+        (of.point, change) for of in points for change in of.changes if limit.is_about(change.transport, change.metric)
+    ]
+    gone = [(of.point, name) for of in points for name, metric in of.gone if limit.is_about(name, metric)]
+    if not changes and not gone:
+        who = limit.transport or "any transport"
+        return [f"{limit.metric} of {who}: nothing was compared (compared is what A has of {', '.join(COMPARED)})"]
+    worse = [
+        f"{point}: {LOOKS[change.transport].name} {change.metric} is {100 * change.worse:+.1f} % "
+        f"({change.before} -> {change.after}), allowed {100 * limit.share:g} %"
+        for point, change in changes
+        if change.comparison.verdict.word == DIFFERS and change.worse > limit.share
+    ]
+    return worse + [
+        f"{point}: {LOOKS[name].name} {limit.metric} was measured in A and not in B" for point, name in gone
+    ]
+
+
+def table(of: PointChanges) -> Table:
+    """The changes, ready to lay out."""
+    rows = [
+        [
+            LOOKS[change.transport].name,
+            f"{change.metric}{f' ({unit})' if (unit := METRICS[change.metric].unit) else ''}",
+            change.before,
+            change.after,
+            _size(change.comparison),
+            _word(change.comparison),
+        ]
+        for change in of.changes
+    ]
+    notes = [f"Only in one of the two: {', '.join(of.missing)}."] if of.missing else []
+    if not rows:
+        notes.append("Only in A." if of.gone else "Nothing was measured in both.")
+    return Table(f"B against A: {of.point}", ["Transport", "Metric", "A", "B", "B / A", "Verdict"], rows, notes)
+
+
+def _size(of: Comparison) -> str:
+    size = joined(of.factor, of.low, of.high)
+    return f"{size} ×" if of.is_ratio else f"{size} more"
+
+
+def _word(of: Comparison) -> str:
+    more = of.verdict.more_blocks
+    return f"{of.verdict.word}, about {counted(more, 'more block')}" if more else of.verdict.word
+
+
+def _differences(a: dict[str, Any], b: dict[str, Any], names: Any) -> list[str]:
+    return [f"{name}: {a.get(name)} / {b.get(name)}" for name in sorted(names) if a.get(name) != b.get(name)]

@@ -1,0 +1,87 @@
+"""A against A as a section: how often the pipeline finds a difference where there is none. Pure."""
+
+from collections import Counter
+from typing import Final
+
+from bench.results.run import METRICS, CostResults, Trial
+from reports.blocks import PAIRED_METRICS
+from reports.formats import counted, joined
+from reports.layout import Section, Table
+from reports.statistics import ALPHA, DIFFERS, EQUAL, MARGINS, OPEN, Comparison, compare_runs, estimate
+from reports.style import LOOKS
+
+NAME: Final = "A against A"
+
+
+def aa_section(results: CostResults) -> Section:
+    """One row per metric over all experiments."""
+    experiments = _experiments(results).values()
+    rows = [
+        _row(metric, [found for of in experiments if (found := _compared(of, metric))]) for metric in PAIRED_METRICS
+    ]
+    burnt = _sabotage(results)
+    rule = (
+        f"In each experiment the server of B was told to use more CPU ({burnt} %), and A's was not: '{DIFFERS}' in "
+        "server CPU is true, and in bytes false. Latency waits for what is burned."
+        if burnt
+        else f"Each experiment compares a transport with itself, so every '{DIFFERS}' is false. Without a margin "
+        f"{100 * ALPHA:g} % of them may say so; with the margins, outside of which the whole interval must lie, fewer."
+    )
+    notes = [
+        rule,
+        "Ratio: geometric mean of A/B over experiments, with its 95 % t interval.",
+    ]
+    head = ["", "experiments", DIFFERS, EQUAL, OPEN, "A / B, pooled"]
+    out = [one.trial for one in results.trials if one.trial.status != "ok"]
+    cautions = [f"{counted(len(out), 'trial')} did not count: {'; '.join(out[0].reasons)}"] if out else []
+    cautions += [] if results.finished else ["The run was interrupted."]
+    names = sorted({LOOKS[one.trial.transport].name for one in results.trials})
+    title = f"{', '.join(names) or 'Nothing'} against itself, {len(results.trials)} trials, seed {results.seed}"
+    name, what = ("A planted slowdown", "Found where CPU was planted") if burnt else (NAME, "Found where nothing is")
+    return Section(name, title, cautions, [Table(what, head, rows, notes), _each(results)], [])
+
+
+def _each(results: CostResults) -> Table:
+    """Every experiment's server CPU: what the counts above are made of."""
+    metric = "server_cpu_us_per_event"
+    experiments = [(name, of, _compared(of, metric)) for name, of in _experiments(results).items()]
+    rows = [
+        [name, str(len(of.get("A", []))), joined(found.factor, found.low, found.high), found.verdict.word]
+        for name, of, found in experiments
+        if found is not None
+    ]
+    return Table(f"{metric}, experiment by experiment", ["", "blocks", "A / B", "verdict"], rows, [], False)
+
+
+def _sabotage(results: CostResults) -> str:
+    faults = {fault for of in results.loads.values() for plan in of.values() for fault in plan.sabotage.values()}
+    return ", ".join(sorted(fault.partition(":")[2] for fault in faults))
+
+
+def _experiments(results: CostResults) -> dict[str, dict[str, list[Trial]]]:
+    """Experiment -> name -> its valid trials."""
+    found: dict[str, dict[str, list[Trial]]] = {}
+    for one in results.trials:
+        if one.trial.status == "ok":
+            found.setdefault(one.section, {}).setdefault(one.load, []).append(one.trial)
+    return found
+
+
+def _compared(of: dict[str, list[Trial]], metric: str) -> Comparison | None:
+    values = {
+        name: {trial.block: trial.metrics[metric] for trial in of.get(name, []) if metric in trial.metrics}
+        for name in ("A", "B")
+    }
+    if not values["A"] or not values["B"]:
+        return None
+    margin = MARGINS[METRICS[metric].margin]
+    found = compare_runs({metric: (values["A"], values["B"])}, margin, paired=True)[metric]
+    return found if found.low is not None else None
+
+
+def _row(metric: str, found: list[Comparison]) -> list[str]:
+    words = Counter(of.verdict.word for of in found)
+    ratios = [of.factor for of in found if of.is_ratio]
+    pooled = estimate(ratios) if ratios else None
+    size = joined(pooled.value, pooled.low, pooled.high) if pooled else ""
+    return [metric, str(len(found)), *(str(words[word]) for word in (DIFFERS, EQUAL, OPEN)), size]

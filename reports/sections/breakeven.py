@@ -1,0 +1,105 @@
+"""Where polling begins to pay, and what an idle user costs: a section of the report. Pure."""
+
+from typing import Final
+
+import msgspec
+
+from bench.results.run import Results
+from reports.blocks import POLLING, Blocks
+from reports.formats import joined, number
+from reports.layout import Table
+from reports.style import LOOKS
+from reports.table.answer import prose
+from reports.theory.traffic import (
+    HIGHEST_HZ,
+    LOWEST_HZ,
+    RADIO_SLEEPS_AFTER_S,
+    Traffic,
+    average,
+    break_even,
+    month_mb,
+    traffic,
+    wake_ups_per_hour,
+)
+
+INTERVALS_S: Final = (0.2, 1.0, 5.0, 30.0)
+RIVALS: Final = ("long_polling", "sse", "websocket", "socketio")
+NEVER: Final = "never"
+ALWAYS: Final = "always"
+AWAKE: Final = "awake all the time"
+
+
+class BreakEven(msgspec.Struct, frozen=True):
+    """Everything the section, its figure and its sliders show. ``lines``: a transport's coefficients, averaged."""
+
+    poll_interval_s: float
+    rate_hz: float
+    lines: list[Traffic]
+    measured: dict[str, float]
+    """Bytes per second and subscriber at the operating point, by transport."""
+    tables: list[Table]
+
+
+def break_evens(results: Results, blocks: Blocks) -> BreakEven | None:
+    """``None`` if polling or its idle cycle was not measured."""
+    by_block = {name: traffic(results, blocks, name) for name in blocks.contenders}
+    by_block = {name: found for name, found in by_block.items() if found}
+    if POLLING not in by_block or len(by_block) < 2:
+        return None
+    plan = results.plan
+    lines = [average(found) for found in by_block.values()]
+    rate_hz = plan.rate_hz / plan.rooms
+    measured = {
+        name: of.value * rate_hz
+        for name in by_block
+        if (of := blocks.estimate(name, "wire_bytes_per_event")) is not None
+    }
+    tables = [_table(by_block, plan.poll_interval_s), _idle(results, list(by_block))]
+    return BreakEven(plan.poll_interval_s, rate_hz, lines, measured, tables)
+
+
+def _table(by_block: dict[str, dict[int, Traffic]], poll_interval_s: float) -> Table:
+    intervals = sorted({*INTERVALS_S, poll_interval_s})
+    rivals = [name for name in RIVALS if name in by_block]
+    rows = []
+    for interval_s in intervals:
+        median_ms = average(by_block[POLLING]).latency_ms(1.0, interval_s)
+        cells = [_cell(by_block, name, interval_s) for name in rivals]
+        rows.append([f"polling every {interval_s:g} s", f"{number(median_ms)} ms", *cells])
+    head = ["", "its median latency", *(f"fewer bytes than {prose(name)} above" for name in rivals)]
+    notes = [
+        "Events per second in a room, above which polling at this interval moves fewer wire bytes, with the 95 % "
+        f"interval over blocks; {NEVER}: not below {HIGHEST_HZ:g} events/s.",
+        "Coefficients: bytes per cycle of polls and per event of streams, measured; an event's share of an answer and "
+        "requests per event, by theory. Intervals are of the scatter between blocks, not of what theory leaves out.",
+    ]
+    return Table("Where polling begins to pay", head, rows, notes)
+
+
+def _cell(by_block: dict[str, dict[int, Traffic]], rival: str, interval_s: float) -> str:
+    found = break_even(by_block[POLLING], by_block[rival], interval_s)
+    if found is not None:
+        return f"{joined(found.value, found.low, found.high)} events/s"
+    polling, other = (average(by_block[name]).bytes_per_s(LOWEST_HZ, interval_s) for name in (POLLING, rival))
+    return ALWAYS if polling < other else NEVER
+
+
+def _idle(results: Results, names: list[str]) -> Table:
+    rows = []
+    for name in names:
+        idle = results.idle[name]
+        wakes = wake_ups_per_hour(idle.period_s)
+        rows.append(
+            [
+                LOOKS[name].name,
+                f"{number(month_mb(idle.cycle_bytes / idle.period_s))} MB",
+                AWAKE if wakes is None else number(wakes),
+                f"{idle.period_s:g} s",
+            ]
+        )
+    notes = [
+        "Of a subscriber to whom nothing happens: an empty poll or a heartbeat each period, both directions, TCP/IP "
+        f"included. A wake-up is a burst more than {RADIO_SLEEPS_AFTER_S:g} s after the last, as a phone's radio stays "
+        "awake about that long after it was used (developer.android.com, Optimize network access).",
+    ]
+    return Table("Per idle user", ["", "wire bytes a month", "network wake-ups an hour", "period"], rows, notes)

@@ -1,0 +1,151 @@
+"""What the load side costs, as a section: locust beside the same client without it, and beside Node's ``ws``. Pure."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Final
+
+from bench.results.run import STATUSES, CostResults, CostTrial
+from reports.formats import NOT_MEASURED, counted, number, with_interval
+from reports.layout import Section, Table
+from reports.sections.cost import reached
+from reports.sections.cost_trials import arm_name, arm_of
+from reports.statistics import Estimate, estimate
+from reports.style import LOOKS
+
+PER_EVENT: Final = "generator_cpu_us_per_event"
+SHARE: Final = "generator_cpu_share"
+RECEIVED: Final = "received_events_per_s"
+WITHOUT: Final = "bare"
+NAMES: Final = {
+    "locust": "locust",
+    WITHOUT: "bare uvloop, same client",
+    "node": "Node's ws",
+    "socketiouser": "locust's SocketIOUser",
+}
+GOAL_RATIO: Final = 1.1
+GOAL_EVENTS_PER_S: Final = 40_000
+VALID_SHARE: Final = 0.9
+
+
+def generator_section(results: CostResults) -> Section:
+    """Work out the whole section."""
+    tables = [_receive(results.trials), _socketio(results.trials), _sustain(results.trials), _saturate(results.trials)]
+    cautions = [] if results.finished else [f"Interrupted: {counted(len(results.trials), 'trial')} are here."]
+    if results.preset == "smoke":
+        cautions.append("The smoke preset shows that everything works; its numbers conclude nothing.")
+    cautions += [
+        f"{one.trial.id} left out: {'; '.join(one.trial.reasons)}."
+        for one in results.trials
+        if one.trial.status != "ok"
+    ]
+    subscribers = max((one.trial.subscribers for one in results.trials), default=0)
+    title = (
+        f"One core, {counted(subscribers, 'subscriber')}, 256 B payload, loopback, seed {results.seed}; "
+        "served by the cheapest variants"
+    )
+    return Section("What receiving costs the load side", title, cautions, [t for t in tables if t.rows], [])
+
+
+def _of(
+    trials: Sequence[CostTrial], section: str, statuses: Sequence[str] = ("ok",)
+) -> dict[tuple[str, str], list[CostTrial]]:
+    """Trials by served arm and generator, in the order of every table; the valid ones unless told otherwise."""
+    found: dict[tuple[str, str], list[CostTrial]] = {}
+    for one in trials:
+        if one.section == section and one.trial.status in statuses:
+            found.setdefault((arm_of(one), one.trial.generator), []).append(one)
+    transports, generators = list(LOOKS), list(NAMES)
+    return dict(
+        sorted(
+            found.items(),
+            key=lambda item: (transports.index(item[0][0].partition(":")[0]), generators.index(item[0][1])),
+        )
+    )
+
+
+def _values(of: Sequence[CostTrial], metric: str) -> dict[int, float]:
+    return {one.trial.block: one.trial.metrics[metric] for one in of if metric in one.trial.metrics}
+
+
+def _estimate(of: Sequence[CostTrial], metric: str) -> Estimate | None:
+    values = list(_values(of, metric).values())
+    return estimate(values) if values else None
+
+
+def _receive(trials: Sequence[CostTrial]) -> Table:
+    groups, rows = _of(trials, "receive"), []
+    locust: dict[int, list[float]] = {}
+    for (served, generator), of in groups.items():
+        without = _values(groups.get((served, WITHOUT), []), PER_EVENT)
+        ratios = {block: value / without[block] for block, value in _values(of, PER_EVENT).items() if block in without}
+        ratio = estimate(list(ratios.values())) if ratios and generator != WITHOUT else None
+        rows.append(
+            [arm_name(served), NAMES[generator], with_interval(_estimate(of, PER_EVENT)), with_interval(ratio), ""]
+        )
+        if generator == "locust":
+            for block, value in ratios.items():
+                locust.setdefault(block, []).append(value)
+    if locust:
+        together = estimate([math.exp(fmean(map(math.log, values))) for values in locust.values()])
+        goal = f"at most {GOAL_RATIO:g}: {reached(together, GOAL_RATIO)}"
+        rows.append(["All of them", "locust", NOT_MEASURED, with_interval(together), goal])
+    head = ["Served by", "Received by", "Generator CPU per event, µs", "× bare client", "Goal"]
+    notes = [
+        "Same feed, same run, same core; ratios within the block, geometric means of them for all together. Node's "
+        "script neither resumes nor counts bytes.",
+    ]
+    return Table("CPU per received event", head, rows, notes)
+
+
+def _socketio(trials: Sequence[CostTrial]) -> Table:
+    rows = [
+        [NAMES[generator], with_interval(_estimate(of, PER_EVENT)), with_interval(_estimate(of, SHARE))]
+        for (_, generator), of in _of(trials, "socketio").items()
+    ]
+    notes = [
+        "A tenth of the rate above, of the same feed, which a Socket.IO gateway hands on to SocketIOUser: one greenlet "
+        "and one synchronous client for each subscriber.",
+    ]
+    head = ["Received by", "Generator CPU per event, µs", "Generator, of a core"]
+    return Table("locust's SocketIOUser beside this load script", head, rows, notes)
+
+
+def _sustain(trials: Sequence[CostTrial]) -> Table:
+    rows = []
+    for (served, _), of in _of(trials, "sustain", STATUSES).items():  # one that lost events is invalid, and counts here
+        share = _estimate(of, SHARE)
+        lost = sum(one.trial.counts.lost for one in of if one.trial.counts)
+        valid = all(one.trial.status == "ok" for one in of)
+        verdict = reached(share, VALID_SHARE) if share is not None and valid else "missed"
+        rows.append(
+            [
+                arm_name(served),
+                with_interval(_estimate(of, RECEIVED)),
+                with_interval(share),
+                str(lost),
+                verdict,
+            ]
+        )
+    head = ["Served by", "Received, events/s", "Generator, of a core", "Lost", f"Goal: {GOAL_EVENTS_PER_S:,}/s, valid"]
+    notes = [
+        f"Valid: at most {VALID_SHARE:g} of the core, and nothing lost. Schedules are Poisson, so rates vary a little."
+    ]
+    return Table("What locust sustains on one core", head, rows, notes)
+
+
+def _saturate(trials: Sequence[CostTrial]) -> Table:
+    rows = [
+        [arm_name(served), with_interval(_estimate(of, RECEIVED)), _number(_estimate(of, SHARE))]
+        for (served, _), of in _of(trials, "saturate").items()
+    ]
+    head = ["Served by", "Received, events/s", "Generator, of a core"]
+    notes = [
+        "More is offered than a core can take: 140,000/s. What falls off the history is lost on purpose. SSE is not "
+        "here: the server's core is full before the generator's.",
+    ]
+    return Table("Where a generator core saturates (locust)", head, rows, notes)
+
+
+def _number(of: Estimate | None) -> str:
+    return NOT_MEASURED if of is None else number(of.value)

@@ -1,0 +1,122 @@
+"""How far our own meters can be trusted, as a section: tables and figure from verify.json. Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from bench.results.run import LateEvent, Verification, VerifyResults
+from reports.formats import NOT_MEASURED, counted, fixed, number
+from reports.layout import Table
+from reports.style import LOOKS
+
+TOO_FEW: Final = "n too small"
+
+
+class Life(msgspec.Struct, frozen=True):
+    """One late event: how long each part of its way took. Milliseconds; their sum is its latency."""
+
+    publisher_ms: float
+    """From due to published."""
+    server_ms: float
+    """In server, kernel and relay, the wait for the next poll included: all that is not one of the others."""
+    transit_ms: float
+    """What the network takes: half the round trip."""
+    client_ms: float
+    """From the kernel's stamp to the application."""
+
+    @property
+    def latency_ms(self) -> float:
+        """From due to application."""
+        return self.publisher_ms + self.server_ms + self.transit_ms + self.client_ms
+
+
+class TruthSummary(msgspec.Struct, frozen=True):
+    """What the section needs."""
+
+    title: str
+    cautions: list[str]
+    tables: list[Table]
+    lives: dict[str, list[Life]]
+    """Of the slowest events by transport, the slowest first."""
+
+
+def summarize_truth(results: VerifyResults) -> TruthSummary:
+    """Everything the report says about a verify run."""
+    plan = results.plan
+    measured = sorted(results.trials, key=lambda one: list(LOOKS).index(one.trial.transport))
+    network = f"{number(plan.rtt_ms)} ms round trip" if plan.rtt_ms else "loopback"
+    title = (
+        f"One trial per transport under packet capture: {counted(plan.subscribers, 'subscriber')}, "
+        f"{number(plan.rate_hz)} events/s, {network}"
+    )
+    lives = {one.trial.transport: [life(event, one.trial.rtt_ms / 2) for event in one.slowest] for one in measured}
+    tables = [table for table in (_bytes_table(measured), _receive_table(measured)) if table.rows]
+    return TruthSummary(title, _cautions(results, measured), tables, {name: of for name, of in lives.items() if of})
+
+
+def life(event: LateEvent, transit_ms: float) -> Life:
+    """Split one event's way into its parts."""
+    on_the_way_ms = event.kernel_ms - event.publish_ms
+    return Life(
+        publisher_ms=event.publish_ms,
+        server_ms=on_the_way_ms - transit_ms,
+        transit_ms=transit_ms,
+        client_ms=event.receive_ms - event.kernel_ms,
+    )
+
+
+def _cautions(results: VerifyResults, measured: Sequence[Verification]) -> list[str]:
+    cautions = [] if results.finished else ["the verify run was interrupted"]
+    for one in measured:
+        name = LOOKS[one.trial.transport].name
+        cautions += [f"{name} does not hold: {reason}" for reason in one.broken]
+        others = [reason for reason in one.trial.reasons if reason not in one.broken]
+        if others and one.trial.status == "invalid":
+            cautions.append(f"{name} was measured on a host that was not quiet: {'; '.join(others)}")
+    return cautions
+
+
+def _bytes_table(measured: Sequence[Verification]) -> Table:
+    head = ["Transport", "Packets captured", "Bytes captured", "Bytes counted", "Counted minus captured"]
+    rows = [
+        [
+            LOOKS[one.trial.transport].name,
+            f"{one.captured_packets:,}",
+            f"{one.captured_bytes:,}",
+            f"{one.counted_bytes:,}",
+            f"{100 * (one.counted_bytes / one.captured_bytes - 1):+.2f} %",
+        ]
+        for one in measured
+        if one.captured_bytes
+    ]
+    notes = ["Whole lives of all connections, handshakes and closing included. Allowed: 1 % either way."]
+    return Table("Wire bytes against the capture", head, rows, notes)
+
+
+def _receive_table(measured: Sequence[Verification]) -> Table:
+    head = [
+        "Transport",
+        "Deliveries found in the capture",
+        "Latency, median, ms",
+        "User minus kernel, median, ms",
+        "p95, ms",
+        "Median as a share of the latency",
+    ]
+    notes = [
+        "User: first line of the client's data_received. Kernel: its stamp of the packet that completed the message. "
+        "Over 20 % of the latency's median a trial is invalid."
+    ]
+    return Table("Receive times against the kernel", head, [_receive_row(one) for one in measured], notes)
+
+
+def _receive_row(one: Verification) -> list[str]:
+    latency_ms, median_ms = one.trial.metrics.get("latency_ms_p50"), one.user_minus_kernel_ms_p50
+    return [
+        LOOKS[one.trial.transport].name,
+        f"{one.matched:,} of {one.deliveries:,}" if one.deliveries else NOT_MEASURED,
+        TOO_FEW if latency_ms is None else number(latency_ms),
+        TOO_FEW if median_ms is None else fixed(median_ms, 3),
+        TOO_FEW if one.user_minus_kernel_ms_p95 is None else fixed(one.user_minus_kernel_ms_p95, 3),
+        f"{100 * median_ms / latency_ms:.1f} %" if median_ms is not None and latency_ms else NOT_MEASURED,
+    ]

@@ -1,0 +1,36 @@
+"""What TLS costs: the same load with and without it, side by side in each block. Pure."""
+
+from typing import Final
+
+from reports.formats import with_interval
+from reports.layout import Table
+from reports.sections.cost_trials import Valid
+from reports.style import LOOKS
+
+SECTION: Final = "tls"
+COLUMNS: Final = {
+    "server_cpu_us_per_event": "Server CPU per event, µs",
+    "wire_bytes_per_event": "Wire bytes per event",
+    "setup_bytes_per_connection": "Set-up, bytes per connection",
+    "handshake_ms_p50": "Handshake, ms (median)",
+    "server_cpu_us_per_handshake": "Server CPU per handshake, µs",
+}
+SUFFIX: Final = "+tls"
+
+
+def tls_table(valid: Valid) -> Table:
+    """A line without TLS, one with it, and their ratio for each transport."""
+    rows = []
+    for arm in valid.arms(SECTION):
+        name = LOOKS[arm.removesuffix(SUFFIX)].name
+        values = [with_interval(valid.estimate(SECTION, arm, metric)) for metric in COLUMNS]
+        rows.append([f"{name}, TLS" if arm.endswith(SUFFIX) else name, *values])
+        if arm.endswith(SUFFIX):
+            plain = arm.removesuffix(SUFFIX)
+            ratios = [with_interval(valid.ratio(SECTION, arm, metric, plain)) for metric in COLUMNS]
+            rows.append(["  with / without", *ratios])
+    notes = [
+        "TLS 1.3, ECDSA P-256, no session resumed, no compression. Handshake: a fresh connection on loopback until it "
+        "could carry a request, without one; its server CPU includes closing it.",
+    ]
+    return Table("What TLS costs", ["", *COLUMNS.values()], rows, notes)

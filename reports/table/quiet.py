@@ -1,0 +1,93 @@
+"""One sentence on whether this host was quiet enough to trust what it measured. Pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from bench.results.run import Results, Trial
+from reports.blocks import main_blocks
+from reports.formats import counted, number
+from reports.theory.bytes import POLLS
+
+QUIET: Final = "quiet enough to trust"
+NOISY: Final = "noisy but usable"
+UNFIT: Final = "not to be trusted"
+
+LIMITS: Final[dict[str, tuple[float, float]]] = {
+    "hiccup_ms": (2.0, 10.0),
+    "steal_share": (0.01, 0.05),
+    "other_load_share": (0.05, 0.10),
+    "invalid_share": (0.05, 0.25),
+    "spread_share": (0.05, 0.25),
+}
+"""What it is judged by -> above which it is noisy, and above which not to be trusted."""
+
+
+class Host(msgspec.Struct, frozen=True):
+    """What decides; ``None`` where a run did not measure it.
+
+    ``hiccup_ms``: 99th percentile of a 1 ms timer's lateness, median over trials. ``spread_share``: half the interval
+    of the median latency over blocks, of the stream that repeats worst: what polls wait for differs between schedules.
+    """
+
+    hiccup_ms: float | None
+    steal_share: float | None
+    other_load_share: float | None
+    invalid_share: float | None
+    spread_share: float | None
+
+    def word(self) -> str:
+        """The worst that any of them says."""
+        found = [(getattr(self, name), limits) for name, limits in LIMITS.items()]
+        levels = [sum(value > limit for limit in limits) for value, limits in found if value is not None]
+        return (QUIET, NOISY, UNFIT)[max(levels, default=0)]
+
+
+def quiet_sentence(points: Sequence[Results]) -> str:
+    """Over all operating points of a run."""
+    trials = [trial for of in points for trial in of.trials]
+    host = observe(points)
+    invalid = sum(trial.status != "ok" for trial in trials)
+    parts = [
+        f"1 ms timers were {number(host.hiccup_ms)} ms late (p99)" if host.hiccup_ms is not None else "",
+        f"{100 * host.steal_share:.1f} % of the time was stolen" if host.steal_share is not None else "",
+        f"{100 * host.other_load_share:.1f} % was used by others" if host.other_load_share is not None else "",
+        f"{invalid} of {counted(len(trials), 'trial')} did not count" if trials else "",
+        f"medians repeat within {100 * host.spread_share:.1f} %" if host.spread_share is not None else "",
+    ]
+    return f"This host was {host.word()}: {', '.join(filter(None, parts)) or 'nothing was measured'}."
+
+
+def observe(points: Sequence[Results]) -> Host:
+    """What decides, from every trial of a run."""
+    trials = [trial for of in points for trial in of.trials]
+    invalid = sum(trial.status != "ok" for trial in trials)
+    return Host(
+        hiccup_ms=_median(trials, "hiccup_ms_p99"),
+        steal_share=_mean(trials, "steal_share"),
+        other_load_share=_mean(trials, "other_load_share"),
+        invalid_share=invalid / len(trials) if trials else None,
+        spread_share=max((spread for of in points for spread in _spreads(of)), default=None),
+    )
+
+
+def _spreads(results: Results) -> list[float]:
+    blocks = main_blocks(results)
+    found = [blocks.estimate(name, "latency_ms_p50") for name in blocks.trials if name not in POLLS]
+    known = [of for of in found if of and of.value]
+    return [(of.high - of.low) / 2 / of.value for of in known if of.low is not None and of.high is not None]
+
+
+def _values(trials: Sequence[Trial], metric: str) -> list[float]:
+    return sorted(trial.metrics[metric] for trial in trials if metric in trial.metrics)
+
+
+def _median(trials: Sequence[Trial], metric: str) -> float | None:
+    values = _values(trials, metric)
+    return values[len(values) // 2] if values else None
+
+
+def _mean(trials: Sequence[Trial], metric: str) -> float | None:
+    values = _values(trials, metric)
+    return sum(values) / len(values) if values else None

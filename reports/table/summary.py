@@ -1,0 +1,217 @@
+"""From a run's results to everything the report says, ready to lay out in any format. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from bench.results.run import METRICS, ProbeResults, Results, Trial
+from reports.blocks import PAIRED_METRICS, Blocks, left_out, main_blocks
+from reports.formats import counted, joined
+from reports.statistics import ALPHA, DIFFERS, MARGINS, OPEN, Comparison
+from reports.style import LOOKS
+from reports.table.answer import Part, answer
+from reports.table.curve import Point, points
+from reports.table.details import CPU, Group, groups
+from reports.table.quiet import quiet_sentence
+from reports.table.rows import POINT_NAMES, Row, incomplete, rating_rules, rows
+from reports.table.verdicts import Line, Measured, judge_all
+
+PAIR_TITLES = dict(
+    zip(
+        PAIRED_METRICS, ("latency, median", "latency, p95", "wire bytes per event", "server CPU per event"), strict=True
+    )
+)
+
+
+LOSS_IS_MODELLED = (
+    "Loss is modelled (docs/method.md, Network): it shows what stalls look like, and no claim is judged on it."
+)
+
+
+class PairCell(msgspec.Struct, frozen=True):
+    """A pair on one metric: the ratio with its interval, and the verdict."""
+
+    text: str
+    word: str
+
+
+class PairLine(msgspec.Struct, frozen=True):
+    """A pair of transports, judged on each of ``PAIRED_METRICS``; ``None`` where a metric is missing."""
+
+    a: str
+    b: str
+    cells: list[PairCell | None]
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """The whole report as text and numbers; ``page``, ``markdown``, ``terminal`` and the figures only lay it out."""
+
+    results: Results
+    blocks: Blocks
+    point: str
+    """What its operating point is, in words."""
+    title: str
+    answer: list[Part]
+    verdicts: list[Line]
+    """On the article's claims, at this point and those beside it."""
+    beside: list["Summary"]
+    """The same run's other operating points."""
+    cautions: list[str]
+    rows: list[Row]
+    rules: list[str]
+    comparisons: dict[str, list[Comparison]]
+    pairs: list[PairLine]
+    pair_rules: list[str]
+    details: list[Group]
+    curve: list[Point]
+    left_out: list[Trial]
+    facts: dict[str, dict[str, str]]
+
+    @property
+    def quiet(self) -> str:
+        """Whether the host was quiet enough, over all points."""
+        return quiet_sentence([of.results for of in self.points])
+
+    @property
+    def points(self) -> list["Summary"]:
+        """Every operating point, this one first."""
+        return [self, *self.beside]
+
+    @property
+    def point_names(self) -> dict[str, str]:
+        """The operating points by their names in the plan."""
+        return {of.results.plan.point: of.point for of in self.points}
+
+
+def summarize(results: Results, others: Sequence[Results] = (), probes: ProbeResults | None = None) -> Summary:
+    """Work out the whole report of a run. ``others``: its other operating points."""
+    blocks = main_blocks(results)
+    comparisons = {metric: blocks.compare(metric) for metric in PAIRED_METRICS}
+    beside = [summarize(other) for other in others]
+    measured = [Measured(results.plan, blocks), *(Measured(of.results.plan, of.blocks) for of in beside)]
+    return Summary(
+        results=results,
+        blocks=blocks,
+        point=POINT_NAMES.get(results.plan.point, results.plan.point),
+        verdicts=judge_all(measured, probes.probes if probes else None),
+        beside=beside,
+        title=_title(results),
+        answer=answer(blocks, comparisons),
+        cautions=_cautions(results, blocks),
+        rows=rows(results, blocks, measured[1:]),
+        rules=rating_rules(results.plan),
+        comparisons=comparisons,
+        pairs=_pairs(comparisons),
+        pair_rules=_pair_rules(),
+        details=groups(blocks, comparisons[CPU]),
+        curve=points(results),
+        left_out=left_out(results),
+        facts=_facts(results),
+    )
+
+
+def _title(results: Results) -> str:
+    plan = results.plan
+    network = plan.between.words if plan.rtt_ms else "loopback, no network delay"
+    return (
+        f"{counted(plan.subscribers, 'subscriber')} in {counted(plan.rooms, 'room')}, {plan.rate_hz:g} events/s "
+        f"in all, {plan.payload_bytes} B payload, {network}, polling every {plan.poll_interval_s:g} s, "
+        f"{counted(plan.blocks, 'block')}"
+    )
+
+
+def _cautions(results: Results, blocks: Blocks) -> list[str]:
+    """What concerns the run as a whole; what concerns one number stands in its cell."""
+    found = []
+    if not results.finished:
+        found.append(f"The run was interrupted: {counted(len(results.trials), 'trial')} of it are here.")
+    for name in blocks.trials:
+        counts = blocks.counts(name)
+        if counts and (wrong := incomplete(counts)):
+            said = ", ".join(wrong)
+            found.append(f"{LOOKS[name].name} did not deliver as it must: {said}, of {counts.expected:,} deliveries.")
+    for name, fault in results.plan.sabotage.items():
+        found.append(f"{LOOKS[name].name}'s server was told to commit a fault ({fault}): no claim is judged.")
+    if results.plan.blocks == 1:
+        found.append("A single block has no intervals: it shows that everything works and settles nothing.")
+    if not results.plan.rtt_ms:
+        found.append("Loopback only: without network delay the latencies are those of software, and are not rated.")
+    if results.plan.loss:
+        found.append(LOSS_IS_MODELLED)
+    out = left_out(results)
+    if out:
+        found.append(f"{counted(len(out), 'trial')} left out of all averages, with reasons below the table.")
+    if {trial.purpose for trial in results.trials} == {"loopback"}:
+        found.append("Only loopback checks were run: they never feed the table.")
+    return found
+
+
+def _pairs(comparisons: dict[str, list[Comparison]]) -> list[PairLine]:
+    names = dict.fromkeys((found.a, found.b) for of in comparisons.values() for found in of)
+    lines = []
+    for a, b in names:
+        cells = [_pair_cell(metric, comparisons[metric], a, b) for metric in PAIRED_METRICS]
+        lines.append(PairLine(LOOKS[a].name, LOOKS[b].name, cells))
+    return lines
+
+
+def _pair_cell(metric: str, of: Sequence[Comparison], a: str, b: str) -> PairCell | None:
+    found = next((comparison for comparison in of if (comparison.a, comparison.b) == (a, b)), None)
+    if found is None:
+        return None
+    verdict, word = found.verdict, found.verdict.word
+    if found.low is None:
+        word = f"{OPEN}: 1 block"
+    elif verdict.word == OPEN and verdict.more_blocks:
+        word = f"{OPEN}, about {counted(verdict.more_blocks, 'more block')}"
+    size = joined(found.factor, found.low, found.high)
+    return PairCell(f"{size} ×" if found.is_ratio else f"{size} {METRICS[metric].unit} more", word)
+
+
+def _pair_rules() -> list[str]:
+    relative = {name: f"{100 * margin.relative:g} %" for name, margin in MARGINS.items()}
+    latency = f"the larger of {relative['latency']} and {MARGINS['latency'].absolute:g} ms"
+    return [
+        "The ratio of the first to the second, paired by block. Margins of no practical interest: "
+        f"latency {latency}, bytes {relative['bytes']}, CPU {relative['cpu']}.",
+        f"Interval wholly outside the margin: {DIFFERS}; wholly inside: no practical difference; else {OPEN}. "
+        f"Holm's procedure sets each interval's level, so that over all pairs of a metric the chance of any false "
+        f"'{DIFFERS}' is at most {100 * ALPHA:g} %, and so is that of any false 'no practical difference'.",
+    ]
+
+
+def _facts(results: Results) -> dict[str, dict[str, str]]:
+    run = {
+        "created": results.created_at,
+        "command": " ".join(results.command),
+        "finished": "yes" if results.finished else "no, interrupted",
+        "seed": str(results.plan.seed),
+        "pushmark": results.pushmark_version,
+    }
+    plan = msgspec.to_builtins(results.plan)
+    return {
+        "Run": run,
+        "Plan": {name: _text(value) for name, value in plan.items()},
+        "Host": {name: _text(value) for name, value in _flat(results.host).items()},
+        "Versions": dict(results.versions),
+        "Options": {name: _text(value) for name, value in _flat(results.options).items()},
+    }
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options as one level, names joined by dots."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    if isinstance(value, list):
+        return ", ".join(_text(item) for item in value) or "none"
+    return str(value)

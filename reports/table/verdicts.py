@@ -1,0 +1,224 @@
+"""A verdict on every claim of the article, at each operating point. Pure.
+
+*holds* and *does not hold* need the whole interval on one side; what lies across is *not settled*, and what differs by
+less than the committed margin is *no practical difference*. Functional claims are what their probe saw.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from bench.results.run import METRICS, Plan, Probe
+from reports.blocks import BASELINE, Blocks
+from reports.formats import counted, joined, listed, number, with_interval
+from reports.statistics import (
+    ALPHA,
+    DIFFERS,
+    EQUAL,
+    MARGINS,
+    OPEN,
+    Comparison,
+    Estimate,
+    Moments,
+    compare_runs,
+    moments,
+    more_blocks,
+)
+from reports.table.answer import prose
+from reports.table.claims import BYTES, CLAIMS, LATENCY, ByOrder, ByProbe, ByWord, Claim, Judged
+from reports.table.ratings import BANDWIDTH_BOUNDS, HIGHEST, LATENCY_BOUNDS, rate
+
+HOLDS: Final = "holds"
+FAILS: Final = "does not hold"
+UNJUDGED: Final = "not judged"
+
+VERDICT_RULES: Final = (
+    "A rating word holds or does not hold if the whole 95 % interval lies on one side of the bounds; else it is not "
+    "settled. More and fewer are judged by pairs, with their margins and Holm's procedure over the claim's own pairs.",
+    "Functional claims were tried on real servers: yes or no, with what happened.",
+    "Complexity and use cases are not judged: the first is no number, the second a question of scenarios.",
+)
+
+Bounds = tuple[tuple[float, str], ...]
+HIGH_TO_LOW: Final = (HIGHEST, *(word for _, word in reversed(LATENCY_BOUNDS)))
+"""The rating words, worst first; bandwidth has the same."""
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """A verdict, what it rests on, and the command that measures it again (empty where nothing was measured).
+
+    ``better``: the claim does not hold because what was measured is better than it says.
+    """
+
+    word: str
+    evidence: str
+    command: str = ""
+    better: bool = False
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One claim and its judgement per operating point; functional ones have a single judgement, for all points."""
+
+    claim: Claim
+    points: dict[str, Judgement]
+    functional: Judgement | None = None
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What was measured at one operating point."""
+
+    plan: Plan
+    blocks: Blocks
+
+
+def judge_all(points: Sequence[Measured], probes: Sequence[Probe] | None) -> list[Line]:
+    """Every claim about a transport that was measured. ``probes``: ``None`` if none were run."""
+    present = {name for of in points for name in of.blocks.trials}
+    return [_line(claim, points, probes) for claim in CLAIMS if claim.transport in present]
+
+
+def tally(lines: Sequence[Line]) -> dict[str, int]:
+    """How many judgements have which word, the unjudged left out."""
+    found = [judgement.word for judgement in _judgements(lines)]
+    return {word: found.count(word) for word in (HOLDS, FAILS, EQUAL, OPEN) if word in found}
+
+
+def _judgements(lines: Sequence[Line]) -> list[Judgement]:
+    return [judgement for line in lines for judgement in (*line.points.values(), line.functional) if judgement]
+
+
+def tally_text(lines: Sequence[Line]) -> str:
+    """The tally in one sentence; empty if nothing was judged."""
+    found = tally(lines)
+    better = sum(judgement.better for judgement in _judgements(lines))
+    beside = {FAILS: f" ({better} of them better than claimed)" if better else ""}
+    said = ", ".join(f"{word} {count}{beside.get(word, '')}" for word, count in found.items())
+    return f"{counted(sum(found.values()), 'verdict')} on the article's claims: {said}." if found else ""
+
+
+def _line(claim: Claim, points: Sequence[Measured], probes: Sequence[Probe] | None) -> Line:
+    by: Judged = claim.by
+    if isinstance(by, ByWord | ByOrder) and (reason := _unfit(points)):
+        return Line(claim, {of.plan.point: Judgement(UNJUDGED, reason) for of in points})
+    match by:
+        case ByWord():
+            return Line(claim, {of.plan.point: _by_word(claim, by, of) for of in points})
+        case ByOrder():
+            return Line(claim, {of.plan.point: _by_order(claim, by, of) for of in points})
+        case ByProbe():
+            return Line(claim, {}, _by_probe(claim, by, probes))
+        case _:
+            return Line(claim, {}, Judgement(UNJUDGED, by.reason))
+
+
+def _unfit(points: Sequence[Measured]) -> str:
+    """Why no number of this run judges the article; empty if they do."""
+    if any(of.plan.loss for of in points):
+        return "loss is modelled"
+    return "a server was told to commit a fault" if any(of.plan.sabotage for of in points) else ""
+
+
+def _by_word(claim: Claim, by: ByWord, of: Measured) -> Judgement:
+    unit, name, bounds = scale(by.metric, of.plan)
+    values = list(of.blocks.values(claim.transport, by.metric).values()) if claim.transport in of.blocks.trials else []
+    if not values:
+        return Judgement(UNJUDGED, "not measured")
+    if not unit:
+        return Judgement(UNJUDGED, "no network delay, so no one-way transit to count in")
+    found = of.blocks.estimate(claim.transport, by.metric)
+    assert found is not None
+    evidence = f"{with_interval(found)} {METRICS[by.metric].unit}, {number(found.value / unit)} {name}"
+    words = spanned(found, unit, bounds)
+    if found.low is None:
+        return Judgement(OPEN, f"{evidence}: {words[0]} in a single block")
+    command = command_of(claim.transport, by.metric, of.plan)
+    if set(words) <= set(by.words):
+        return Judgement(HOLDS, f"{evidence}: {words[0]}", command)
+    if not set(words) & set(by.words):
+        better = HIGH_TO_LOW.index(words[-1]) > max(HIGH_TO_LOW.index(word) for word in by.words)
+        direction = "better than claimed" if better else f"worse than claimed{_bare(by, of)}"
+        said = f"{evidence}: {' to '.join(words)}, {direction}"
+        return Judgement(FAILS, said, command, better)
+    more = _blocks_to_clear(values, [bound * unit for bound, _ in bounds])
+    return Judgement(OPEN, f"{evidence}: {' to '.join(words)}{more}", command)
+
+
+def _bare(by: ByWord, of: Measured) -> str:
+    """That bare TCP misses the words as well, where it does: no framing is to blame then."""
+    found = of.blocks.estimate(BASELINE, by.metric) if BASELINE in of.blocks.trials else None
+    unit, name, bounds = scale(by.metric, of.plan)
+    if found is None or set(spanned(found, unit, bounds)) & set(by.words):
+        return ""
+    return f" (bare TCP: {number(found.value / unit)} {name})"
+
+
+def spanned(of: Estimate, unit: float, bounds: Bounds) -> list[str]:
+    """The rating words that an interval reaches, from its low end to its high one."""
+    order = [*(word for _, word in bounds), HIGHEST]
+    low = of.value if of.low is None else of.low
+    high = of.value if of.high is None else of.high
+    return order[order.index(rate(low / unit, bounds)) : order.index(rate(high / unit, bounds)) + 1]
+
+
+def scale(metric: str, plan: Plan) -> tuple[float, str, Bounds]:
+    """What a rating counts in: its size in the metric's unit, its name, and the bounds."""
+    if metric == LATENCY:
+        return plan.rtt_ms / 2, "one-way transits", LATENCY_BOUNDS
+    assert metric == BYTES
+    return float(plan.payload_bytes), "× payload", BANDWIDTH_BOUNDS
+
+
+def _blocks_to_clear(values: list[float], bounds: list[float]) -> str:
+    """How many more blocks bring the interval clear of the nearest bound, if mean and spread stay as they are."""
+    of = moments([math.log(value) for value in values])
+    nearest = min(bounds, key=lambda bound: abs(of.mean - math.log(bound)))
+    needed = more_blocks(Moments(of.mean - math.log(nearest), of.error, of.n), 0.0, ALPHA)
+    return f"; about {counted(needed, 'more block')}" if needed else ""
+
+
+def _by_order(claim: Claim, by: ByOrder, of: Measured) -> Judgement:
+    """One rival that refutes it is enough, by having as much or by having more; else all have to be settled."""
+    names = [name for name in (claim.transport, *by.rivals) if name in of.blocks.trials]
+    values = {name: of.blocks.values(name, by.metric) for name in names}
+    own = values.get(claim.transport, {})
+    if not all(own.keys() & values.get(name, {}).keys() for name in by.rivals):
+        return Judgement(UNJUDGED, "not measured side by side")
+    margin = MARGINS[METRICS[by.metric].margin]
+    known = compare_runs({name: (own, values[name]) for name in by.rivals}, margin, paired=True)
+    evidence = listed([f"{_ratio(found)} {prose(name)}" for name, found in known.items()])
+    sides = [_side(found, by.more) for found in known.values()]
+    word = next((word for word in (FAILS, EQUAL, OPEN) if word in sides), HOLDS)
+    more = _more(list(known.values())) if word == OPEN else ""
+    return Judgement(word, evidence + more, command_of(claim.transport, by.metric, of.plan))
+
+
+def _side(found: Comparison, more: bool) -> str:
+    if found.verdict.word != DIFFERS:
+        return found.verdict.word
+    return HOLDS if found.a_is_more == more else FAILS
+
+
+def _ratio(found: Comparison) -> str:
+    return f"{joined(found.factor, found.low, found.high)} {'×' if found.is_ratio else 'more than'}"
+
+
+def _more(known: Sequence[Comparison]) -> str:
+    needed = [found.verdict.more_blocks for found in known if found.verdict.more_blocks]
+    return f"; about {counted(max(needed), 'more block')}" if needed else ""
+
+
+def _by_probe(claim: Claim, by: ByProbe, probes: Sequence[Probe] | None) -> Judgement:
+    command = f"python -m bench probes --transports {claim.transport}"
+    found = next((of for of in probes or () if (of.transport, of.probe) == (claim.transport, by.probe)), None)
+    if found is None:
+        return Judgement(UNJUDGED, "not tried in this run", command)
+    if found.holds is None:
+        return Judgement(OPEN, found.evidence, command)
+    return Judgement(HOLDS if found.holds == by.answer else FAILS, found.evidence, command)
+
+
+def command_of(transport: str, metric: str, plan: Plan) -> str:
+    """The command that measures one cell of the table again, at the same operating point."""
+    return f"python -m bench cell {transport}/{metric} --point {plan.point} --seed {plan.seed + 1}"

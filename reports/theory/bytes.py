@@ -1,0 +1,108 @@
+"""What the protocols' framing costs per event: bytes on the wire by the rules of each format. Pure.
+
+HTTP's heads are as they were really sent: an empty poll cycle or a heartbeat is measured on its own (``Idle``).
+TCP/IP: what an event adds on a stream is one data segment and its bare acknowledgement; events that share a segment
+take fewer, answers longer than a segment more. docs/method.md has the formulas and their sources.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from bench.results.run import Idle
+from feed.cursor import Cursor
+from feed.rooms import room_name
+from feed.wire import Event, encode_batch
+from reports.theory.latency import Conditions, requests_per_event
+
+SEGMENT_BYTES: Final = 52
+"""20 of IP, 20 of TCP, 12 of the timestamps option (RFC 7323)."""
+SEGMENTS_PER_EVENT: Final = 2
+MSS_BYTES: Final = 1448
+"""Of a segment's body, on every connection of a trial."""
+DELAYED_ACK_MS: Final = 40.0
+"""Linux acknowledges after this time what it has not answered (TCP_DELACK_MIN)."""
+EPOCH: Final = "0" * 8
+"""As long as any."""
+EMPTY_ANSWER_BYTES: Final = len(encode_batch(Cursor(EPOCH, 1), "feed", "resumed", 0, ()))
+"""The body of a poll's answer without events."""
+POLLS: Final = ("polling", "long_polling")
+
+
+def predict_bytes(
+    transport: str, of: Conditions, payload_bytes: int, room: int, seq: int, idle: Idle | None
+) -> float | None:
+    """Wire bytes per delivered event, both directions; ``None`` where the idle cycle was not measured.
+
+    ``room`` and ``seq``: index and sequence number of a typical event, as their digits are sent with it.
+    """
+    if idle is None:
+        return None
+    envelope = envelope_bytes(payload_bytes, room, seq)
+    if transport in POLLS:
+        requests = requests_per_event(transport, of)
+        beyond = 0.0 if transport != "polling" else beyond_envelopes(1 / requests, envelope) + relay_bytes(of.rtt_ms)
+        return requests * (idle.cycle_bytes + beyond) + envelope
+    heartbeats = idle.cycle_bytes / idle.period_s / of.rate_hz
+    return envelope + FRAMING[transport](envelope, seq) + SEGMENTS_PER_EVENT * SEGMENT_BYTES + heartbeats
+
+
+def envelope_bytes(payload_bytes: int, room: int, seq: int) -> int:
+    """The event as JSON (docs/protocol.md): its data, and what names it."""
+    return len(Event("event", Cursor(EPOCH, seq), room_name(room), b"0" * payload_bytes).json)
+
+
+def beyond_envelopes(events: float, envelope: float) -> float:
+    """What so many events, on average, add to the answer of a poll beside their envelopes.
+
+    Commas: one fewer than there are events, in answers that have any (Poisson). TCP/IP: a body of x segments takes
+    about x + 1/2 of them, since its end lies anywhere within one; the first is the empty answer's.
+    """
+    commas = events + math.expm1(-events)
+    segments = (EMPTY_ANSWER_BYTES + events * (envelope + 1)) / MSS_BYTES - 0.5
+    return commas + max(0.0, segments) * SEGMENT_BYTES
+
+
+def relay_bytes(rtt_ms: float) -> float:
+    """What the relay adds to a poll, and no network would: it must acknowledge before it has the answer."""
+    return SEGMENT_BYTES if rtt_ms >= DELAYED_ACK_MS else 0
+
+
+def websocket_header_bytes(size: int) -> int:
+    """Of an unmasked frame, as servers send (RFC 6455, section 5.2): 2 bytes, and 2 or 8 more of length."""
+    return 2 if size < 126 else 4 if size < 1 << 16 else 10
+
+
+def chunk_bytes(size: int) -> int:
+    """What chunked transfer adds to a chunk (RFC 9112, section 7.1): its length in hexadecimal and two line ends."""
+    return len(f"{size:x}") + 4
+
+
+def _sse(envelope: int, seq: int) -> int:
+    """``id: `` and ``data: `` lines and an empty one (WHATWG HTML, 9.2.5), in a chunk of their own."""
+    lines = len(f"id: {Cursor(EPOCH, seq)}\ndata: \n\n")
+    return lines + chunk_bytes(envelope + lines)
+
+
+def _websocket(envelope: int, seq: int) -> int:
+    return websocket_header_bytes(envelope)
+
+
+def _socketio(envelope: int, seq: int) -> int:
+    """Engine.IO's message type 4, Socket.IO's event type 2, and the event's name in an array, in a WebSocket frame."""
+    packet = len('42["event",]')
+    return packet + websocket_header_bytes(envelope + packet)
+
+
+def _raw(envelope: int, seq: int) -> int:
+    """The baseline's length prefix."""
+    return 4
+
+
+FRAMING: Final[dict[str, Callable[[int, int], int]]] = {
+    "sse": _sse,
+    "websocket": _websocket,
+    "socketio": _socketio,
+    "raw": _raw,
+}
+"""Stream -> bytes that its format adds to an envelope of so many bytes with such a number."""

@@ -1,0 +1,118 @@
+"""How many bytes a subscriber costs per second, by event rate: from measured coefficients to break-evens. Pure.
+
+A stream moves its bytes per event and its heartbeats. A poller moves a cycle per interval, whatever happens, and what
+events add to its answer. A long poller moves a cycle per answer, of which theory says how many there are (RFC 6202).
+"""
+
+import math
+from typing import Final
+
+import msgspec
+from scipy.optimize import brentq
+
+from bench.results.run import Idle, Plan, Results, Trial
+from reports.blocks import POLLING, Blocks
+from reports.statistics import Estimate, estimate
+from reports.theory.bytes import POLLS, beyond_envelopes, envelope_bytes, relay_bytes
+from reports.theory.latency import Conditions, predict_latency, requests_per_event
+
+LOWEST_HZ: Final = 1e-4
+HIGHEST_HZ: Final = 1e3
+"""Between these event rates of a room a break-even is looked for."""
+MONTH_S: Final = 365.25 / 12 * 86_400
+RADIO_SLEEPS_AFTER_S: Final = 10.0
+"""A phone's radio stays awake for about so long after it was used (developer.android.com, Optimize network access)."""
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """One transport's coefficients, in wire bytes both directions.
+
+    ``per_event``: what an event adds, its envelope alone in the answer of a poll. ``per_cycle``: an empty poll, or a
+    heartbeat, one each ``period_s``.
+    """
+
+    transport: str
+    per_event: float
+    per_cycle: float
+    period_s: float
+    rtt_ms: float
+    hold_s: float
+
+    def bytes_per_s(self, rate_hz: float, poll_interval_s: float) -> float:
+        """Per subscriber of a room with so many events per second."""
+        of = Conditions(self.rtt_ms, rate_hz, poll_interval_s, self.hold_s)
+        if self.transport in POLLS:
+            requests = requests_per_event(self.transport, of)
+            beyond = beyond_envelopes(1 / requests, self.per_event) if self.transport == POLLING else 0.0
+            return rate_hz * (requests * (self.per_cycle + beyond) + self.per_event)
+        return rate_hz * self.per_event + self.per_cycle / self.period_s
+
+    def latency_ms(self, rate_hz: float, poll_interval_s: float) -> float:
+        """Predicted median delivery latency."""
+        of = Conditions(self.rtt_ms, rate_hz, poll_interval_s, self.hold_s)
+        return float(predict_latency(self.transport, of).quantile_ms(0.5))
+
+
+def traffic_of(transport: str, plan: Plan, idle: Idle, trial: Trial) -> Traffic | None:
+    """The coefficients that one trial gives; ``None`` where it lacks a number."""
+    wire = trial.metrics.get("wire_bytes_per_event")
+    if wire is None:
+        return None
+    per_event, per_cycle = wire - trial.metrics.get("heartbeat_bytes_per_event", 0.0), idle.cycle_bytes
+    if transport in POLLS:  # an event adds its envelope to an answer: the rest of what moved is the cycles'
+        per_event = float(envelope_bytes(plan.payload_bytes, plan.rooms // 2, 1))
+        requests = trial.metrics.get("requests_per_event", 0.0)
+        per_cycle = (wire - per_event) / requests if requests else 0.0
+        if transport == POLLING and requests:
+            per_cycle -= beyond_envelopes(1 / requests, per_event) + relay_bytes(plan.rtt_ms)
+    if min(per_event, per_cycle) <= 0:
+        return None
+    return Traffic(transport, per_event, per_cycle, idle.period_s, plan.rtt_ms, plan.hold_s)
+
+
+def traffic(results: Results, blocks: Blocks, transport: str) -> dict[int, Traffic]:
+    """Block -> coefficients of a transport."""
+    idle = results.idle.get(transport)
+    if idle is None or transport not in blocks.trials:
+        return {}
+    found = {block: traffic_of(transport, results.plan, idle, of) for block, of in blocks.trials[transport].items()}
+    return {block: of for block, of in found.items() if of is not None}
+
+
+def average(found: dict[int, Traffic]) -> Traffic:
+    """The coefficients over blocks: geometric means. Raises ``ValueError`` without a block."""
+    per_event, per_cycle = (
+        estimate([getattr(of, name) for of in found.values()]).value for name in ("per_event", "per_cycle")
+    )
+    return msgspec.structs.replace(next(iter(found.values())), per_event=per_event, per_cycle=per_cycle)
+
+
+def break_even_hz(a: Traffic, b: Traffic, poll_interval_s: float) -> float | None:
+    """The event rate above which ``a`` moves fewer bytes than ``b``; ``None``: none where it is looked for."""
+
+    def difference(log_rate: float) -> float:
+        rate_hz = math.exp(log_rate)
+        return a.bytes_per_s(rate_hz, poll_interval_s) - b.bytes_per_s(rate_hz, poll_interval_s)
+
+    low, high = math.log(LOWEST_HZ), math.log(HIGHEST_HZ)
+    if difference(low) <= 0 or difference(high) >= 0:
+        return None
+    return math.exp(brentq(difference, low, high))
+
+
+def break_even(a: dict[int, Traffic], b: dict[int, Traffic], poll_interval_s: float) -> Estimate | None:
+    """The same over blocks; ``None`` unless every common block has one."""
+    shared = sorted(a.keys() & b.keys())
+    found = [break_even_hz(a[block], b[block], poll_interval_s) for block in shared]
+    solved = [rate for rate in found if rate is not None]
+    return estimate(solved) if solved and len(solved) == len(found) else None
+
+
+def month_mb(idle_bytes_per_s: float) -> float:
+    """Megabytes that an idle subscriber moves in a month."""
+    return idle_bytes_per_s * MONTH_S / 1e6
+
+
+def wake_ups_per_hour(period_s: float) -> float | None:
+    """Bursts an hour that wake a sleeping radio; ``None``: they come so close that it never sleeps."""
+    return 3600 / period_s if period_s > RADIO_SLEEPS_AFTER_S else None
