@@ -64,7 +64,7 @@ lint: setup ## ruff, mypy --strict, and the walls between the folders
 nightly: setup ## What takes longer: the tests three times over, and every full benchmark
 	@for round in 1 2 3; do $(TESTS) -q || exit 1; done
 	@$(TESTS) -q -m nightly -o faulthandler_timeout=1200
-	@PUSHMARK_FUZZ_EXAMPLES=10000 $(TESTS) -q tests/test_reliability.py -k fuzz
+	@PUSHMARK_FUZZ_EXAMPLES=10000 $(TESTS) -q tests/commands/test_reliability.py -k fuzz
 	@$(RUN) -m bench run --preset default
 	@$(RUN) -m bench run --preset full
 	@$(RUN) -m bench verify

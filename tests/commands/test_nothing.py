@@ -1,0 +1,149 @@
+"""Files of results that hold no valid measurement: reports name them, and end with 1."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.generators.window import window
+from bench.machine.hiccup import Hiccups
+from bench.machine.host import Placement
+from bench.machine.provenance import provenance
+from bench.plan.presets import make_plan, schedule_of, trials
+from bench.reliability.soak import new_soak
+from bench.results.run import (
+    AA_FILE,
+    COST_FILE,
+    FAULTS_FILE,
+    GENERATOR_FILE,
+    PROBES_FILE,
+    RESULTS_FILE,
+    RUN_FILES,
+    SENSITIVITY_FILE,
+    SOAK_FILE,
+    VERIFY_FILE,
+    CostResults,
+    CostTrial,
+    FaultResults,
+    Probe,
+    ProbeResults,
+    Results,
+    SiegeTrial,
+    SoakResults,
+    Verification,
+    VerifyResults,
+    save,
+)
+from bench.trial.channel import TrialError
+from bench.trial.conduct import Bed, _evaluate, blank
+from reports.nothing import MEASURED, empty_files
+from tests.conftest import run_module
+from tests.helpers.fake_results import fake_plan, fake_results, fake_trial
+
+PLACE = Placement(0, 0, [0])
+FACTS = provenance([], PLACE)
+
+
+def _invalid(results: Results) -> Results:
+    for trial in results.trials:
+        trial.status = "invalid"
+    return results
+
+
+def _without_metrics(results: Results) -> Results:
+    for trial in results.trials:
+        trial.metrics = {}
+    return results
+
+
+def _cost(status: str) -> CostResults:
+    trial = fake_trial("sse")
+    trial.status = status
+    return CostResults(**FACTS, preset="smoke", seed=1, loads={}, trials=[CostTrial("main", "load", trial)])
+
+
+def _verify(status: str) -> VerifyResults:
+    trial = fake_trial("sse")
+    trial.status = status
+    return VerifyResults(**FACTS, plan=fake_plan(), trials=[Verification(trial)])
+
+
+def _siege(delivered: int) -> FaultResults:
+    one = SiegeTrial("sse", "slow", 1, 10, 1.0, 2.0, 100.0, delivered=delivered, expected=20)
+    return FaultResults(**FACTS, seed=1, rate_hz=20.0, siege_events=10, trials=[], sieges=[one])
+
+
+def _soak(lives: int) -> SoakResults:
+    one = new_soak("sse")
+    one.lives = lives
+    return SoakResults(**FACTS, seed=1, duration_s=5.0, clients=1, servers=[one])
+
+
+def _probed(holds: bool | None) -> ProbeResults:
+    return ProbeResults(**FACTS, probes=[Probe("sse", "passes_a_plain_proxy", holds, "")])
+
+
+PAIRS: dict[str, tuple[Any, Any]] = {
+    RESULTS_FILE: (fake_results(blocks=1), _invalid(fake_results(blocks=1))),
+    **{name: (_cost("ok"), _cost("failed")) for name in (COST_FILE, GENERATOR_FILE, AA_FILE, SENSITIVITY_FILE)},
+    FAULTS_FILE: (_siege(20), _siege(0)),
+    SOAK_FILE: (_soak(3), _soak(0)),
+    VERIFY_FILE: (_verify("ok"), _verify("invalid")),
+    PROBES_FILE: (_probed(False), _probed(None)),
+}
+"""File -> a run that measured something, and one that did not."""
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_file_without_a_valid_measurement_is_found(tmp_path: Path, name: str) -> None:
+    something, nothing = PAIRS[name]
+    save(something, tmp_path, name)
+    assert empty_files(tmp_path) == []
+    save(nothing, tmp_path, name)
+    assert empty_files(tmp_path) == [str(tmp_path / name)]
+
+
+def test_every_kind_of_results_is_looked_at() -> None:
+    assert set(MEASURED) >= set(RUN_FILES)
+
+
+def test_valid_trials_without_a_number_are_nothing(tmp_path: Path) -> None:
+    save(_without_metrics(fake_results(blocks=1)), tmp_path)
+    assert empty_files(tmp_path) == [str(tmp_path / RESULTS_FILE)]
+
+
+@pytest.mark.parametrize("count", (0, None))
+def test_a_run_of_nothing_is_reported_and_fails(tmp_path: Path, count: int | None) -> None:
+    """No trial at all, and trials of which none is valid."""
+    results = fake_results(blocks=1)
+    results.trials = results.trials[:count]
+    _invalid(results)
+    save(results, tmp_path)
+    done = run_module("reports", str(tmp_path))
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"Failed: {tmp_path / RESULTS_FILE}: nothing valid was measured\n",
+    )
+    assert (tmp_path / "index.html").exists()
+    compared = run_module("reports", "compare", str(tmp_path), str(tmp_path))
+    assert compared.returncode == 1 and compared.stderr.startswith("Failed: nothing to compare"), compared.stderr
+
+
+def test_another_operating_point_of_nothing_is_named(tmp_path: Path) -> None:
+    save(fake_results(blocks=1), tmp_path)
+    (tmp_path / "broadcast").mkdir()
+    results = fake_results(blocks=1)
+    _invalid(results)
+    save(results, tmp_path / "broadcast")
+    assert empty_files(tmp_path) == [str(tmp_path / "broadcast" / RESULTS_FILE)]
+    assert empty_files(tmp_path / RESULTS_FILE) == []
+
+
+def test_a_trial_to_which_nothing_was_delivered_has_failed(tmp_path: Path) -> None:
+    plan = make_plan("smoke", transports=["sse"])
+    trial = trials(plan)[0]
+    record = blank(plan, trial, 1, "")
+    part = window(schedule_of(plan, trial), 1, 5)
+    bed = Bed(plan, tmp_path, PLACE, Hiccups(), {})
+    with pytest.raises(TrialError, match="nothing was delivered of 5 events"):
+        _evaluate(bed, trial, record, part, None, [], 0)  # type: ignore[arg-type]  # the gauges are not read

@@ -1,0 +1,271 @@
+"""Ground truth: the kernel's stamps, the checks that hold our meters against a capture, and the command itself."""
+
+import os
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.capture.ground_truth import BYTES_TOLERANCE, CLOCK_DRIFT_US, SLOWEST, Deliveries, Evidence, verify
+from bench.capture.pcap import SYN, Segment, read_pcap
+from bench.capture.tcpdump import captured
+from bench.capture.verify import CLOCK_READINGS, clock_offset_ns, verify_plan
+from bench.plan.presets import trials
+from bench.results.run import TRANSPORTS, VERIFY_FILE, LateEvent, Trial, Verification, VerifyResults, load_verify
+from clients.control import Control
+from feed.envelope import encode_envelope
+from feed.instruments.clock import NS_PER_MS, NS_PER_S, NS_PER_US
+from feed.schedule import Schedule
+from reports.figures.ground_truth import FAR, ROOM, axis_end_ms
+from reports.sections.ground_truth import life, summarize_truth
+from servers.hub.publisher import MAX_PUBLICATIONS
+from tests.conftest import Start, run, run_module, until
+from tests.helpers.fake_results import fake_trial
+
+SO_TIMESTAMPING = 37  # asm-generic/socket.h; its control message has the same number
+RX_SOFTWARE, SOFTWARE = 1 << 3, 1 << 4  # linux/net_tstamp.h
+MESSAGES = 20
+STAMPS_APART_NS = 5 * NS_PER_US
+"""In the middle of a few: two places of one kernel path note the time. A single one may be interrupted between them."""
+SLACK_NS = 100 * NS_PER_US
+"""Half of the shortest of twenty readings; an undisturbed one takes less than 1 us."""
+PORT = 9000
+OFFSET_NS = 10**18
+EVENTS = 40
+
+
+@pytest.mark.usefixtures("tcpdump")
+def test_the_captures_stamps_agree_with_those_that_the_kernel_gives_to_a_socket(tmp_path: Path) -> None:
+    """On one plain socket: SO_TIMESTAMPING's software receive stamp beside the capture's, packet by packet."""
+    file = tmp_path / "capture.pcap"
+    stamps_ns: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        async def exchange() -> None:
+            async with captured(listener.getsockname()[1], file):
+                with socket.create_connection(listener.getsockname()) as receiver, listener.accept()[0] as sender:
+                    receiver.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, RX_SOFTWARE | SOFTWARE)
+                    for _ in range(MESSAGES):
+                        sender.sendall(b"x" * 300)
+                        stamps_ns.append(_stamp_ns(receiver))
+
+        run(exchange())
+        port = listener.getsockname()[1]
+    caught_ns = [one.at_ns for one in read_pcap(file) if one.source_port == port and one.payload]
+    assert len(caught_ns) == len(stamps_ns) == MESSAGES
+    apart_ns = sorted(abs(caught - stamp) for caught, stamp in zip(caught_ns, stamps_ns, strict=True))
+    assert apart_ns[MESSAGES // 2] <= STAMPS_APART_NS and apart_ns[-1] < NS_PER_MS
+
+
+def _stamp_ns(receiver: socket.socket) -> int:
+    """When the kernel had what is read here (CLOCK_REALTIME): the first of three times, the software's."""
+    _, controls, _, _ = receiver.recvmsg(1000, 1024)
+    (stamp,) = [value for level, kind, value in controls if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPING)]
+    seconds, nanoseconds = struct.unpack_from("qq", stamp)
+    return int(seconds * NS_PER_S + nanoseconds)
+
+
+def test_the_clocks_are_told_apart_between_two_readings_of_both() -> None:
+    """Whatever interrupts this test widens what it brackets, and never makes it fail."""
+    least_ns = time.time_ns() - time.monotonic_ns()
+    offset_ns = clock_offset_ns()
+    monotonic_ns = time.monotonic_ns()
+    assert least_ns - SLACK_NS <= offset_ns <= time.time_ns() - monotonic_ns + SLACK_NS
+
+
+def test_an_interrupted_reading_of_the_clocks_is_not_taken() -> None:
+    """All readings but one are interrupted for 3 ms before the second clock; half of that would be their error."""
+    now_ns = 0
+    pauses_ns = iter([3 * NS_PER_MS] * 7 + [0] + [3 * NS_PER_MS] * (CLOCK_READINGS - 8))
+
+    def monotonic_ns() -> int:
+        nonlocal now_ns
+        now_ns += NS_PER_US
+        return now_ns
+
+    def real_ns() -> int:
+        nonlocal now_ns
+        now_ns += NS_PER_US + next(pauses_ns)
+        return now_ns + OFFSET_NS
+
+    assert clock_offset_ns(monotonic_ns, real_ns) == OFFSET_NS
+
+
+def test_the_publisher_keeps_the_instants_of_a_bounded_number_of_events(start: Start) -> None:
+    """Never before they were due; the newest only; a new feed begins with none."""
+    server = start("raw", "--source", "none")
+
+    async def body() -> tuple[dict[int, int], dict[int, int]]:
+        async with Control(server.ready["control_url"]) as control:
+
+            async def published(count: int) -> bool:
+                return bool((await control.stats())["feed_published"] == count)
+
+            events = MAX_PUBLICATIONS + 100
+            await control.start_feed(Schedule("constant", 20_000.0, limit=events), 128)
+            await until(lambda: published(events), "all published", 20)
+            many = await control.publications()
+            await control.start_feed(Schedule("constant", 1000.0, limit=3), 128)
+            await until(lambda: published(3), "three published")
+            return many, await control.publications()
+
+    many, few = run(body())
+    assert (len(many), len(few)) == (MAX_PUBLICATIONS, 3)
+    assert all(due_ns <= publish_ns for due_ns, publish_ns in {**many, **few}.items())
+    assert max(many) < min(few)
+
+
+def evidence(user_ms: float = 0.1, counted: float = 1.0, drift_us: float = 0.0, lost: int = 0) -> Evidence:
+    """FAKE: one connection on which every event came 20 ms after it was due, some of them not captured.
+
+    The receive times of ``deliveries`` lie 21 ms after due, so ``user_ms`` moves the kernel's stamps.
+    """
+    captured_ = [Segment(0, PORT, 5, 99, SYN, b"", 60)]
+    sequence = 100
+    for n in range(EVENTS - lost):
+        message = encode_envelope("event", f"e-{n}", "feed", {"n": n, "due_ns": n * NS_PER_S})
+        at_ns = OFFSET_NS + n * NS_PER_S + round((21 - user_ms) * NS_PER_MS)
+        captured_.append(Segment(at_ns, PORT, 5, sequence, 0, message, 52 + len(message)))
+        sequence += len(message)
+    total = sum(one.ip_bytes for one in captured_)
+    published = {n * NS_PER_S: n * NS_PER_S + NS_PER_MS for n in range(EVENTS)}
+    return Evidence(captured_, PORT, round(total * counted), published, OFFSET_NS, round(drift_us * 1000))
+
+
+def deliveries(late: tuple[int, ...] = ()) -> Deliveries:
+    """FAKE: every event 21 ms after it was due, ``late`` ones 30 ms and more."""
+    n = np.arange(EVENTS)
+    receive = n * NS_PER_S + 21 * NS_PER_MS
+    for place, index in enumerate(late):
+        receive[index] += (10 + place) * NS_PER_MS
+    return Deliveries(np.zeros(EVENTS, dtype=np.int64), n, n * NS_PER_S, receive)
+
+
+def trial(transport: str = "sse") -> Trial:
+    """FAKE."""
+    one = fake_trial(transport)
+    one.status, one.reasons, one.metrics["latency_ms_p50"] = "ok", [], 21.0
+    return one
+
+
+def test_a_trial_that_agrees_with_its_capture_breaks_nothing() -> None:
+    found = verify(trial(), deliveries(), evidence())
+    assert not found.broken and found.trial.status == "ok"
+    assert (found.matched, found.deliveries) == (EVENTS, EVENTS)
+    assert found.user_minus_kernel_ms_p50 == pytest.approx(0.1)
+    assert found.user_minus_kernel_ms_p95 is None, "too few events for it"
+
+
+@given(st.floats(0.5, 1.5))
+def test_bytes_that_are_off_by_over_one_per_cent_are_named(counted: float) -> None:
+    found = verify(trial(), deliveries(), evidence(counted=counted))
+    away = abs(found.counted_bytes / found.captured_bytes - 1)
+    assert bool(found.broken) == (away > BYTES_TOLERANCE)
+    assert found.trial.status == "ok", "its latency is as good as before"
+
+
+@given(st.floats(-1, 20))
+def test_receive_times_far_from_the_kernels_make_the_trial_invalid(user_ms: float) -> None:
+    found = verify(trial(), deliveries(), evidence(user_ms=user_ms))
+    wrong = user_ms > 0.2 * 21 + 1e-6 or user_ms < -0.05 - 1e-6
+    if abs(user_ms - 4.2) > 1e-5 and abs(user_ms + 0.05) > 1e-5:  # stamps are whole nanoseconds
+        assert (found.trial.status == "invalid") == wrong == bool(found.broken)
+        assert found.trial.reasons == found.broken
+
+
+@given(st.integers(0, EVENTS), st.floats(-1000, 1000))
+def test_deliveries_without_a_packet_and_clocks_that_moved_are_named(lost: int, drift_us: float) -> None:
+    found = verify(trial(), deliveries(), evidence(lost=lost, drift_us=drift_us))
+    said = " ".join(found.broken)
+    assert (f"{EVENTS - lost} of {EVENTS} deliveries" in said) == bool(lost)
+    assert ("clocks moved" in said) == (abs(found.clock_drift_us) > CLOCK_DRIFT_US)
+
+
+def test_the_slowest_events_are_kept_with_the_parts_of_their_lives() -> None:
+    found = verify(trial(), deliveries(late=(3, 5, 7, 9)), evidence())
+    assert [one.n for one in found.slowest] == [9, 7, 5][:SLOWEST]
+    first = life(found.slowest[0], 15.0)
+    assert (first.publisher_ms, first.transit_ms) == (1.0, 15.0)
+    assert first.server_ms == pytest.approx(20.9 - 1.0 - 15.0)
+    assert first.client_ms == pytest.approx(13.1)
+
+
+@given(st.floats(0, 9), st.floats(0, 2000), st.floats(0, 100))
+def test_a_life_is_the_sum_of_its_parts(publish_ms: float, way_ms: float, client_ms: float) -> None:
+    event = LateEvent(0, 1, publish_ms, publish_ms + way_ms, publish_ms + way_ms + client_ms)
+    assert life(event, 20.0).latency_ms == pytest.approx(event.receive_ms, abs=1e-6)
+
+
+@given(st.dictionaries(st.sampled_from(TRANSPORTS), st.floats(1, 5000), min_size=1))
+def test_the_axis_shows_the_faster_half_and_leaves_out_only_who_is_far_behind(slowest_ms: dict[str, float]) -> None:
+    end_ms = axis_end_ms(slowest_ms) / ROOM
+    inside = [value for value in slowest_ms.values() if value <= end_ms * (1 + 1e-9)]
+    assert 2 * len(inside) >= len(slowest_ms)
+    assert all(value > FAR * max(inside) for value in slowest_ms.values() if value not in inside)
+
+
+def test_every_transport_is_verified_the_baseline_too() -> None:
+    assert {trial.transport for trial in trials(verify_plan("default"))} == set(TRANSPORTS)
+
+
+def test_the_section_says_what_does_not_hold() -> None:
+    good, bad = (verify(trial(name), deliveries(), evidence(counted=c)) for name, c in (("sse", 1.0), ("raw", 1.1)))
+    failed = Verification(trial("polling"), broken=["it could not be measured: why"])
+    plan = verify_plan("default")
+    results = VerifyResults(1, "0", "", False, [], plan, {}, {}, {}, [bad, good, failed])
+    summary = summarize_truth(results)
+    assert [row[0] for row in summary.tables[0].rows] == ["SSE", "Raw TCP (baseline)"]
+    assert summary.tables[0].rows[0][-1] == "+0.00 %"
+    assert summary.cautions[0] == "the verify run was interrupted"
+    assert summary.cautions[1] == "Polling does not hold: it could not be measured: why"
+    assert summary.cautions[2].startswith("Raw TCP (baseline) does not hold:") and "+10.0" in summary.cautions[2]
+    assert summary.lives.keys() == {"sse", "raw"}
+
+
+@pytest.mark.usefixtures("tcpdump")
+def test_verify_at_smoke_size(tmp_path: Path) -> None:
+    """Every transport under capture, with real processes; the figures are checked by the command itself."""
+    out = tmp_path / "run"
+    done = run_module("bench", "verify", "--preset", "smoke", "--out", str(out), timeout_s=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = load_verify(out / VERIFY_FILE)
+    assert results.finished and {one.trial.transport for one in results.trials} == set(TRANSPORTS)
+    for one in results.trials:
+        assert not one.broken and one.matched == one.deliveries == results.plan.measured_events
+        assert len(one.slowest) == SLOWEST
+        for event in one.slowest:
+            assert 0 <= event.publish_ms < event.kernel_ms - one.trial.rtt_ms / 2 + 0.1
+    page = (out / "index.html").read_text()
+    assert "Ground truth" in page and "Wire bytes against the capture" in page
+    assert (out / "figures" / "late_events.png").stat().st_size > 10_000
+
+
+def test_without_tcpdump_one_line_says_what_to_install(tmp_path: Path) -> None:
+    done = run_module("bench", "verify", "--preset", "smoke", "--out", str(tmp_path / "run"), PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.strip() == "Error: tcpdump is missing: apt-get install tcpdump"
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_the_right_to_capture_one_line_says_what_to_allow(tmp_path: Path) -> None:
+    """A tcpdump that says what the real one says to those who may not."""
+    fake = tmp_path / "tcpdump"
+    said = "tcpdump: lo: You don't have permission to capture on that device"
+    fake.write_text(f"#!{sys.executable}\nraise SystemExit({said!r})\n")
+    fake.chmod(0o755)
+    done = run_module("bench", "verify", "--out", str(tmp_path / "run"), PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert done.returncode == 1
+    assert "run as root, or allow it with `setcap" in done.stderr and said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("option", "said"), [("--transports", "allowed are polling"), ("--preset", "smoke")])
+def test_bad_options_are_named(option: str, said: str, tmp_path: Path) -> None:
+    done = run_module("bench", "verify", option, "pigeon", "--out", str(tmp_path / "run"))
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr

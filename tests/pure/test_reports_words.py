@@ -1,0 +1,239 @@
+"""What the report says in words: ratings, the table's cells, the sentence, cautions. From FAKE results."""
+
+import pytest
+
+from bench.results.run import METRICS, TRANSPORTS, Counts, Results
+from reports.formats import fixed, joined, listed, number
+from reports.style import LOOKS
+from reports.table.details import GROUPS
+from reports.table.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate
+from reports.table.rows import Cell
+from reports.table.summary import Summary, summarize
+from tests.helpers.fake_results import fake_results, fake_trial
+
+
+def _latency(summary: Summary, transport: str) -> Cell:
+    return next(row.latency for row in summary.rows if row.transport == transport)
+
+
+def _bandwidth(summary: Summary, transport: str) -> Cell:
+    return next(row.bandwidth for row in summary.rows if row.transport == transport)
+
+
+def _set(results: Results, transport: str, **metrics: float) -> None:
+    for trial in results.trials:
+        if trial.transport == transport and trial.status == "ok":
+            trial.metrics |= metrics
+
+
+@pytest.mark.parametrize(
+    ("transits", "word"),
+    [
+        (1.0, "very low"),
+        (1.25, "very low"),
+        (1.2501, "low"),
+        (2.0, "low"),
+        (2.01, "medium"),
+        (5.0, "medium"),
+        (5.1, "high"),
+    ],
+)
+def test_latency_words(transits: float, word: str) -> None:
+    assert rate(transits, LATENCY_BOUNDS) == word
+
+
+@pytest.mark.parametrize(
+    ("multiples", "word"),
+    [(1.5, "very low"), (1.51, "low"), (2.5, "low"), (2.51, "medium"), (5.0, "medium"), (5.01, "high")],
+)
+def test_bandwidth_words(multiples: float, word: str) -> None:
+    assert rate(multiples, BANDWIDTH_BOUNDS) == word
+
+
+def test_every_transport_has_a_claim_and_a_look_of_its_own() -> None:
+    assert tuple(ARTICLE) == tuple(LOOKS) == TRANSPORTS
+    assert len({look.colour for look in LOOKS.values()}) == len({look.marker for look in LOOKS.values()}) == len(LOOKS)
+    assert [claim.latency for claim in ARTICLE.values()] == ["High", "Medium", "Low", "Very low", "-", "-"]
+    assert [claim.complexity for claim in ARTICLE.values()] == ["Low", "Medium", "Low", "High", "-", "-"]
+
+
+def test_every_metric_of_the_catalogue_is_in_the_details_once() -> None:
+    shown = [metric for labels in GROUPS.values() for metric in labels]
+    assert sorted(shown) == sorted(METRICS)
+
+
+def test_numbers_as_people_read_them() -> None:
+    assert [number(x) for x in (0.0, 0.12345, 20.72, 521.6, 13284.2, -0.0001)] == [
+        "0", "0.123", "20.7", "522", "13,284", "-0.000100",
+    ]  # fmt: skip
+    assert fixed(-0.0001, 1) == "0.0"
+    assert joined(20.7134, 20.7012, 20.7256) == "20.71 [20.70, 20.73]"
+    assert joined(256.0, 256.0, 256.0) == "256"
+    assert joined(3.0, None, None) == "3.00"
+    assert joined(1.06, 1e-9, 3e8) == "1.06 [0, ∞]", "two blocks that disagree"
+    assert joined(-5.0, -47.0, 36.0) == "-5.00 [-47.00, 36.00]"
+    assert [listed(["a", "b", "c"][:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_rows_are_in_order_and_the_baseline_is_last() -> None:
+    summary = summarize(fake_results())
+    assert [row.technology for row in summary.rows] == [
+        "Polling", "Long polling", "SSE", "WebSocket", "Socket.IO", "Raw TCP (baseline)",
+    ]  # fmt: skip
+    assert [row.latency.word for row in summary.rows] == ["high", *["very low"] * 5]
+    assert [row.bandwidth.word for row in summary.rows] == ["high", "high", *["low"] * 4]
+    assert [row.latency.article for row in summary.rows] == ["High", "Medium", "Low", "Very low", "-", "-"]
+
+
+def _answer(summary: Summary) -> dict[str, str]:
+    return {part.label: part.text for part in summary.answer}
+
+
+def test_the_answer_says_what_is_equal_and_by_how_much_the_rest_differs() -> None:
+    said = _answer(summarize(fake_results()))
+    assert list(said) == ["Latency", "Wire bytes", "How sure"]
+    equal = "WebSocket, SSE, Socket.IO and long polling show no practical difference in the median (20.9 to 21.2 ms); "
+    assert said["Latency"].startswith(equal + "polling takes 25.0 times [")
+    assert said["Latency"].endswith("] as long as WebSocket.")
+    assert said["Wire bytes"].startswith("WebSocket moves the fewest measured per event (472 B)")
+    assert "long polling 3.95 times [" in said["Wire bytes"] and said["Wire bytes"].endswith("as many as WebSocket.")
+    assert said["How sure"].startswith("4 to 5 valid blocks of each; ") and "at most 5 %" in said["How sure"]
+
+
+def test_the_answer_names_what_is_not_settled_and_about_how_many_blocks_it_takes() -> None:
+    results = fake_results()
+    for trial in results.trials:
+        if trial.transport == "sse" and trial.status == "ok":
+            trial.metrics["latency_ms_p50"] = 21.5 + 0.6 * (trial.block - 3)
+    said = _answer(summarize(results))
+    assert said["Not settled"].startswith("Latency of SSE against WebSocket (1.0")
+    assert "more block" in said["Not settled"] and "SSE" not in said["Latency"]
+
+
+def test_a_transport_with_a_single_valid_block_leads_nobody() -> None:
+    """The others are compared with one another, and it is left open."""
+    results = fake_results()
+    for trial in results.trials:
+        if trial.transport == "websocket" and trial.block > 1 and trial.status == "ok":
+            trial.status, trial.reasons = "invalid", ["the host stalled"]
+    said = _answer(summarize(results))
+    assert said["Wire bytes"].startswith("SSE moves the fewest measured per event")
+    assert "long polling 3." in said["Wire bytes"] and "WebSocket" not in said["Wire bytes"]
+    assert "wire bytes of WebSocket against SSE" in said["Not settled"]
+
+
+def test_one_block_is_said_to_settle_nothing() -> None:
+    summary = summarize(fake_results(1))
+    said = _answer(summary)
+    assert said["Not settled"] == "Anything: a single block has no intervals."
+    assert said["Latency"].startswith("Polling 5") and "WebSocket 20.9 ms" in said["Latency"]
+    assert all("1 block: no interval" in row.latency.cautions for row in summary.rows)
+    assert all("1 block: no interval" in row.bandwidth.cautions for row in summary.rows)
+    assert all(row.latency.interval == "" for row in summary.rows)
+    assert all(cell is None or cell.word == "not settled: 1 block" for line in summary.pairs for cell in line.cells)
+
+
+def test_without_a_valid_trial_there_is_nothing_to_compare() -> None:
+    results = fake_results()
+    for trial in results.trials:
+        trial.status = "failed"
+    summary = summarize(results)
+    assert [part.text for part in summary.answer] == ["There is no valid measurement to compare."]
+    assert all(row.latency.cautions == ["no valid trial"] for row in summary.rows)
+
+
+def test_only_valid_trials_are_averaged_and_the_others_are_listed() -> None:
+    results = fake_results()
+    before = _latency(summarize(results), "sse").value
+    for trial in results.trials:
+        if trial.status != "ok":
+            trial.metrics["latency_ms_p50"] = 1e6
+    summary = summarize(results)
+    assert _latency(summary, "sse").value == before
+    assert [(trial.id, trial.status) for trial in summary.left_out] == [
+        ("b2-sse", "invalid"),
+        ("b3-long_polling", "failed"),
+    ]
+    assert "4 of 5 blocks valid" in _latency(summary, "long_polling").cautions
+
+
+def test_of_two_valid_attempts_the_last_counts_once() -> None:
+    results = fake_results(2)
+    again = fake_trial("raw", 1, attempt=2)
+    again.metrics["latency_ms_p50"] = 99.0
+    results.trials.insert(0, again)
+    assert summarize(results).blocks.values("raw", "latency_ms_p50")[1] == 99.0
+
+
+def test_curve_and_loopback_trials_never_feed_the_table() -> None:
+    results = fake_results()
+    extra = fake_trial("raw", 1, purpose="loopback", rtt_ms=0.0)
+    results.trials.append(extra)
+    assert summarize(results).rows == summarize(fake_results()).rows
+
+
+def test_without_network_delay_latency_is_not_rated() -> None:
+    summary = summarize(fake_results(rtt_ms=0.0))
+    assert all(row.latency.word == "" for row in summary.rows)
+    assert "not rated" in summary.rules[0]
+    assert any(caution.startswith("Loopback only") for caution in summary.cautions)
+
+
+def test_lost_and_repeated_events_stand_beside_the_latency() -> None:
+    results = fake_results()
+    trial = next(trial for trial in results.trials if trial.transport == "websocket")
+    trial.counts = Counts(
+        expected=210, delivered=208, lost=2, duplicate=3, out_of_order=1, gaps=0, reconnects=0, late=4
+    )
+    summary = summarize(results)
+    cell = _latency(summary, "websocket")
+    wrong = ["2 lost", "3 duplicate", "1 out of order", "4 late"]
+    assert f"1,048 of 1,050 delivered: {', '.join(wrong)}" in cell.notes
+    assert set(wrong) <= set(cell.cautions)
+    said = f"WebSocket did not deliver as it must: {', '.join(wrong)}, of 1,050 deliveries."
+    assert [caution for caution in summary.cautions if "deliver" in caution] == [said]
+
+
+def test_a_percentile_without_enough_events_is_said_to_be_missing() -> None:
+    results = fake_results()
+    for trial in results.trials:
+        trial.metrics.pop("latency_ms_p95", None)
+    cell = _latency(summarize(results), "sse")
+    assert "p95: n too small" in cell.cautions
+    assert not any(note.startswith("p95") for note in cell.notes)
+
+
+def test_a_noisy_host_and_an_unsettled_word_are_cautioned() -> None:
+    results = fake_results()
+    _set(results, "raw", hiccup_ms_p99=3.1)
+    spread = iter([20.0, 24.0, 26.0, 27.0, 29.0])
+    for trial in results.trials:
+        if trial.transport == "websocket":
+            trial.metrics["latency_ms_p50"] = next(spread)
+    summary = summarize(results)
+    assert "noisy host: 1 ms timer 3.1 ms late (p99)" in _latency(summary, "raw").cautions
+    assert "interval reaches from very low to low" in _latency(summary, "websocket").cautions
+    assert _latency(summary, "sse").cautions == []
+
+
+def test_an_interrupted_run_says_so() -> None:
+    assert any("interrupted" in caution for caution in summarize(fake_results(finished=False)).cautions)
+
+
+def test_the_bandwidth_cell_shows_multiples_set_up_and_idle() -> None:
+    cell = _bandwidth(summarize(fake_results()), "websocket")
+    assert cell.notes == ["1.84 × payload", "set-up 1,650 B/connection", "idle 7.10 B/s"]
+
+
+def test_the_curve_has_the_main_interval_and_cautions_single_trials() -> None:
+    points = summarize(fake_results()).curve
+    assert [point.interval_s for point in points] == [0.2, 1.0, 5.0]
+    assert [point.caution for point in points] == ["single trial: no interval", "", "single trial: no interval"]
+    assert points[0].latency_ms.value < points[1].latency_ms.value < points[2].latency_ms.value
+
+
+def test_cost_is_given_as_a_ratio_to_the_baseline() -> None:
+    cost = next(group for group in summarize(fake_results()).details if group.title == "Cost on the server")
+    assert [line.label for line in cost.lines[:2]] == ["CPU per event", "ratio to the baseline"]
+    assert cost.lines[1].cells[-1] == "–"
+    assert 60 < float(cost.lines[1].cells[0].split()[0]) < 90

@@ -1,0 +1,154 @@
+"""What makes a trial invalid, and what the report says of the host."""
+
+import asyncio
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.machine.load import TICKS_PER_S, Machine, between, parse_stat, read_machine
+from bench.results.run import METRICS
+from bench.trial.channel import OrderLine, TrialError
+from bench.trial.conduct import Rig, await_ramp
+from bench.trial.drift import LEAST_EVENTS, LEAST_MS, LEAST_SHARE, Z, drift, rank_z
+from bench.trial.validity import BOUNDS, reasons
+from reports.table.quiet import LIMITS, NOISY, QUIET, UNFIT, Host, quiet_sentence
+from tests.helpers.fake_results import fake_results
+
+PURE = settings(deadline=None, derandomize=True, database=None)
+TICKS = st.lists(st.integers(0, 10**9), min_size=8, max_size=10)
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_every_bound_is_of_a_metric_and_names_its_value(name: str) -> None:
+    bound, _ = BOUNDS[name]
+    assert name in METRICS
+    assert reasons({name: bound}, 0) == []
+    (reason,) = reasons({name: bound * 2 + 0.5}, 0)
+    assert f"allowed {bound:g}" in reason
+
+
+@PURE
+@given(TICKS)
+def test_proc_stat_is_read_as_the_manual_says(ticks: list[int]) -> None:
+    busy_s, stolen_s, total_s = parse_stat(f"cpu  {' '.join(map(str, ticks))}\ncpu0 1 2 3\n")
+    user, nice, system, idle, io_wait, hard, soft, steal = ticks[:8]
+    assert busy_s == pytest.approx((user + nice + system) / TICKS_PER_S)
+    assert stolen_s == steal / TICKS_PER_S
+    assert total_s == pytest.approx((user + nice + system + idle + io_wait + hard + soft + steal) / TICKS_PER_S)
+
+
+@PURE
+@given(st.text(max_size=100))
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_stat(text)
+
+
+def test_shares_are_of_all_cores() -> None:
+    found = between(Machine(10.0, 1.0, 100.0, 5.0), Machine(14.0, 2.0, 120.0, 6.0))
+    assert found.steal_share == pytest.approx(0.05) and found.other_load_share == pytest.approx(0.15)
+    assert between(Machine(0, 0, 0, 0), Machine(1, 0, 20, 3)).other_load_share == 0, "ticks are coarse, never negative"
+
+
+def test_this_machine_can_be_read() -> None:
+    first, second = read_machine(), read_machine()
+    assert second.total_s >= first.total_s > 0 and second.ours_s >= first.ours_s > 0
+
+
+def test_drift_cries_wolf_less_than_once_in_ten_thousand() -> None:
+    """The widest there is, polling: 200 events uniform over a second; and a stream with a heavy tail."""
+    draw = np.random.default_rng(5)
+    dues = np.arange(200)
+    false = sum(drift(draw.uniform(20, 1020, 200), dues) != 0 for _ in range(5000))
+    false += sum(drift(20 + draw.lognormal(0, 1, 200), dues) != 0 for _ in range(5000))
+    assert false <= 1
+
+
+def test_a_real_drift_is_found_and_sized() -> None:
+    draw = np.random.default_rng(5)
+    latency_ms = 20.5 + draw.normal(0, 0.3, 200)
+    latency_ms[100:] *= 1.4
+    assert drift(latency_ms, np.arange(200)) == pytest.approx(0.4, abs=0.02)
+    assert drift(latency_ms[::-1].copy(), np.arange(200)) == pytest.approx(1 / 1.4 - 1, abs=0.02)
+
+
+@PURE
+@given(st.floats(1, 1000), st.integers(LEAST_EVENTS, 300))
+def test_what_is_of_no_interest_is_no_drift(level_ms: float, events: int) -> None:
+    latency_ms = np.full(events, level_ms)
+    latency_ms[events // 2 :] += 0.9 * max(LEAST_SHARE * level_ms, LEAST_MS)
+    assert drift(latency_ms, np.arange(events)) == 0
+
+
+def test_deliveries_of_one_event_are_one_observation() -> None:
+    """16 probes that agree do not make 30 events, too few for such an overlap, into 480."""
+    dues = np.repeat(np.arange(30), 16)
+    latency_ms = np.where(dues % 3 == 0, 20.0, 25.0) + np.where(dues < 15, 0.0, 4.0)
+    assert drift(latency_ms, dues) == 0 and abs(rank_z(latency_ms[dues < 15], latency_ms[dues >= 15])) > Z
+
+
+@pytest.mark.parametrize("events", range(2, 40))
+def test_drift_is_judged_only_where_it_could_be_found(events: int) -> None:
+    latency_ms = np.where(np.arange(events) < events // 2, 20.0, 200.0) + np.arange(events) / 1000
+    found = drift(latency_ms, np.arange(events))
+    assert found is None if events < LEAST_EVENTS else found == pytest.approx(9, abs=0.1)
+
+
+SAMPLES = st.lists(st.integers(0, 50), min_size=5, max_size=40)
+
+
+@PURE
+@given(SAMPLES, SAMPLES)
+def test_the_rank_score_is_the_definition(a: list[int], b: list[int]) -> None:
+    u = sum((y > x) + (y == x) / 2 for x in a for y in b)
+    n, m = len(a), len(b)
+    expected = (u - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
+    assert rank_z(np.array(a, float), np.array(b, float)) == pytest.approx(expected, abs=1e-9)
+
+
+VALUES = st.one_of(st.none(), st.floats(0, 20))
+
+
+@PURE
+@given(st.fixed_dictionaries(dict.fromkeys(LIMITS, VALUES)))
+def test_the_host_is_as_good_as_its_worst_figure(values: dict[str, float | None]) -> None:
+    order = [QUIET, NOISY, UNFIT]
+    alone = [Host(**{**dict.fromkeys(LIMITS), name: value}).word() for name, value in values.items()]
+    assert Host(**values).word() == max(alone, key=order.index)
+
+
+def test_the_sentence_has_the_figures_that_decide() -> None:
+    results = fake_results()
+    sentence = quiet_sentence([results])
+    assert QUIET in sentence or NOISY in sentence
+    assert "did not count" in sentence and "medians repeat within" in sentence
+    for trial in results.trials:
+        trial.metrics["other_load_share"] = 0.4
+    assert UNFIT in quiet_sentence([results]) and "40.0 % was used by others" in quiet_sentence([results])
+
+
+def test_without_anything_measured_there_is_still_a_sentence() -> None:
+    results = fake_results()
+    results.trials = []
+    assert "nothing was measured" in quiet_sentence([results])
+
+
+def test_an_incomplete_ramp_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.trial.conduct.GENERATOR_TIMEOUT_S", 0.05)
+
+    async def silent_generator() -> None:
+        async with OrderLine(tmp_path / "orders") as line:
+            _, writer = await asyncio.open_unix_connection(tmp_path / "orders")
+            rig = Rig(cast(Any, None), None, line, [], tmp_path / "records", "")
+            try:
+                await await_ramp(rig, 1)
+            finally:
+                writer.close()
+
+    with pytest.raises(TrialError, match="incomplete ramp: not all of 1 subscribers connected; the generator did not"):
+        asyncio.run(silent_generator())
