@@ -1,4 +1,4 @@
-"""The table of doors and codes that ``tests/transports/test_refusals.py`` goes through: what is sent where, and what must come.
+"""The table of doors and codes that ``test_refusals`` goes through: what is sent where, and what must come.
 
 ``tests/helpers/ways_in.py`` has the doors. Where a code has no cell, its row says why it cannot come.
 """

@@ -1,4 +1,4 @@
-"""``python -m tests.helpers.serve OPTIONS``: a server with any ``ServerOptions``, those too that no command line sets."""
+"""``python -m tests.helpers.serve OPTIONS``: a server with any ``ServerOptions``, also those no command line sets."""
 
 import asyncio
 import sys
