@@ -107,7 +107,7 @@ ROUTES: Final[dict[str, dict[str, str]]] = {
     },
     "relay": PLAIN_ROUTES,
 }
-"""Every route there is beside ``GET /``; whoever adds one adds a door to ``helpers/ways_in.py``, or says which it is."""
+"""Every route there is beside ``GET /``; whoever adds one adds a door to ``helpers/ways_in.py``, or names it."""
 
 
 def methods_of(routes: Sequence[BaseRoute], bypass: Iterable[str] = ()) -> dict[str, set[str]]:

@@ -1,0 +1,84 @@
+"""The transports: one row each, with every fact that both ends of a connection need. Pure (docs/add-a-transport.md).
+
+How a transport is served, received, predicted and drawn stands under its name in ``servers``, ``clients``,
+``reports.theory`` and ``reports.style``.
+"""
+
+from typing import Final, NamedTuple
+
+from feed.wire import encode_frame
+
+
+class Transport(NamedTuple):
+    """What there is to know of one transport before any connection is made."""
+
+    name: str
+    """Of its modules, in commands and in results."""
+    label: str
+    """Its name for readers."""
+    scheme: str
+    """Of a server's address without TLS; with TLS one more ``s``."""
+    path: str
+    """Where its subscriptions are on a server; empty without HTTP."""
+    is_poll: bool
+    """One request per answer; otherwise one connection carries a stream of events and heartbeats."""
+    takes_requests: bool
+    """Its clients may ask the server for something (docs/protocol.md, Requests)."""
+    heartbeat: str
+    """What it sends while there is no event, in words."""
+    opening: bytes
+    """The shortest that a subscriber may send first, to a server of that transport at any address."""
+    variants: tuple[str, ...] = ()
+    """Named servers next to the one in the table; the empty variant is the table's."""
+
+
+_UPGRADE: Final = (
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n"
+)
+
+
+def _get(target: str, fields: str = "") -> bytes:
+    return f"GET {target} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode("ascii")
+
+
+TRANSPORTS: Final[dict[str, Transport]] = {
+    row.name: row
+    for row in (
+        Transport("polling", "Polling", "http", "/poll", True, True, "an empty answer", _get("/poll"), ("tuned",)),
+        Transport(
+            "long_polling",
+            "Long polling",
+            "http",
+            "/long-poll",
+            True,
+            True,
+            "an empty answer at the end of a hold",
+            _get("/long-poll"),
+            ("tuned",),
+        ),
+        Transport("sse", "SSE", "http", "/sse", False, True, "a comment", _get("/sse"), ("plain",)),
+        Transport(
+            "websocket", "WebSocket", "ws", "/ws", False, True, "a ping frame", _get("/ws", _UPGRADE), ("tuned",)
+        ),
+        Transport(
+            "socketio",
+            "Socket.IO",
+            "http",
+            "/socket.io/",
+            False,
+            True,
+            "an Engine.IO ping packet",
+            _get("/socket.io/?EIO=4&transport=websocket", _UPGRADE),
+            ("websocket_only",),
+        ),
+        Transport("raw", "Raw TCP", "tcp", "", False, False, "an empty frame", encode_frame(b'{"type":"subscribe"}')),
+    )
+}
+"""Transport by name, in the order of every table; the baseline comes last."""
+
+POLLING: Final = "polling"
+POLLS: Final = tuple(name for name, row in TRANSPORTS.items() if row.is_poll)
+BASELINE: Final = "raw"
+"""Bare TCP: nobody would ship it, and everything is held against it."""
+CONTENDERS: Final = tuple(name for name in TRANSPORTS if name != BASELINE)
