@@ -9,14 +9,14 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from bench.capabilities.checks import PLATFORM
 from bench.capabilities.cli import EXPECTED_S as PROBES_EXPECTED_S
 from bench.capabilities.cli import probe_all, probes
 from bench.capture.cli import verify
 from bench.machine.host import placement
 from bench.plan.presets import POINTS, PRESETS, PlanError, expected_s, make_plans, trials
 from bench.reliability.cli import faults, soak
-from bench.results.run import RUN_FILES, TRANSPORTS, Results
+from bench.results.files import RUN_FILES
+from bench.results.run import Results
 from bench.results.thresholds import ThresholdError, parse_objective
 from bench.run.cell import cell
 from bench.run.options import among
@@ -31,6 +31,7 @@ from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import PrintableGroup, new_console
 from feed.faults import ALLOWED, EVERY
 from feed.networks import PRESETS as NETWORKS
+from feed.transports import CONTENDERS, TRANSPORTS
 
 
 class DefaultToRun(PrintableGroup):
@@ -145,7 +146,7 @@ def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
 
     async def measure(reporter: Reporter) -> None:
         reporter.begin(PROBES_EXPECTED_S + expected_of(points), sum(len(trials(plan)) for plan in plans))
-        await probe_all([name for name in plans[0].transports if name in PLATFORM], command, place, folder, reporter)
+        await probe_all([name for name in plans[0].transports if name in CONTENDERS], command, place, folder, reporter)
         await run_points(points, place, reporter)
 
     interrupted = orchestrate(measure, place, console)

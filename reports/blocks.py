@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bench.results.run import METRICS, TRANSPORTS, Counts, Results, Trial
+from bench.results.catalogue import METRICS
+from bench.results.run import Counts, Results, Trial
+from feed.transports import BASELINE, POLLING, TRANSPORTS
 from reports.statistics import MARGINS, Comparison, Estimate, compare, estimate
 
-POLLING = TRANSPORTS[0]
-BASELINE = TRANSPORTS[-1]
 PAIRED_METRICS = ("latency_ms_p50", "latency_ms_p95", "wire_bytes_per_event", "server_cpu_us_per_event")
 """What transports are compared on. Holm's correction is over the pairs of one metric."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bench.results.run import (
+from bench.results.files import (
     AA_FILE,
     COST_FILE,
     FAULTS_FILE,
@@ -16,8 +16,6 @@ from bench.results.run import (
     SENSITIVITY_FILE,
     SOAK_FILE,
     VERIFY_FILE,
-    CostResults,
-    Results,
     ResultsError,
     load,
     load_cost,
@@ -26,6 +24,8 @@ from bench.results.run import (
     load_soak,
     load_verify,
 )
+from bench.results.run import Results
+from bench.results.sweep import CostResults
 from feed.console.printable import printable_json
 from feed.console.terminal import PrintableGroup, echo, new_console
 from reports.compare.cli import agree, compare

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bench.results.run import (
+from bench.results.files import (
     AA_FILE,
     COST_FILE,
     FAULTS_FILE,
@@ -14,7 +14,6 @@ from bench.results.run import (
     SENSITIVITY_FILE,
     SOAK_FILE,
     VERIFY_FILE,
-    Trial,
     load,
     load_cost,
     load_faults,
@@ -22,6 +21,7 @@ from bench.results.run import (
     load_soak,
     load_verify,
 )
+from bench.results.run import Trial
 
 
 def _counts(trial: Trial) -> bool:

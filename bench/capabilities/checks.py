@@ -13,7 +13,7 @@ from typing import Final
 from bench.capabilities.browser import reconnections
 from bench.capabilities.plain_proxy import PlainProxy
 from bench.machine.processes import Child, ChildError, start
-from bench.results.run import Probe
+from bench.results.capabilities import Probe
 from clients.control import Control, ControlError
 from clients.core.client import Client, new_client, new_shared
 from clients.core.errors import ClientError
@@ -22,6 +22,7 @@ from clients.core.options import ClientOptions
 from feed.envelope import decode_stamp
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.schedule import Schedule
+from feed.transports import CONTENDERS, POLLS
 
 POLL_INTERVAL_S: Final = 0.1
 HOLD_S: Final = 5.0
@@ -185,11 +186,9 @@ async def reconnects_in_a_browser(subject: Subject) -> tuple[bool | None, str]:
 
 Try = Callable[[Subject], Awaitable[tuple[bool | None, str]]]
 
-POLLS: Final = ("polling", "long_polling")
-PLATFORM: Final = (*POLLS, "sse", "websocket", "socketio")
 PROBES: Final[dict[str, tuple[Try, tuple[str, ...]]]] = {
-    "sends_where_it_receives": (sends_where_it_receives, PLATFORM),
-    "passes_a_plain_proxy": (passes_a_plain_proxy, PLATFORM),
+    "sends_where_it_receives": (sends_where_it_receives, CONTENDERS),
+    "passes_a_plain_proxy": (passes_a_plain_proxy, CONTENDERS),
     "waits_for_data": (waits_for_data, POLLS),
     "asks_on_a_clock": (asks_on_a_clock, POLLS),
     "opens_connections": (opens_connections, POLLS),
@@ -203,7 +202,7 @@ WITHOUT_EVENTS: Final = ("reconnects_in_a_browser",)
 async def run_probes(transports: list[str], core: int, folder: Path) -> list[Probe]:
     """Every probe of every transport: transports beside each other, as nothing here is timed."""
     async with asyncio.TaskGroup() as group:  # cancelled, it waits until each has stopped its server
-        tasks = [group.create_task(_probe(name, core, folder)) for name in transports if name in PLATFORM]
+        tasks = [group.create_task(_probe(name, core, folder)) for name in transports if name in CONTENDERS]
     return [probe for task in tasks for probe in task.result()]
 
 

@@ -7,10 +7,11 @@ from typing import Final
 
 import click
 
-from bench.capabilities.checks import PLATFORM, run_probes
+from bench.capabilities.checks import run_probes
 from bench.machine.host import Placement, placement
 from bench.machine.provenance import provenance
-from bench.results.run import PROBES_FILE, Probe, ProbeResults, save
+from bench.results.capabilities import Probe, ProbeResults
+from bench.results.files import PROBES_FILE, save
 from bench.run.options import among
 from bench.run.progress import Reporter
 from bench.run.runner import remove_if_empty
@@ -18,13 +19,14 @@ from bench.run.shell import orchestrate
 from bench.sweeps.cli import OUT_HELP, folder_for, render
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
+from feed.transports import CONTENDERS
 
 EXPECTED_S: Final = 15.0
 
 
 @click.command()
 @click.option(
-    "--transports", callback=among(PLATFORM), help=f"Comma-separated, of {','.join(PLATFORM)}  [default: all]"
+    "--transports", callback=among(CONTENDERS), help=f"Comma-separated, of {','.join(CONTENDERS)}  [default: all]"
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def probes(transports: list[str] | None, out: Path | None) -> None:
@@ -38,7 +40,7 @@ def probes(transports: list[str] | None, out: Path | None) -> None:
 
     async def measure(reporter: Reporter) -> None:
         reporter.begin(EXPECTED_S, 1)
-        found = await probe_all(transports or list(PLATFORM), command, place, folder, reporter)
+        found = await probe_all(transports or list(CONTENDERS), command, place, folder, reporter)
         reporter.finished("functional probes", f"{len(found)} tried", 0.0)
 
     interrupted = orchestrate(measure, place, new_console())

@@ -13,12 +13,13 @@ from bench.capture.tcpdump import check_capture
 from bench.capture.verify import PRESETS, new_verify_results, run_verify, verify_plan
 from bench.machine.host import placement
 from bench.plan.presets import PlanError
-from bench.results.run import TRANSPORTS, VERIFY_FILE
+from bench.results.files import VERIFY_FILE
 from bench.run.options import among
 from bench.run.shell import orchestrate
 from bench.sweeps.cli import OUT_HELP, folder_for, render
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
+from feed.transports import TRANSPORTS
 
 
 @click.command()

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from bench.capture.pcap import Segment, wire_bytes
 from bench.capture.streams import Arrival, arrivals, sent_from
-from bench.results.run import LateEvent, Trial, Verification
+from bench.results.run import Trial
+from bench.results.verify import LateEvent, Verification
 from bench.trial.metrics import MIN_EVENTS_BEYOND, percentiles_ms
 from feed.instruments.clock import NS_PER_MS, NS_PER_US
 

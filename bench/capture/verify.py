@@ -18,12 +18,15 @@ from bench.machine.hiccup import Hiccups
 from bench.machine.host import Placement
 from bench.machine.provenance import provenance
 from bench.plan.presets import TrialPlan, expected_s, make_plan, trials
-from bench.results.run import TRANSPORTS, VERIFY_FILE, Plan, Verification, VerifyResults, save
+from bench.results.files import VERIFY_FILE, save
+from bench.results.run import Plan
+from bench.results.verify import Verification, VerifyResults
 from bench.run.progress import Reporter, outcome
 from bench.run.runner import remove_if_empty
 from bench.trial.conduct import SAMPLES_FOLDER, Bed, Rig, run_trial
 from clients.control import Control
 from clients.core.ledger import Totals
+from feed.transports import TRANSPORTS
 
 PRESETS: Final = ("default", "smoke")
 CAPTURE_EXPECTED_S: Final = 1.0

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from bench.machine.host import Placement, facts, versions
-from bench.results.run import SCHEMA_VERSION
+from bench.results.provenance import SCHEMA_VERSION
 from clients.core.options import ClientOptions
 from feed.instruments.tcp import CONGESTION_CONTROL, MAX_SEGMENT_BYTES
 

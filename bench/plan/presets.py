@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from bench.results.run import TRANSPORTS, Plan
+from bench.results.run import Plan
 from clients.core.options import HEADER_SETS
 from feed.faults import SabotageError, parse_sabotage
 from feed.instruments.clock import NS_PER_S
@@ -16,6 +16,7 @@ from feed.networks import Network, NetworkError, make_network
 from feed.rooms import MAX_ROOMS
 from feed.schedule import Schedule, dues
 from feed.sources import SourceError, check_payload_bytes
+from feed.transports import CONTENDERS, TRANSPORTS
 
 ALL_PROBES_BELOW_HZ: Final = 200.0
 """Deliveries per second up to which every subscriber is a probe: one process receives these without queueing."""
@@ -61,7 +62,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "duration_s": 10.0,
             "warmup_events": 10,
             # The baseline says what software costs above it, which the busy room tells far better.
-            "transports": list(TRANSPORTS[:-1]),
+            "transports": list(CONTENDERS),
         },
         BROADCAST: {**POINTS[BROADCAST], "duration_s": 2.1, "warmup_events": 10},
     },

@@ -11,8 +11,8 @@ from bench.machine.provenance import provenance
 from bench.reliability.failures import Planned, run_faults
 from bench.reliability.soak import new_soak
 from bench.reliability.soak import soak as run_soak
-from bench.results.run import FAULTS, FAULTS_FILE, SIEGES, SOAK_FILE, TRANSPORTS, FaultResults, SoakResults
-from bench.results.soak_figures import kept
+from bench.results.files import FAULTS_FILE, SOAK_FILE
+from bench.results.reliability import FAULTS, SIEGES, FaultResults, SoakResults, kept
 from bench.run.options import among
 from bench.run.shell import orchestrate
 from bench.sweeps.cli import OUT_HELP, folder_for, render
@@ -21,6 +21,7 @@ from feed.console.command_line import INTERRUPTED
 from feed.console.ranges import FiniteRange
 from feed.console.terminal import new_console
 from feed.instruments.tcp import raise_open_files
+from feed.transports import TRANSPORTS
 
 KINDS = (*FAULTS, *SIEGES)
 REPEATS = {"default": 3, "smoke": 1}

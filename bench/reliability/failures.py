@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 from bench.machine.host import Placement
 from bench.machine.processes import Child, start, together
 from bench.reliability.hostile import run_siege
-from bench.results.run import FAULTS_FILE, SIEGES, FaultResults, FaultTrial, save
+from bench.results.files import FAULTS_FILE, save
+from bench.results.reliability import SIEGES, FaultResults, FaultTrial
 from bench.run.progress import Reporter, duration
 from clients.control import Control
 from clients.core.client import Client, new_client, new_shared

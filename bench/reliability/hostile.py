@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.machine.host import Placement
 from bench.machine.processes import Child, rss_bytes, start
-from bench.results.run import SiegeTrial
+from bench.results.reliability import SiegeTrial
 from clients.control import Control
 from clients.core.client import Client, new_client, new_shared
 from clients.core.options import ClientOptions

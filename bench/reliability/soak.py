@@ -14,8 +14,8 @@ from typing import Final
 
 from bench.machine.host import Placement
 from bench.machine.processes import Child, rss_bytes, start
-from bench.results.run import SOAK_FILE, SoakResult, SoakResults, SoakSample, save
-from bench.results.soak_figures import kept, slope_bytes_per_min
+from bench.results.files import SOAK_FILE, save
+from bench.results.reliability import SoakResult, SoakResults, SoakSample, kept, slope_bytes_per_min
 from bench.run.progress import Reporter
 from clients.control import Control
 from clients.core.client import Client, Shared, new_client, new_shared

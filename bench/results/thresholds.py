@@ -7,7 +7,9 @@ from typing import Final
 
 import msgspec
 
-from bench.results.run import METRICS, TRANSPORTS, Counts
+from bench.results.catalogue import METRICS
+from bench.results.run import Counts
+from feed.transports import TRANSPORTS
 
 MAX_CHARACTERS: Final = 200
 COUNTS: Final = tuple(name for name in Counts.__struct_fields__ if name not in ("expected", "delivered"))

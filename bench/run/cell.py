@@ -10,7 +10,9 @@ import msgspec
 
 from bench.machine.host import placement
 from bench.machine.processes import ROOT
-from bench.results.run import METRICS, RESULTS_FILE, Plan, Results, ResultsError, Trial, load
+from bench.results.catalogue import METRICS
+from bench.results.files import RESULTS_FILE, ResultsError, load
+from bench.results.run import Plan, Results, Trial
 from bench.results.thresholds import ThresholdError, parse_cell
 from bench.run.progress import Reporter
 from bench.run.runner import expected_of, new_folder, new_results, run_points

@@ -1,11 +1,11 @@
 """Options that several commands have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import click
 
 
-def among(known: tuple[str, ...]) -> Callable[[click.Context, click.Parameter, str | None], list[str] | None]:
+def among(known: Collection[str]) -> Callable[[click.Context, click.Parameter, str | None], list[str] | None]:
     """A callback that reads a comma-separated list of these names; ``None`` if the option was left out.
 
     Each is there once, in the order of all tables, however often and in which order it was named.

@@ -13,7 +13,8 @@ from bench.machine.host import Placement
 from bench.machine.processes import ROOT
 from bench.machine.provenance import provenance
 from bench.plan.presets import TrialPlan, expected_s, trials
-from bench.results.run import Idle, Plan, Results, Trial, save
+from bench.results.files import save
+from bench.results.run import Idle, Plan, Results, Trial
 from bench.run.progress import Reporter
 from bench.run.sequence import Step, run_in_order
 from bench.trial.conduct import SAMPLES_FOLDER, Bed, Measure, run_trial

@@ -14,10 +14,12 @@ import click
 import msgspec
 
 from bench.plan.presets import TrialPlan, make_plan
-from bench.results.run import AA_FILE, TRANSPORTS, Plan
+from bench.results.files import AA_FILE
+from bench.results.run import Plan
 from bench.sweeps.cli import OUT_HELP, carry_out
 from bench.sweeps.cost import CONNECTING_HZ, HEARTBEAT_S, CostTrialPlan
 from feed.faults import BURN
+from feed.transports import TRANSPORTS
 
 NAMES: Final = ("A", "B")
 PLANTED_PERCENT: Final = 20
@@ -96,7 +98,7 @@ def _plan(question: Question, size: Size, transport: str, seed: int) -> Plan:
 
 @click.command()
 @click.option("--preset", type=click.Choice(PRESETS), default="default", show_default=True)
-@click.option("--transport", type=click.Choice(TRANSPORTS), default="websocket", show_default=True)
+@click.option("--transport", type=click.Choice(list(TRANSPORTS)), default="websocket", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and the order of trials.")
 @click.option(
     "--planted",

@@ -9,7 +9,8 @@ from rich.markup import escape
 
 from bench.machine.host import placement
 from bench.plan.presets import expected_s
-from bench.results.run import COST_FILE, GENERATOR_FILE, RUN_FILES, Plan
+from bench.results.files import COST_FILE, GENERATOR_FILE, RUN_FILES
+from bench.results.run import Plan
 from bench.run.options import among
 from bench.run.progress import duration
 from bench.run.runner import new_folder

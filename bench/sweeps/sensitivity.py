@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 from bench.plan.presets import TrialPlan, make_plan
 from bench.results.run import Plan
 from bench.sweeps.cost import CostTrialPlan
+from feed.transports import POLLING
 
 SECTION: Final = "sensitivity"
-POLLING: Final = "polling"
 
 
 class Grid(NamedTuple):

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from bench.results.run import SENSITIVITY_FILE, TRANSPORTS
+from bench.results.files import SENSITIVITY_FILE
 from bench.run.options import among
 from bench.sweeps.cli import OUT_HELP, carry_out
 from bench.sweeps.sensitivity import PRESETS, idle_plan, sensitivity_trials
+from feed.transports import TRANSPORTS
 
 
 @click.command()

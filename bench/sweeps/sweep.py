@@ -9,7 +9,9 @@ from bench.machine.hiccup import Hiccups
 from bench.machine.host import Placement
 from bench.machine.provenance import provenance
 from bench.plan.presets import TrialPlan, expected_s
-from bench.results.run import CostResults, CostTrial, Plan, Trial, save
+from bench.results.files import save
+from bench.results.run import Plan, Trial
+from bench.results.sweep import CostResults, CostTrial
 from bench.run.progress import Reporter
 from bench.run.runner import remove_if_empty
 from bench.run.sequence import Step, run_in_order

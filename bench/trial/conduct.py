@@ -27,6 +27,7 @@ from bench.trial.tls import Certificate, handshake_metrics, make_certificate
 from clients.contract.feed import Target, preflight
 from clients.control import Control
 from feed.instruments.clock import NS_PER_MS, NS_PER_S, now_ns
+from feed.transports import POLLS
 
 SETTLE_READINGS_S: Final = 0.1
 """For reading memory and statistics before anybody disconnects."""
@@ -346,7 +347,7 @@ def _evaluate(
     record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
     record.details["scheduling"] = [["probes" if of.probes else "load", of.scheduling] for of in records]
     if trial.purpose in ("cost", "tls"):
-        closed_loop = trial.transport in metrics.POLLS
+        closed_loop = trial.transport in POLLS
         record.reasons = validity.cost_reasons(record.metrics, record.counts, closed_loop)
     elif trial.purpose == "saturation":
         record.reasons = validity.saturation_reasons(record.metrics)

@@ -11,10 +11,10 @@ from typing import Final
 
 from bench.machine.processes import start
 from bench.results.run import Idle, Plan
-from bench.trial.metrics import POLLS
 from clients.core.client import Client, new_client, new_shared
 from clients.core.ledger import Totals
 from clients.core.options import ClientOptions
+from feed.transports import POLLS
 
 PERIOD_S: Final = 0.25
 CYCLES: Final = 6

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from bench.generators.spec import SAMPLE_FIELDS, Records
 from bench.generators.window import Window
 from bench.machine.load import Around
-from bench.results.run import PERCENTILES, Counts, Idle, Plan
+from bench.results.catalogue import PERCENTILES
+from bench.results.run import Counts, Idle, Plan
 from bench.trial.drift import drift
 from clients.core.ledger import Totals
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
+from feed.transports import POLLS
 
 MIN_EVENTS_BEYOND: Final = 10
 """A percentile is printed only if at least this many independent events lie above it, and below it."""
-POLLS: Final = ("polling", "long_polling")
 
 
 class Samples(NamedTuple):

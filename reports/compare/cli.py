@@ -8,7 +8,8 @@ from typing import Final
 import click
 import msgspec
 
-from bench.results.run import RESULTS_FILE, Results, ResultsError, load
+from bench.results.files import RESULTS_FILE, ResultsError, load
+from bench.results.run import Results
 from bench.results.thresholds import ThresholdError, parse_cell, parse_change
 from feed.console.printable import printable_json
 from feed.console.terminal import echo, new_console

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from bench.results.run import METRICS, Results, ResultsError
+from bench.results.catalogue import METRICS
+from bench.results.files import ResultsError
+from bench.results.run import Results
 from bench.results.thresholds import ChangeLimit
 from reports.blocks import Blocks, main_blocks
 from reports.formats import counted, joined, with_interval

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from reports.blocks import POLLING
+from feed.transports import POLLING
 from reports.figures.panels import label_ends, new_figure
 from reports.sections.breakeven import INTERVALS_S, BreakEven
 from reports.style import INK, LOOKS

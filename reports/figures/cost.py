@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from reports.blocks import BASELINE
+from feed.transports import BASELINE
 from reports.figures.panels import log_axis, new_figure
 from reports.formats import number
 from reports.sections.cost import KIB, SWEEPS, CostSummary, in_kib

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from reports.blocks import POLLING
+from feed.transports import POLLING
 from reports.figures.panels import label_ends, log_axis, mark_transit, new_figure
 from reports.formats import number
 from reports.statistics import Estimate

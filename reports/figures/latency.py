@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
+from feed.transports import POLLS
 from reports.figures.panels import label_ends, log_axis, mark_transit, new_figure
 from reports.statistics import Estimate
 from reports.style import INK, LOOKS
 from reports.table.summary import Summary
-from reports.theory.bytes import POLLS
 from reports.theory.latency import predict_latency
 from reports.theory.predict import conditions, is_plain
 

@@ -3,7 +3,9 @@
 from collections import Counter
 from typing import Final
 
-from bench.results.run import METRICS, CostResults, Trial
+from bench.results.catalogue import METRICS
+from bench.results.run import Trial
+from bench.results.sweep import CostResults
 from reports.blocks import PAIRED_METRICS
 from reports.formats import counted, joined
 from reports.layout import Section, Table

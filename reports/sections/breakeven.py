@@ -5,7 +5,8 @@ from typing import Final
 import msgspec
 
 from bench.results.run import Results
-from reports.blocks import POLLING, Blocks
+from feed.transports import POLLING
+from reports.blocks import Blocks
 from reports.formats import joined, number
 from reports.layout import Table
 from reports.style import LOOKS

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from bench.results.run import CostResults, CostTrial
+from bench.results.sweep import CostResults, CostTrial
 from reports.formats import NOT_MEASURED, counted, listed, number, with_interval
 from reports.layout import Table
 from reports.sections.cost_trials import PER_EVENT, Bar, Valid, arm_name, arm_of, size_of

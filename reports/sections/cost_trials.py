@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from bench.results.run import CostTrial
-from reports.blocks import BASELINE
+from bench.results.sweep import CostTrial
+from feed.transports import BASELINE
 from reports.statistics import Estimate, estimate
 from reports.style import LOOKS
 

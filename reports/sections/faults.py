@@ -7,8 +7,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from bench.results.run import FaultResults, FaultTrial, SoakResult, SoakResults
-from bench.results.soak_figures import kept, slope_bytes_per_min
+from bench.results.reliability import FaultResults, FaultTrial, SoakResult, SoakResults, kept, slope_bytes_per_min
 from reports.formats import NOT_MEASURED, counted, number
 from reports.layout import Table
 from reports.sections.sieges import siege_table

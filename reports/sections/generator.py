@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Final
 
-from bench.results.run import STATUSES, CostResults, CostTrial
+from bench.results.run import STATUSES
+from bench.results.sweep import CostResults, CostTrial
 from reports.formats import NOT_MEASURED, counted, number, with_interval
 from reports.layout import Section, Table
 from reports.sections.cost import reached

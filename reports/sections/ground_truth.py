@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from bench.results.run import LateEvent, Verification, VerifyResults
+from bench.results.verify import LateEvent, Verification, VerifyResults
 from reports.formats import NOT_MEASURED, counted, fixed, number
 from reports.layout import Table
 from reports.style import LOOKS

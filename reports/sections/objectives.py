@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from bench.results.run import METRICS
+from bench.results.catalogue import METRICS
 from bench.results.thresholds import COUNTS, Objective, parse_objective
 from reports.blocks import Blocks
 from reports.formats import NOT_MEASURED, with_interval

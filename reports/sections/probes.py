@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from bench.results.run import TRANSPORTS, Probe, ProbeResults
+from bench.results.capabilities import Probe, ProbeResults
+from feed.transports import TRANSPORTS
 from reports.formats import NOT_MEASURED
 from reports.layout import Section, Table
 from reports.style import LOOKS

@@ -6,8 +6,10 @@ from typing import Final
 
 import msgspec
 
-from bench.results.run import CostResults, CostTrial, Plan, ResultsError
-from reports.blocks import POLLING
+from bench.results.files import ResultsError
+from bench.results.run import Plan
+from bench.results.sweep import CostResults, CostTrial
+from feed.transports import POLLING
 from reports.formats import NOT_MEASURED, counted, listed, number
 from reports.layout import Table
 from reports.style import LOOKS

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
-from bench.results.run import SiegeTrial
+from bench.results.reliability import SiegeTrial
 from reports.formats import number
 from reports.layout import Table
 from reports.style import LOOKS

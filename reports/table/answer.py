@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from bench.results.run import METRICS
+from bench.results.catalogue import METRICS
 from reports.blocks import Blocks, find
 from reports.formats import counted, listed, number, parts
 from reports.statistics import ALPHA, DIFFERS, EQUAL, Comparison

@@ -3,7 +3,8 @@
 import msgspec
 
 from bench.results.run import Results, Trial
-from reports.blocks import POLLING, curve_trials
+from feed.transports import POLLING
+from reports.blocks import curve_trials
 from reports.formats import with_interval
 from reports.statistics import Estimate, estimate
 from reports.theory.predict import average, is_plain, predict

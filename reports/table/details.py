@@ -5,8 +5,10 @@ from typing import Final
 
 import msgspec
 
-from bench.results.run import METRICS, Counts
-from reports.blocks import BASELINE, Blocks, find
+from bench.results.catalogue import METRICS
+from bench.results.run import Counts
+from feed.transports import BASELINE
+from reports.blocks import Blocks, find
 from reports.formats import NOT_MEASURED, joined, with_interval
 from reports.statistics import Comparison
 

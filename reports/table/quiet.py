@@ -6,9 +6,9 @@ from typing import Final
 import msgspec
 
 from bench.results.run import Results, Trial
+from feed.transports import POLLS
 from reports.blocks import main_blocks
 from reports.formats import counted, number
-from reports.theory.bytes import POLLS
 
 QUIET: Final = "quiet enough to trust"
 NOISY: Final = "noisy but usable"

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from bench.results.run import METRICS, Counts, Plan, Results, Trial
-from reports.blocks import BASELINE, Blocks
+from bench.results.catalogue import METRICS
+from bench.results.run import Counts, Plan, Results, Trial
+from feed.transports import BASELINE
+from reports.blocks import Blocks
 from reports.formats import NOT_MEASURED, counted, fixed, number, parts, with_interval
 from reports.statistics import Estimate
 from reports.style import LOOKS

@@ -5,7 +5,9 @@ from typing import Any
 
 import msgspec
 
-from bench.results.run import METRICS, ProbeResults, Results, Trial
+from bench.results.capabilities import ProbeResults
+from bench.results.catalogue import METRICS
+from bench.results.run import Results, Trial
 from reports.blocks import PAIRED_METRICS, Blocks, left_out, main_blocks
 from reports.formats import counted, joined
 from reports.statistics import ALPHA, DIFFERS, MARGINS, OPEN, Comparison

@@ -10,8 +10,11 @@ from typing import Final
 
 import msgspec
 
-from bench.results.run import METRICS, Plan, Probe
-from reports.blocks import BASELINE, Blocks
+from bench.results.capabilities import Probe
+from bench.results.catalogue import METRICS
+from bench.results.run import Plan
+from feed.transports import BASELINE
+from reports.blocks import Blocks
 from reports.formats import counted, joined, listed, number, with_interval
 from reports.statistics import (
     ALPHA,

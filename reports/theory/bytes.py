@@ -12,6 +12,7 @@ from typing import Final
 from bench.results.run import Idle
 from feed.cursor import Cursor
 from feed.rooms import room_name
+from feed.transports import POLLS
 from feed.wire import Event, encode_batch
 from reports.theory.latency import Conditions, requests_per_event
 
@@ -26,7 +27,6 @@ EPOCH: Final = "0" * 8
 """As long as any."""
 EMPTY_ANSWER_BYTES: Final = len(encode_batch(Cursor(EPOCH, 1), "feed", "resumed", 0, ()))
 """The body of a poll's answer without events."""
-POLLS: Final = ("polling", "long_polling")
 
 
 def predict_bytes(

@@ -11,9 +11,10 @@ import msgspec
 from scipy.optimize import brentq
 
 from bench.results.run import Idle, Plan, Results, Trial
-from reports.blocks import POLLING, Blocks
+from feed.transports import POLLING, POLLS
+from reports.blocks import Blocks
 from reports.statistics import Estimate, estimate
-from reports.theory.bytes import POLLS, beyond_envelopes, envelope_bytes, relay_bytes
+from reports.theory.bytes import beyond_envelopes, envelope_bytes, relay_bytes
 from reports.theory.latency import Conditions, predict_latency, requests_per_event
 
 LOWEST_HZ: Final = 1e-4

@@ -4,7 +4,8 @@ import csv
 import io
 from typing import Final
 
-from bench.results.run import METRICS, Counts, Results, Trial
+from bench.results.catalogue import METRICS
+from bench.results.run import Counts, Results, Trial
 
 FIELDS: Final = (
     "id",

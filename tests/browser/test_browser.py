@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from bench.results.run import save
+from bench.results.files import save
 from clients.core.options import header_set
 from servers.gate.auth import DEV_KEY, mint
 from tests.conftest import Start, run_module

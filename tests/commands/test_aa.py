@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bench.machine.host import placement
 from bench.plan.presets import schedule_of
-from bench.results.run import AA_FILE, CostResults, CostTrial, load_cost, save
+from bench.results.files import AA_FILE, load_cost, save
+from bench.results.sweep import CostResults, CostTrial
 from bench.sweeps.aa import PRESETS, aa_trials
 from bench.sweeps.cost import CostTrialPlan
 from bench.sweeps.sweep import new_cost_results

@@ -23,7 +23,8 @@ from bench.cli import main
 from bench.machine.host import placement
 from bench.machine.processes import start_program, together
 from bench.plan.presets import TrialPlan, make_plan, trials
-from bench.results.run import PROBES_FILE, Results, Trial, load
+from bench.results.files import PROBES_FILE, load
+from bench.results.run import Results, Trial
 from bench.run.options import among
 from bench.run.progress import Lines
 from bench.run.runner import failed_transports, new_folder, new_results, point_latest_at, run_trials

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page, sync_playwright
 
-from bench.results.run import Idle, Results, save
+from bench.results.files import save
+from bench.results.run import Idle, Results
 from reports.blocks import main_blocks
 from reports.sections.breakeven import AWAKE, NEVER, break_evens
 from reports.theory.bytes import EMPTY_ANSWER_BYTES

@@ -7,10 +7,13 @@ import pytest
 from click.testing import CliRunner
 
 from bench.machine.host import Placement
-from bench.results.run import METRICS, TRANSPORTS, Results, ResultsError, load, save
+from bench.results.catalogue import METRICS
+from bench.results.files import ResultsError, load, save
+from bench.results.run import Results
 from bench.results.thresholds import ThresholdError, parse_cell
 from bench.run.cell import cell, check_published, plan_again, point_folder
 from bench.run.progress import Reporter
+from feed.transports import TRANSPORTS
 from tests.conftest import run_module
 from tests.helpers.fake_results import fake_results, fake_trial
 

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.results.run import METRICS, TRANSPORTS, Results, ResultsError, save
+from bench.results.catalogue import METRICS
+from bench.results.files import ResultsError, save
+from bench.results.run import Results
 from bench.results.thresholds import COUNTS, OPERATORS, ThresholdError, name_of, parse_change, parse_objective
+from feed.transports import TRANSPORTS
 from reports.compare.runs import MAY_DIFFER, common, compare_all, compare_point, failures, unlike
 from reports.sections.objectives import MET, MISSED, judge
 from reports.statistics import DIFFERS, EQUAL, OPEN, Estimate, Margin, Unpaired, compare_runs, moments, verdicts

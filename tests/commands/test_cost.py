@@ -15,7 +15,9 @@ from rich.console import Console
 from bench.machine.host import placement
 from bench.machine.processes import user_and_system_ticks
 from bench.plan.presets import TrialPlan
-from bench.results.run import COST_FILE, GENERATOR_FILE, CostResults, Counts, Plan, ResultsError, Trial, load_cost, save
+from bench.results.files import COST_FILE, GENERATOR_FILE, ResultsError, load_cost, save
+from bench.results.run import Counts, Plan, Trial
+from bench.results.sweep import CostResults
 from bench.run.progress import Lines
 from bench.sweeps.cost import GENERATOR_PRESETS, PRESETS, CostTrialPlan, Sections, cost_trials
 from bench.sweeps.sweep import new_cost_results, run_planned

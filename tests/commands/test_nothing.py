@@ -11,7 +11,8 @@ from bench.machine.host import Placement
 from bench.machine.provenance import provenance
 from bench.plan.presets import make_plan, schedule_of, trials
 from bench.reliability.soak import new_soak
-from bench.results.run import (
+from bench.results.capabilities import Probe, ProbeResults
+from bench.results.files import (
     AA_FILE,
     COST_FILE,
     FAULTS_FILE,
@@ -22,18 +23,12 @@ from bench.results.run import (
     SENSITIVITY_FILE,
     SOAK_FILE,
     VERIFY_FILE,
-    CostResults,
-    CostTrial,
-    FaultResults,
-    Probe,
-    ProbeResults,
-    Results,
-    SiegeTrial,
-    SoakResults,
-    Verification,
-    VerifyResults,
     save,
 )
+from bench.results.reliability import FaultResults, SiegeTrial, SoakResults
+from bench.results.run import Results
+from bench.results.sweep import CostResults, CostTrial
+from bench.results.verify import Verification, VerifyResults
 from bench.trial.channel import TrialError
 from bench.trial.conduct import Bed, _evaluate, blank
 from reports.nothing import MEASURED, empty_files

@@ -19,7 +19,7 @@ from bench.cli import main
 from bench.machine.host import Placement
 from bench.machine.processes import rss_bytes
 from bench.reliability.failures import Planned, run_fault
-from bench.results.run import FaultTrial
+from bench.results.reliability import FaultTrial
 from clients.control import Control
 from feed.wire import encode_frame
 from tests.conftest import SERVED, Running, Start, run, until

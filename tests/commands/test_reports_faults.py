@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.results.run import (
-    FAULTS_FILE,
-    FaultResults,
-    FaultTrial,
-    ResultsError,
-    SiegeTrial,
-    load_faults,
-    load_soak,
-    save,
-)
+from bench.results.files import FAULTS_FILE, ResultsError, load_faults, load_soak, save
+from bench.results.reliability import FaultResults, FaultTrial, SiegeTrial
 from reports.sections.faults import summarize_faults
 from reports.sections.sieges import held, siege_table
 from tests.conftest import run_module

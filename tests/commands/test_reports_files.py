@@ -12,7 +12,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from bench.results.run import METRICS, RESULTS_FILE, Counts, Results, save
+from bench.results.catalogue import METRICS
+from bench.results.files import RESULTS_FILE, save
+from bench.results.run import Counts, Results
 from reports.cli import main
 from reports.figures.bytes import enlarged_up_to
 from reports.figures.draw import PLATES

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.plan.presets import make_plans
-from bench.results.run import AA_FILE, ResultsError, load, load_cost, save
+from bench.results.files import AA_FILE, ResultsError, load, load_cost, save
 from bench.run.cell import plan_again
 from feed.faults import EVERY, KINDS, MAX_BURN_PERCENT, Sabotage, SabotageError, parse_sabotage
 from reports.compare.runs import environment, unlike

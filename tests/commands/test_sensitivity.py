@@ -15,12 +15,15 @@ from rich.console import Console
 
 from bench.machine.host import placement
 from bench.plan.presets import TrialPlan, expected_s
-from bench.results.run import SENSITIVITY_FILE, TRANSPORTS, CostResults, Plan, ResultsError, Trial, load_cost, save
+from bench.results.files import SENSITIVITY_FILE, ResultsError, load_cost, save
+from bench.results.run import Plan, Trial
+from bench.results.sweep import CostResults
 from bench.run.progress import Lines
 from bench.sweeps.cost import CostTrialPlan
 from bench.sweeps.sensitivity import POLLING, PRESETS, idle_plan, sensitivity_trials
 from bench.sweeps.sweep import Measure, new_cost_results, run_planned
 from bench.trial.conduct import blank
+from feed.transports import TRANSPORTS
 from reports.figures.sensitivity import draw_bandwidth, draw_latency
 from reports.sections.sensitivity import Setting, summarize_sensitivity
 from reports.table.ratings import BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from bench.results.run import save
+from bench.results.files import save
 from feed.console.command_line import BROKEN_PIPE
 from servers.platform.options import TRANSPORTS
 from tests.conftest import ROOT, Start, run, run_module, until

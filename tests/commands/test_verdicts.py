@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from bench.machine.host import placement
 from bench.machine.provenance import provenance
-from bench.results.run import METRICS, PROBES_FILE, Probe, ProbeResults, Results, load, save
+from bench.results.capabilities import Probe, ProbeResults
+from bench.results.catalogue import METRICS
+from bench.results.files import PROBES_FILE, load, save
+from bench.results.run import Results
 from reports.blocks import main_blocks
 from reports.formats import with_interval
 from reports.statistics import EQUAL, MARGINS, OPEN, Estimate, estimate

@@ -17,11 +17,14 @@ from bench.capture.pcap import SYN, Segment, read_pcap
 from bench.capture.tcpdump import captured
 from bench.capture.verify import CLOCK_READINGS, clock_offset_ns, verify_plan
 from bench.plan.presets import trials
-from bench.results.run import TRANSPORTS, VERIFY_FILE, LateEvent, Trial, Verification, VerifyResults, load_verify
+from bench.results.files import VERIFY_FILE, load_verify
+from bench.results.run import Trial
+from bench.results.verify import LateEvent, Verification, VerifyResults
 from clients.control import Control
 from feed.envelope import encode_envelope
 from feed.instruments.clock import NS_PER_MS, NS_PER_S, NS_PER_US
 from feed.schedule import Schedule
+from feed.transports import TRANSPORTS
 from reports.figures.ground_truth import FAR, ROOM, axis_end_ms
 from reports.sections.ground_truth import life, summarize_truth
 from servers.hub.publisher import MAX_PUBLICATIONS

@@ -3,7 +3,9 @@
 import numpy as np
 from numpy.random import Generator, default_rng
 
-from bench.results.run import PERCENTILES, SCHEMA_VERSION, Counts, Plan, Results, Trial
+from bench.results.catalogue import PERCENTILES
+from bench.results.provenance import SCHEMA_VERSION
+from bench.results.run import Counts, Plan, Results, Trial
 
 ALL = ("polling", "long_polling", "sse", "websocket", "socketio", "raw")
 EVENTS = 210

@@ -36,20 +36,10 @@ from bench.plan.presets import (
     trials,
     warmup_of,
 )
-from bench.results.run import (
-    GENERATORS,
-    METRICS,
-    PERCENTILES,
-    RESULTS_FILE,
-    SCHEMA_VERSION,
-    TRANSPORTS,
-    Counts,
-    Plan,
-    Results,
-    ResultsError,
-    load,
-    save,
-)
+from bench.results.catalogue import METRICS, PERCENTILES
+from bench.results.files import RESULTS_FILE, ResultsError, load, save
+from bench.results.provenance import SCHEMA_VERSION
+from bench.results.run import GENERATORS, Counts, Plan, Results
 from bench.trial.metrics import (
     MIN_EVENTS_BEYOND,
     Samples,
@@ -68,6 +58,7 @@ from feed.networks import RANGES as NETWORK_RANGES
 from feed.networks import make_network
 from feed.schedule import KINDS, Schedule, dues
 from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES
+from feed.transports import CONTENDERS, TRANSPORTS
 from tests.conftest import ROOT
 from tests.helpers.fake_results import fake_results
 
@@ -88,7 +79,7 @@ GIVEN = st.fixed_dictionaries(
         "rtt_ms": st.sampled_from([0.0, 40.0]) | st.floats(0, 10_000),
         "network": st.sampled_from(["lan", "broadband"]),
         "seed": st.integers(0, 2**31),
-        "transports": st.lists(st.sampled_from(TRANSPORTS), min_size=1, unique=True),
+        "transports": st.lists(st.sampled_from(list(TRANSPORTS)), min_size=1, unique=True),
         "payload_bytes": st.integers(MIN_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES),
         "headers": st.sampled_from(HEADER_SETS),
         "loopback_too": st.booleans(),
@@ -180,7 +171,7 @@ def test_the_order_depends_on_seed_and_block() -> None:
     assert orders(1) != orders(2)
     assert len(set(orders(1))) > 10
     first = Counter(order[0] for seed in range(20) for order in orders(seed))
-    assert all(first[name] == pytest.approx(80, abs=40) for name in TRANSPORTS[:-1]), "no transport is favoured"
+    assert all(first[name] == pytest.approx(80, abs=40) for name in CONTENDERS), "no transport is favoured"
 
 
 @pytest.mark.parametrize("name", [*RANGES, *NETWORK_RANGES])

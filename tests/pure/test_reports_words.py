@@ -2,7 +2,9 @@
 
 import pytest
 
-from bench.results.run import METRICS, TRANSPORTS, Counts, Results
+from bench.results.catalogue import METRICS
+from bench.results.run import Counts, Results
+from feed.transports import TRANSPORTS
 from reports.formats import fixed, joined, listed, number
 from reports.style import LOOKS
 from reports.table.details import GROUPS
@@ -51,7 +53,7 @@ def test_bandwidth_words(multiples: float, word: str) -> None:
 
 
 def test_every_transport_has_a_claim_and_a_look_of_its_own() -> None:
-    assert tuple(ARTICLE) == tuple(LOOKS) == TRANSPORTS
+    assert tuple(ARTICLE) == tuple(LOOKS) == tuple(TRANSPORTS)
     assert len({look.colour for look in LOOKS.values()}) == len({look.marker for look in LOOKS.values()}) == len(LOOKS)
     assert [claim.latency for claim in ARTICLE.values()] == ["High", "Medium", "Low", "Very low", "-", "-"]
     assert [claim.complexity for claim in ARTICLE.values()] == ["Low", "Medium", "Low", "High", "-", "-"]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.machine.load import TICKS_PER_S, Machine, between, parse_stat, read_machine
-from bench.results.run import METRICS
+from bench.results.catalogue import METRICS
 from bench.trial.channel import OrderLine, TrialError
 from bench.trial.conduct import Rig, await_ramp
 from bench.trial.drift import LEAST_EVENTS, LEAST_MS, LEAST_SHARE, Z, drift, rank_z

@@ -1,0 +1,44 @@
+"""The results of a packet capture held against our own meters (docs/results-format.md). Pure."""
+
+import msgspec
+
+from bench.results.provenance import Provenance
+from bench.results.run import Plan, Trial
+
+
+class LateEvent(msgspec.Struct, frozen=True):
+    """One delivery, from due to application. Milliseconds after it was due."""
+
+    room: int
+    n: int
+    publish_ms: float
+    kernel_ms: float
+    """The kernel's stamp of the packet that completed it at the client."""
+    receive_ms: float
+
+
+class Verification(msgspec.Struct):
+    """One trial under packet capture. ``broken`` names the checks that did not hold; empty if all did."""
+
+    trial: Trial
+    captured_bytes: int = 0
+    counted_bytes: int = 0
+    """What the clients' ledger says the same connections moved, set-up and closing included."""
+    captured_packets: int = 0
+    deliveries: int = 0
+    matched: int = 0
+    """Deliveries whose message was found in the capture."""
+    user_minus_kernel_ms_p50: float | None = None
+    user_minus_kernel_ms_p95: float | None = None
+    """Absent with too few events."""
+    clock_drift_us: float = 0.0
+    """How far CLOCK_REALTIME moved against CLOCK_MONOTONIC during the capture."""
+    slowest: list[LateEvent] = []
+    broken: list[str] = []
+
+
+class VerifyResults(Provenance):
+    """One run of ``python -m bench verify``."""
+
+    plan: Plan
+    trials: list[Verification]
