@@ -1,6 +1,7 @@
 """Fixtures: real servers as child processes, and checks that nothing is left behind."""
 
 import asyncio
+import importlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import uvloop
+from click.testing import CliRunner
 
 from bench.capture.pcap import CaptureError
 from bench.capture.tcpdump import check_capture
@@ -206,6 +208,18 @@ def run_module(*arguments: str, timeout_s: float = 60, **environment: str) -> "s
     )
 
 
+def invoke(module: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """What ``run_module`` returns, without a process: for refusals and reports, where Python's start is all the time.
+
+    Each command has real processes elsewhere (test_stdio, test_cli), for what only they have: streams and signals.
+    """
+    main = importlib.import_module("servers.process.cli" if module == "servers" else f"{module}.cli").main
+    done = CliRunner(env=environment).invoke(main, arguments, prog_name=f"python -m {module}")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+
 def planned_count(trials: Sequence[Trial], max_reruns: int = 2) -> int:
     """How many trials were planned: each stands there once, and again only directly after an invalid attempt."""
     first = [trial.id for trial in trials if trial.attempt == 1]
@@ -225,7 +239,7 @@ def render_as_valid(folder: Path, trials: Iterable[Trial], write: Callable[[], o
         assert trial.status in ("ok", "invalid") and trial.metrics, trial.reasons
         trial.status = "ok"
     write()
-    done = run_module("reports", str(folder))
+    done = invoke("reports", str(folder))
     assert done.returncode == 0, done.stdout + done.stderr
 
 

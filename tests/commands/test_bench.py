@@ -33,7 +33,7 @@ from bench.trial.conduct import blank
 from clients.control import Control
 from feed.console.command_line import INTERRUPTED
 from reports.table.summary import summarize
-from tests.conftest import ROOT, run_module
+from tests.conftest import ROOT, invoke, run_module
 
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('{}', flush=True); signal.pause()"
 """A program that says it is ready and then ends by SIGKILL only."""
@@ -95,7 +95,7 @@ def test_the_whole_pipeline_to_the_report_with_a_fake_runner(
     assert [trial.id for trial in load(tmp_path).trials] == [name for name, _ in fake.calls]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(fake.calls) and "b3-polling: FAILED: the fake says so" in "\n".join(lines)
-    done = run_module("reports", str(tmp_path))
+    done = invoke("reports", str(tmp_path))
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "index.html").read_text()
     assert "the fake says so" in page and "WebSocket" in page
@@ -412,5 +412,5 @@ def test_the_schema_does_not_load_locust() -> None:
 
 def test_results_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps({}))
-    done = run_module("bench", "--preset", "smoke", "--out", str(tmp_path))
+    done = invoke("bench", "--preset", "smoke", "--out", str(tmp_path))
     assert done.returncode == 2 and "is not empty" in done.stderr

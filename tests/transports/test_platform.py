@@ -21,7 +21,7 @@ from clients.core.errors import GaveUpError, RefusedError, RequestError
 from clients.core.options import ClientOptions
 from clients.core.renewal import TokenError, expires_at_s, keep_renewed
 from servers.gate.auth import DEV_KEY, mint
-from tests.conftest import Running, Start, run, run_module, until
+from tests.conftest import Running, Start, invoke, run, run_module, until
 
 QUICK = {"poll_interval_s": 0.02, "hold_s": 2.0, "backoff_base_s": 0.05, "backoff_cap_s": 0.2, "max_attempts": 200}
 
@@ -344,21 +344,21 @@ def test_dev_mode_says_so_loudly(share: Start) -> None:
     ],
 )
 def test_bad_options_are_named(arguments: tuple[str, ...], said: str) -> None:
-    done = run_module("servers", "sse", "--port", "0", "--source", "none", *arguments)
+    done = invoke("servers", "sse", "--port", "0", "--source", "none", *arguments)
     assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("--auth", "dev"), ("--room-claim", "a=b"), ("--limit", "strikes=1")])
 def test_the_baseline_does_not_pretend_to_protect(arguments: tuple[str, ...]) -> None:
-    done = run_module("servers", "raw", "--port", "0", *arguments)
+    done = invoke("servers", "raw", "--port", "0", *arguments)
     assert done.returncode != 0 and f"{arguments[0]}: the baseline" in done.stderr
 
 
 def test_the_token_command(start: Start) -> None:
     key = "k" * 40
-    made = run_module("servers", "token", "--user", "ann", "--claim", "staff", PUSHMARK_JWT_KEY=key)
+    made = invoke("servers", "token", "--user", "ann", "--claim", "staff", PUSHMARK_JWT_KEY=key)
     assert made.returncode == 0 and made.stdout.count(".") == 2
-    assert "'a b' is not a user name" in run_module("servers", "token", "--user", "a b", "--dev").stderr
+    assert "'a b' is not a user name" in invoke("servers", "token", "--user", "a b", "--dev").stderr
 
 
 def test_a_connection_outlives_its_tokens(share: Start, upstream: str) -> None:
@@ -405,6 +405,6 @@ def test_people_talk_from_the_command_line(share: Start, upstream: str) -> None:
     assert [(one["user"], one["data"]) for one in messages] == [("ann", "hello"), ("ann", "how are you?")]
     assert {line["room"] for line in lines} == {"talk"}
     for bad, named in ((("--token", "nonsense"), "token_invalid"), (("--ca-file", "none.pem"), "none.pem")):
-        refused = run_module(*words, *said, *bad)
+        refused = invoke(*words, *said, *bad)
         hidden = "401" if name == "websocket" and named == "token_invalid" else named
         assert refused.returncode != 0 and hidden in refused.stderr and "Traceback" not in refused.stderr
