@@ -31,10 +31,11 @@ from servers.gate.limits import LimitOptions, parse_limit
 from servers.gate.origins import Origins
 from servers.gate.secrets import AUTH_MODES, DEV_WARNING, load_secrets
 from servers.hub.publisher import repeated
-from servers.network import relay as relay_server
+from servers.network.relay import RelayOptions
 from servers.platform.names import check_namespaces
 from servers.platform.options import TRANSPORTS, VARIANTS, ServerOptions
 from servers.process.app import run
+from servers.process.relay import run as run_relay
 
 HELP = """Serve one feed over one transport, or delay TCP connections with the relay.
 
@@ -363,5 +364,5 @@ def relay(target: str, host: str, port: int, network: str, seed: int, **given: f
     if not target_host or not re.fullmatch("[0-9]{1,5}", target_port) or not 0 < int(target_port) < 65536:
         raise click.BadParameter(f"{target!r} is not HOST:PORT, the port from 1 to 65535", param_hint="--to")
     between = make_network(network, **given)
-    options = relay_server.RelayOptions(target_host, int(target_port), host, port, between, seed)
-    _run(partial(relay_server.run, options, announce), f"{host}:{port}")
+    options = RelayOptions(target_host, int(target_port), host, port, between, seed)
+    _run(partial(run_relay, options, announce), f"{host}:{port}")

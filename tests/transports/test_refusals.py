@@ -16,9 +16,8 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from feed.requests import AnyRequest, Request
 from servers.gate.errors import KINDS
 from servers.gate.secrets import Secrets
-from servers.network import relay
 from servers.platform.options import TRANSPORTS, ServerOptions
-from servers.process import app, control
+from servers.process import app, control, relay
 from servers.services.builtin import SERVICES
 from tests.conftest import SERVED, Running, run, starting
 from tests.helpers.refusals_table import BASELINE_OPTIONS, MANY_ROOMS, NUMBERS, OPTIONS, TABLE, Cell
@@ -140,7 +139,7 @@ def test_every_route_is_known(served: str) -> None:
 
 
 def test_every_route_of_the_control_listeners_is_known() -> None:
-    for name, routes in (("control", control.routes(Mock(), Mock())), ("relay", relay._routes(Mock()))):
+    for name, routes in (("control", control.routes(Mock(), Mock())), ("relay", relay.routes(Mock()))):
         assert methods_of(routes) == {path: set(methods.split()) for path, methods in ROUTES[name].items()}
 
 
