@@ -4,7 +4,6 @@ What was answered in a cell must be the code of its row. A new code, route or re
 a test.
 """
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, get_args
@@ -16,7 +15,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from feed.requests import AnyRequest, Request
 from servers.gate.errors import KINDS
 from servers.gate.secrets import Secrets
-from servers.platform.options import TRANSPORTS, ServerOptions
+from servers.platform.options import ServerOptions
 from servers.process import app, control, relay
 from servers.services.builtin import SERVICES
 from tests.conftest import SERVED, Running, run, starting
@@ -125,9 +124,8 @@ def test_every_route_is_known(served: str) -> None:
 
     async def body() -> dict[str, set[str]]:
         context = app.make_context(ServerOptions(name, variant), Secrets())
-        module, _, build = TRANSPORTS[name].partition(":")
-        with patch(f"{module}.HttpListener") as listener:
-            getattr(importlib.import_module(module), build)(context)
+        with patch(f"servers.{name}.HttpListener") as listener:
+            app.build(context)
         context.timer.close()
         call = listener.call_args
         return methods_of(call.args[1], call.kwargs.get("bypass", ()))
