@@ -70,7 +70,7 @@ class SocketIoListener:
 
     def __init__(self, context: Context) -> None:
         options = context.options
-        self._guard = context.guard
+        self._watchdog = context.watchdog
         self._transports: dict[str, asyncio.Transport] = {}
         """Engine.IO session -> the transport of the WebSocket that it was upgraded to."""
         self._polls = options.variant != "websocket_only"
@@ -121,7 +121,7 @@ class SocketIoListener:
         """A client does not take what it is sent: cut it off, as it would be cut off later with more in memory."""
         transport = self._transport_of(eio_sid)
         if transport is not None:
-            self._guard.abort_slow(transport)
+            self._watchdog.abort_slow(transport)
 
     async def _close(self, eio_sid: str) -> None:
         """End a session; who does not close its WebSocket then is cut off."""

@@ -6,7 +6,7 @@ from feed.instruments.meters import GcPauses, Lateness
 
 
 class Stats:
-    """Counters of one server. Transports count what they hand over; the guard counts connections and bytes."""
+    """Counters of one server. Transports count what they hand over; the watchdog counts connections and bytes."""
 
     def __init__(self) -> None:
         self.deliveries = 0

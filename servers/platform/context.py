@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from feed.instruments.clock import Timer
-from servers.gate.admission import Gate
-from servers.gate.guard import Guard
+from servers.gate.admission import Admission
 from servers.gate.origins import Origins
+from servers.gate.watchdog import ConnectionWatchdog
 from servers.hub.hub import Hub
 from servers.hub.stats import Stats
 from servers.platform.namespace import Platform
@@ -19,7 +19,7 @@ class Serving(NamedTuple):
     """What an HTTP listener needs, of whatever server."""
 
     options: ServerOptions
-    guard: Guard
+    watchdog: ConnectionWatchdog
     origins: Origins
     tls: ssl.SSLContext | None = None
     local: bool = False
@@ -30,10 +30,10 @@ class Context(NamedTuple):
     """The parts that all transports of one server share."""
 
     options: ServerOptions
-    guard: Guard
+    watchdog: ConnectionWatchdog
     stats: Stats
     timer: Timer
-    gate: Gate
+    gate: Admission
     platforms: tuple[Platform, ...]
     """One per namespace; the first is the default one, which has the feed."""
     tls: ssl.SSLContext | None = None
@@ -41,7 +41,7 @@ class Context(NamedTuple):
     @property
     def serving(self) -> Serving:
         """For the listener of the transport itself."""
-        return Serving(self.options, self.guard, self.gate.origins, self.tls)
+        return Serving(self.options, self.watchdog, self.gate.origins, self.tls)
 
     @property
     def hub(self) -> Hub:

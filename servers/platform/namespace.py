@@ -29,7 +29,7 @@ from feed.requests import (
     id_of,
 )
 from feed.rooms import DEFAULT_ROOM, inbox_name
-from servers.gate.admission import Gate
+from servers.gate.admission import Admission
 from servers.gate.auth import Identity, may_enter
 from servers.gate.errors import Refusal
 from servers.gate.logs import log_connected, log_disconnected
@@ -60,7 +60,7 @@ Done = bytes | Coroutine[Any, Any, bytes]
 class Platform:
     """One namespace. Single-threaded: call from the event loop's thread."""
 
-    def __init__(self, name: str, transport: str, hub: Hub, gate: Gate, room_claims: Mapping[str, str]) -> None:
+    def __init__(self, name: str, transport: str, hub: Hub, gate: Admission, room_claims: Mapping[str, str]) -> None:
         self.name = name
         """Empty: the default namespace."""
         self.transport = transport

@@ -18,12 +18,12 @@ from feed.instruments.meters import measure_loop_lag
 from feed.instruments.tcp import describe, tune
 from feed.sources import Item
 from feed.transports import TRANSPORTS
-from servers.gate.admission import Gate
+from servers.gate.admission import Admission
 from servers.gate.auth import Authenticator
-from servers.gate.guard import Guard
 from servers.gate.limits import Limits
 from servers.gate.origins import Origins
 from servers.gate.secrets import Secrets
+from servers.gate.watchdog import ConnectionWatchdog
 from servers.http.listener import HttpListener
 from servers.hub.fault_injection import with_fault
 from servers.hub.hub import Hub
@@ -67,19 +67,19 @@ async def run(
     context = make_context(options, secrets)
     publish = with_fault(context.hub.publish, parse_fault(options.inject_fault))
     publisher = Publisher(publish, context.timer, context.stats.publisher_lateness)
-    # The control listener has a guard of its own: its connections are nobody's load.
-    control_guard = Guard(options.request_timeout_s, options.stall_timeout_s)
+    # The control listener has a watchdog of its own: its connections are nobody's load.
+    control_watchdog = ConnectionWatchdog(options.request_timeout_s, options.stall_timeout_s)
     listeners: tuple[Listener, Listener] = (
         build(context),
         HttpListener(
-            Serving(options, control_guard, Origins(), local=True),
+            Serving(options, control_watchdog, Origins(), local=True),
             control.routes(context, publisher),
         ),
     )
     background = [
         asyncio.ensure_future(measure_loop_lag(context.timer, context.stats.loop_lag)),
-        asyncio.ensure_future(context.guard.sweep_for_ever()),
-        asyncio.ensure_future(control_guard.sweep_for_ever()),
+        asyncio.ensure_future(context.watchdog.sweep_for_ever()),
+        asyncio.ensure_future(control_watchdog.sweep_for_ever()),
     ]
     serving = await start(listeners, (sock, control_sock))
     announce(line)
@@ -91,8 +91,8 @@ async def run(
         platform.hub.close()
     for listener in listeners:
         listener.stop()
-    for guard in (context.guard, control_guard):
-        asyncio.get_running_loop().call_later(options.shutdown_grace_s, guard.abort_all)
+    for watchdog in (context.watchdog, control_watchdog):
+        asyncio.get_running_loop().call_later(options.shutdown_grace_s, watchdog.abort_all)
     await asyncio.gather(*serving)
     for task in background:
         task.cancel()
@@ -111,10 +111,10 @@ def stop_signal() -> asyncio.Event:
 def make_context(options: ServerOptions, secrets: Secrets) -> Context:
     """What the transport that the options name is built from. On a running loop."""
     authenticator = None if secrets.jwt_key is None else Authenticator(secrets.jwt_key)
-    gate = Gate(authenticator, Origins(options.allowed_origins), Limits(options.limits))
+    gate = Admission(authenticator, Origins(options.allowed_origins), Limits(options.limits))
     return Context(
         options,
-        Guard(options.request_timeout_s, options.stall_timeout_s),
+        ConnectionWatchdog(options.request_timeout_s, options.stall_timeout_s),
         Stats(),
         Timer(asyncio.get_running_loop()),
         gate,
@@ -123,7 +123,7 @@ def make_context(options: ServerOptions, secrets: Secrets) -> Context:
     )
 
 
-def _platform(options: ServerOptions, gate: Gate, name: str) -> Platform:
+def _platform(options: ServerOptions, gate: Admission, name: str) -> Platform:
     rooms = options.rooms if not name else 1
     return Platform(name, options.transport, Hub(rooms, options.history), gate, options.room_claims)
 

@@ -66,7 +66,7 @@ def routes(context: Context, publisher: Publisher) -> list[BaseRoute]:
         counts = Counter[str]()
         for platform in context.platforms:
             counts.update(platform.counts())
-        body, content_type = exposition(context.options.transport, context.stats, context.guard, counts)
+        body, content_type = exposition(context.options.transport, context.stats, context.watchdog, counts)
         return Response(body, media_type=content_type)
 
     return [
@@ -96,7 +96,7 @@ def _feed_start(body: bytes, rooms: int) -> FeedStart:
 
 def _summary(context: Context, publisher: Publisher) -> dict[str, Any]:
     return {
-        **context.guard.summary(),
+        **context.watchdog.summary(),
         **context.stats.summary(),
         "tasks": len(asyncio.all_tasks()),
         "events_published": context.hub.published,

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from feed.instruments.clock import NS_PER_S
 from feed.instruments.meters import Lateness
-from servers.gate.guard import Guard
+from servers.gate.watchdog import ConnectionWatchdog
 from servers.hub.stats import Stats
 
 QUANTILES: Final = (0.5, 0.99, 1.0)
@@ -41,10 +41,12 @@ _COUNTERS: Final = {
 }
 
 
-def exposition(transport: str, stats: Stats, guard: Guard, counts: Mapping[str, int]) -> tuple[bytes, str]:
+def exposition(
+    transport: str, stats: Stats, watchdog: ConnectionWatchdog, counts: Mapping[str, int]
+) -> tuple[bytes, str]:
     """The text that Prometheus scrapes, and its content type. ``counts``: what ``Platform.counts`` gives, added up."""
     registry = CollectorRegistry(auto_describe=False)
-    values = {**guard.summary(), **stats.summary(), **counts}
+    values = {**watchdog.summary(), **stats.summary(), **counts}
     registry.register(_Figures(transport, stats, values))
     ProcessCollector(registry=registry)
     return generate_latest(registry), CONTENT_TYPE_LATEST

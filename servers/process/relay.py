@@ -13,8 +13,8 @@ from starlette.routing import Route
 
 from feed.instruments.clock import Timer, run_first
 from feed.instruments.tcp import describe
-from servers.gate.guard import Guard
 from servers.gate.origins import Origins
+from servers.gate.watchdog import ConnectionWatchdog
 from servers.http.listener import HttpListener
 from servers.network.relay import Relay, RelayOptions
 from servers.platform.context import Serving
@@ -32,9 +32,9 @@ async def run(options: RelayOptions, announce: Callable[[str], None]) -> None:
     relay = Relay(options, Timer(loop))
     stopped = stop_signal()
     server = await loop.create_server(relay.accept, sock=sock, backlog=defaults.backlog)
-    guard = Guard(defaults.request_timeout_s, defaults.stall_timeout_s)
-    sweeping = asyncio.ensure_future(guard.sweep_for_ever())
-    listener = HttpListener(Serving(defaults, guard, Origins(), local=True), routes(relay))
+    watchdog = ConnectionWatchdog(defaults.request_timeout_s, defaults.stall_timeout_s)
+    sweeping = asyncio.ensure_future(watchdog.sweep_for_ever())
+    listener = HttpListener(Serving(defaults, watchdog, Origins(), local=True), routes(relay))
     ready: dict[str, Any] = {
         "transport": "relay",
         "host": sock.getsockname()[0],
@@ -55,7 +55,7 @@ async def run(options: RelayOptions, announce: Callable[[str], None]) -> None:
     sweeping.cancel()
     listener.stop()
     server.close()
-    loop.call_later(defaults.shutdown_grace_s, guard.abort_all)
+    loop.call_later(defaults.shutdown_grace_s, watchdog.abort_all)
     for side in tuple(relay.sides):
         side.abort()
     await serving

@@ -14,7 +14,7 @@ from feed.cursor import Cursor
 from feed.requests import Publish, RequestError, decode_request, encode_request
 from feed.strict import MAX_DEPTH, nesting
 from feed.wire import Audience
-from servers.gate.admission import Gate
+from servers.gate.admission import Admission
 from servers.gate.auth import Identity
 from servers.gate.errors import Refusal
 from servers.gate.limits import LimitOptions, Limits
@@ -102,7 +102,7 @@ def test_answers_are_forgotten_by_age_and_by_number() -> None:
 def test_a_user_without_room_for_an_inbox_is_refused_and_not_kept() -> None:
     async def enter() -> None:
         limits = Limits(LimitOptions())
-        platform = Platform("", "sse", Hub(1, 10, max_rooms=1), Gate(None, Origins(), limits), {})
+        platform = Platform("", "sse", Hub(1, 10, max_rooms=1), Admission(None, Origins(), limits), {})
         platform.enter(Peer(Identity("ann"), "::1"))
         kept = limits.kept
         with pytest.raises(Refusal) as refusal:
@@ -122,7 +122,7 @@ class Deaf(Peer):
 def test_who_waits_for_many_acknowledgements_leaves_room_for_others() -> None:
     async def ask() -> None:
         limits = Limits(LimitOptions(message_burst=1000, user_message_burst=1000))
-        platform = Platform("", "sse", Hub(1, 10), Gate(None, Origins(), limits), {})
+        platform = Platform("", "sse", Hub(1, 10), Admission(None, Origins(), limits), {})
         ann, bob = (Deaf(Identity(user), "::1", user) for user in ("ann", "bob"))
         for peer in (ann, bob):
             platform.enter(peer)

@@ -12,7 +12,7 @@ from typing import Any, Final, get_args
 import pytest
 
 from feed.requests import AnyRequest
-from servers.gate.admission import Gate
+from servers.gate.admission import Admission
 from servers.gate.auth import DEV_KEY, Authenticator, Identity
 from servers.gate.errors import Refusal
 from servers.gate.limits import LimitOptions, Limits
@@ -307,7 +307,7 @@ def test_a_poll_is_held_no_longer_than_its_token_is_good(serving: Serving, serve
 
 
 def a_platform() -> Platform:
-    gate = Gate(Authenticator(DEV_KEY), Origins(), Limits(LimitOptions()))
+    gate = Admission(Authenticator(DEV_KEY), Origins(), Limits(LimitOptions()))
     return Platform("", "long_polling", Hub(2, 10), gate, CLAIMS)
 
 
