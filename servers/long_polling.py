@@ -20,7 +20,7 @@ from servers.http.direct import direct
 from servers.http.listener import HttpListener
 from servers.http.polls import Asked, asked, batch, respond, routes_beside
 from servers.http.protocols import PROTOCOL
-from servers.hub.hub import Reader
+from servers.hub.reader import Reader
 from servers.platform.context import Context, Listener
 from servers.platform.names import prefix
 from servers.platform.namespace import Platform
@@ -52,7 +52,7 @@ async def _long_poll(context: Context, platform: Platform, request: Request) -> 
             scope["headers"].clear()  # held for long, and of no use any more
             with _until_gone(request.receive, reader):
                 await _wait(poll, hold_s)
-        return respond(batch(context, poll))
+        return respond(batch(poll))
 
 
 async def _tuned(context: Context, platform: Platform, params: Mapping[str, str], scope: Scope) -> bytes:
@@ -63,7 +63,7 @@ async def _tuned(context: Context, platform: Platform, params: Mapping[str, str]
             scope["headers"].clear()
             with scope["extensions"][PROTOCOL]().telling(reader.nudge):
                 await _wait(poll, hold_s)
-        return batch(context, poll)
+        return batch(poll)
 
 
 def _hold_s(params: Mapping[str, str]) -> float:

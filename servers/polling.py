@@ -38,4 +38,4 @@ async def _poll(context: Context, platform: Platform, request: Request) -> Respo
 async def _answer(context: Context, platform: Platform, params: Mapping[str, str], scope: Scope) -> bytes:
     poll = asked(platform, params, scope)
     with poll:
-        return batch(context, poll)
+        return batch(poll)

@@ -131,7 +131,8 @@ class RawConnection(asyncio.Protocol):
         self._context.guard.request_complete(self._link)
         hello = _read_hello(frame)
         reader = subscribe(self._context.hub, hello.room, hello.since)
-        self._push = Push(self._context, reader, self.transport, attrgetter("frame"), _frame)
+        batch_events = self._context.options.stream_batch_events
+        self._push = Push(reader, self.transport, attrgetter("frame"), _frame, batch_events)
         self._push.start()
 
     def _unsubscribe(self) -> None:

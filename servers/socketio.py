@@ -32,7 +32,9 @@ from servers.http.listener import HANDSHAKE, HttpListener
 from servers.http.protocols import PROTOCOL
 from servers.http.socketio_packets import PacketError, request_of
 from servers.http.socketio_server import LEAVING, Server
-from servers.hub.hub import HubClosedError, Notice, Reader, Room
+from servers.hub.reader import HubClosedError, Notice, Reader, Subscription
+from servers.hub.room import Room
+from servers.hub.stats import Counters
 from servers.platform.connections import Peer
 from servers.platform.context import Context, Listener
 from servers.platform.namespace import Platform
@@ -258,8 +260,7 @@ class _Namespace:
 
     def begin(self, peer: SocketIoPeer, room: Room, since: Cursor | None) -> None:
         """Send a room to a client from a cursor on: what is past by itself, then with everybody else."""
-        reader = Reader(self._platform.hub, room, since)
-        self._receive(peer, reader)
+        self._receive(peer, Subscription(room, since, self._context.stats))
 
     def stop_sending(self, peer: SocketIoPeer, room: str) -> None:
         """A client has left a room."""
@@ -302,13 +303,13 @@ class _Namespace:
         for task in tuple(self._tasks):
             task.cancel()
 
-    def _receive(self, peer: SocketIoPeer, reader: Reader) -> None:
+    def _receive(self, peer: SocketIoPeer, reader: Subscription) -> None:
         reader.selects = peer
         room = reader.room
         peer.starts[room.name] = reader.start_seq
         pump = self._pumps.get(room.name)
         if pump is None:
-            pump = self._pumps[room.name] = _Pump(self._platform, room)
+            pump = self._pumps[room.name] = _Pump(room)
             pump.task = self._start(pump.run(self._send))
         pump.receivers.add(peer.client)
         self._start(self._catch_up(peer, reader, pump))
@@ -330,7 +331,6 @@ class _Namespace:
             self._platform.enter(peer)
         except Refusal as refusal:
             raise Refused(refusal.message, json.loads(refusal.body)["data"]) from None
-        self._context.stats.requests += 1
         self._receive(peer, reader)
 
     async def _on_disconnect(self, sid: str, reason: str) -> None:
@@ -341,9 +341,8 @@ class _Namespace:
             for room in peer.starts:
                 self._release_pump(peer, room)
 
-    async def _catch_up(self, peer: SocketIoPeer, reader: Reader, pump: "_Pump") -> None:
+    async def _catch_up(self, peer: SocketIoPeer, reader: Subscription, pump: "_Pump") -> None:
         """Send the welcome and what lies between the cursor and the room's pump; then the pump sends the rest."""
-        self._context.stats.gaps += reader.resume.verdict == "gap"
         first = reader.room.name == peer.first
         await self._notify(reader.welcome(peer.client if first else ""), peer.client)
         while reader.seq < pump.seq and self._receives(peer, reader.room.name):
@@ -353,7 +352,6 @@ class _Namespace:
                 await self._notify(notice, peer.client)
             for event in events:
                 await self._emit(event.type, event.json, to=peer.client)
-            self._context.stats.deliveries += len(events)
             await self._sent(peer)
         if self._receives(peer, reader.room.name):
             await self._sio.enter_room(peer.client, reader.room.name, self._name)
@@ -408,10 +406,11 @@ class _Pump:
 
     task: asyncio.Task[None]
 
-    def __init__(self, platform: Platform, room: Room) -> None:
+    def __init__(self, room: Room) -> None:
         self.room = room
         self.receivers: set[str] = set()
-        self._reader = Reader(platform.hub, room, None)
+        # Counters of its own: an event that it takes is delivered as often as there are clients in the room.
+        self._reader = Reader(room, None, Counters())
         self._reader.__enter__()
 
     @property

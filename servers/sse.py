@@ -25,7 +25,7 @@ from servers.gate.errors import Refusal, error_response
 from servers.gate.query import header, parameters
 from servers.http.listener import HttpListener
 from servers.http.requests import request_routes
-from servers.hub.hub import HubClosedError, Notice, Reader
+from servers.hub.reader import HubClosedError, Notice, Reader
 from servers.platform.connections import StreamPeer
 from servers.platform.context import Context, Listener
 from servers.platform.names import prefix
@@ -138,9 +138,7 @@ class _Subscribed(Response):
 
 async def _stream(context: Context, peer: SsePeer, heartbeat: bytes) -> AsyncIterator[bytes]:
     """The body; ``heartbeat``: what a nudge without anything new makes it send, empty where the response does that."""
-    stats, reader, limit = context.stats, peer.reader, context.options.stream_batch_events
-    stats.requests += 1
-    stats.gaps += reader.resume.verdict == "gap"
+    reader, limit = peer.reader, context.options.stream_batch_events
     welcome = reader.welcome(peer.client, peer.session)
     yield b"retry: %d\n" % RETRY_MS + encode_sse(welcome.json, str(welcome.cursor))
     with suppress(HubClosedError):
@@ -150,9 +148,7 @@ async def _stream(context: Context, peer: SsePeer, heartbeat: bytes) -> AsyncIte
                 yield encode_sse(peer.ended.body)
                 return
             if notice is not None:
-                stats.gaps += notice.data.resume == "gap"
                 yield _block(reader, notice)
-            stats.deliveries += len(events)
             if events:
                 for piece in _pieces(reader, events, context.options.write_buffer_bytes):
                     yield piece

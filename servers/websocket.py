@@ -24,8 +24,8 @@ from servers.gate.errors import Refusal, error_response
 from servers.gate.query import parameters
 from servers.http.listener import HttpListener
 from servers.http.protocols import PROTOCOL
-from servers.hub.hub import HubClosedError
 from servers.hub.push import Push
+from servers.hub.reader import HubClosedError
 from servers.platform.connections import StreamPeer
 from servers.platform.context import Context, Listener
 from servers.platform.names import prefix
@@ -82,7 +82,8 @@ async def _converse(context: Context, talk: "_Talk") -> str:
 async def _push(context: Context, talk: "_Talk") -> str:
     """The same without a sender: the publisher writes frames that were made once, and this task answers."""
     protocol = talk.websocket.scope["extensions"][PROTOCOL]()
-    push = Push(context, talk.peer.reader, protocol.transport, attrgetter("websocket_frame"), _frame)
+    batch_events = context.options.stream_batch_events
+    push = Push(talk.peer.reader, protocol.transport, attrgetter("websocket_frame"), _frame, batch_events)
     protocol.push = push
     push.start(talk.peer.client)
 
@@ -102,19 +103,15 @@ def _frame(body: bytes, cursor: str) -> bytes:
 
 
 async def _send(context: Context, websocket: WebSocket, peer: StreamPeer) -> None:
-    stats, reader, limit = context.stats, peer.reader, context.options.stream_batch_events
-    stats.requests += 1
-    stats.gaps += reader.resume.verdict == "gap"
+    reader, limit = peer.reader, context.options.stream_batch_events
     try:
         await websocket.send_text(reader.welcome(peer.client).json.decode())
         while True:
             events, notice = await reader.next(limit)
             if notice is not None:
-                stats.gaps += notice.data.resume == "gap"
                 await websocket.send_text(notice.json.decode())
             for event in events:
                 await websocket.send_text(event.text)
-            stats.deliveries += len(events)
     except HubClosedError:
         await websocket.close(SERVICE_RESTART, "server stops")
     except WebSocketDisconnect:

@@ -24,8 +24,9 @@ from servers.gate.auth import Identity
 from servers.gate.errors import Refusal
 from servers.gate.query import header, parameters
 from servers.http.requests import SESSION_HEADER, request_routes
-from servers.hub.hub import Reader, Room
+from servers.hub.reader import Reader
 from servers.hub.ring import Resume
+from servers.hub.room import Room
 from servers.platform.connections import Peer
 from servers.platform.context import Context
 from servers.platform.names import prefix
@@ -170,17 +171,14 @@ def _cursors(text: str) -> dict[str, Cursor]:
         raise Refusal("bad_cursor", f"also: {error}") from error
 
 
-def batch(context: Context, asked_: Asked) -> bytes:
+def batch(asked_: Asked) -> bytes:
     """The body of an answer: what is newer than the cursors, all of it unless that is over ``ANSWER_BYTES``."""
     reader, peer, _ = asked_
     if peer is not None and peer.ended is not None:
         raise peer.ended
-    resume = reader.resume
+    resume = reader.begin()
     events = _take(reader)
-    context.stats.requests += 1
-    context.stats.deliveries += len(events)
-    context.stats.gaps += resume.verdict == "gap"
-    entries: Sequence[HasJson] = events if peer is None else [*events, *_of_others(context, reader, events)]
+    entries: Sequence[HasJson] = events if peer is None else [*events, *_of_others(reader, events)]
     return encode_batch(reader.cursor, reader.room.name, resume.verdict, resume.missed, entries)
 
 
@@ -196,7 +194,7 @@ def _take(reader: Reader) -> list[Event]:
     return events
 
 
-def _of_others(context: Context, reader: Reader, events: list[Event]) -> Iterator[HasJson]:
+def _of_others(reader: Reader, events: list[Event]) -> Iterator[HasJson]:
     """What the rooms have that the session joined, beside the events of the first one."""
     size = _size(events)
     while size < ANSWER_BYTES and (delivery := reader.take_other(TAKEN_AT_ONCE)) is not None:
@@ -204,7 +202,6 @@ def _of_others(context: Context, reader: Reader, events: list[Event]) -> Iterato
             yield delivery.notice
         yield from delivery.events
         size += _size(delivery.events)
-        context.stats.deliveries += len(delivery.events)
 
 
 def _size(events: Iterable[Event]) -> int:

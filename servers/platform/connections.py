@@ -9,7 +9,8 @@ from feed.cursor import Cursor
 from feed.wire import Audience
 from servers.gate.auth import Identity
 from servers.gate.errors import Refusal
-from servers.hub.hub import Reader, Room
+from servers.hub.reader import Reader
+from servers.hub.room import Room
 
 
 class Peer:

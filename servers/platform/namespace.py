@@ -33,7 +33,9 @@ from servers.gate.admission import Gate
 from servers.gate.auth import Identity, may_enter
 from servers.gate.errors import Refusal
 from servers.gate.logs import log_connected, log_disconnected
-from servers.hub.hub import Hub, Reader, Room, TooManyRoomsError
+from servers.hub.hub import Hub, TooManyRoomsError
+from servers.hub.reader import Reader
+from servers.hub.room import Room
 from servers.platform.connections import Peer
 from servers.platform.replies import Answer, Answers, Key
 from servers.platform.subscribing import subscribe

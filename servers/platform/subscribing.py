@@ -3,7 +3,8 @@
 from feed.cursor import CursorError, parse_cursor
 from feed.rooms import DEFAULT_ROOM, RoomNameError, check_room
 from servers.gate.errors import Refusal
-from servers.hub.hub import Hub, Reader, UnknownRoomError
+from servers.hub.hub import Hub, UnknownRoomError
+from servers.hub.reader import Reader
 
 
 def subscribe(hub: Hub, room: str | None, since: str | None) -> Reader:

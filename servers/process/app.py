@@ -112,20 +112,21 @@ def make_context(options: ServerOptions, secrets: Secrets) -> Context:
     """What the transport that the options name is built from. On a running loop."""
     authenticator = None if secrets.jwt_key is None else Authenticator(secrets.jwt_key)
     gate = Gate(authenticator, Origins(options.allowed_origins), Limits(options.limits))
+    stats = Stats()
     return Context(
         options,
         Guard(options.request_timeout_s, options.stall_timeout_s),
-        Stats(),
+        stats,
         Timer(asyncio.get_running_loop()),
         gate,
-        tuple(_platform(options, gate, name) for name in ("", *options.namespaces)),
+        tuple(_platform(options, gate, stats, name) for name in ("", *options.namespaces)),
         secrets.tls,
     )
 
 
-def _platform(options: ServerOptions, gate: Gate, name: str) -> Platform:
+def _platform(options: ServerOptions, gate: Gate, stats: Stats, name: str) -> Platform:
     rooms = options.rooms if not name else 1
-    return Platform(name, options.transport, Hub(rooms, options.history), gate, options.room_claims)
+    return Platform(name, options.transport, Hub(rooms, options.history, counters=stats), gate, options.room_claims)
 
 
 async def start(listeners: Sequence[Listener], socks: Sequence[socket.socket]) -> list[asyncio.Future[None]]:

@@ -19,7 +19,9 @@ from servers.gate.auth import Identity
 from servers.gate.errors import Refusal
 from servers.gate.limits import LimitOptions, Limits
 from servers.gate.origins import Origins
-from servers.hub.hub import Delivery, Hub, Room
+from servers.hub.hub import Hub
+from servers.hub.reader import Delivery
+from servers.hub.room import Room
 from servers.platform.connections import Peer
 from servers.platform.namespace import MAX_WAITING_PER_CONNECTION, Platform
 from servers.platform.replies import Answer, Answers
