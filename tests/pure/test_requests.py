@@ -107,7 +107,7 @@ def test_a_user_without_room_for_an_inbox_is_refused_and_not_kept() -> None:
     async def enter() -> None:
         limits = Limits(LimitOptions())
         hub = Hub(1, 10, max_rooms=1)
-        namespace = Namespace("", ServerOptions("sse"), hub, Gate(None, Origins(), limits))
+        namespace = Namespace("", ServerOptions(transport="sse"), hub, Gate(None, Origins(), limits))
         namespace.enter(Connection(Identity("ann"), "::1"))
         kept = limits.kept
         with pytest.raises(Refusal) as refusal:
@@ -128,7 +128,7 @@ class Deaf(Connection):
 def test_who_waits_for_many_acknowledgements_leaves_room_for_others() -> None:
     async def ask() -> None:
         limits = Limits(LimitOptions(message_burst=1000, user_message_burst=1000))
-        namespace = Namespace("", ServerOptions("sse"), Hub(1, 10), Gate(None, Origins(), limits))
+        namespace = Namespace("", ServerOptions(transport="sse"), Hub(1, 10), Gate(None, Origins(), limits))
         ann, bob = (Deaf(Identity(user), "::1", user) for user in ("ann", "bob"))
         for connection in (ann, bob):
             namespace.enter(connection)

@@ -309,7 +309,7 @@ def test_a_poll_is_held_no_longer_than_its_token_is_good(serving: Serving, serve
 
 def a_namespace() -> Namespace:
     gate = Gate(Authenticator(DEV_KEY), Origins(), Limits(LimitOptions()))
-    return Namespace("", ServerOptions("long_polling", room_claims=dict(CLAIMS)), Hub(2, 10), gate)
+    return Namespace("", ServerOptions(transport="long_polling", room_claims=dict(CLAIMS)), Hub(2, 10), gate)
 
 
 def code_of(answer: object) -> str:
