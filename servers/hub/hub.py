@@ -31,9 +31,9 @@ class Hub:
     """
 
     def __init__(self, rooms: int, history: int, max_rooms: int = 10_000, counters: Counters | None = None) -> None:
-        self.epoch: Final = new_epoch()
+        epoch = new_epoch()
         self.feed_rooms: Final = tuple(map(room_name, range(rooms)))
-        self.rooms = {name: Room(name, self.epoch, history) for name in self.feed_rooms}
+        self.rooms = {name: Room(name, epoch, history) for name in self.feed_rooms}
         self.counters = counters or Counters()
         self.published = 0
         self.closing = False

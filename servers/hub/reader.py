@@ -168,7 +168,7 @@ class Reader(Subscription):
         """Called instead of waking a task; push readers have none."""
 
     def begin(self) -> Resume:
-        """As for any subscription; counts a request besides."""
+        """As for any subscription, and counts a request."""
         self.counters.requests += 1
         return super().begin()
 

@@ -1,4 +1,4 @@
-"""Rooms that require a claim of everybody who reads, joins or publishes in them."""
+"""Rooms that require a claim: without it, a client can neither read, join nor publish in them."""
 
 from collections.abc import Mapping
 

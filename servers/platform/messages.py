@@ -1,4 +1,4 @@
-"""Messages of clients: to rooms, to everyone, or to a user, who may be asked to acknowledge."""
+"""Messages of clients: to rooms, to everyone, or to a user, whose acknowledgement can be asked for."""
 
 import asyncio
 import secrets

@@ -1,4 +1,4 @@
-"""Services that every server has: an echo, and who is there."""
+"""Services that every server has: an echo, the members of a room, and counts of connections."""
 
 from typing import Any
 

@@ -125,7 +125,7 @@ class Deaf(Connection):
     def attach(self, room: Room, since: Cursor | None) -> None: ...
 
 
-def test_who_waits_for_many_acknowledgements_leaves_room_for_others() -> None:
+def test_waiting_for_many_acknowledgements_leaves_room_for_others() -> None:
     async def ask() -> None:
         limits = Limits(LimitOptions(message_burst=1000, user_message_burst=1000))
         namespace = Namespace("", ServerOptions(transport="sse"), Hub(1, 10), Gate(None, Origins(), limits))

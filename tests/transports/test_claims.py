@@ -1,4 +1,4 @@
-"""A room with a claim: to read, join, send to it or learn who is in it needs the claim, at every moment."""
+"""A room with a claim: reading, joining, sending to it and listing its members need the claim, at every moment."""
 
 import asyncio
 import json
@@ -82,7 +82,7 @@ async def knock_as_another(kind: Kind, server: Running, door: str, what: What) -
 
 
 @EVERYWHERE
-def test_who_has_the_claim_comes_in_and_who_lacks_it_learns_nothing(serving: Serving, served: str, kind: Kind) -> None:
+def test_the_claim_lets_in_and_without_it_nothing_is_learned(serving: Serving, served: str, kind: Kind) -> None:
     """With whatever cursor: not even whether there is such a room, and how far it is."""
     server = serving(served)
 
@@ -144,7 +144,7 @@ REQUESTS: Final[dict[str, list[tuple[dict[str, Any], str]]]] = {
         ({"service": "echo", "data": "staff"}, ""),
     ],
 }
-"""What who lacks the claim is answered."""
+"""Requests, and the code of the reply to a client that lacks the claim; empty for an ack."""
 
 
 @EVERYWHERE
@@ -172,7 +172,7 @@ def test_every_request_and_every_service_is_tried() -> None:
 
 
 @EVERYWHERE
-def test_everyone_is_who_reads_where_the_sender_may_send(serving: Serving, served: str, kind: Kind) -> None:
+def test_everyone_means_the_rooms_where_the_sender_may_send(serving: Serving, served: str, kind: Kind) -> None:
     server = serving(served)
 
     async def body() -> None:
@@ -234,7 +234,7 @@ def test_the_first_room_counts_as_received(serving: Serving, served: str, kind: 
 
 
 @EVERYWHERE
-def test_no_answer_that_is_kept_is_given_to_who_lacks_the_claim(serving: Serving, served: str, kind: Kind) -> None:
+def test_no_cached_reply_is_given_without_the_claim(serving: Serving, served: str, kind: Kind) -> None:
     """The same user, the same program, the same id: but a token without the claim."""
     server = serving(served)
     same = {"instance": "program", "id": "same"}
@@ -252,7 +252,7 @@ def test_no_answer_that_is_kept_is_given_to_who_lacks_the_claim(serving: Serving
 
 
 @EVERYWHERE
-def test_a_kept_answer_tells_of_no_room_that_its_new_reader_may_not_know(
+def test_a_cached_reply_names_no_room_that_its_new_reader_may_not_know(
     serving: Serving, served: str, kind: Kind
 ) -> None:
     """A message to everyone names the rooms that it went to; and a token may be renewed without the claim."""
@@ -336,7 +336,7 @@ def test_a_poll_that_is_held_receives_its_room() -> None:
     asyncio.run(body())
 
 
-def test_who_is_to_go_is_refused_until_it_is_gone() -> None:
+def test_a_connection_that_must_go_is_refused_until_it_is_gone() -> None:
     """A client that takes nothing stays connected for a while, and might go on asking with a token of yesterday."""
 
     async def body() -> None:
@@ -353,7 +353,7 @@ def test_who_is_to_go_is_refused_until_it_is_gone() -> None:
     asyncio.run(body())
 
 
-def test_only_who_was_asked_can_acknowledge() -> None:
+def test_only_the_addressed_user_can_acknowledge() -> None:
     async def body() -> None:
         namespace = a_namespace()
         ann, bob = (PollSession(Identity(user), "::1", namespace, 60.0) for user in ("ann", "bob"))

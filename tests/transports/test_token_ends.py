@@ -64,7 +64,7 @@ async def _published(control: Control, count: int) -> bool:
     return bool((await control.stats())["feed_published"] == count)
 
 
-def test_who_leaves_a_room_is_sent_no_more_of_its_past(start: Start) -> None:
+def test_leaving_a_room_ends_its_past_too(start: Start) -> None:
     """Socket.IO's past goes to the client's queue piece by piece: leaving ends it, and not only what is new."""
     server = start("socketio", "--source", "none", "--auth", "dev", "--rooms", "2")
 
