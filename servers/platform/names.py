@@ -30,6 +30,11 @@ def check_namespaces(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def path_of(transport: str, namespace: str) -> str:
+    """The path of a transport's subscriptions in a namespace."""
+    return prefix(namespace) + TRANSPORTS[transport].path
+
+
 def prefix(name: str) -> str:
     """What stands before the path of a transport; nothing for the default namespace, whose name is empty."""
     return f"/{name}" if name else ""

@@ -1,4 +1,4 @@
-"""One server process from bound sockets to exit code 0: the transport, its control listener, the feed, the end."""
+"""One server process, from bound sockets to exit code 0: the transport, its control listener, and the feed."""
 
 import asyncio
 import importlib
@@ -30,9 +30,10 @@ from servers.hub.hub import Hub
 from servers.hub.publisher import Publisher
 from servers.hub.stats import Stats
 from servers.platform.context import Context, Listener, Serving
-from servers.platform.namespace import Platform
+from servers.platform.namespace import Namespace
 from servers.platform.options import ServerOptions
 from servers.process import control
+from servers.services.registry import SERVICES
 
 
 def scheme(options: ServerOptions) -> str:
@@ -41,7 +42,7 @@ def scheme(options: ServerOptions) -> str:
 
 
 def bind(host: str, port: int, unsent_bytes: int) -> socket.socket:
-    """A listening socket with its options set, which what it accepts inherits. Raises ``OSError``."""
+    """A bound socket, with the options that accepted connections inherit. Raises ``OSError``."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -59,7 +60,7 @@ def bind(host: str, port: int, unsent_bytes: int) -> socket.socket:
 async def run(
     options: ServerOptions, secrets: Secrets, items: Iterable[Item] | None, announce: Callable[[str], None]
 ) -> None:
-    """Serve until SIGTERM or SIGINT. ``announce`` gets the one JSON line that says where, once it is true."""
+    """Serve until SIGTERM or SIGINT. ``announce`` gets the ready line once connections are accepted."""
     sock = bind(options.host, options.port, options.unsent_bytes)
     control_sock = bind(control.CONTROL_HOST, 0, options.unsent_bytes)
     line = _ready_line(options, secrets, sock, control_sock)
@@ -67,7 +68,7 @@ async def run(
     context = make_context(options, secrets)
     publish = with_fault(context.hub.publish, parse_fault(options.inject_fault))
     publisher = Publisher(publish, context.timer, context.stats.publisher_lateness)
-    # The control listener has a watchdog of its own: its connections are nobody's load.
+    # A watchdog of its own, since connections to the control listener are not counted as load.
     control_watchdog = ConnectionWatchdog(options.request_timeout_s, options.stall_timeout_s)
     listeners: tuple[Listener, Listener] = (
         build(context),
@@ -81,19 +82,23 @@ async def run(
         asyncio.ensure_future(context.watchdog.sweep_for_ever()),
         asyncio.ensure_future(control_watchdog.sweep_for_ever()),
     ]
+    for namespace in context.namespaces:
+        await namespace.start()
     serving = await start(listeners, (sock, control_sock))
     announce(line)
     if items is not None:
         publisher.start(items, now_ns())
     await stopped.wait()
     publisher.stop()
-    for platform in context.platforms:
-        platform.hub.close()
+    for namespace in context.namespaces:
+        namespace.hub.close()
     for listener in listeners:
         listener.stop()
     for watchdog in (context.watchdog, control_watchdog):
         asyncio.get_running_loop().call_later(options.shutdown_grace_s, watchdog.abort_all)
     await asyncio.gather(*serving)
+    for namespace in context.namespaces:
+        await namespace.stop()
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
@@ -109,27 +114,28 @@ def stop_signal() -> asyncio.Event:
 
 
 def make_context(options: ServerOptions, secrets: Secrets) -> Context:
-    """What the transport that the options name is built from. On a running loop."""
+    """The parts from which a transport is built. Call it on a running loop."""
     authenticator = None if secrets.jwt_key is None else Authenticator(secrets.jwt_key)
-    gate = Admission(authenticator, Origins(options.allowed_origins), Limits(options.limits))
+    admission = Admission(authenticator, Origins(options.allowed_origins), Limits(options.limits))
+    stats = Stats()
     return Context(
         options,
         ConnectionWatchdog(options.request_timeout_s, options.stall_timeout_s),
-        Stats(),
+        stats,
         Timer(asyncio.get_running_loop()),
-        gate,
-        tuple(_platform(options, gate, name) for name in ("", *options.namespaces)),
+        admission,
+        tuple(_namespace(options, admission, stats, name) for name in ("", *options.namespaces)),
         secrets.tls,
     )
 
 
-def _platform(options: ServerOptions, gate: Admission, name: str) -> Platform:
+def _namespace(options: ServerOptions, admission: Admission, stats: Stats, name: str) -> Namespace:
     rooms = options.rooms if not name else 1
-    return Platform(name, options.transport, Hub(rooms, options.history), gate, options.room_claims)
+    return Namespace(name, options, Hub(rooms, options.history, counters=stats), admission, SERVICES)
 
 
 async def start(listeners: Sequence[Listener], socks: Sequence[socket.socket]) -> list[asyncio.Future[None]]:
-    """Let the listeners serve; returns once all of them accept connections."""
+    """Start the listeners, and return their tasks once all of them accept connections."""
     started = asyncio.Semaphore(0)
     serving = [
         asyncio.ensure_future(listener.serve(sock, started.release))

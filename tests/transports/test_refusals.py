@@ -17,7 +17,7 @@ from servers.gate.errors import KINDS
 from servers.gate.secrets import Secrets
 from servers.platform.options import ServerOptions
 from servers.process import app, control, relay
-from servers.services.builtin import SERVICES
+from servers.services.registry import SERVICES
 from tests.conftest import SERVED, Running, run, starting
 from tests.helpers.refusals_table import BASELINE_OPTIONS, MANY_ROOMS, NUMBERS, OPTIONS, TABLE, Cell
 from tests.helpers.ways_in import PATHS, Control, Guest, Sse, What
