@@ -72,10 +72,7 @@ async def run(
     control_watchdog = ConnectionWatchdog(options.request_timeout_s, options.stall_timeout_s)
     listeners: tuple[Listener, Listener] = (
         build(context),
-        HttpListener(
-            Serving(options, control_watchdog, Origins(), local=True),
-            control.routes(context, publisher),
-        ),
+        HttpListener(Serving(options, control_watchdog, Origins(), local=True), control.routes(context, publisher)),
     )
     background = [
         asyncio.ensure_future(measure_loop_lag(context.timer, context.stats.loop_lag)),
