@@ -104,12 +104,12 @@ async def rooms_reach_their_members(bench: Bench) -> None:
         await bob.client.request("publish", room="tea", data={"n": 2})
         await ann.client.request("publish", room="tea", data={"n": 3}, except_me=True)
         await bob.client.request("publish", room="tea", data={"n": 4})
-        for who, numbers in ((ann, [1, 2, 4]), (bob, [1, 2, 3, 4])):
-            await who.gets(len(numbers), "message", "tea")
-            found = [said["data"]["n"] for said in who.of("message", "tea")]
+        for one, numbers in ((ann, [1, 2, 4]), (bob, [1, 2, 3, 4])):
+            await one.gets(len(numbers), "message", "tea")
+            found = [said["data"]["n"] for said in one.of("message", "tea")]
             expect(found == numbers, f"messages came as {found}, not {numbers}")
             expect(
-                who.client.sessions.of("tea").silently_lost == 0,
+                one.client.sessions.of("tea").silently_lost == 0,
                 "a message that was not for the sender looks lost to it",
             )
         said = bob.of("message", "tea")[0]
@@ -124,9 +124,9 @@ async def several_rooms_reach_each_once(bench: Bench) -> None:
         await ann.client.join("settled")
         await ann.client.request("publish", rooms=["red", "blue"], data="both")
         await ann.client.request("publish", everyone=True, data="all")
-        for who in (ann, bob):
-            await who.settled()
-            said = [message["data"] for message in who.of("message") if message["data"] != "settled"]
+        for one in (ann, bob):
+            await one.settled()
+            said = [message["data"] for message in one.of("message") if message["data"] != "settled"]
             expect(sorted(said) == ["all", "both"], f"messages came as {said}, not each once")
 
 
@@ -175,13 +175,13 @@ async def a_repeated_request_is_applied_once(bench: Bench) -> None:
 async def users_acknowledge(bench: Bench) -> None:
     """A message to a user reaches all its connections; the first acknowledgement answers it; silence is an error."""
     async with member(bench, "ann") as ann, member(bench, "bob") as one, member(bench, "bob") as two:
-        for who in (one, two):
-            await who.client.request("call", service="echo", data=1)  # polls have an inbox once they have a session
+        for bob in (one, two):
+            await bob.client.request("call", service="echo", data=1)  # polls have an inbox once they have a session
         await one.until(lambda: len(one.of("welcome")) == 2)
         await two.until(lambda: len(two.of("welcome")) == 2)
         asking = asyncio.ensure_future(ann.client.request("publish", user="bob", data="well?", ack_timeout_s=3.0))
-        for who in (one, two):
-            await who.gets(1, "message", "@bob")
+        for bob in (one, two):
+            await bob.gets(1, "message", "@bob")
         message = one.of("message", "@bob")[0]
         expect(message["ack"] and message["data"] == "well?", f"the message came as {message}")
         first = await two.client.request("acknowledge", message=message["message"], data="two")
@@ -201,9 +201,9 @@ PLATFORM_CHECKS: Final[tuple[Callable[[Bench], Awaitable[None]], ...]] = (
 )
 
 
-async def _refused(who: Member, code: str, named: str, type_: str, **fields: Any) -> None:
+async def _refused(one: Member, code: str, named: str, type_: str, **fields: Any) -> None:
     try:
-        answer = await who.client.request(type_, **fields)
+        answer = await one.client.request(type_, **fields)
     except RequestError as error:
         expect(error.code == code, f"{type_} {fields} was refused as {error}, not as {code}")
         expect(named in str(error), f"{type_} {fields}: {error} does not name {named!r}")

@@ -8,7 +8,7 @@ class Reconnection:
     """The failures of one client's connections in a row, and the wait before the next connection.
 
     A good welcome ends the row, unless a connection ended with bytes that cannot be read: after that only a delivery
-    does. Otherwise a server that sends a welcome and then nonsense would be asked again for ever.
+    does. Otherwise the client would connect for ever to a server that sends a welcome and then nonsense.
     """
 
     def __init__(self, backoff: Backoff) -> None:
