@@ -1,8 +1,8 @@
 """The baseline: length-prefixed JSON over bare TCP on uvloop. No HTTP, no framework; nobody would ship it.
 
 The client's first frame is ``{"type": "subscribe", "room": ..., "since": ...}``; then come a ``welcome``, the
-events, and an empty frame every ``heartbeat_s``. The bytes of an event are made once and handed
-to the kernel from the publisher itself, so what this costs is next to what the kernel charges.
+events, and an empty frame every ``heartbeat_s``. The bytes of an event are made once and handed to the kernel from
+the publisher itself, so a delivery costs little more than what the kernel charges.
 """
 
 import asyncio
@@ -121,7 +121,7 @@ class RawConnection(asyncio.Protocol):
             self._push.resume()
 
     def heartbeat(self) -> None:
-        """Send an empty frame, as the other streams send theirs: whatever else was sent."""
+        """Send an empty frame, whatever else was sent; the other streams send their heartbeats alike."""
         if self._push is not None and not self._push.paused:
             self.transport.write(HEARTBEAT_FRAME)
 
@@ -131,7 +131,8 @@ class RawConnection(asyncio.Protocol):
         self._context.guard.request_complete(self._link)
         hello = _read_hello(frame)
         reader = subscribe(self._context.hub, hello.room, hello.since)
-        self._push = Push(self._context, reader, self.transport, attrgetter("frame"), _frame)
+        batch_events = self._context.options.stream_batch_events
+        self._push = Push(reader, self.transport, attrgetter("frame"), _frame, batch_events)
         self._push.start()
 
     def _unsubscribe(self) -> None:

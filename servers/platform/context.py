@@ -1,4 +1,4 @@
-"""What a transport is given to serve with, and the two things it gives back: a listener, and how to stop it."""
+"""What a transport is handed to serve with, and the listener that it hands back."""
 
 import socket
 import ssl
@@ -11,7 +11,7 @@ from servers.gate.guard import Guard
 from servers.gate.origins import Origins
 from servers.hub.hub import Hub
 from servers.hub.stats import Stats
-from servers.platform.namespace import Platform
+from servers.platform.namespace import Namespace
 from servers.platform.options import ServerOptions
 
 
@@ -23,7 +23,7 @@ class Serving(NamedTuple):
     origins: Origins
     tls: ssl.SSLContext | None = None
     local: bool = False
-    """Only for programs of this machine, which no page can be made to speak for."""
+    """Only for programs of this machine: requests that a web page can cause are refused."""
 
 
 class Context(NamedTuple):
@@ -34,8 +34,8 @@ class Context(NamedTuple):
     stats: Stats
     timer: Timer
     gate: Gate
-    platforms: tuple[Platform, ...]
-    """One per namespace; the first is the default one, which has the feed."""
+    namespaces: tuple[Namespace, ...]
+    """The first is the default namespace, which has the feed."""
     tls: ssl.SSLContext | None = None
 
     @property
@@ -46,11 +46,11 @@ class Context(NamedTuple):
     @property
     def hub(self) -> Hub:
         """The rooms of the default namespace."""
-        return self.platforms[0].hub
+        return self.namespaces[0].hub
 
 
 class Listener(Protocol):
-    """A transport that accepts connections on a bound socket until it is told to stop."""
+    """A transport that accepts connections on a bound socket until ``stop`` is called."""
 
     async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
         """Accept connections; call ``ready`` once that works; return after ``stop`` when all of them are gone."""

@@ -29,9 +29,10 @@ from servers.hub.hub import Hub
 from servers.hub.publisher import Publisher
 from servers.hub.stats import Stats
 from servers.platform.context import Context, Listener, Serving
-from servers.platform.namespace import Platform
+from servers.platform.namespace import Namespace
 from servers.platform.options import TRANSPORTS, ServerOptions
 from servers.process import control
+from servers.services.registry import SERVICES
 
 
 def scheme(options: ServerOptions) -> str:
@@ -81,19 +82,23 @@ async def run(
         asyncio.ensure_future(context.guard.sweep_for_ever()),
         asyncio.ensure_future(control_guard.sweep_for_ever()),
     ]
+    for namespace in context.namespaces:
+        await namespace.start()
     serving = await start(listeners, (sock, control_sock))
     announce(line)
     if items is not None:
         publisher.start(items, now_ns())
     await stopped.wait()
     publisher.stop()
-    for platform in context.platforms:
-        platform.hub.close()
+    for namespace in context.namespaces:
+        namespace.hub.close()
     for listener in listeners:
         listener.stop()
     for guard in (context.guard, control_guard):
         asyncio.get_running_loop().call_later(options.shutdown_grace_s, guard.abort_all)
     await asyncio.gather(*serving)
+    for namespace in context.namespaces:
+        await namespace.stop()
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
@@ -112,20 +117,21 @@ def make_context(options: ServerOptions, secrets: Secrets) -> Context:
     """What the transport that the options name is built from. On a running loop."""
     authenticator = None if secrets.jwt_key is None else Authenticator(secrets.jwt_key)
     gate = Gate(authenticator, Origins(options.allowed_origins), Limits(options.limits))
+    stats = Stats()
     return Context(
         options,
         Guard(options.request_timeout_s, options.stall_timeout_s),
-        Stats(),
+        stats,
         Timer(asyncio.get_running_loop()),
         gate,
-        tuple(_platform(options, gate, name) for name in ("", *options.namespaces)),
+        tuple(_namespace(options, gate, stats, name) for name in ("", *options.namespaces)),
         secrets.tls,
     )
 
 
-def _platform(options: ServerOptions, gate: Gate, name: str) -> Platform:
+def _namespace(options: ServerOptions, gate: Gate, stats: Stats, name: str) -> Namespace:
     rooms = options.rooms if not name else 1
-    return Platform(name, options.transport, Hub(rooms, options.history), gate, options.room_claims)
+    return Namespace(name, options, Hub(rooms, options.history, counters=stats), gate, SERVICES)
 
 
 async def start(listeners: Sequence[Listener], socks: Sequence[socket.socket]) -> list[asyncio.Future[None]]:

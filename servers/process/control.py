@@ -64,8 +64,8 @@ def routes(context: Context, publisher: Publisher) -> list[BaseRoute]:
 
     async def metrics(request: Request) -> Response:
         counts = Counter[str]()
-        for platform in context.platforms:
-            counts.update(platform.counts())
+        for namespace in context.namespaces:
+            counts.update(namespace.counts())
         body, content_type = exposition(context.options.transport, context.stats, context.guard, counts)
         return Response(body, media_type=content_type)
 

@@ -42,7 +42,7 @@ _COUNTERS: Final = {
 
 
 def exposition(transport: str, stats: Stats, guard: Guard, counts: Mapping[str, int]) -> tuple[bytes, str]:
-    """The text that Prometheus scrapes, and its content type. ``counts``: what ``Platform.counts`` gives, added up."""
+    """The text that Prometheus scrapes, and its content type. ``counts``: what ``Namespace.counts`` gives, added up."""
     registry = CollectorRegistry(auto_describe=False)
     values = {**guard.summary(), **stats.summary(), **counts}
     registry.register(_Figures(transport, stats, values))

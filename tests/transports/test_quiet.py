@@ -24,7 +24,7 @@ from clients.core.options import ClientOptions
 from clients.http.stamped import KEEP_ALIVE_S
 from feed.envelope import Envelope
 from feed.schedule import Schedule
-from servers.platform.namespace import EMPTY_ROOM_S
+from servers.platform.membership import EMPTY_ROOM_S
 from servers.platform.options import MAX_HOLD_S, ServerOptions
 from servers.process.cli import HEARTBEATS_S
 from tests.conftest import ROOT, SERVED, run, until

@@ -19,7 +19,7 @@ from servers.gate.secrets import Secrets
 from servers.network import relay
 from servers.platform.options import TRANSPORTS, ServerOptions
 from servers.process import app, control
-from servers.services.builtin import SERVICES
+from servers.services.registry import SERVICES
 from tests.conftest import SERVED, Running, run, starting
 from tests.helpers.refusals_table import BASELINE_OPTIONS, MANY_ROOMS, NUMBERS, OPTIONS, TABLE, Cell
 from tests.helpers.ways_in import PATHS, Control, Guest, Sse, What
