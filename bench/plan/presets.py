@@ -9,7 +9,7 @@ import msgspec
 
 from bench.results.run import Plan
 from clients.core.options import HEADER_SETS
-from feed.faults import SabotageError, parse_sabotage
+from feed.faults import FaultError, parse_fault
 from feed.instruments.clock import NS_PER_S
 from feed.networks import RANGES as NETWORK_RANGES
 from feed.networks import Network, NetworkError, make_network
@@ -196,8 +196,8 @@ def _check_sabotage(faults: dict[str, str], transports: list[str]) -> None:
         for transport, fault in faults.items():
             if transport not in transports:
                 raise PlanError(f"sabotage of {transport!r}: allowed are {', '.join(transports)}, which are measured")
-            parse_sabotage(fault)
-    except SabotageError as error:
+            parse_fault(fault)
+    except FaultError as error:
         raise PlanError(str(error)) from error
 
 

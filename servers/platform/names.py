@@ -6,9 +6,12 @@ On Socket.IO they are its own namespaces; on every other transport the first par
 import re
 from typing import Final
 
+from feed.transports import TRANSPORTS
+
 MAX_NAMESPACES: Final = 32
 _NAME: Final = re.compile("[a-z][a-z0-9-]{0,31}")
-RESERVED: Final = frozenset({"poll", "long-poll", "sse", "ws", "requests", "sessions", "socket.io"})
+RESERVED: Final = frozenset({"requests", "sessions", *(row.path.strip("/") for row in TRANSPORTS.values())})
+"""First parts of our own paths."""
 
 
 class NamespaceError(ValueError):

@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from feed.faults import parse_sabotage
+from feed.faults import parse_fault
 from feed.instruments.clock import Timer, now_ns
 from feed.instruments.meters import measure_loop_lag
 from feed.instruments.tcp import describe, tune
 from feed.sources import Item
+from feed.transports import TRANSPORTS
 from servers.gate.admission import Gate
 from servers.gate.auth import Authenticator
 from servers.gate.guard import Guard
@@ -24,21 +25,20 @@ from servers.gate.limits import Limits
 from servers.gate.origins import Origins
 from servers.gate.secrets import Secrets
 from servers.http.listener import HttpListener
-from servers.hub.fault_injection import sabotaged
+from servers.hub.fault_injection import with_fault
 from servers.hub.hub import Hub
 from servers.hub.publisher import Publisher
 from servers.hub.stats import Stats
 from servers.platform.context import Context, Listener, Serving
 from servers.platform.namespace import Namespace
-from servers.platform.options import TRANSPORTS, ServerOptions
+from servers.platform.options import ServerOptions
 from servers.process import control
 from servers.services.registry import SERVICES
 
 
 def scheme(options: ServerOptions) -> str:
-    """Of the address that a client is given."""
-    plain = {"websocket": "ws", "raw": "tcp"}.get(options.transport, "http")
-    return f"{plain}s" if options.tls else plain
+    """The scheme of the address in the ready line."""
+    return TRANSPORTS[options.transport].scheme + ("s" if options.tls else "")
 
 
 def bind(host: str, port: int, unsent_bytes: int) -> socket.socket:
@@ -66,12 +66,12 @@ async def run(
     line = _ready_line(options, secrets, sock, control_sock)
     stopped = stop_signal()
     context = make_context(options, secrets)
-    publish = sabotaged(context.hub.publish, parse_sabotage(options.sabotage))
+    publish = with_fault(context.hub.publish, parse_fault(options.inject_fault))
     publisher = Publisher(publish, context.timer, context.stats.publisher_lateness)
     # The control listener has a guard of its own: its connections are nobody's load.
     control_guard = Guard(options.request_timeout_s, options.stall_timeout_s)
     listeners: tuple[Listener, Listener] = (
-        _import(TRANSPORTS[options.transport])(context),
+        build(context),
         HttpListener(
             Serving(options, control_guard, Origins(), local=True),
             control.routes(context, publisher),
@@ -146,10 +146,10 @@ async def start(listeners: Sequence[Listener], socks: Sequence[socket.socket]) -
     return list(serving)
 
 
-def _import(path: str) -> Callable[[Context], Listener]:
-    module, _, name = path.partition(":")
-    build: Callable[[Context], Listener] = getattr(importlib.import_module(module), name)
-    return build
+def build(context: Context) -> Listener:
+    """The listener of a transport, from ``build`` of the module that has the transport's name."""
+    listener: Listener = importlib.import_module(f"servers.{context.options.transport}").build(context)
+    return listener
 
 
 def _ready_line(options: ServerOptions, secrets: Secrets, sock: socket.socket, control_sock: socket.socket) -> str:

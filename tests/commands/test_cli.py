@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from clients.cli import main as clients_main
 from feed.console.ranges import FiniteRange
+from feed.transports import TRANSPORTS
 from servers.gate.limits import LimitOptions
-from servers.platform.options import TRANSPORTS
 from servers.process.cli import main as servers_main
 from tests.conftest import ROOT, Start, run_module
 

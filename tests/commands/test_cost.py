@@ -23,12 +23,11 @@ from bench.sweeps.cost import GENERATOR_PRESETS, PRESETS, CostTrialPlan, Section
 from bench.sweeps.sweep import new_cost_results, run_planned
 from bench.trial.conduct import blank
 from bench.trial.validity import cost_reasons, saturation_reasons
-from clients.core.options import TRANSPORTS
+from feed.transports import TRANSPORTS
 from reports.cli import main as reports_main
 from reports.sections.cost import reached, summarize_cost
 from reports.sections.generator import generator_section
 from reports.statistics import Estimate
-from servers.platform.options import VARIANTS
 from tests.conftest import run_module
 from tests.helpers.fake_results import fake_results
 
@@ -83,7 +82,7 @@ def test_plans_are_complete_and_reproducible(presets: dict[str, Sections], prese
         assert set(per_block.values()) == {1}
     for one in planned:
         assert one.trial.transport in TRANSPORTS and one.trial.rtt_ms == 0
-        assert not one.trial.variant or one.trial.variant in VARIANTS[one.trial.transport]
+        assert not one.trial.variant or one.trial.variant in TRANSPORTS[one.trial.transport].variants
         assert one.plan.probes == one.plan.subscribers, "one process receives"
 
 

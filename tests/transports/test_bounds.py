@@ -18,8 +18,8 @@ from clients.core.tls import client_context
 from feed.cursor import parse_cursor
 from feed.envelope import Envelope, decode_envelope, decode_error, decode_welcome
 from feed.schedule import Schedule
+from feed.transports import TRANSPORTS
 from feed.wire import FrameDecoder, SseParser, encode_frame
-from servers.platform.options import TRANSPORTS
 from tests.conftest import SERVED, Running, Start, run, until
 
 STREAMS = [served for served in SERVED if "polling" not in served]
