@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ PAGE = ROOT / "docs" / "add-a-transport.md"
 FOLDERS = ("feed", "servers", "clients", "bench", "reports", "docs", "tests")
 NEW_FILE = re.compile(r"New file `(?P<path>[^`]+)`.*?```python\n(?P<code>.*?)```", re.DOTALL)
 INSERTION = re.compile(
-    r"In `(?P<path>[^`]+)`, above the line `(?P<line>[^`]+)`:\n\n```python\n(?P<code>.*?)```", re.DOTALL
+    r"In `(?P<path>[^`]+)`, above the line `(?P<line>[^`]+)`:\n\n```\w+\n(?P<code>.*?)```", re.DOTALL
 )
 COMMANDS = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 COUNT_AS_VALID = """
@@ -58,9 +59,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def insert(path: Path, above: str, code: str) -> None:
+    """Insert code above the one line that begins so, as far to the right; a function with two blank lines after it."""
     lines = path.read_text().splitlines(keepends=True)
     (at,) = [number for number, line in enumerate(lines) if line.lstrip().startswith(above)]
-    path.write_text("".join([*lines[:at], code, *lines[at:]]))
+    indentation = lines[at][: -len(lines[at].lstrip())]
+    blank = "\n\n" if code.startswith("def ") else ""
+    path.write_text("".join([*lines[:at], textwrap.indent(code, indentation), blank, *lines[at:]]))
 
 
 def run_in(checkout: Path, *command: str, codes: tuple[int, ...] = (0,)) -> str:
@@ -83,7 +87,7 @@ def test_the_walls_stand_and_the_code_is_clean(checkout: Path) -> None:
     walls, _, _ = commands()
     assert "0 broken" in run_in(checkout, "sh", "-ec", walls)
     for command in (("check",), ("format", "--check")):
-        run_in(checkout, "ruff", *command, "servers/ndjson.py", "clients/ndjson.py")
+        run_in(checkout, "ruff", *command, "feed", "servers", "clients", "reports/theory")
 
 
 def test_the_contract_holds(checkout: Path) -> None:
