@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from bench.generators.locust_stats import METHOD
 from bench.generators.spec import LoadSpec
-from clients.core.options import TRANSPORTS
 from feed.console.printable import printable
 from feed.rooms import MAX_ROOMS
+from feed.transports import TRANSPORTS
 
 ABOUT_TIMEOUT_S: Final = 5.0
 MAX_ABOUT_BYTES: Final = 65_536
