@@ -38,7 +38,8 @@ def this_command() -> list[str]:
 
 def say_next(console: Console, *commands: str) -> None:
     """What to do with what was measured: commands, one a line, each with its purpose as a comment."""
-    console.print("\nNext:", *(f"\n  {command}" for command in commands), highlight=False, markup=False, soft_wrap=True)
+    lines = "\n".join(f"  {command}" for command in commands)
+    console.print(f"\nNext:\n{lines}", highlight=False, markup=False, soft_wrap=True)
 
 
 def report(*arguments: str) -> int:
