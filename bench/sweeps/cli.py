@@ -81,7 +81,9 @@ def generator(preset: str, blocks: int | None, seed: int, out: Path | None) -> N
 @click.option(
     "--transports", callback=among(TRANSPORTS), help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of schedules, phases and the order of trials.")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Seed of schedules, phases and the order of trials."
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def sensitivity(preset: str, transports: list[str] | None, seed: int, out: Path | None) -> None:
     """A grid of round trip, poll interval and rate of events: which word each transport would earn in each setting.
