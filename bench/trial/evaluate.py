@@ -83,7 +83,7 @@ def _reasons(plan: Plan, trial: TrialPlan, record: Trial, measured: Measurement)
     scheduled = schedule_of(plan, trial).limit
     if measured.published != scheduled:
         found.append(
-            f"the publisher was the bottleneck: it published {measured.published} of {scheduled} events in time"
+            f"the publisher was the bottleneck: {measured.published} of {scheduled} events were published in time"
         )
     return found
 
