@@ -1,4 +1,4 @@
-"""``python -m bench verify``: are our own meters right?"""
+"""``python -m bench verify``: the meters of the benchmark against a packet capture."""
 
 import asyncio
 import os
@@ -27,10 +27,10 @@ from feed.transports import TRANSPORTS
 @click.option(
     "--transports", callback=among(TRANSPORTS), help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
 )
-@click.option("--seed", type=int, help="Of schedules and phases.")
+@click.option("--seed", type=int, help="Seed of schedules and phases.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def verify(preset: str, transports: list[str] | None, seed: int | None, out: Path | None) -> None:
-    """Hold our own meters against a packet capture: bytes on the wire, and receive times.
+    """Check the benchmark's own meters against a packet capture: bytes on the wire, and receive times.
 
     One ordinary trial per transport, about 2 minutes. Needs tcpdump and the right to capture. The exit code is 0 only
     if every check holds for every transport.

@@ -1,7 +1,7 @@
-"""Reads what tcpdump wrote: TCP segments over IPv4 with the kernel's stamps, from a classic pcap file. Pure.
+"""Reads a capture of tcpdump: TCP segments over IPv4 with the kernel's stamps, from a classic pcap file. Pure.
 
-Format: IETF draft-ietf-opsawg-pcap. Only Ethernet framing is read, which is what Linux puts around the loopback's
-packets. Lengths are those of the IP packet, so Ethernet is not counted, as nowhere in this project.
+Format: IETF draft-ietf-opsawg-pcap, with Ethernet framing only, which Linux puts around the loopback's packets. Lengths
+are those of the IP packet: Ethernet is counted nowhere in this project.
 """
 
 import struct

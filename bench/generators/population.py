@@ -47,7 +47,7 @@ class Population:
         self._lag_task = asyncio.ensure_future(measure_loop_lag(self.shared.timer, self.loop_lag))
 
     def add(self, index: int) -> None:
-        """Add subscriber ``index``; it connects at its place in the ramp once ``connect`` was called."""
+        """Add subscriber ``index``; it connects at its instant of the ramp, which ``connect`` begins."""
         self._tasks[index] = asyncio.ensure_future(self._subscribe(index))
 
     def remove(self, index: int) -> None:

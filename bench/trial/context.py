@@ -1,4 +1,4 @@
-"""What a trial works with: what all trials of a run share, and the processes that are its own."""
+"""What a trial works with: the context of its run, and its own processes."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -25,7 +25,7 @@ class TrialProcesses(NamedTuple):
     url: str
     """Where the generator connects: the server's address, or that of what stands in front of it."""
     server_idle_share: float
-    """The server's CPU before anybody connected, as a share of a core."""
+    """The server's CPU without connections, as a share of a core."""
 
     @property
     def all(self) -> list[Child]:

@@ -1,7 +1,7 @@
-"""What a subscriber costs while nothing happens: the bytes of one heartbeat or empty poll cycle.
+"""Bytes of an idle subscriber: one heartbeat or empty poll cycle.
 
-Measured apart from the trials, with a short period so that several cycles fit into seconds; the bytes of a cycle do not
-depend on its period, and ``Idle.period_s`` says over which one they are spread.
+Measured apart from the trials, with a short period so that several cycles fit into seconds. The bytes of a cycle do not
+depend on its period; ``Idle.period_s`` is the period in the trials, over which they are spread.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ TIMEOUT_S: Final = 30.0
 
 
 async def measure_idle(plan: Plan, core: int, folder: Path) -> dict[str, Idle]:
-    """One cycle of every transport, all at the same time: bytes do not depend on load.
+    """One cycle of every transport, all transports at the same time: bytes do not depend on load.
 
-    A transport that fails here is left out; its trials will say why.
+    A transport that fails here is left out; its trials show the reason.
     """
     measured = await asyncio.gather(
         *(_measure(plan, name, core, folder) for name in plan.transports), return_exceptions=True
@@ -69,7 +69,7 @@ async def _receive(client: Client) -> None:
 async def _after_cycles(client: Client, transport: str, count: int) -> Totals:
     """The totals in the quiet part after ``count`` more cycles."""
     target = _cycles(client.ledger.totals(), transport) + count
-    while _cycles(client.ledger.totals(), transport) < target:  # noqa: ASYNC110 - counters in the path that is measured, which wakes nobody
+    while _cycles(client.ledger.totals(), transport) < target:  # noqa: ASYNC110 - counters in the path that is measured, which wakes no task
         await asyncio.sleep(LOOK_S)
     await asyncio.sleep(SETTLE_S)
     return client.ledger.totals()

@@ -67,7 +67,7 @@ def test_everybody_is_resumed_after_a_cut(transport: str, tmp_path: Path) -> Non
 
 
 def test_ctrl_c_while_a_server_starts_is_no_fault_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def press_ctrl_c(*_: object) -> None:
+    def press_ctrl_c(*_: object, **__: object) -> None:
         raise asyncio.CancelledError
 
     monkeypatch.setattr("bench.reliability.failures.start_server", press_ctrl_c)
