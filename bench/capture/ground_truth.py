@@ -147,7 +147,7 @@ def _receive_reasons(found: Verification, away_ms: Any) -> list[str]:
     median_ms, latency_ms = found.user_minus_kernel_ms_p50, found.trial.values.get("latency_ms_p50")
     if median_ms is not None and latency_ms is not None and median_ms > USER_SHARE * latency_ms:
         reasons.append(
-            f"the time from the kernel to the application was {median_ms:.2f} ms (median), over {USER_SHARE:.0%} of the "
-            f"median latency of {latency_ms:.2f} ms"
+            f"the median time from the kernel to the application was {median_ms:.2f} ms, over {USER_SHARE:.0%} of the "
+            f"median latency ({latency_ms:.2f} ms)"
         )
     return reasons

@@ -57,7 +57,7 @@ class Gauges(NamedTuple):
     begin: Reading
     end: Reading
     server_idle_share: float
-    """CPU of the server with nobody connected, as a share of a core."""
+    """CPU of the server without connections, as a share of a core."""
     rss_growth_bytes: int
     kernel_growth_bytes: int
     server_stats: dict[str, Any]
