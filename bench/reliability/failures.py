@@ -1,7 +1,7 @@
 """Causes a fault while many clients are connected, and measures how they recover: ``python -m bench faults``.
 
 * kill: SIGKILL of the server, and a new one on its port. The history is gone, so clients must be told of a gap.
-* cut: the relay between server and clients is killed and started again. The server keeps running and resumes all clients.
+* cut: the relay between server and clients is killed and started again. The server goes on and resumes all clients.
 * stall: SIGSTOP of the server. Connections stay open; it is shorter than every time-out, so none is closed.
 """
 
