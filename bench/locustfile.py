@@ -23,11 +23,12 @@ from bench.generators.channel import CHECK_S
 from bench.generators.driver import Conductor, Player, ProbesApart
 from bench.generators.generator import Generator, WorkerSlot
 from bench.generators.spec import SPEC_VARIABLE, load_spec
-from clients.core.options import HEADER_SETS, TRANSPORTS
+from clients.core.options import HEADER_SETS
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.instruments.tcp import raise_open_files
 from feed.rooms import MAX_ROOMS
 from feed.sources import MAX_PAYLOAD_BYTES
+from feed.transports import TRANSPORTS
 
 SLOT = "pushmark_slot"
 CSV_WAIT_S = CSV_STATS_INTERVAL_SEC + 0.5

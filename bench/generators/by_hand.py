@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from bench.generators.locust_stats import METHOD
 from bench.generators.spec import LoadSpec
-from clients.core.options import TRANSPORTS
 from feed.console.printable import printable
 from feed.rooms import MAX_ROOMS
+from feed.transports import BASELINE, TRANSPORTS
 
 ABOUT_TIMEOUT_S: Final = 5.0
 MAX_ABOUT_BYTES: Final = 65_536
@@ -35,8 +35,8 @@ class HostError(ValueError):
 def spec_by_hand(options: Any, host: str) -> LoadSpec:
     """The load, from locust's options and what the server says about itself. Raises ``HostError``."""
     if not host:
-        raise HostError("name the server: --host http://127.0.0.1:8000 (tcp://127.0.0.1:8000 for raw)")
-    transport, rooms = ("raw", 1) if host.startswith(("tcp://", "tcps://")) else _about(host)
+        raise HostError(f"name the server: --host http://127.0.0.1:8000 (tcp://127.0.0.1:8000 for {BASELINE})")
+    transport, rooms = (BASELINE, 1) if host.startswith(("tcp://", "tcps://")) else _about(host)
     if options.transport not in (None, transport):
         raise HostError(
             f"{host} serves {transport}, not {options.transport}: allowed is --transport {transport}, or none"

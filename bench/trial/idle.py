@@ -14,7 +14,7 @@ from bench.results.run import Idle, Plan
 from clients.core.client import Client, new_client, new_shared
 from clients.core.ledger import Totals
 from clients.core.options import ClientOptions
-from feed.transports import POLLS
+from feed.transports import POLLING, POLLS
 
 PERIOD_S: Final = 0.25
 CYCLES: Final = 6
@@ -56,8 +56,15 @@ async def _measure(plan: Plan, transport: str, core: int, folder: Path) -> Idle:
         cycle_bytes=(moved.stream_bytes + moved.header_bytes) / cycles,
         cycle_stream_bytes=moved.stream_bytes / cycles,
         cycles=cycles,
-        period_s={"polling": plan.poll_interval_s, "long_polling": plan.hold_s}.get(transport, plan.heartbeat_s),
+        period_s=_period_s(plan, transport),
     )
+
+
+def _period_s(plan: Plan, transport: str) -> float:
+    """The period of a cycle in the trials."""
+    if transport == POLLING:
+        return plan.poll_interval_s
+    return plan.hold_s if transport in POLLS else plan.heartbeat_s
 
 
 async def _receive(client: Client) -> None:

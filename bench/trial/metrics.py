@@ -14,7 +14,7 @@ from bench.results.run import Counts, Idle, Plan
 from bench.trial.drift import drift
 from clients.core.ledger import Totals
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
-from feed.transports import POLLS
+from feed.transports import POLLING, POLLS
 
 MIN_EVENTS_BEYOND: Final = 10
 """A percentile is printed only if at least this many independent events lie above it, and below it."""
@@ -248,7 +248,7 @@ def byte_metrics(
         metrics["closing_bytes_per_connection"] = life.closing_bytes / max(1, life.closed)
         metrics["life_bytes_per_event"] = (life.stream_bytes + life.header_bytes) / life.deliveries
     if idle is not None:
-        metrics["idle_bytes_per_s"] = idle.cycle_bytes / (poll_interval_s if transport == "polling" else idle.period_s)
+        metrics["idle_bytes_per_s"] = idle.cycle_bytes / (poll_interval_s if transport == POLLING else idle.period_s)
     return metrics
 
 
