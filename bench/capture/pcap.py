@@ -89,7 +89,7 @@ def _records(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _byte_order(data: bytes) -> tuple[str, int]:
-    """How its numbers are written, and nanoseconds per unit of its stamps' fractions."""
+    """Byte order of the file's numbers, and nanoseconds per unit of the fractions of its stamps."""
     if len(data) < _FILE_HEADER_BYTES:
         raise CaptureError(f"{len(data)} bytes are no capture: its header alone has {_FILE_HEADER_BYTES}")
     for order in "<>":

@@ -39,7 +39,7 @@ def _options_in_force(placement: Placement) -> dict[str, object]:
 
 
 def _pushmark_version() -> str:
-    """Of this checkout as it was set up."""
+    """Version of this checkout as it was set up."""
     try:
         return metadata.version("pushmark")
     except metadata.PackageNotFoundError:  # run without `make setup`

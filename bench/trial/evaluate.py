@@ -17,7 +17,7 @@ SAMPLES_FOLDER: Final = "samples"
 
 
 class Measurement(NamedTuple):
-    """What was recorded and read in one trial."""
+    """Records and readings of one trial."""
 
     part: Window
     start_ns: int

@@ -51,7 +51,7 @@ class Reading(NamedTuple):
 
 
 class Gauges(NamedTuple):
-    """What was read around the measured part, outside the generator."""
+    """Readings around the measured part, outside the generator."""
 
     window_s: float
     begin: Reading

@@ -57,7 +57,7 @@ async def trial_processes(context: RunContext, trial: TrialPlan) -> AsyncIterato
 
 
 def load_spec_of(context: RunContext, trial: TrialPlan, scratch: Path, certificate: Certificate | None) -> LoadSpec:
-    """What the generator is to do in this trial."""
+    """The generator's task in this trial."""
     plan = context.plan
     return LoadSpec(
         transport=trial.transport,
