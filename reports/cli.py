@@ -20,6 +20,7 @@ from bench.results.files import (
     ResultsError,
     find,
     load,
+    load_points,
     read,
 )
 from bench.results.reliability import FaultResults, SoakResults
@@ -105,7 +106,8 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
     folder = results_dir if results_dir.is_dir() else results_dir.parent
     out = out or folder
     try:
-        results = load(results_dir) if _has_results(results_dir) else None
+        found = load_points(results_dir) or ([] if _has_others(results_dir) else [load(results_dir)])
+        results = found[0] if found else None
         checks_file = find(folder, CAPABILITIES_FILE)
         probes = read(checks_file, CapabilityResults) if checks_file else None
         cost = summarize_cost(read(folder / COST_FILE, SweepResults)) if (folder / COST_FILE).exists() else None
@@ -123,7 +125,7 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
             sections.append(aa_section(read(folder / AA_FILE, SweepResults)))
         if (folder / SENSITIVITY_FILE).exists():
             sections.append(_sensitivity_section(read(folder / SENSITIVITY_FILE, SweepResults), out))
-        summary = summarize(results, _other_points(folder), probes) if results else None
+        summary = summarize(results, found[1:], probes) if results else None
         objectives = objective_section([summary, *summary.beside]) if summary else None
         sections[:0] = [*theory_section(summary), *_point_sections(summary, out)] if summary else []
         sections[:0] = [objectives] if objectives else []
@@ -162,15 +164,9 @@ def _print(summary: Summary | None, sections: list[Section], page: Path) -> None
     echo(f"\nReport: {page}")
 
 
-def _has_results(results_dir: Path) -> bool:
+def _has_others(folder: Path) -> bool:
     """A folder may hold other benchmarks alone; without those, the error names the file that is missing."""
-    others = any(find(results_dir, name) for name in RUN_FILES)
-    return not results_dir.is_dir() or (results_dir / RESULTS_FILE).exists() or not others
-
-
-def _other_points(folder: Path) -> list[Results]:
-    """The run's further operating points: a folder each, with results of its own."""
-    return [load(path.parent) for path in sorted(folder.glob(f"*/{RESULTS_FILE}"))]
+    return any(find(folder, name) for name in RUN_FILES)
 
 
 def _point_sections(summary: Summary, out: Path) -> list[Section]:
