@@ -16,7 +16,7 @@ from bench.plan.presets import PlanError
 from bench.results.files import VERIFY_FILE
 from bench.run.folders import OUT_HELP, folder_for
 from bench.run.options import among
-from bench.run.shell import orchestrate, report
+from bench.run.shell import orchestrate, report, this_command
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
 from feed.transports import TRANSPORTS
@@ -44,9 +44,9 @@ def verify(preset: str, transports: list[str] | None, seed: int | None, out: Pat
         raise click.ClickException(str(error)) from error
     folder = folder_for(out, VERIFY_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
-    results = new_verify_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
+    results = new_verify_results(plan, this_command(), place)
     console = new_console()
-    interrupted = orchestrate(lambda reporter: run_verify(results, folder, place, reporter), place, console)
+    interrupted = orchestrate(lambda progress: run_verify(results, folder, place, progress), place, console)
     rendered = report(str(folder))
     broken = [one for one in results.trials if one.broken]
     for one in broken:

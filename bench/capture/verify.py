@@ -87,22 +87,22 @@ def clock_offset_ns(
     return min(readings)[1]
 
 
-async def run_verify(results: VerifyResults, folder: Path, place: Placement, reporter: Progress) -> None:
+async def run_verify(results: VerifyResults, folder: Path, place: Placement, progress: Progress) -> None:
     """All trials in order, saved after each. Cancelling it stops all processes."""
     for name in (SAMPLES_FOLDER, "logs"):
         (folder / name).mkdir(exist_ok=True)
     planned = trials(results.plan)
     left = [expected_s(results.plan, trial) + CAPTURE_EXPECTED_S for trial in planned]
-    reporter.begin(sum(left), len(planned))
+    progress.begin(sum(left), len(planned))
     hiccups = Hiccups()
     try:
         await hiccups.start(sorted({place.server, place.relay, *place.generator}), folder / "logs")
         for number, trial in enumerate(planned):
-            reporter.starting(trial.id, left[number])
+            progress.starting(trial.id, left[number])
             found = await _verified(RunContext(results.plan, folder, place, hiccups, {}), trial)
             results.trials.append(found)
             await asyncio.to_thread(save, results, folder, VERIFY_FILE)
-            reporter.finished(trial.id, _outcome(found), sum(left[number + 1 :]))
+            progress.finished(trial.id, _outcome(found), sum(left[number + 1 :]))
         results.finished = True
     finally:
         save(results, folder, VERIFY_FILE)
