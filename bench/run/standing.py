@@ -104,4 +104,5 @@ def average(values: Sequence[float]) -> Average:
         return Average(math.exp(mean))
     error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
     half = error * float(stdtrit(len(logs) - 1, (1 + LEVEL) / 2))
-    return Average(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+    with np.errstate(over="ignore"):
+        return Average(math.exp(mean), float(np.exp(mean - half)), float(np.exp(mean + half)))

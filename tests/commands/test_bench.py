@@ -77,10 +77,8 @@ class FakeRunner:
 
 
 def run_fake(folder: Path, statuses: dict[str, list[str]], **given: object) -> tuple[Results, FakeRunner]:
-    batch, fake = (
-        table_batch(make_plan("default", **given), ["a", "test"], placement([0, 1]), folder),
-        FakeRunner(statuses),
-    )
+    fake = FakeRunner(statuses)
+    batch = table_batch(make_plan("default", **given), ["a", "test"], placement([0, 1]), folder)
     batch.folder.mkdir()
     asyncio.run(run_planned(batch, fake, Lines(Console())))
     return load(batch.folder), fake
@@ -98,9 +96,9 @@ def test_the_whole_pipeline_to_the_report_with_a_fake_runner(
     assert failed_transports(results) == {}
     assert [trial.id for trial in load(tmp_path / SPARSE).trials] == [name for name, _ in fake.calls]
     lines = capsys.readouterr().out.splitlines()
-    assert len([line for line in lines if line.startswith("[")]) == len(
-        fake.calls
-    ) and "b3-polling: FAILED: the fake says so" in "\n".join(lines)
+    assert len([line for line in lines if line.startswith("[")]) == len(fake.calls)
+    assert any("b3-polling: FAILED: the fake says so" in line for line in lines)
+    assert any(line.startswith("  so far sse: latency, median 20.") and "the fake says so" in line for line in lines)
     done = run_module("reports", str(tmp_path))
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "index.html").read_text()
