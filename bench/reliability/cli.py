@@ -17,7 +17,7 @@ from bench.results.reliability import ATTACKS, FAULTS, FaultResults, SoakResults
 from bench.results.upgrade import ATTACKS_V1
 from bench.run.folders import OUT_HELP, folder_for
 from bench.run.options import among
-from bench.run.shell import orchestrate, report, this_command
+from bench.run.shell import orchestrate, report, say_what_is_next, this_command
 from clients.core.errors import ClientError
 from feed.console.command_line import INTERRUPTED
 from feed.console.ranges import FiniteRange
@@ -76,14 +76,18 @@ def faults(
         trials=[],
         hostile=[],
     )
-    count = clients or CLIENTS[preset]
+    count, console = clients or CLIENTS[preset], new_console()
     try:
         interrupted = orchestrate(
-            lambda progress: run_faults(results, planned, count, folder, place, progress), place, new_console()
+            lambda progress: run_faults(results, planned, count, folder, place, progress), place, console
         )
     except (TimeoutError, ClientError) as error:  # before the fault: there is no trial to keep
         raise click.ClickException(f"{error}; what was measured before is kept in {folder}") from error
-    sys.exit(INTERRUPTED if interrupted else report(str(folder)))
+    if interrupted:
+        sys.exit(INTERRUPTED)
+    rendered = report(str(folder))
+    say_what_is_next(console, folder)
+    sys.exit(rendered)
 
 
 @click.command()
@@ -115,6 +119,8 @@ def soak(duration_s: float, transports: list[str] | None, clients: int, seed: in
         clients=clients,
         servers=[new_soak(name) for name in transports or TRANSPORTS],
     )
-    interrupted = orchestrate(lambda progress: run_soak(results, folder, place, progress), place, new_console())
+    console = new_console()
+    interrupted = orchestrate(lambda progress: run_soak(results, folder, place, progress), place, console)
     rendered = report(str(folder))
+    say_what_is_next(console, folder)
     sys.exit(INTERRUPTED if interrupted else rendered or int(any(kept(one) for one in results.servers)))
