@@ -2,30 +2,30 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from bench.capabilities.cli import EXPECTED_S as PROBES_EXPECTED_S
-from bench.capabilities.cli import probe_all, probes
+from bench.capabilities.cli import EXPECTED_S as CHECKS_EXPECTED_S
+from bench.capabilities.cli import capabilities, check_all
 from bench.capture.cli import verify
 from bench.machine.host import placement
-from bench.plan.presets import POINTS, PRESETS, PlanError, expected_s, make_plans, trials
+from bench.plan.presets import POINTS, PRESETS, PlanError, make_plans
 from bench.reliability.cli import faults, soak
-from bench.results.files import RUN_FILES
 from bench.results.run import Results
 from bench.results.thresholds import ThresholdError, parse_objective
 from bench.run.cell import cell
-from bench.run.options import among
-from bench.run.progress import Reporter, duration
-from bench.run.runner import expected_of, failed_transports, new_folder, new_results, point_latest_at, run_points
-from bench.run.shell import orchestrate, report
-from bench.sweeps.aa import aa
-from bench.sweeps.cli import cost, generator
-from bench.sweeps.sensitivity_cli import sensitivity
+from bench.run.folders import holds_results, new_folder, point_latest_at
+from bench.run.options import RenamedOption, among
+from bench.run.progress import Progress, duration
+from bench.run.runner import Batch, failed_transports, run_batches, table_batch
+from bench.run.shell import orchestrate, report, say_next, this_command
+from bench.sweeps.cli import aa, cost, generator, sensitivity
 from clients.core.options import HEADER_SETS
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import PrintableGroup, new_console
@@ -33,11 +33,16 @@ from feed.faults import ALLOWED, EVERY
 from feed.networks import PRESETS as NETWORKS
 from feed.transports import CONTENDERS, TRANSPORTS
 
+OLD_COMMANDS: Final = {"probes": "capabilities"}
+"""Commands by the name they had before, which still works for one release."""
+
 
 class DefaultToRun(PrintableGroup):
     """A group whose first word may be left out: it is ``run`` then."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] in OLD_COMMANDS:
+            args = [OLD_COMMANDS[args[0]], *args[1:]]
         if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
             args = ["run", *args]
         return super().parse_args(ctx, args)
@@ -64,7 +69,7 @@ def _objectives(context: click.Context, parameter: click.Parameter, texts: tuple
     return list(texts) or None
 
 
-def _sabotage(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in texts:
         transport, _, fault = text.partition("=")
@@ -92,7 +97,7 @@ def _sabotage(context: click.Context, parameter: click.Parameter, texts: tuple[s
 @click.option("--rooms", type=int, help="Rooms; subscribers take turns among them (with --point).")
 @click.option("--rate-hz", type=float, help="Events per second over all rooms (with --point).")
 @click.option("--payload-bytes", type=int, help="Size of an event's data.")
-@click.option("--poll-interval-s", type=float, help="Of polling.")
+@click.option("--poll-interval-s", type=float, help="Interval between the requests of polling, in seconds.")
 @click.option(
     "--network",
     type=click.Choice(list(NETWORKS)),
@@ -101,15 +106,15 @@ def _sabotage(context: click.Context, parameter: click.Parameter, texts: tuple[s
     help="What the relay stands for (docs/method.md, Network). The next four replace single numbers of it.",
 )
 @click.option("--rtt-ms", type=float, help="Round trip through the relay; 0 leaves the relay out.")
-@click.option("--jitter-ms", type=float, help="Each segment is delayed by up to so much more, each way.")
-@click.option("--bandwidth-mbit-s", type=float, help="Of each connection, each way; 0 is no limit.")
+@click.option("--jitter-ms", type=float, help="Largest random delay added to each segment, each way.")
+@click.option("--bandwidth-mbit-s", type=float, help="Bandwidth of each connection, each way; 0 is no limit.")
 @click.option(
     "--loss", type=float, help="Share of segments that are lost, 0 to 0.1. Modelled: no claim is judged on it."
 )
-@click.option("--duration-s", type=float, help="Measured part of a trial (with --point).")
+@click.option("--duration-s", type=float, help="Length of the measured part of a trial (with --point).")
 @click.option("--blocks", type=int, help="Trials per transport. Intervals need 2, conclusions 5.")
-@click.option("--seed", type=int, help="Of schedules, phases, and the order of trials.")
-@click.option("--headers", type=click.Choice(HEADER_SETS), help="HTTP headers of the clients.")
+@click.option("--seed", type=int, help="Seed of schedules, phases and the order of trials.")
+@click.option("--headers", type=click.Choice(HEADER_SETS), help="HTTP headers that the clients send.")
 @click.option(
     "--slo",
     callback=_objectives,
@@ -118,11 +123,13 @@ def _sabotage(context: click.Context, parameter: click.Parameter, texts: tuple[s
     help="An objective, such as 'latency_p95_ms < 100', 'sse/lost == 0' (repeatable): exit code 1 if it is missed.",
 )
 @click.option(
-    "--sabotage",
-    callback=_sabotage,
+    "--inject-fault",
+    cls=RenamedOption,
+    old_name="--sabotage",
+    callback=_faults,
     multiple=True,
     metavar="TRANSPORT=FAULT",
-    help=f"Let a server commit a fault on one event in {EVERY}, to see it found: {ALLOWED}. No claim is judged then.",
+    help=f"Inject a fault into one event in {EVERY} of a server, to see it found: {ALLOWED}. No claim is judged then.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
 def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
@@ -136,49 +143,62 @@ def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
     except (PlanError, OSError) as error:
         raise click.UsageError(str(error)) from error
     place = placement(sorted(os.sched_getaffinity(0)))
-    command = ["python", "-m", "bench", *sys.argv[1:]]
-    folders = [folder, *(folder / plan.point for plan in plans[1:])]
-    points = {of: new_results(plan, command, place) for of, plan in zip(folders, plans, strict=True)}
+    batches = [table_batch(plan, this_command(), place, folder) for plan in plans]
     console = new_console()
-    for results in points.values():
-        console.print(_announcement(results), highlight=False, markup=False)
-    console.print(f"Results: {folder}", highlight=False, markup=False)
+    _announce(batches, folder, console)
+    names = list(dict.fromkeys(name for plan in plans for name in plan.transports))
+    idle_of = msgspec.structs.replace(plans[0], transports=names)
+    contenders = [name for name in plans[0].transports if name in CONTENDERS]
 
-    async def measure(reporter: Reporter) -> None:
-        reporter.begin(PROBES_EXPECTED_S + expected_of(points), sum(len(trials(plan)) for plan in plans))
-        await probe_all([name for name in plans[0].transports if name in CONTENDERS], command, place, folder, reporter)
-        await run_points(points, place, reporter)
+    async def measure(progress: Progress) -> None:
+        expected_s = CHECKS_EXPECTED_S + sum(batch.expected_s for batch in batches)
+        progress.begin(expected_s, sum(len(batch.planned) for batch in batches))
+        await check_all(contenders, this_command(), place, folder, progress)
+        await run_batches(batches, place, progress, idle_of)
 
     interrupted = orchestrate(measure, place, console)
-    if not any((folder / name).exists() for name in RUN_FILES):
+    if not holds_results(folder):
         sys.exit(INTERRUPTED)  # before anything was measured
-    if out is None and points[folder].trials:
+    if out is None and any(batch.results.trials for batch in batches):
         point_latest_at(folder)
-    sys.exit(_exit_code(list(points.values()), report(str(folder)), interrupted, console))
+    rendered = report(str(folder))
+    code = _exit_code(batches, rendered, interrupted, console)
+    say_next(
+        console,
+        f"python -m bench cell {names[0]}/latency_p50 --of {folder}  # measure one cell again",
+        f"python -m reports compare OTHER_RUN {folder}  # hold it against another run",
+    )
+    sys.exit(code)
 
 
 main.add_command(cost)
 main.add_command(generator)
 main.add_command(faults)
 main.add_command(soak)
-main.add_command(probes)
+main.add_command(capabilities)
 main.add_command(cell)
 main.add_command(sensitivity)
 main.add_command(aa)
 main.add_command(verify)
 
 
-def _announcement(results: Results) -> str:
-    plan = results.plan
-    total_s = sum(expected_s(plan, trial) for trial in trials(plan))
+def _announce(batches: Sequence[Batch], folder: Path, console: Console) -> None:
+    for batch in batches:
+        console.print(_announcement(batch), highlight=False, markup=False)
+    console.print(f"Results: {folder}", highlight=False, markup=False)
+
+
+def _announcement(batch: Batch) -> str:
+    plan = batch.planned[0].plan
     return (
         f"{plan.point}: {', '.join(plan.transports)}; {plan.subscribers} subscribers in {plan.rooms} rooms, "
         f"{plan.rate_hz:g} events/s of {plan.payload_bytes} bytes, {plan.between.words}, {plan.blocks} blocks, "
-        f"seed {plan.seed}; about {duration(total_s)}"
+        f"seed {plan.seed}; about {duration(batch.expected_s)}"
     )
 
 
-def _exit_code(points: list[Results], rendered: int, interrupted: bool, console: Console) -> int:
+def _exit_code(batches: Sequence[Batch], rendered: int, interrupted: bool, console: Console) -> int:
+    points = [batch.results for batch in batches if isinstance(batch.results, Results)]
     failed = [(of.plan.point, *found) for of in points for found in failed_transports(of).items()]
     for point, name, reason in failed:
         console.print(f"[red]{name} has no numbers at the {escape(point)} point:[/] {escape(reason)}", highlight=False)

@@ -1,8 +1,8 @@
-"""The generator: locust decides who runs when, the shipped clients receive.
+"""The generator: locust starts and stops subscribers, the shipped clients receive.
 
 By hand: ``locust -f bench/locustfile.py --host http://127.0.0.1:8000`` against ``python -m servers TRANSPORT``; with
 the web UI or ``--headless``, with ``--processes``, or master and workers on one machine. Within ``python -m bench``
-the environment names a trial, which ``bench.generators.driver`` conducts.
+the environment names a trial, which ``bench.generators.driver`` carries out.
 """
 
 import os
@@ -19,8 +19,9 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRun
 from locust.stats import CSV_STATS_INTERVAL_SEC
 
 from bench.generators.by_hand import HostError, judge, number_within, record_failure, spec_by_hand
-from bench.generators.driver import CHECK_S, Conductor, Player, ProbesApart
-from bench.generators.generator import Generator, Place
+from bench.generators.channel import CHECK_S
+from bench.generators.driver import Conductor, Player, ProbesApart
+from bench.generators.generator import Generator, WorkerSlot
 from bench.generators.spec import SPEC_VARIABLE, load_spec
 from clients.core.options import HEADER_SETS
 from feed.instruments.clock import NS_PER_S, now_ns
@@ -29,17 +30,17 @@ from feed.rooms import MAX_ROOMS
 from feed.sources import MAX_PAYLOAD_BYTES
 from feed.transports import TRANSPORTS
 
-PLACE = "pushmark_place"
+SLOT = "pushmark_slot"
 CSV_WAIT_S = CSV_STATS_INTERVAL_SEC + 0.5
-"""locust closes its CSV files as they are, written once in an interval: the last failures shall be in them."""
+"""locust writes its CSV files once in an interval and not when it ends; the last failures must be in them."""
 WORKERS_TIMEOUT_S = 10.0
-"""After that locust goes on looking, and the orchestrator's patience decides."""
+"""After that locust goes on looking for workers, and the orchestrator's time-out decides."""
 TRIAL = load_spec(Path(os.environ[SPEC_VARIABLE])) if SPEC_VARIABLE in os.environ else None
 PROBES, LOADS = (TRIAL.probes, TRIAL.subscribers - TRIAL.probes) if TRIAL else (0, 0)
 
 
 class Parked(User):
-    """One subscriber: its greenlet only waits, the event loop does the work."""
+    """One subscriber. Its greenlet only waits; the event loop does the work."""
 
     abstract = True
     is_probe = False
@@ -66,7 +67,7 @@ if TRIAL is None:
 else:
 
     class Probe(Parked):
-        """A subscriber whose every delivery counts as a latency sample."""
+        """A latency subscriber: every delivery to it is a sample."""
 
         fixed_count = PROBES
         is_probe = True
@@ -74,7 +75,7 @@ else:
     if LOADS:
 
         class Load(Parked):
-            """A subscriber that is there for load, completeness, bytes and cost."""
+            """A subscriber for load, completeness, bytes and cost."""
 
             fixed_count = LOADS
 
@@ -82,24 +83,33 @@ else:
 def add_arguments(parser: Any) -> None:
     group = parser.add_argument_group("pushmark")
     group.add_argument(
-        "--transport", choices=list(TRANSPORTS), help="How to receive; by default the server at --host is asked."
+        "--transport", choices=list(TRANSPORTS), help="Transport of the server at --host  [default: what it says]."
     )
     rooms = number_within(int, 0, MAX_ROOMS)
-    group.add_argument("--rooms", type=rooms, default=0, help="Spread subscribers over that many rooms (default: all).")
-    group.add_argument("--poll-interval-s", type=number_within(float, 0.001, 3600), default=1.0, help="Of polling.")
-    group.add_argument("--hold-s", type=number_within(float, 0, 55), default=25.0, help="Of long polling.")
-    group.add_argument("--headers", choices=HEADER_SETS, default="browser", help="Of the HTTP transports.")
+    group.add_argument(
+        "--rooms", type=rooms, default=0, help="Number of rooms to spread subscribers over  [default: all]."
+    )
+    group.add_argument(
+        "--poll-interval-s", type=number_within(float, 0.001, 3600), default=1.0, help="Polling interval."
+    )
+    group.add_argument("--hold-s", type=number_within(float, 0, 55), default=25.0, help="Hold of long polling.")
+    group.add_argument("--headers", choices=HEADER_SETS, default="browser", help="Header set of HTTP requests.")
     payload = number_within(int, 0, MAX_PAYLOAD_BYTES)
-    group.add_argument("--payload-bytes", type=payload, default=256, help="For locust's content-length column.")
+    group.add_argument(
+        "--payload-bytes",
+        type=payload,
+        default=256,
+        help="Size of an event's data, for locust's content-length column.",
+    )
 
 
 def prepare(environment: Any, runner: Any, **_: Any) -> None:
     raise_open_files()
-    environment.pushmark_place = Place()
+    environment.pushmark_slot = WorkerSlot()
     environment.pushmark_generator = None
-    environment.pushmark_judged = not environment.parsed_options.headless  # who opens a web UI may want no test
+    environment.pushmark_judged = not environment.parsed_options.headless  # a web UI may be opened without a test
     if isinstance(runner, WorkerRunner):
-        runner.register_message(PLACE, _on_place)
+        runner.register_message(SLOT, _on_slot)
     if TRIAL is not None:
         environment.dispatcher_class = ProbesApart
         if not isinstance(runner, WorkerRunner):
@@ -111,14 +121,14 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
 
 
 def _await_workers(runner: MasterRunner, processes: int) -> None:
-    """locust itself looks for its workers once a second only: a second that every trial would take longer."""
+    """Wait for the workers here: locust looks for them once per second only, which would lengthen every trial."""
     until_ns = now_ns() + round(WORKERS_TIMEOUT_S * NS_PER_S)
     while len(runner.clients.ready) < processes and now_ns() < until_ns:
         gevent.sleep(CHECK_S)
 
 
-def _on_place(environment: Any, msg: Any, **_: Any) -> None:
-    environment.pushmark_place = Place(msg.data["turn"], msg.data["of"], msg.data["first"])
+def _on_slot(environment: Any, msg: Any, **_: Any) -> None:
+    environment.pushmark_slot = WorkerSlot(msg.data["turn"], msg.data["of"], msg.data["first"])
     cores = TRIAL.cores if TRIAL is not None else []
     if cores:
         os.sched_setaffinity(0, {cores[msg.data["process"] % len(cores)]})
@@ -128,9 +138,9 @@ def start(environment: Any, **_: Any) -> None:
     if TRIAL is None:
         _start_by_hand(environment)
     elif isinstance(environment.runner, MasterRunner):
-        _deal_places(environment.runner)
+        _deal_slots(environment.runner)
     else:
-        environment.pushmark_generator = Generator(environment, TRIAL, environment.pushmark_place)
+        environment.pushmark_generator = Generator(environment, TRIAL, environment.pushmark_slot)
         if isinstance(environment.runner, LocalRunner) and TRIAL.cores:
             os.sched_setaffinity(0, {TRIAL.cores[0]})
     if TRIAL is not None and not isinstance(environment.runner, WorkerRunner):
@@ -138,7 +148,7 @@ def start(environment: Any, **_: Any) -> None:
 
 
 def _start_by_hand(environment: Any) -> None:
-    """Where there is no server the failure is recorded, users wait for nothing, and whoever has the runner ends it."""
+    """Without a server, record the failure; the process that has the runner then ends the test."""
     runner = environment.runner
     environment.pushmark_judged, environment.pushmark_generator = False, None
     try:
@@ -149,10 +159,10 @@ def _start_by_hand(environment: Any) -> None:
             gevent.spawn(runner.quit if environment.parsed_options.headless else runner.stop)
         return
     if isinstance(runner, MasterRunner):
-        _deal_places(runner)
+        _deal_slots(runner)
     else:
-        generator = environment.pushmark_generator = Generator(environment, spec, environment.pushmark_place)
-        generator.thread.call(generator.population.go, environment.host)
+        generator = environment.pushmark_generator = Generator(environment, spec, environment.pushmark_slot)
+        generator.thread.call(generator.population.connect, environment.host)
 
 
 def stop(environment: Any, **_: Any) -> None:
@@ -161,14 +171,14 @@ def stop(environment: Any, **_: Any) -> None:
 
 
 def stopped(environment: Any, **_: Any) -> None:
-    """A test has ended. With workers that still run, their last words come only while the master quits."""
+    """A test has ended. The last statistics of workers that still run arrive only while the master quits."""
     runner = environment.runner
     if not isinstance(runner, MasterRunner) or not runner.user_count:
         _judge_once(environment)
 
 
 def quitting(environment: Any, **_: Any) -> None:
-    """A test that a signal ends is ended before locust makes its exit code, not after."""
+    """End a test that a signal stops before locust makes its exit code, not after."""
     if TRIAL is None and environment.runner.state in (STATE_SPAWNING, STATE_RUNNING):
         environment.runner.stop()
     _judge_once(environment)
@@ -182,15 +192,15 @@ def _judge_once(environment: Any) -> None:
         judge(environment)
 
 
-def _deal_places(runner: MasterRunner) -> None:
-    """Tell each worker which load subscribers are its own. The first worker has the probes, if there are others."""
+def _deal_slots(runner: MasterRunner) -> None:
+    """Give each worker its share of the load subscribers. The first worker has the probes, if there are others."""
     workers = sorted(runner.clients)
     probes_apart = TRIAL is not None and len(workers) > 1
     loads = workers[1:] if probes_apart else workers
     for process, client_id in enumerate(workers):
         turn = loads.index(client_id) if client_id in loads else 0
-        place = {"turn": turn, "of": len(loads), "first": probes_apart and not process, "process": process}
-        runner.send_message(PLACE, place, client_id)
+        slot = {"turn": turn, "of": len(loads), "first": probes_apart and not process, "process": process}
+        runner.send_message(SLOT, slot, client_id)
 
 
 events.init_command_line_parser.add_listener(add_arguments)

@@ -17,13 +17,17 @@ from bench.generators.spec import load_records
 from bench.machine.hiccup import Hiccups
 from bench.machine.host import Placement
 from bench.machine.provenance import provenance
-from bench.plan.presets import TrialPlan, expected_s, make_plan, trials
+from bench.plan.presets import make_plan
+from bench.plan.timing import expected_s
+from bench.plan.trials import TrialPlan, trials
 from bench.results.files import VERIFY_FILE, save
 from bench.results.run import Plan
 from bench.results.verify import Verification, VerifyResults
-from bench.run.progress import Reporter, outcome
-from bench.run.runner import remove_if_empty
-from bench.trial.conduct import SAMPLES_FOLDER, Bed, Rig, run_trial
+from bench.run.folders import remove_if_empty
+from bench.run.progress import Progress, outcome
+from bench.trial.conduct import run_trial
+from bench.trial.context import RunContext, TrialProcesses
+from bench.trial.evaluate import SAMPLES_FOLDER
 from clients.control import Control
 from clients.core.ledger import Totals
 from feed.transports import TRANSPORTS
@@ -47,7 +51,7 @@ def new_verify_results(plan: Plan, command: list[str], place: Placement) -> Veri
 
 
 class Witness:
-    """Watches one trial: captures its packets, and gathers what else there is to compare."""
+    """Watches one trial: captures its packets, and records everything else that is compared."""
 
     def __init__(self, folder: Path, core: int) -> None:
         self._file = folder / "logs" / "capture.pcap"
@@ -55,18 +59,18 @@ class Witness:
         self.evidence: Evidence | None = None
 
     @asynccontextmanager
-    async def watch(self, rig: Rig) -> AsyncIterator[None]:
+    async def watch(self, processes: TrialProcesses) -> AsyncIterator[None]:
         """Around the time in which the generator has connections. Raises ``CaptureError``."""
-        port = yarl.URL(rig.url).explicit_port or 0
+        port = yarl.URL(processes.url).explicit_port or 0
         offset_ns = clock_offset_ns()
         try:
             async with captured(port, self._file, self._core):
                 yield
             drift_ns = clock_offset_ns() - offset_ns
-            async with Control(str(rig.server.ready["control_url"])) as control:
+            async with Control(str(processes.server.ready["control_url"])) as control:
                 publications = await control.publications()
             segments = await asyncio.to_thread(read_pcap, self._file)
-            counted_bytes = _life_bytes(rig.records_file)
+            counted_bytes = _life_bytes(Path(processes.spec.records_file))
             self.evidence = Evidence(segments, port, counted_bytes, publications, offset_ns, drift_ns)
         finally:
             self._file.unlink(missing_ok=True)
@@ -75,7 +79,7 @@ class Witness:
 def clock_offset_ns(
     monotonic_ns: Callable[[], int] = time.monotonic_ns, real_ns: Callable[[], int] = time.time_ns
 ) -> int:
-    """CLOCK_REALTIME minus CLOCK_MONOTONIC: the reading, of several, that took the least time."""
+    """CLOCK_REALTIME minus CLOCK_MONOTONIC in ns: the reading, of several, that took the least time."""
     readings = []
     for _ in range(CLOCK_READINGS):
         before_ns, at_ns, after_ns = monotonic_ns(), real_ns(), monotonic_ns()
@@ -83,22 +87,22 @@ def clock_offset_ns(
     return min(readings)[1]
 
 
-async def run_verify(results: VerifyResults, folder: Path, place: Placement, reporter: Reporter) -> None:
+async def run_verify(results: VerifyResults, folder: Path, place: Placement, progress: Progress) -> None:
     """All trials in order, saved after each. Cancelling it stops all processes."""
     for name in (SAMPLES_FOLDER, "logs"):
         (folder / name).mkdir(exist_ok=True)
     planned = trials(results.plan)
     left = [expected_s(results.plan, trial) + CAPTURE_EXPECTED_S for trial in planned]
-    reporter.begin(sum(left), len(planned))
+    progress.begin(sum(left), len(planned))
     hiccups = Hiccups()
     try:
         await hiccups.start(sorted({place.server, place.relay, *place.generator}), folder / "logs")
         for number, trial in enumerate(planned):
-            reporter.starting(trial.id, left[number])
-            found = await _verified(Bed(results.plan, folder, place, hiccups, {}), trial)
+            progress.starting(trial.id, left[number])
+            found = await _verified(RunContext(results.plan, folder, place, hiccups, {}), trial)
             results.trials.append(found)
             await asyncio.to_thread(save, results, folder, VERIFY_FILE)
-            reporter.finished(trial.id, _said(found), sum(left[number + 1 :]))
+            progress.finished(trial.id, _outcome(found), sum(left[number + 1 :]))
         results.finished = True
     finally:
         save(results, folder, VERIFY_FILE)
@@ -106,25 +110,25 @@ async def run_verify(results: VerifyResults, folder: Path, place: Placement, rep
         remove_if_empty(folder / "logs")
 
 
-async def _verified(bed: Bed, trial: TrialPlan) -> Verification:
-    """Measure one trial, and hold it against what was captured."""
+async def _verified(context: RunContext, trial: TrialPlan) -> Verification:
+    """Measure one trial, and compare it with what was captured."""
     trial = trial._replace(id=f"verify-{trial.transport}")
-    witness = Witness(bed.folder, bed.placement.server)
-    record = await run_trial(bed._replace(watch=witness.watch), trial, 1)
+    witness = Witness(context.folder, context.placement.server)
+    record = await run_trial(context._replace(watch=witness.watch), trial, 1)
     if witness.evidence is None or record.status == "failed":
         return Verification(record, broken=[f"it could not be measured: {'; '.join(record.reasons)}"])
-    with np.load(bed.folder / record.samples) as arrays:
+    with np.load(context.folder / record.samples) as arrays:
         deliveries = Deliveries(*(arrays[name] for name in Deliveries._fields))
     return verify(record, deliveries, witness.evidence)
 
 
 def _life_bytes(records_file: Path) -> int:
-    """What all connections of the generator moved, from their SYN to their last segment, as the ledger counts it."""
+    """Bytes of all connections of the generator, from SYN to last segment, as the ledger counts them."""
     finals = [Totals(**record.final.totals) for record in load_records(records_file)]
     return sum(final.stream_bytes + final.header_bytes for final in finals)
 
 
-def _said(found: Verification) -> str:
+def _outcome(found: Verification) -> str:
     if found.broken:
         return f"DOES NOT HOLD: {'; '.join(found.broken)}"
     away = found.counted_bytes / found.captured_bytes - 1

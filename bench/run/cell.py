@@ -11,12 +11,13 @@ import msgspec
 from bench.machine.host import placement
 from bench.machine.processes import ROOT
 from bench.results.catalogue import METRICS
-from bench.results.files import RESULTS_FILE, ResultsError, load
+from bench.results.files import ResultsError, load, point_files
 from bench.results.run import Plan, Results, Trial
 from bench.results.thresholds import ThresholdError, parse_cell
-from bench.run.progress import Reporter
-from bench.run.runner import expected_of, new_folder, new_results, run_points
-from bench.run.shell import orchestrate, report
+from bench.run.folders import new_folder
+from bench.run.progress import Progress
+from bench.run.runner import run_batches, table_batch
+from bench.run.shell import orchestrate, report, this_command
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
 
@@ -36,7 +37,7 @@ NOT_SETTLED: Final = 3
     type=click.Path(path_type=Path),
     help="Published run  [default: results/latest or docs/runs/table]",
 )
-@click.option("--seed", type=int, help="Of the new schedules  [default: another than the published one]")
+@click.option("--seed", type=int, help="Seed of the new schedules.  [default: another than the published one]")
 @click.option("--blocks", type=click.IntRange(2, 1000), default=BLOCKS, show_default=True, help="Trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
 def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks: int, out: Path | None) -> None:
@@ -55,25 +56,24 @@ def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks
     except (ResultsError, ThresholdError, OSError) as error:
         raise click.UsageError(str(error)) from error
     place = placement(sorted(os.sched_getaffinity(0)))
-    fresh = new_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
-    points, console = {folder: fresh}, new_console()
+    batch, console = table_batch(plan, this_command(), place, folder), new_console()
 
-    async def measure(reporter: Reporter) -> None:
-        reporter.begin(expected_of(points), blocks)
-        await run_points(points, place, reporter)
+    async def measure(progress: Progress) -> None:
+        progress.begin(batch.expected_s, blocks)
+        await run_batches([batch], place, progress, plan)
 
     if orchestrate(measure, place, console):
         sys.exit(INTERRUPTED)
+    fresh = load(batch.folder)
     if not has_valid(fresh, transport, metric):
         console.print(f"{transport}/{metric}: not settled. {why_none(fresh)}", highlight=False, markup=False)
         sys.exit(NOT_SETTLED)
-    sys.exit(report("agree", str(folder_of), str(folder), f"{transport}/{metric}"))
+    sys.exit(report("agree", str(folder_of), str(batch.folder), f"{transport}/{metric}"))
 
 
 def point_folder(run: Path, point: str) -> Path:
     """Where a run has an operating point. Raises ``ResultsError`` naming those it has."""
-    places = [run, *(path.parent for path in run.glob(f"*/{RESULTS_FILE}"))]
-    folders = {load(place).plan.point: place for place in places}
+    folders = {load(path).plan.point: path.parent for path in point_files(run)}
     if point not in folders:
         raise ResultsError(f"{run} has no operating point {point!r}: there are {', '.join(folders)}")
     return folders[point]
@@ -83,7 +83,7 @@ def plan_again(published: Results, transport: str, blocks: int, seed: int | None
     """What was planned, for one transport alone. Raises ``ResultsError`` if it was not measured, or sabotaged."""
     if transport not in published.plan.transports:
         raise ResultsError(f"the published run has no {transport}: it has {', '.join(published.plan.transports)}")
-    if published.plan.sabotage:
+    if published.plan.inject_fault:
         raise ResultsError("the published run had servers that committed faults on purpose: name another with --of")
     other = published.plan.seed + 1 if seed is None else seed
     return msgspec.structs.replace(
@@ -103,7 +103,7 @@ def check_published(published: Results, transport: str, metric: str) -> None:
         judged = ", ".join(name for name, of in METRICS.items() if of.margin)
         raise ResultsError(f"{metric} has no margin to be judged by: allowed are {judged}")
     if not has_valid(published, transport, metric):
-        found = {name for trial in published.trials if _counts(trial, transport) for name in trial.metrics}
+        found = {name for trial in published.trials if _counts(trial, transport) for name in trial.values}
         there = ", ".join(name for name, of in METRICS.items() if of.margin and name in found)
         raise ResultsError(
             f"the published run has no valid {transport}/{metric}: of {transport} it has {there or 'none'}"
@@ -112,7 +112,7 @@ def check_published(published: Results, transport: str, metric: str) -> None:
 
 def has_valid(results: Results, transport: str, metric: str) -> bool:
     """Did a trial that counts measure it?"""
-    return any(_counts(trial, transport) and metric in trial.metrics for trial in results.trials)
+    return any(_counts(trial, transport) and metric in trial.values for trial in results.trials)
 
 
 def _counts(trial: Trial, transport: str) -> bool:
@@ -126,7 +126,7 @@ def why_none(fresh: Results) -> str:
 
 
 def _published() -> Path:
-    found = next((path for path in PUBLISHED if (path / RESULTS_FILE).is_file()), None)
+    found = next((path for path in PUBLISHED if point_files(path)), None)
     if found is None:
         raise ResultsError("there is no published run: name one with --of, or measure one with `make bench`")
     return found

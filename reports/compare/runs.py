@@ -21,14 +21,7 @@ from reports.layout import Table
 from reports.statistics import DIFFERS, EQUAL, MARGINS, OPEN, Comparison, compare_runs
 from reports.style import LOOKS
 
-COMPARED: Final = (
-    "latency_ms_p50",
-    "latency_ms_p95",
-    "wire_bytes_per_event",
-    "requests_per_event",
-    "server_cpu_us_per_event",
-    "setup_bytes_per_connection",
-)
+COMPARED: Final = tuple(name for name, metric in METRICS.items() if metric.compared)
 MAY_DIFFER: Final = frozenset(
     {
         "preset",
@@ -44,7 +37,7 @@ MAY_DIFFER: Final = frozenset(
         "max_reruns",
         "idle_measure_s",
         "slo",
-        "sabotage",
+        "inject_fault",
     }
 )
 """Of a plan: how long and how often was measured, not what; and what the server itself did differently."""
@@ -96,7 +89,9 @@ def environment(a: Results, b: Results) -> list[str]:
     found = _differences(a.host, b.host, (a.host.keys() | b.host.keys()) - volatile)
     found += _differences(a.versions, b.versions, a.versions.keys() | b.versions.keys())
     found += _differences(a.options, b.options, a.options.keys() | b.options.keys())
-    return found + _differences({"sabotage": a.plan.sabotage}, {"sabotage": b.plan.sabotage}, ["sabotage"])
+    return found + _differences(
+        {"inject_fault": a.plan.inject_fault}, {"inject_fault": b.plan.inject_fault}, ["inject_fault"]
+    )
 
 
 def common(a: Sequence[Results], b: Sequence[Results]) -> list[tuple[Results, Results]]:

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.machine.host import placement
-from bench.plan.presets import schedule_of
-from bench.results.files import AA_FILE, load_cost, save
-from bench.results.sweep import CostResults, CostTrial
+from bench.plan.trials import Planned, schedule_of
+from bench.results.files import AA_FILE, read, save
+from bench.results.sweep import SweepResults, SweepTrial
 from bench.sweeps.aa import PRESETS, aa_trials
-from bench.sweeps.cost import CostTrialPlan
-from bench.sweeps.sweep import new_cost_results
+from bench.sweeps.sweep import Sweep, new_sweep
 from bench.trial.conduct import blank
 from reports.sections.aa import aa_section
 from reports.statistics import DIFFERS, EQUAL, OPEN
 from tests.conftest import planned_count, run_module
+from tests.helpers.fake_results import put
 
 
 @pytest.mark.parametrize("planted", [False, True])
@@ -28,12 +28,12 @@ from tests.conftest import planned_count, run_module
 def test_an_experiment_is_a_comparison_of_the_same(preset: str, planted: bool) -> None:
     planned = aa_trials(preset, "sse", 3, planted)
     assert len(planned) == {"default": 880 if planted else 120, "smoke": 6}[preset]
-    pairs: dict[tuple[str, int], list[CostTrialPlan]] = {}
+    pairs: dict[tuple[str, int], list[Planned]] = {}
     for one in planned:
         pairs.setdefault((one.section, one.trial.block), []).append(one)
         assert one.trial.transport == "sse" and one.plan.probes == one.plan.subscribers
         burns = {"sse": "burn:20"} if planted and one.load == "B" else {}
-        assert one.plan == msgspec.structs.replace(planned[0].plan, sabotage=burns)
+        assert one.plan == msgspec.structs.replace(planned[0].plan, inject_fault=burns)
     for pair in pairs.values():
         assert {one.load for one in pair} == {"A", "B"}
         assert len({schedule_of(one.plan, one.trial) for one in pair}) == 1, "the same schedule"
@@ -42,16 +42,16 @@ def test_an_experiment_is_a_comparison_of_the_same(preset: str, planted: bool) -
     assert preset == "smoke" or min(first["A"], first["B"]) > 15, "in random order"
 
 
-def results_with(factor: float) -> CostResults:
+def results_with(factor: float) -> SweepResults:
     """FAKE: B has ``factor`` times what A has, and a little noise that cancels out over blocks."""
     planned = aa_trials("default", "websocket", 1)
-    results = new_cost_results(planned, "default", 1, ["a", "test"], placement([0, 1]))
+    results = new_sweep(Sweep(AA_FILE, "default", 1, planned), ["a", "test"], placement([0, 1]))
     for one in planned:
         trial = blank(one.plan, one.trial, 1, "2026-01-01T00:00:00+00:00")
         noise = 1 + 0.001 * ((one.trial.block * 7 + (one.load == "A") * 3) % 5)
         value = 50.0 * noise * (factor if one.load == "B" else 1.0)
-        trial.metrics = {"latency_ms_p50": value, "wire_bytes_per_event": value, "server_cpu_us_per_event": value}
-        results.trials.append(CostTrial(one.section, one.load, trial))
+        put(trial, dict.fromkeys(("latency_ms_p50", "wire_bytes_per_event", "server_cpu_us_per_event"), value))
+        results.trials.append(SweepTrial(one.section, one.load, trial))
     results.finished = True
     return results
 
@@ -73,13 +73,13 @@ def test_the_section_counts_what_was_found(factor: float, word: str) -> None:
 def test_a_planted_slowdown_is_found_in_as_many_blocks_as_the_plan_has(seed: int) -> None:
     """FAKE trials that scatter as those of a shared machine do: 10 % within a pair."""
     planned = [one for one in aa_trials("default", "websocket", 1, planted=True) if one.section == "experiment 1"]
-    results = new_cost_results(planned, "default", 1, ["a", "test"], placement([0, 1]))
+    results = new_sweep(Sweep(AA_FILE, "default", 1, planned), ["a", "test"], placement([0, 1]))
     draw = random.Random(seed)
     for one in planned:
         trial = blank(one.plan, one.trial, 1, "2026-01-01T00:00:00+00:00")
-        slowed = 1.2 if one.plan.sabotage else 1.0
+        slowed = 1.2 if one.plan.inject_fault else 1.0
         trial.metrics = {"server_cpu_us_per_event": 15.0 * slowed * math.exp(draw.gauss(0, 0.10 / math.sqrt(2)))}
-        results.trials.append(CostTrial(one.section, one.load, trial))
+        results.trials.append(SweepTrial(one.section, one.load, trial))
     (row,) = aa_section(results).tables[1].rows
     assert row[1] == "44" and row[3] == DIFFERS, row
 
@@ -96,13 +96,13 @@ def test_the_plumbing_for_real(tmp_path: Path) -> None:
     done = run_module(
         "bench", "aa", "--preset", "smoke", "--transport", "raw", "--out", str(tmp_path / "out"), timeout_s=200
     )
-    results = load_cost(tmp_path / "out" / AA_FILE)
+    results = read(tmp_path / "out" / AA_FILE, SweepResults)
     assert results.finished and planned_count([one.trial for one in results.trials]) == 6, done.stdout + done.stderr
     assert all(one.trial.status in ("ok", "invalid") and one.trial.metrics for one in results.trials)
     assert "A against A" in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_a_file_of_a_run_that_never_began_is_a_section_too(tmp_path: Path) -> None:
-    empty = new_cost_results([], "smoke", 1, ["a", "test"], placement([0, 1]))
+    empty = new_sweep(Sweep(AA_FILE, "smoke", 1, []), ["a", "test"], placement([0, 1]))
     save(empty, tmp_path, AA_FILE)
     assert run_module("reports", str(tmp_path)).returncode == 1, "nothing was measured"

@@ -9,10 +9,11 @@ from click.testing import CliRunner
 from bench.machine.host import Placement
 from bench.results.catalogue import METRICS
 from bench.results.files import ResultsError, load, save
-from bench.results.run import Results
+from bench.results.run import Plan, Results
 from bench.results.thresholds import ThresholdError, parse_cell
 from bench.run.cell import cell, check_published, plan_again, point_folder
-from bench.run.progress import Reporter
+from bench.run.progress import Progress
+from bench.run.runner import Batch
 from feed.transports import TRANSPORTS
 from tests.conftest import run_module
 from tests.helpers.fake_results import fake_results, fake_trial
@@ -43,7 +44,7 @@ def test_a_cell_that_spreads_too_far_is_not_settled(tmp_path: Path) -> None:
     fresh = fake_results()
     for trial in fresh.trials:
         if trial.metrics:
-            trial.metrics["latency_ms_p50"] *= (0.8, 1.25, 0.9, 1.2, 0.95)[trial.block - 1]
+            trial.latency_ms["50"] *= (0.8, 1.25, 0.9, 1.2, 0.95)[trial.block - 1]
     a, b = run_folder(tmp_path / "a", fake_results()), run_folder(tmp_path / "b", fresh)
     done = run_module("reports", "agree", str(a), str(b), "sse/latency_p50")
     assert done.returncode == 3 and "not settled" in done.stdout
@@ -90,7 +91,7 @@ def test_what_could_not_be_judged_is_refused_before_it_is_measured(tmp_path: Pat
     check_published(source, "sse", "latency_ms_p50")
     for trial in source.trials:
         trial.status = "invalid" if trial.transport == "websocket" else trial.status
-        trial.metrics.pop("latency_ms_p95", None)
+        trial.latency_ms.pop("95", None)
     run = run_folder(tmp_path / "run", source)
     for text, said in (
         ("sse/steal_share", "steal_share has no margin to be judged by: allowed are latency_ms_p50"),
@@ -103,13 +104,15 @@ def test_what_could_not_be_judged_is_refused_before_it_is_measured(tmp_path: Pat
 
 
 def test_without_a_valid_trial_nothing_is_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def all_invalid(points: dict[Path, Results], place: Placement, reporter: Reporter) -> None:
-        for results in points.values():
-            results.trials += [fake_trial("sse", 1), fake_trial("sse", 2)]
-            for trial in results.trials:
-                trial.status, trial.reasons = "invalid", [f"the host stalled in block {trial.block}"]
+    async def all_invalid(batches: list[Batch], place: Placement, progress: Progress, idle_of: Plan) -> None:
+        (batch,) = batches
+        batch.folder.mkdir()
+        for one in batch.planned[:2]:
+            trial = fake_trial("sse", one.trial.block)
+            trial.status, trial.reasons = "invalid", [f"the host stalled in block {trial.block}"]
+            batch.keep(one, trial)
 
-    monkeypatch.setattr("bench.run.cell.run_points", all_invalid)
+    monkeypatch.setattr("bench.run.cell.run_batches", all_invalid)
     run = run_folder(tmp_path / "run", fake_results())
     done = CliRunner().invoke(cell, ["sse/latency_p50", "--of", str(run), "--out", str(tmp_path / "again")])
     said = " ".join(done.stdout.split())
@@ -126,12 +129,12 @@ def test_a_cell_is_measured_again_for_real(tmp_path: Path) -> None:
     small = ("--point", "sparse", "--subscribers", "10", "--rooms", "10", "--rate-hz", "40", "--duration-s", "0.5")
     common = ("--blocks", "2", "--transports", "raw", "--out", str(tmp_path / "a"))
     run_module("bench", *small, *common, timeout_s=200)
-    published = load(tmp_path / "a")
+    published = load(tmp_path / "a" / "sparse")
     for trial in published.trials:
         trial.status = "ok"  # other tests run beside this one
-    save(published, tmp_path / "a")
+    save(published, tmp_path / "a" / "sparse")
     again = ("raw/wire_bytes", "--of", str(tmp_path / "a"), "--blocks", "2", "--out", str(tmp_path / "b"))
     done = run_module("bench", "cell", *again, timeout_s=200)
     said = done.stdout + done.stderr
     assert "raw/wire_bytes" in said and done.returncode in (0, 1, 3), said
-    assert load(tmp_path / "b").plan.seed == published.plan.seed + 1
+    assert load(tmp_path / "b" / "sparse").plan.seed == published.plan.seed + 1

@@ -9,15 +9,16 @@ from bench.generators.window import window
 from bench.machine.hiccup import Hiccups
 from bench.machine.host import Placement
 from bench.machine.provenance import provenance
-from bench.plan.presets import make_plan, schedule_of, trials
+from bench.plan.presets import make_plan
+from bench.plan.trials import schedule_of, trials
 from bench.reliability.soak import new_soak
-from bench.results.capabilities import Probe, ProbeResults
+from bench.results.capabilities import CapabilityCheck, CapabilityResults
 from bench.results.files import (
     AA_FILE,
+    CAPABILITIES_FILE,
     COST_FILE,
     FAULTS_FILE,
     GENERATOR_FILE,
-    PROBES_FILE,
     RESULTS_FILE,
     RUN_FILES,
     SENSITIVITY_FILE,
@@ -25,12 +26,14 @@ from bench.results.files import (
     VERIFY_FILE,
     save,
 )
-from bench.results.reliability import FaultResults, SiegeTrial, SoakResults
+from bench.results.reliability import FaultResults, HostileTrial, SoakResults
 from bench.results.run import Results
-from bench.results.sweep import CostResults, CostTrial
+from bench.results.sweep import SweepResults, SweepTrial
 from bench.results.verify import Verification, VerifyResults
 from bench.trial.channel import TrialError
-from bench.trial.conduct import Bed, _evaluate, blank
+from bench.trial.conduct import blank
+from bench.trial.context import RunContext
+from bench.trial.evaluate import Measurement, evaluate
 from reports.nothing import MEASURED, empty_files
 from tests.conftest import run_module
 from tests.helpers.fake_results import fake_plan, fake_results, fake_trial
@@ -47,14 +50,14 @@ def _invalid(results: Results) -> Results:
 
 def _without_metrics(results: Results) -> Results:
     for trial in results.trials:
-        trial.metrics = {}
+        trial.metrics, trial.latency_ms = {}, {}
     return results
 
 
-def _cost(status: str) -> CostResults:
+def _cost(status: str) -> SweepResults:
     trial = fake_trial("sse")
     trial.status = status
-    return CostResults(**FACTS, preset="smoke", seed=1, loads={}, trials=[CostTrial("main", "load", trial)])
+    return SweepResults(**FACTS, preset="smoke", seed=1, loads={}, trials=[SweepTrial("main", "load", trial)])
 
 
 def _verify(status: str) -> VerifyResults:
@@ -64,8 +67,8 @@ def _verify(status: str) -> VerifyResults:
 
 
 def _siege(delivered: int) -> FaultResults:
-    one = SiegeTrial("sse", "slow", 1, 10, 1.0, 2.0, 100.0, delivered=delivered, expected=20)
-    return FaultResults(**FACTS, seed=1, rate_hz=20.0, siege_events=10, trials=[], sieges=[one])
+    one = HostileTrial("sse", "slowloris", 1, 10, 1.0, 2.0, 100.0, delivered=delivered, expected=20)
+    return FaultResults(**FACTS, seed=1, rate_hz=20.0, window_events=10, trials=[], hostile=[one])
 
 
 def _soak(lives: int) -> SoakResults:
@@ -74,8 +77,8 @@ def _soak(lives: int) -> SoakResults:
     return SoakResults(**FACTS, seed=1, duration_s=5.0, clients=1, servers=[one])
 
 
-def _probed(holds: bool | None) -> ProbeResults:
-    return ProbeResults(**FACTS, probes=[Probe("sse", "passes_a_plain_proxy", holds, "")])
+def _probed(holds: bool | None) -> CapabilityResults:
+    return CapabilityResults(**FACTS, checks=[CapabilityCheck("sse", "passes_a_plain_proxy", holds, "")])
 
 
 PAIRS: dict[str, tuple[Any, Any]] = {
@@ -84,7 +87,7 @@ PAIRS: dict[str, tuple[Any, Any]] = {
     FAULTS_FILE: (_siege(20), _siege(0)),
     SOAK_FILE: (_soak(3), _soak(0)),
     VERIFY_FILE: (_verify("ok"), _verify("invalid")),
-    PROBES_FILE: (_probed(False), _probed(None)),
+    CAPABILITIES_FILE: (_probed(False), _probed(None)),
 }
 """File -> a run that measured something, and one that did not."""
 
@@ -139,6 +142,7 @@ def test_a_trial_to_which_nothing_was_delivered_has_failed(tmp_path: Path) -> No
     trial = trials(plan)[0]
     record = blank(plan, trial, 1, "")
     part = window(schedule_of(plan, trial), 1, 5)
-    bed = Bed(plan, tmp_path, PLACE, Hiccups(), {})
+    context = RunContext(plan, tmp_path, PLACE, Hiccups(), {})
+    measured = Measurement(part, 0, 5, None, [], {})  # type: ignore[arg-type]  # the gauges are not read
     with pytest.raises(TrialError, match="nothing was delivered of 5 events"):
-        _evaluate(bed, trial, record, part, None, [], 0)  # type: ignore[arg-type]  # the gauges are not read
+        evaluate(context, trial, record, measured)

@@ -16,28 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import bench.trial.conduct as trial_module
 from bench.generators.population import residual_hold_s
 from bench.generators.spec import SAMPLE_FIELDS, Mark, Records
 from bench.generators.window import window
-from bench.plan.presets import (
-    GRACE_S,
-    POINT_OPTIONS,
-    POINTS,
-    PRESETS,
-    RANGES,
-    PlanError,
-    drain_s,
-    expected_s,
-    latest_ms,
-    make_plan,
-    make_plans,
-    schedule_of,
-    trials,
-    warmup_of,
-)
+from bench.plan.presets import POINT_OPTIONS, POINTS, PRESETS, RANGES, PlanError, make_plan, make_plans
+from bench.plan.timing import GRACE_S, drain_s, expected_s, latest_ms
+from bench.plan.trials import schedule_of, trials, warmup_of
 from bench.results.catalogue import METRICS, PERCENTILES
-from bench.results.files import RESULTS_FILE, ResultsError, load, save
+from bench.results.files import RESULTS_FILE, STORED_METRICS, ResultsError, load, save
 from bench.results.provenance import SCHEMA_VERSION
 from bench.results.run import GENERATORS, Counts, Plan, Results
 from bench.trial.metrics import (
@@ -50,6 +36,7 @@ from bench.trial.metrics import (
     unsupported,
     wrong_dues,
 )
+from bench.trial.start import GENERATORS as COMMANDS
 from bench.trial.validity import BOUNDS, reasons
 from clients.core.options import HEADER_SETS
 from feed.instruments.clock import NS_PER_S
@@ -403,15 +390,16 @@ def test_a_delivery_before_its_due_instant_is_wrong() -> None:
 def test_a_trial_at_every_bound_is_valid() -> None:
     assert set(BOUNDS) <= METRICS.keys()
     assert reasons({}, 0) == []
-    assert reasons({name: bound for name, (bound, _) in BOUNDS.items()}, 0) == []
+    assert reasons({name: bound.limit for name, bound in BOUNDS.items()}, 0) == []
 
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_a_trial_just_over_a_bound_is_invalid_for_that_reason(name: str) -> None:
-    over = {other: bound for other, (bound, _) in BOUNDS.items()} | {name: math.nextafter(BOUNDS[name][0], math.inf)}
+    bound = BOUNDS[name]
+    over = {other: one.limit for other, one in BOUNDS.items()} | {name: math.nextafter(bound.limit, math.inf)}
     (reason,) = reasons(over, 0)
-    assert reason.endswith(f"allowed {BOUNDS[name][0]:g}")
-    named = {"probe": "probes", "steal": "hypervisor", "other": "processes", "drift": "second", "hiccup": "host"}
+    assert reason.endswith(f"allowed {bound.limit:{bound.form}}")
+    named = {"probe": "probes", "steal": "hypervisor", "other": "processes", "drift": "drifted:", "hiccup": "host"}
     first = name.split("_")[0]
     assert reason.split()[1] == named.get(first, first)
 
@@ -454,7 +442,7 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 @ON_FILES
 @given(
-    st.fixed_dictionaries({}, optional=dict.fromkeys(METRICS, NUMBERS)),
+    st.fixed_dictionaries({}, optional=dict.fromkeys(STORED_METRICS, NUMBERS)),
     st.lists(NAMES, max_size=3),
     st.dictionaries(
         NAMES, st.none() | st.booleans() | st.integers(-(2**53), 2**53) | NAMES | st.lists(NAMES), max_size=4
@@ -541,7 +529,7 @@ def _changed(results: Results, **changes: Any) -> Results:
         ({"transport": "carrier_pigeon"}, "unknown transports carrier_pigeon"),
         ({"purpose": "fun"}, "unknown purposes fun"),
         ({"status": "fine"}, "unknown statuses fine"),
-        ({"metrics": {"latency_ms_p50": math.nan}}, "Expected `float`, got `null`"),
+        ({"metrics": {"latency_ms_mean": math.nan}}, "Expected `float`, got `null`"),
         ({"block": "1"}, "Expected `int`, got `str`"),
     ],
 )
@@ -583,4 +571,4 @@ def test_holds_begin_in_their_long_run_phase(rate_hz: float) -> None:
 
 
 def test_files_know_the_generators_that_a_trial_can_have() -> None:
-    assert tuple(trial_module.GENERATORS) == GENERATORS
+    assert tuple(COMMANDS) == GENERATORS
