@@ -99,7 +99,7 @@ def summarize(results: Results, others: Sequence[Results] = (), probes: ProbeRes
         verdicts=judge_all(measured, probes.probes if probes else None),
         beside=beside,
         title=_title(results),
-        answer=answer(blocks, comparisons),
+        answer=answer(results, blocks, comparisons),
         cautions=_cautions(results, blocks),
         rows=rows(results, blocks, measured[1:]),
         rules=rating_rules(results.plan),
@@ -178,9 +178,9 @@ def _pair_rules() -> list[str]:
         "The ratio of the first to the second, paired by block. Margins of no practical interest: "
         f"latency {latency}, bytes {relative['bytes']}, CPU {relative['cpu']}.",
         f"Interval wholly outside the margin: {BETTER} or {WORSE}, the first next to the second (less is better in "
-        f"every column); wholly inside: {EQUAL}; else {OPEN}. Holm's procedure sets each interval's level, so that over "
-        f"all pairs of a metric the chance of any false '{BETTER}' or '{WORSE}' is at most {100 * ALPHA:g} %, and so is "
-        f"that of any false '{EQUAL}'.",
+        f"every column); wholly inside: {EQUAL}; else {OPEN}. Holm's procedure sets each interval's level, so that "
+        f"over all pairs of a metric the chance of any false '{BETTER}' or '{WORSE}' is at most {100 * ALPHA:g} %, and "
+        f"so is that of any false '{EQUAL}'.",
     ]
 
 

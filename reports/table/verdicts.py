@@ -43,7 +43,7 @@ WORDS: Final = (HOLDS, BETTER_THAN_CLAIMED, WORSE_THAN_CLAIMED, EQUAL, OPEN)
 """Every verdict that a claim can get, in the order in which they are counted."""
 
 VERDICT_RULES: Final = (
-    f"A rating word (such as low) {HOLDS} if the whole 95 % interval lies within its bounds. If the whole interval lies "
+    f"A rating word (such as low) {HOLDS} if the whole 95 % interval lies within its bounds. If all of it lies "
     f"outside, the claim is {BETTER_THAN_CLAIMED} or {WORSE_THAN_CLAIMED}; an interval across a bound is {OPEN}.",
     "A claim of more or fewer is judged by pairs, with their margins and Holm's procedure over the claim's own pairs. "
     f"A difference within the margin is {EQUAL}.",
@@ -186,7 +186,7 @@ def _blocks_to_clear(values: list[float], bounds: list[float]) -> str:
 
 
 def _by_order(claim: Claim, by: ByOrder, of: Measured) -> Judgement:
-    """One rival refutes the claim, by having as much or by standing on the other side; else every pair must be settled."""
+    """One rival with as much, or on the other side, refutes the claim; for it to hold, every pair must be settled."""
     names = [name for name in (claim.transport, *by.rivals) if name in of.blocks.trials]
     values = {name: of.blocks.values(name, by.metric) for name in names}
     own = values.get(claim.transport, {})

@@ -123,7 +123,9 @@ def test_more_than_each_needs_every_pair() -> None:
     assert word(fake_results(), "polling", "high resource use").word == HOLDS
     results = changed(fake_results(), "websocket", cpu, [5000.0] * 5)
     found = word(results, "polling", "high resource use")
-    assert found.word == BETTER_THAN_CLAIMED and "more block" not in found.evidence, "settled, whatever the other pairs say"
+    assert found.word == BETTER_THAN_CLAIMED and "more block" not in found.evidence, (
+        "settled, whatever the other pairs say"
+    )
 
 
 def test_one_rival_with_as_much_refutes_more_than_each() -> None:
