@@ -47,12 +47,13 @@ from reports.sections.cost import CostSummary, summarize_cost, to_json
 from reports.sections.faults import summarize_faults
 from reports.sections.generator import generator_section
 from reports.sections.ground_truth import summarize_truth
-from reports.sections.objectives import missed, objective_section
+from reports.sections.objectives import missed, objective_cases, objective_section
 from reports.sections.point import point_section, theory_section
 from reports.sections.probes import probe_section
 from reports.sections.sensitivity import HEADING, summarize_sensitivity
 from reports.table.summary import Summary, summarize
 from reports.writers.csv import to_csv
+from reports.writers.junit import to_junit
 from reports.writers.markdown import render as render_markdown
 from reports.writers.markdown import short_summary
 from reports.writers.page import render as render_page
@@ -94,8 +95,11 @@ main.add_command(agree)
     type=click.Path(path_type=Path, dir_okay=False),
     help="Append a short Markdown summary to this file, such as $GITHUB_STEP_SUMMARY.",
 )
+@click.option(
+    "--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the objectives there as JUnit XML."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the cost section as one JSON object instead of tables.")
-def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_json: bool) -> None:
+def render(results_dir: Path, out: Path | None, summary_file: Path | None, junit: Path | None, as_json: bool) -> None:
     """Render what a run measured: the table, figures, index.html, report.md and results.csv.
 
     RESULTS_DIR is the folder that `python -m bench` made, or its results.json. What `python -m bench cost`,
@@ -123,7 +127,10 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
         if (folder / SENSITIVITY_FILE).exists():
             sections.append(_sensitivity_section(load_cost(folder / SENSITIVITY_FILE), out))
         summary = summarize(results, _other_points(folder), probes) if results else None
-        objectives = objective_section([summary, *summary.beside]) if summary else None
+        points = summary.points if summary else []
+        objectives, cases = objective_section(points), objective_cases(points)
+        if junit is not None and not cases:
+            raise ResultsError(f"{folder} has no objectives for --junit: python -m bench run --slo sets them")
         sections[:0] = [*theory_section(summary), *_point_sections(summary, out)] if summary else []
         sections[:0] = [objectives] if objectives else []
         even = break_evens(summary.results, summary.blocks) if summary else None
@@ -131,6 +138,8 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
         sections += [probe_section(probes)] if probes else []
         page = write(results, summary, sections, out, even)
         empty = empty_files(results_dir)
+        if summary is not None and junit is not None:
+            junit.write_bytes(to_junit("pushmark objectives", cases, summary.results.created_at))
         if summary is not None and summary_file is not None:
             with summary_file.open("a", encoding="utf-8") as file:
                 file.write(short_summary(summary, objectives))
@@ -145,11 +154,11 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, as_js
         click.echo(printable_json(to_json(cost)))
     else:
         _print(summary, sections, page)
-    for reason in missed(objectives):
+    for reason in missed(points):
         echo(f"Missed: {reason}", err=True)
     for name in empty:
         echo(f"Failed: {name}: nothing valid was measured", err=True)
-    sys.exit(int(bool(missed(objectives) or empty)))
+    sys.exit(int(bool(missed(points) or empty)))
 
 
 def _print(summary: Summary | None, sections: list[Section], page: Path) -> None:

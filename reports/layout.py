@@ -30,3 +30,18 @@ class Section(msgspec.Struct, frozen=True):
     cautions: list[str]
     tables: list[Table]
     figures: list[Drawn]
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One thing that a build checks: it passes, unless ``failure`` or ``skipped`` says why it does not."""
+
+    group: str
+    """``POINT.TRANSPORT``: readers of JUnit take the part before the last dot for a package."""
+    name: str
+    measured: str
+    failure: str = ""
+    skipped: str = ""
+
+    @property
+    def is_skipped(self) -> bool:
+        return bool(self.skipped) and not self.failure
