@@ -1,6 +1,7 @@
 """The claims under test, one row per claim of the article (DESIGN section 1), and how each is judged. Data only.
 
-The rules were written down before the first run that they judge; decision 0010 gives them with their reasons.
+The rules were written down before the first run that they judge (decision 0010 has the reasons); decision 0011 has the
+words of the verdicts.
 """
 
 from typing import Final
@@ -16,7 +17,7 @@ class ByWord(msgspec.Struct, frozen=True):
 
 
 class ByOrder(msgspec.Struct, frozen=True):
-    """The transport has more (or fewer) of a metric than every one of ``rivals``."""
+    """The transport has more (or less) of a metric than every one of ``rivals``. Every such metric is a cost."""
 
     metric: str
     rivals: tuple[str, ...]
@@ -24,14 +25,14 @@ class ByOrder(msgspec.Struct, frozen=True):
 
 
 class ByProbe(msgspec.Struct, frozen=True):
-    """A functional probe (``bench.capabilities.checks``) answered so."""
+    """A capability check (``bench.capabilities.checks``) gives this answer."""
 
     probe: str
     answer: bool
 
 
 class NotJudged(msgspec.Struct, frozen=True):
-    """No number can settle it; says why."""
+    """No number can settle the claim; ``reason`` says why."""
 
     reason: str
 
@@ -40,7 +41,7 @@ Judged = ByWord | ByOrder | ByProbe | NotJudged
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """What the article says of one technology, in its words, and how that is judged."""
+    """One claim of the article about one technology, in the article's words, and how it is judged."""
 
     transport: str
     words: str
@@ -50,9 +51,12 @@ class Claim(msgspec.Struct, frozen=True):
 LATENCY: Final = "latency_ms_p50"
 BYTES: Final = "wire_bytes_per_event"
 COMPLEXITY: Final = NotJudged(
-    "complexity is not a number; beside the word stand duties and the shortest client's lines"
+    "complexity is not a number; the report has the requirements and the shortest client's lines"
 )
 SCENARIO: Final = NotJudged("which solution suits which use is a question of scenarios, not of one feed")
+
+BURDENS: Final = frozenset({"asks_on_a_clock", "opens_connections"})
+"""Capability checks whose *yes* is bad news for the user; the *yes* of every other check is good news."""
 
 CLAIMS: Final = (
     Claim("polling", "latency: high", ByWord(LATENCY, ("high",))),

@@ -10,7 +10,7 @@ from bench.results.catalogue import METRICS
 from bench.results.run import Results, Trial
 from reports.blocks import PAIRED_METRICS, Blocks, left_out, main_blocks
 from reports.formats import counted, joined
-from reports.statistics import ALPHA, DIFFERS, MARGINS, OPEN, Comparison
+from reports.statistics import ALPHA, BETTER, EQUAL, MARGINS, OPEN, WORSE, Comparison
 from reports.style import LOOKS
 from reports.table.answer import Part, answer
 from reports.table.curve import Point, points
@@ -99,7 +99,7 @@ def summarize(results: Results, others: Sequence[Results] = (), probes: Capabili
         verdicts=judge_all(measured, probes.checks if probes else None),
         beside=beside,
         title=_title(results),
-        answer=answer(blocks, comparisons),
+        answer=answer(results, blocks, comparisons),
         cautions=_cautions(results, blocks),
         rows=rows(results, blocks, measured[1:]),
         rules=rating_rules(results.plan),
@@ -162,7 +162,7 @@ def _pair_cell(metric: str, of: Sequence[Comparison], a: str, b: str) -> PairCel
     found = next((comparison for comparison in of if (comparison.a, comparison.b) == (a, b)), None)
     if found is None:
         return None
-    verdict, word = found.verdict, found.verdict.word
+    verdict, word = found.verdict, found.word
     if found.low is None:
         word = f"{OPEN}: 1 block"
     elif verdict.word == OPEN and verdict.more_blocks:
@@ -177,9 +177,10 @@ def _pair_rules() -> list[str]:
     return [
         "The ratio of the first to the second, paired by block. Margins of no practical interest: "
         f"latency {latency}, bytes {relative['bytes']}, CPU {relative['cpu']}.",
-        f"Interval wholly outside the margin: {DIFFERS}; wholly inside: no practical difference; else {OPEN}. "
-        f"Holm's procedure sets each interval's level, so that over all pairs of a metric the chance of any false "
-        f"'{DIFFERS}' is at most {100 * ALPHA:g} %, and so is that of any false 'no practical difference'.",
+        f"Interval wholly outside the margin: {BETTER} or {WORSE}, the first next to the second (less is better in "
+        f"every column); wholly inside: {EQUAL}; else {OPEN}. Holm's procedure sets each interval's level, so that "
+        f"over all pairs of a metric the chance of any false '{BETTER}' or '{WORSE}' is at most {100 * ALPHA:g} %, and "
+        f"so is that of any false '{EQUAL}'.",
     ]
 
 

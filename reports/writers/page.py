@@ -13,7 +13,7 @@ from reports.blocks import PAIRED_METRICS
 from reports.figures.draw import inline
 from reports.layout import Drawn, Section
 from reports.sections.breakeven import BreakEven
-from reports.statistics import DIFFERS, EQUAL
+from reports.statistics import BETTER, EQUAL, WORSE
 from reports.table.rows import COLUMNS
 from reports.table.summary import PAIR_TITLES, Summary
 from reports.table.verdicts import VERDICT_RULES, tally_text
@@ -43,7 +43,7 @@ def render(
         picture=lambda figure: Markup(inline(figure)),
         columns=COLUMNS,
         pair_titles=[PAIR_TITLES[metric] for metric in PAIRED_METRICS],
-        verdict_classes={DIFFERS: "differs", EQUAL: "equal"},
+        verdict_classes={BETTER: "differs", WORSE: "differs", EQUAL: "equal"},
         tally=tally_text(summary.verdicts) if summary else "",
         verdict_rules=VERDICT_RULES,
         theory_bytes=theory_bytes,
