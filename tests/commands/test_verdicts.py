@@ -189,7 +189,7 @@ def test_functional_claims_are_what_the_probe_saw() -> None:
 def test_a_refuted_capability_says_whether_users_are_better_off(
     transport: str, probe: str, words: str, seen: bool, expected: str
 ) -> None:
-    found = judged(fake_results(), transport, words, [Probe(transport, probe, seen, "seen")]).functional
+    found = judged(fake_results(), transport, words, [CapabilityCheck(transport, probe, seen, "seen")]).functional
     assert found is not None and found.word == expected
 
 
