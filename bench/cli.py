@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -15,11 +15,11 @@ from bench.capture.cli import verify
 from bench.machine.host import placement
 from bench.plan.presets import POINTS, PRESETS, PlanError, expected_s, make_plans, trials
 from bench.reliability.cli import faults, soak
-from bench.results.files import RUN_FILES
+from bench.results.files import RUN_FILES, find
 from bench.results.run import Results
 from bench.results.thresholds import ThresholdError, parse_objective
 from bench.run.cell import cell
-from bench.run.options import among
+from bench.run.options import RenamedOption, among
 from bench.run.progress import Reporter, duration
 from bench.run.runner import expected_of, failed_transports, new_folder, new_results, point_latest_at, run_points
 from bench.run.shell import orchestrate, report
@@ -33,11 +33,16 @@ from feed.faults import ALLOWED, EVERY
 from feed.networks import PRESETS as NETWORKS
 from feed.transports import CONTENDERS, TRANSPORTS
 
+OLD_COMMANDS: Final = {"probes": "capabilities"}
+"""Commands by the name they had before, which still works for one release."""
+
 
 class DefaultToRun(PrintableGroup):
     """A group whose first word may be left out: it is ``run`` then."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] in OLD_COMMANDS:
+            args = [OLD_COMMANDS[args[0]], *args[1:]]
         if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
             args = ["run", *args]
         return super().parse_args(ctx, args)
@@ -64,7 +69,7 @@ def _objectives(context: click.Context, parameter: click.Parameter, texts: tuple
     return list(texts) or None
 
 
-def _sabotage(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in texts:
         transport, _, fault = text.partition("=")
@@ -118,11 +123,13 @@ def _sabotage(context: click.Context, parameter: click.Parameter, texts: tuple[s
     help="An objective, such as 'latency_p95_ms < 100', 'sse/lost == 0' (repeatable): exit code 1 if it is missed.",
 )
 @click.option(
-    "--sabotage",
-    callback=_sabotage,
+    "--inject-fault",
+    cls=RenamedOption,
+    old_name="--sabotage",
+    callback=_faults,
     multiple=True,
     metavar="TRANSPORT=FAULT",
-    help=f"Let a server commit a fault on one event in {EVERY}, to see it found: {ALLOWED}. No claim is judged then.",
+    help=f"Inject a fault into one event in {EVERY} of a server, to see it found: {ALLOWED}. No claim is judged then.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
 def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
@@ -150,7 +157,7 @@ def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
         await run_points(points, place, reporter)
 
     interrupted = orchestrate(measure, place, console)
-    if not any((folder / name).exists() for name in RUN_FILES):
+    if not any(find(folder, name) for name in RUN_FILES):
         sys.exit(INTERRUPTED)  # before anything was measured
     if out is None and points[folder].trials:
         point_latest_at(folder)
@@ -161,7 +168,7 @@ main.add_command(cost)
 main.add_command(generator)
 main.add_command(faults)
 main.add_command(soak)
-main.add_command(probes)
+main.add_command(probes, "capabilities")
 main.add_command(cell)
 main.add_command(sensitivity)
 main.add_command(aa)

@@ -26,7 +26,7 @@ class Blocks(msgspec.Struct, frozen=True):
     def values(self, transport: str, metric: str) -> dict[int, float]:
         """A metric of a transport by block; blocks in which it was not measured are absent."""
         found = self.trials[transport].items()
-        return {block: trial.metrics[metric] for block, trial in found if metric in trial.metrics}
+        return {block: trial.values[metric] for block, trial in found if metric in trial.values}
 
     def estimate(self, transport: str, metric: str) -> Estimate | None:
         """A metric's average over blocks, or ``None`` if no block has it."""

@@ -5,27 +5,27 @@ from pathlib import Path
 
 import click
 
+from bench.results.capabilities import CapabilityResults
 from bench.results.files import (
     AA_FILE,
+    CAPABILITIES_FILE,
     COST_FILE,
     FAULTS_FILE,
     GENERATOR_FILE,
-    PROBES_FILE,
     RESULTS_FILE,
     RUN_FILES,
     SENSITIVITY_FILE,
     SOAK_FILE,
     VERIFY_FILE,
     ResultsError,
+    find,
     load,
-    load_cost,
-    load_faults,
-    load_probes,
-    load_soak,
-    load_verify,
+    read,
 )
+from bench.results.reliability import FaultResults, SoakResults
 from bench.results.run import Results
-from bench.results.sweep import CostResults
+from bench.results.sweep import SweepResults
+from bench.results.verify import VerifyResults
 from feed.console.printable import printable_json
 from feed.console.terminal import PrintableGroup, echo, new_console
 from reports.compare.cli import agree, compare
@@ -110,8 +110,9 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, junit
     out = out or folder
     try:
         results = load(results_dir) if _has_results(results_dir) else None
-        probes = load_probes(folder / PROBES_FILE) if (folder / PROBES_FILE).exists() else None
-        cost = summarize_cost(load_cost(folder / COST_FILE)) if (folder / COST_FILE).exists() else None
+        checks_file = find(folder, CAPABILITIES_FILE)
+        probes = read(checks_file, CapabilityResults) if checks_file else None
+        cost = summarize_cost(read(folder / COST_FILE, SweepResults)) if (folder / COST_FILE).exists() else None
         if as_json and cost is None:
             raise ResultsError(f"{folder / COST_FILE} is missing: python -m bench cost makes it")
         if summary_file is not None and results is None:
@@ -120,12 +121,12 @@ def render(results_dir: Path, out: Path | None, summary_file: Path | None, junit
             )
         sections = [_cost_section(cost, out)] if cost else []
         if (folder / GENERATOR_FILE).exists():
-            sections.append(generator_section(load_cost(folder / GENERATOR_FILE)))
+            sections.append(generator_section(read(folder / GENERATOR_FILE, SweepResults)))
         sections += _reliability_section(folder, out) + _truth_section(folder, out)
         if (folder / AA_FILE).exists():
-            sections.append(aa_section(load_cost(folder / AA_FILE)))
+            sections.append(aa_section(read(folder / AA_FILE, SweepResults)))
         if (folder / SENSITIVITY_FILE).exists():
-            sections.append(_sensitivity_section(load_cost(folder / SENSITIVITY_FILE), out))
+            sections.append(_sensitivity_section(read(folder / SENSITIVITY_FILE, SweepResults), out))
         summary = summarize(results, _other_points(folder), probes) if results else None
         points = summary.points if summary else []
         objectives, cases = objective_section(points), objective_cases(points)
@@ -172,7 +173,7 @@ def _print(summary: Summary | None, sections: list[Section], page: Path) -> None
 
 def _has_results(results_dir: Path) -> bool:
     """A folder may hold other benchmarks alone; without those, the error names the file that is missing."""
-    others = any((results_dir / name).exists() for name in RUN_FILES)
+    others = any(find(results_dir, name) for name in RUN_FILES)
     return not results_dir.is_dir() or (results_dir / RESULTS_FILE).exists() or not others
 
 
@@ -195,8 +196,8 @@ def _cost_section(cost: CostSummary, folder: Path) -> Section:
 
 
 def _reliability_section(folder: Path, out: Path) -> list[Section]:
-    faults = load_faults(folder / FAULTS_FILE) if (folder / FAULTS_FILE).exists() else None
-    soak = load_soak(folder / SOAK_FILE) if (folder / SOAK_FILE).exists() else None
+    faults = read(folder / FAULTS_FILE, FaultResults) if (folder / FAULTS_FILE).exists() else None
+    soak = read(folder / SOAK_FILE, SoakResults) if (folder / SOAK_FILE).exists() else None
     if faults is None and soak is None:
         return []
     summary = summarize_faults(faults, soak)
@@ -209,7 +210,7 @@ def _break_even_section(even: BreakEven, title: str, out: Path) -> Section:
     return Section("Where polling begins to pay", title, [], even.tables, drawn)
 
 
-def _sensitivity_section(results: CostResults, out: Path) -> Section:
+def _sensitivity_section(results: SweepResults, out: Path) -> Section:
     summary = summarize_sensitivity(results)
     drawn = draw_all(SENSITIVITY_PLATES, summary, out / FOLDER)
     return Section(HEADING, summary.title, summary.cautions, summary.tables, drawn)
@@ -218,7 +219,7 @@ def _sensitivity_section(results: CostResults, out: Path) -> Section:
 def _truth_section(folder: Path, out: Path) -> list[Section]:
     if not (folder / VERIFY_FILE).exists():
         return []
-    summary = summarize_truth(load_verify(folder / VERIFY_FILE))
+    summary = summarize_truth(read(folder / VERIFY_FILE, VerifyResults))
     drawn = draw_all(TRUTH_PLATES, summary, out / FOLDER)
     return [Section("Ground truth", summary.title, summary.cautions, summary.tables, drawn)]
 

@@ -4,29 +4,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from bench.results.capabilities import CapabilityResults
 from bench.results.files import (
     AA_FILE,
+    CAPABILITIES_FILE,
     COST_FILE,
     FAULTS_FILE,
     GENERATOR_FILE,
-    PROBES_FILE,
     RESULTS_FILE,
     SENSITIVITY_FILE,
     SOAK_FILE,
     VERIFY_FILE,
+    find,
     load,
-    load_cost,
-    load_faults,
-    load_probes,
-    load_soak,
-    load_verify,
+    read,
 )
+from bench.results.reliability import FaultResults, SoakResults
 from bench.results.run import Trial
+from bench.results.sweep import SweepResults
+from bench.results.verify import VerifyResults
 
 
 def _counts(trial: Trial) -> bool:
     delivered_nothing = trial.counts is not None and not trial.counts.delivered
-    return trial.status == "ok" and bool(trial.metrics) and not delivered_nothing
+    return trial.status == "ok" and bool(trial.values) and not delivered_nothing
 
 
 def _run(path: Path) -> bool:
@@ -34,24 +35,24 @@ def _run(path: Path) -> bool:
 
 
 def _cost(path: Path) -> bool:
-    return any(_counts(one.trial) for one in load_cost(path).trials)
+    return any(_counts(one.trial) for one in read(path, SweepResults).trials)
 
 
 def _faults(path: Path) -> bool:
-    found = load_faults(path)
-    return any(one.delivered for one in found.trials) or any(one.delivered for one in found.sieges)
+    found = read(path, FaultResults)
+    return any(one.delivered for one in found.trials) or any(one.delivered for one in found.hostile)
 
 
 def _soak(path: Path) -> bool:
-    return any(one.lives for one in load_soak(path).servers)
+    return any(one.lives for one in read(path, SoakResults).servers)
 
 
 def _verify(path: Path) -> bool:
-    return any(_counts(one.trial) for one in load_verify(path).trials)
+    return any(_counts(one.trial) for one in read(path, VerifyResults).trials)
 
 
 def _probes(path: Path) -> bool:
-    return any(probe.holds is not None for probe in load_probes(path).probes)
+    return any(one.holds is not None for one in read(path, CapabilityResults).checks)
 
 
 MEASURED: Final[dict[str, Callable[[Path], bool]]] = {
@@ -63,7 +64,7 @@ MEASURED: Final[dict[str, Callable[[Path], bool]]] = {
     FAULTS_FILE: _faults,
     SOAK_FILE: _soak,
     VERIFY_FILE: _verify,
-    PROBES_FILE: _probes,
+    CAPABILITIES_FILE: _probes,
 }
 """File -> whether something in it counts: a valid trial, a delivery, a client that came and went, a probe tried."""
 
@@ -72,5 +73,6 @@ def empty_files(results_dir: Path) -> list[str]:
     """The files of a run, further operating points included, that hold no measurement. Raises ``ResultsError``."""
     if not results_dir.is_dir():
         return [] if _run(results_dir) else [str(results_dir)]
-    paths = [results_dir / name for name in MEASURED] + sorted(results_dir.glob(f"*/{RESULTS_FILE}"))
-    return [str(path) for path in paths if path.exists() and not MEASURED[path.name](path)]
+    found = [(path, measured) for name, measured in MEASURED.items() if (path := find(results_dir, name))]
+    found += [(path, _run) for path in sorted(results_dir.glob(f"*/{RESULTS_FILE}"))]
+    return [str(path) for path, measured in found if not measured(path)]

@@ -13,7 +13,7 @@ from typing import Final
 from bench.capabilities.browser import reconnections
 from bench.capabilities.plain_proxy import PlainProxy
 from bench.machine.processes import Child, ChildError, start
-from bench.results.capabilities import Probe
+from bench.results.capabilities import CapabilityCheck
 from clients.control import Control, ControlError
 from clients.core.client import Client, new_client, new_shared
 from clients.core.errors import ClientError
@@ -194,19 +194,19 @@ PROBES: Final[dict[str, tuple[Try, tuple[str, ...]]]] = {
     "opens_connections": (opens_connections, POLLS),
     "reconnects_in_a_browser": (reconnects_in_a_browser, ("sse", "websocket")),
 }
-"""Probe -> how it is tried, and the transports that it makes sense for."""
+"""Check -> how it is tried, and the transports that it makes sense for."""
 WITHOUT_EVENTS: Final = ("reconnects_in_a_browser",)
 """These take long and need no feed: they run beside the others, which take turns."""
 
 
-async def run_probes(transports: list[str], core: int, folder: Path) -> list[Probe]:
+async def run_probes(transports: list[str], core: int, folder: Path) -> list[CapabilityCheck]:
     """Every probe of every transport: transports beside each other, as nothing here is timed."""
     async with asyncio.TaskGroup() as group:  # cancelled, it waits until each has stopped its server
         tasks = [group.create_task(_probe(name, core, folder)) for name in transports if name in CONTENDERS]
     return [probe for task in tasks for probe in task.result()]
 
 
-async def _probe(transport: str, core: int, folder: Path) -> list[Probe]:
+async def _probe(transport: str, core: int, folder: Path) -> list[CapabilityCheck]:
     arguments = ["-m", "servers", transport, "--port", "0", "--source", "none"]
     server = await start(f"{transport} server", arguments, core, folder / f"probes-{transport}.log")
     wanted = [name for name, (_, applies) in PROBES.items() if transport in applies]
@@ -218,15 +218,15 @@ async def _probe(transport: str, core: int, folder: Path) -> list[Probe]:
             found = [await _try(subject, name) for name in wanted if name not in WITHOUT_EVENTS]
         return found + [task.result() for task in beside]
     except ChildError as error:
-        return [Probe(transport, name, None, f"could not be tried: {error}") for name in wanted]
+        return [CapabilityCheck(transport, name, None, f"could not be tried: {error}") for name in wanted]
     finally:
         await server.stop()
 
 
-async def _try(subject: Subject, name: str) -> Probe:
+async def _try(subject: Subject, name: str) -> CapabilityCheck:
     attempt, _ = PROBES[name]
     try:
         holds, evidence = await attempt(subject)
     except (ChildError, ClientError, ControlError, OSError, TimeoutError) as error:
         holds, evidence = None, f"could not be tried: {type(error).__name__} {error}"
-    return Probe(subject.transport, name, holds, evidence)
+    return CapabilityCheck(subject.transport, name, holds, evidence)

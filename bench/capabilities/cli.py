@@ -10,8 +10,8 @@ import click
 from bench.capabilities.checks import run_probes
 from bench.machine.host import Placement, placement
 from bench.machine.provenance import provenance
-from bench.results.capabilities import Probe, ProbeResults
-from bench.results.files import PROBES_FILE, save
+from bench.results.capabilities import CapabilityCheck, CapabilityResults
+from bench.results.files import CAPABILITIES_FILE, save
 from bench.run.options import among
 from bench.run.progress import Reporter
 from bench.run.runner import remove_if_empty
@@ -34,7 +34,7 @@ def probes(transports: list[str] | None, out: Path | None) -> None:
 
     Yes or no, with the evidence; about a quarter of a minute. A full run does this as well.
     """
-    folder = folder_for(out, PROBES_FILE)
+    folder = folder_for(out, CAPABILITIES_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
     command = ["python", "-m", "bench", *sys.argv[1:]]
 
@@ -49,12 +49,12 @@ def probes(transports: list[str] | None, out: Path | None) -> None:
 
 async def probe_all(
     names: list[str], command: list[str], place: Placement, folder: Path, reporter: Reporter
-) -> list[Probe]:
+) -> list[CapabilityCheck]:
     """Run the probes of these transports and save what they found in ``folder``."""
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
     reporter.starting("functional probes", EXPECTED_S)
     found = await run_probes(names, place.server, logs)
     remove_if_empty(logs)
-    save(ProbeResults(**provenance(command, place) | {"finished": True}, probes=found), folder, PROBES_FILE)
+    save(CapabilityResults(**provenance(command, place) | {"finished": True}, checks=found), folder, CAPABILITIES_FILE)
     return found

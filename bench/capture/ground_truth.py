@@ -144,7 +144,7 @@ def _receive_reasons(found: Verification, away_ms: Any) -> list[str]:
         )
     if len(away_ms) and away_ms.min() < -STAMP_SLACK_MS:
         reasons.append(f"a receive time lies {-away_ms.min():.3f} ms before the kernel had the packet")
-    median_ms, latency_ms = found.user_minus_kernel_ms_p50, found.trial.metrics.get("latency_ms_p50")
+    median_ms, latency_ms = found.user_minus_kernel_ms_p50, found.trial.values.get("latency_ms_p50")
     if median_ms is not None and latency_ms is not None and median_ms > USER_SHARE * latency_ms:
         reasons.append(
             f"from the kernel to the application it took {median_ms:.2f} ms, over {USER_SHARE:.0%} of the latency's "

@@ -106,7 +106,7 @@ COMMON: Final[dict[str, Any]] = {
     "loopback_too": False,
     "max_reruns": 2,
     "slo": [],
-    "sabotage": {},
+    "inject_fault": {},
 }
 
 POINT_OPTIONS: Final = ("subscribers", "rooms", "rate_hz", "duration_s")
@@ -148,11 +148,11 @@ def make_plans(preset: str, point: str | None, **given: Any) -> list[Plan]:
     of_a_point = [name for name in POINT_OPTIONS if given.get(name) is not None]
     if of_a_point and point is None:
         raise PlanError(f"{of_a_point[0]} belongs to one operating point: name it, --point {' or '.join(POINTS)}")
-    faults = given.pop("sabotage", None) or {}
+    faults = given.pop("inject_fault", None) or {}
     plans = [make_plan(preset, name, **given) for name in ([point] if point else PRESETS[preset])]
-    _check_sabotage(faults, list(dict.fromkeys(name for plan in plans for name in plan.transports)))
+    _check_faults(faults, list(dict.fromkeys(name for plan in plans for name in plan.transports)))
     return [
-        msgspec.structs.replace(plan, sabotage={name: faults[name] for name in plan.transports if name in faults})
+        msgspec.structs.replace(plan, inject_fault={name: faults[name] for name in plan.transports if name in faults})
         for plan in plans
     ]
 
@@ -191,11 +191,11 @@ def make_plan(preset: str, point: str = SPARSE, **given: Any) -> Plan:
     )
 
 
-def _check_sabotage(faults: dict[str, str], transports: list[str]) -> None:
+def _check_faults(faults: dict[str, str], transports: list[str]) -> None:
     try:
         for transport, fault in faults.items():
             if transport not in transports:
-                raise PlanError(f"sabotage of {transport!r}: allowed are {', '.join(transports)}, which are measured")
+                raise PlanError(f"inject_fault {transport!r}: allowed are {', '.join(transports)}, which are measured")
             parse_sabotage(fault)
     except SabotageError as error:
         raise PlanError(str(error)) from error

@@ -12,7 +12,7 @@ from bench.reliability.failures import Planned, run_faults
 from bench.reliability.soak import new_soak
 from bench.reliability.soak import soak as run_soak
 from bench.results.files import FAULTS_FILE, SOAK_FILE
-from bench.results.reliability import FAULTS, SIEGES, FaultResults, SoakResults, kept
+from bench.results.reliability import ATTACKS, FAULTS, FaultResults, SoakResults, kept
 from bench.run.options import among
 from bench.run.shell import orchestrate
 from bench.sweeps.cli import OUT_HELP, folder_for, render
@@ -23,7 +23,7 @@ from feed.console.terminal import new_console
 from feed.instruments.tcp import raise_open_files
 from feed.transports import TRANSPORTS
 
-KINDS = (*FAULTS, *SIEGES)
+KINDS = (*FAULTS, *ATTACKS)
 REPEATS = {"default": 3, "smoke": 1}
 CLIENTS = {"default": 200, "smoke": 20}
 SIEGE_EVENTS = {"default": 300, "smoke": 50}
@@ -64,9 +64,9 @@ def faults(
         **provenance(_command(), place),
         seed=seed,
         rate_hz=rate_hz,
-        siege_events=SIEGE_EVENTS[preset],
+        window_events=SIEGE_EVENTS[preset],
         trials=[],
-        sieges=[],
+        hostile=[],
     )
     count = clients or CLIENTS[preset]
     try:

@@ -17,7 +17,7 @@ from bench.machine.host import Placement
 from bench.machine.processes import Child, start, together
 from bench.reliability.hostile import run_siege
 from bench.results.files import FAULTS_FILE, save
-from bench.results.reliability import SIEGES, FaultResults, FaultTrial
+from bench.results.reliability import ATTACKS, FaultResults, FaultTrial
 from bench.run.progress import Reporter, duration
 from clients.control import Control
 from clients.core.client import Client, new_client, new_shared
@@ -253,11 +253,11 @@ async def _carry_out(
     results: FaultResults, one: Planned, clients: int, folder: Path, place: Placement, seed: int
 ) -> str:
     """Measure one, keep it, and say how it went."""
-    if one.fault in SIEGES:
-        siege = await run_siege(one.transport, one.fault, one.repeat, results.siege_events, folder, place, seed)
-        results.sieges.append(siege)
-        memory = f"{siege.rss_bytes_per_peer / 1024:.1f} KiB per bad peer"
-        return f"p99 {siege.calm_ms_p99:.1f} -> {siege.siege_ms_p99:.1f} ms, {memory}"
+    if one.fault in ATTACKS:
+        siege = await run_siege(one.transport, one.fault, one.repeat, results.window_events, folder, place, seed)
+        results.hostile.append(siege)
+        memory = f"{siege.rss_bytes_per_hostile_client / 1024:.1f} KiB per bad peer"
+        return f"p99 {siege.baseline_ms_p99:.1f} -> {siege.attack_ms_p99:.1f} ms, {memory}"
     trial = await run_fault(one, clients, results.rate_hz, folder, place, seed)
     results.trials.append(trial)
     return _said(trial)

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.machine.host import Placement
 from bench.machine.processes import Child, rss_bytes, start
-from bench.results.reliability import SiegeTrial
+from bench.results.reliability import HostileTrial
 from clients.control import Control
 from clients.core.client import Client, new_client, new_shared
 from clients.core.options import ClientOptions
@@ -25,7 +25,7 @@ from feed.instruments.clock import NS_PER_MS
 from feed.schedule import Schedule
 from feed.wire import encode_frame
 
-PEERS: Final = {"unfinished": 1000, "slow": 200, "stalled": 50, "torn": 200}
+PEERS: Final = {"half_open_handshake": 1000, "slowloris": 200, "non_reading": 50, "reset_mid_message": 200}
 """Bad peers at once; of ``torn``, connections a second."""
 HEALTHY: Final = 20
 RATE_HZ: Final = 100.0
@@ -59,7 +59,7 @@ def opening(transport: str) -> bytes:
 
 async def run_siege(
     transport: str, siege: str, repeat: int, events: int, folder: Path, place: Placement, seed: int
-) -> SiegeTrial:
+) -> HostileTrial:
     """One trial: a window of so many events in peace, one under siege; the server's memory before and during it."""
     log = folder / "logs" / f"{transport}-{siege}-{repeat}-server.log"
     arguments = ["-m", "servers", transport, "--port", "0", "--source", "none", "--history", str(HISTORY)]
@@ -76,14 +76,14 @@ async def run_siege(
                 await asyncio.sleep(SETTLE_S)
                 under_siege_ms = await crowd.window(control, events)
                 growth = rss_bytes(server.pid) - before
-            return SiegeTrial(
+            return HostileTrial(
                 transport=transport,
-                siege=siege,
+                attack=siege,
                 repeat=repeat,
-                peers=PEERS[siege],
-                calm_ms_p99=float(np.percentile(calm_ms, 99)),
-                siege_ms_p99=float(np.percentile(under_siege_ms, 99)),
-                rss_bytes_per_peer=growth / PEERS[siege],
+                hostile_clients=PEERS[siege],
+                baseline_ms_p99=float(np.percentile(calm_ms, 99)),
+                attack_ms_p99=float(np.percentile(under_siege_ms, 99)),
+                rss_bytes_per_hostile_client=growth / PEERS[siege],
                 delivered=crowd.delivered,
                 expected=3 * events * HEALTHY,
             )
@@ -261,7 +261,12 @@ async def _half_a_message(peer: Peer, transport: str) -> None:
         await peer.say(opening(transport)[:-4] if transport == "raw" else _HALF_POST)
 
 
-BAD: Final = {"unfinished": _unfinished, "slow": _slow, "stalled": _stalled, "torn": _torn}
+BAD: Final = {
+    "half_open_handshake": _unfinished,
+    "slowloris": _slow,
+    "non_reading": _stalled,
+    "reset_mid_message": _torn,
+}
 
 
 async def _connected(port: int, count: int, receive_buffer: int = 0) -> list[Peer]:

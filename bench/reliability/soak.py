@@ -149,7 +149,7 @@ async def _sample(server: Child, control: Control, began_s: float) -> SoakSample
         rss_bytes=rss_bytes(server.pid),
         open_files=open_files(server.pid),
         tasks=int(stats["tasks"]),
-        peers=int(stats["connections_now"]),
+        connections=int(stats["connections_now"]),
     )
 
 

@@ -1,20 +1,20 @@
-"""The results of the yes/no questions that are tried out (docs/results-format.md). Pure."""
+"""The results of the yes/no capability checks (docs/results-format.md). Pure."""
 
 import msgspec
 
 from bench.results.provenance import Provenance
 
 
-class Probe(msgspec.Struct, frozen=True):
-    """One functional question to one transport: yes, no, or ``None`` where it could not be tried; and the evidence."""
+class CapabilityCheck(msgspec.Struct, frozen=True):
+    """One yes/no question to one transport: yes, no, or ``None`` where it could not be tried; and the evidence."""
 
     transport: str
-    probe: str
+    check: str
     holds: bool | None
     evidence: str
 
 
-class ProbeResults(Provenance):
-    """One run of ``python -m bench probes``."""
+class CapabilityResults(Provenance):
+    """One run of ``python -m bench capabilities``."""
 
-    probes: list[Probe]
+    checks: list[CapabilityCheck]

@@ -6,6 +6,9 @@ import msgspec
 
 PERCENTILES: Final = (1, *range(5, 100, 5), 99, 99.9)
 
+LATENCY_PERCENTILES: Final = {"latency_ms_p50": "50", "latency_ms_p95": "95", "latency_ms_p99": "99"}
+"""Metrics that are percentiles of delivery latency -> where ``Trial.latency_ms`` has them; they are stored once."""
+
 
 class Metric(msgspec.Struct, frozen=True):
     """What a number of a trial is: its unit, one sentence, and whether less of it is better."""

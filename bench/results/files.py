@@ -1,65 +1,69 @@
 """Files of results: their names, how they are written, and how they are read and checked.
 
+A file of schema version 1 is upgraded when it is read (``bench.results.upgrade``); any other version is refused.
 Importing this loads neither locust nor a client.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from bench.results.capabilities import ProbeResults
-from bench.results.catalogue import METRICS, PERCENTILES
-from bench.results.provenance import SCHEMA_VERSION
-from bench.results.reliability import FAULTS, SIEGES, FaultResults, SoakResults
+from bench.results.capabilities import CapabilityResults
+from bench.results.catalogue import LATENCY_PERCENTILES, METRICS, PERCENTILES
+from bench.results.provenance import SCHEMA_VERSION, Provenance
+from bench.results.reliability import ATTACKS, FAULTS, FaultResults, SoakResults
 from bench.results.run import GENERATORS, PURPOSES, STATUSES, Results, Trial
-from bench.results.sweep import CostResults
+from bench.results.sweep import SweepResults
+from bench.results.upgrade import UpgradeError, upgraded
 from bench.results.verify import VerifyResults
 from feed.transports import TRANSPORTS
 
 RESULTS_FILE: Final = "results.json"
-
 COST_FILE: Final = "cost.json"
-
 GENERATOR_FILE: Final = "generator.json"
-
 FAULTS_FILE: Final = "faults.json"
-
 SOAK_FILE: Final = "soak.json"
-
-PROBES_FILE: Final = "probes.json"
-
+CAPABILITIES_FILE: Final = "capabilities.json"
 SENSITIVITY_FILE: Final = "sensitivity.json"
-
 VERIFY_FILE: Final = "verify.json"
-
 AA_FILE: Final = "aa.json"
 
-RUN_FILES: Final = (
-    RESULTS_FILE,
-    COST_FILE,
-    GENERATOR_FILE,
-    FAULTS_FILE,
-    SOAK_FILE,
-    PROBES_FILE,
-    SENSITIVITY_FILE,
-    VERIFY_FILE,
-    AA_FILE,
-)
+RUN_FILES: Final[dict[str, type[Provenance]]] = {
+    RESULTS_FILE: Results,
+    COST_FILE: SweepResults,
+    GENERATOR_FILE: SweepResults,
+    FAULTS_FILE: FaultResults,
+    SOAK_FILE: SoakResults,
+    CAPABILITIES_FILE: CapabilityResults,
+    SENSITIVITY_FILE: SweepResults,
+    VERIFY_FILE: VerifyResults,
+    AA_FILE: SweepResults,
+}
+"""Every file of results by name, and what it holds."""
+
+OLD_NAMES: Final = {CAPABILITIES_FILE: "probes.json"}
+"""What a file was called in schema version 1, where it had another name."""
 
 MAX_RESULTS_BYTES: Final = 256 << 20
+
+R = TypeVar("R", bound=Provenance)
+
+Names = Iterator[tuple[str, Iterable[str], Collection[str]]]
+"""Kind of name, the names in a file, and those that this pushmark knows."""
 
 
 class ResultsError(ValueError):
     """A results file that cannot be read or understood; the message names the file and the reason."""
 
 
-Run = Results | CostResults | FaultResults | SoakResults | ProbeResults | VerifyResults
-"""Whatever a results file holds."""
+class _Versioned(msgspec.Struct):
+    schema_version: int
 
 
-def save(results: Run, folder: Path, name: str = RESULTS_FILE) -> Path:
+def save(results: Provenance, folder: Path, name: str = RESULTS_FILE) -> Path:
     """Write ``results.json``, or another file, so that a reader never sees half of it."""
     path = folder / name
     part = path.with_suffix(".part")
@@ -68,95 +72,100 @@ def save(results: Run, folder: Path, name: str = RESULTS_FILE) -> Path:
     return path
 
 
+def find(folder: Path, name: str) -> Path | None:
+    """The file of that name in a run's folder, or the one that schema version 1 gave it; ``None`` without either."""
+    paths = (folder / known for known in (name, OLD_NAMES.get(name, name)))
+    return next((path for path in paths if path.exists()), None)
+
+
 def load(folder: Path) -> Results:
-    """Read a run's results. Raises ``ResultsError`` naming the file and what is wrong with it."""
-    path = folder / RESULTS_FILE if folder.is_dir() else folder
-    results = _decoded(path, Results)
-    _check_names(path, results.trials, [*results.plan.transports, *results.plan.sabotage, *results.idle])
+    """Read a run's ``results.json``, given its folder or the file. Raises ``ResultsError``, as ``read`` does."""
+    return read(folder / RESULTS_FILE if folder.is_dir() else folder, Results)
+
+
+def read(path: Path, type_: type[R]) -> R:
+    """Read a file of results. Raises ``ResultsError`` naming the file and what is wrong with it."""
+    results = _decoded(path, _bytes(path), type_)
+    for kind, names, known in KNOWN_NAMES[type_](results):
+        unknown = sorted(set(names).difference(known))
+        if unknown:
+            raise ResultsError(f"{path}: unknown {kind} {', '.join(unknown)[:200]}: allowed are {', '.join(known)}")
     return results
 
 
-def load_cost(path: Path) -> CostResults:
-    """Read a ``cost.json``, ``generator.json`` or ``sensitivity.json``.
-
-    Raises ``ResultsError`` naming the file and what is wrong with it.
-    """
-    results = _decoded(path, CostResults)
-    _check_names(path, [one.trial for one in results.trials])
-    return results
-
-
-def load_faults(path: Path) -> FaultResults:
-    """Read a ``faults.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
-    results = _decoded(path, FaultResults)
-    _check_known(path, "transports", (of.transport for of in results.trials), TRANSPORTS)
-    _check_known(path, "transports", (of.transport for of in results.sieges), TRANSPORTS)
-    _check_known(path, "faults", (of.fault for of in results.trials), FAULTS)
-    _check_known(path, "sieges", (of.siege for of in results.sieges), SIEGES)
-    return results
-
-
-def load_probes(path: Path) -> ProbeResults:
-    """Read a ``probes.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
-    results = _decoded(path, ProbeResults)
-    _check_known(path, "transports", (of.transport for of in results.probes), TRANSPORTS)
-    return results
-
-
-def load_soak(path: Path) -> SoakResults:
-    """Read a ``soak.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
-    results = _decoded(path, SoakResults)
-    _check_known(path, "transports", (of.transport for of in results.servers), TRANSPORTS)
-    return results
-
-
-def load_verify(path: Path) -> VerifyResults:
-    """Read a ``verify.json``. Raises ``ResultsError`` naming the file and what is wrong with it."""
-    results = _decoded(path, VerifyResults)
-    _check_names(path, [one.trial for one in results.trials], results.plan.transports)
-    return results
-
-
-R = TypeVar("R")
-
-
-def _decoded(path: Path, type_: type[R]) -> R:
+def _bytes(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise ResultsError(f"{path}: not a file of results")  # reading a pipe or a device may never end
         with path.open("rb") as file:
             text = file.read(MAX_RESULTS_BYTES + 1)
-        if len(text) > MAX_RESULTS_BYTES:
-            raise ResultsError(f"{path}: over the bound of {MAX_RESULTS_BYTES} bytes")
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}") from error
+    if len(text) > MAX_RESULTS_BYTES:
+        raise ResultsError(f"{path}: over the bound of {MAX_RESULTS_BYTES} bytes")
+    return text
+
+
+def _decoded(path: Path, text: bytes, type_: type[R]) -> R:
     try:
         version = msgspec.json.decode(text, type=_Versioned).schema_version
+        if version == 1:
+            return msgspec.convert(upgraded(msgspec.json.decode(text), type_), type_)
         if version != SCHEMA_VERSION:
-            raise ResultsError(f"{path}: schema version {version}; this pushmark reads version {SCHEMA_VERSION}")
+            raise ResultsError(f"{path}: schema version {version}; this pushmark reads versions 1 and {SCHEMA_VERSION}")
         return msgspec.json.decode(text, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, UpgradeError) as error:
         raise ResultsError(f"{path}: {error}") from error
 
 
-def _check_names(path: Path, trials: list[Trial], transports: Iterable[str] = ()) -> None:
-    """Raise ``ResultsError`` for names that this pushmark does not know."""
-    _check_known(path, "metrics", (name for trial in trials for name in trial.metrics), METRICS)
-    _check_known(
-        path, "percentiles", (name for trial in trials for name in trial.latency_ms), map("{:g}".format, PERCENTILES)
-    )
-    _check_known(path, "transports", (*transports, *(trial.transport for trial in trials)), TRANSPORTS)
-    _check_known(path, "purposes", (trial.purpose for trial in trials), PURPOSES)
-    _check_known(path, "statuses", (trial.status for trial in trials), STATUSES)
-    _check_known(path, "generators", (trial.generator for trial in trials), GENERATORS)
+def _run_names(results: Results) -> Names:
+    plan = results.plan
+    yield "transports", [*plan.transports, *plan.inject_fault, *results.idle], TRANSPORTS
+    yield from _trial_names(results.trials)
 
 
-def _check_known(path: Path, kind: str, names: Iterable[str], known: Iterable[str]) -> None:
-    allowed = list(known)
-    unknown = sorted(set(names) - set(allowed))
-    if unknown:
-        raise ResultsError(f"{path}: unknown {kind} {', '.join(unknown)[:200]}: allowed are {', '.join(allowed)}")
+def _sweep_names(results: SweepResults) -> Names:
+    yield from _trial_names([one.trial for one in results.trials])
 
 
-class _Versioned(msgspec.Struct):
-    schema_version: int
+def _verify_names(results: VerifyResults) -> Names:
+    yield "transports", results.plan.transports, TRANSPORTS
+    yield from _trial_names([one.trial for one in results.trials])
+
+
+def _fault_names(results: FaultResults) -> Names:
+    yield "transports", [one.transport for one in results.trials], TRANSPORTS
+    yield "transports", [one.transport for one in results.hostile], TRANSPORTS
+    yield "faults", [one.fault for one in results.trials], FAULTS
+    yield "attacks", [one.attack for one in results.hostile], ATTACKS
+
+
+def _soak_names(results: SoakResults) -> Names:
+    yield "transports", [one.transport for one in results.servers], TRANSPORTS
+
+
+def _capability_names(results: CapabilityResults) -> Names:
+    yield "transports", [one.transport for one in results.checks], TRANSPORTS
+
+
+def _trial_names(trials: Collection[Trial]) -> Names:
+    yield "metrics", chain.from_iterable(trial.metrics for trial in trials), STORED_METRICS
+    yield "percentiles", chain.from_iterable(trial.latency_ms for trial in trials), STORED_PERCENTILES
+    yield "transports", [trial.transport for trial in trials], TRANSPORTS
+    yield "purposes", [trial.purpose for trial in trials], PURPOSES
+    yield "statuses", [trial.status for trial in trials], STATUSES
+    yield "generators", [trial.generator for trial in trials], GENERATORS
+
+
+STORED_METRICS: Final = [name for name in METRICS if name not in LATENCY_PERCENTILES]
+STORED_PERCENTILES: Final = [f"{q:g}" for q in PERCENTILES]
+
+KNOWN_NAMES: Final[dict[type[Provenance], Callable[[Any], Names]]] = {
+    Results: _run_names,
+    SweepResults: _sweep_names,
+    FaultResults: _fault_names,
+    SoakResults: _soak_names,
+    CapabilityResults: _capability_names,
+    VerifyResults: _verify_names,
+}
+"""What a file holds -> the names in it that are checked when it is read."""

@@ -8,7 +8,8 @@ from bench.results.provenance import Provenance
 
 FAULTS: Final = ("kill", "cut", "stall")
 
-SIEGES: Final = ("unfinished", "slow", "stalled", "torn")
+ATTACKS: Final = ("half_open_handshake", "slowloris", "non_reading", "reset_mid_message")
+"""What hostile clients do to a server."""
 
 
 class FaultTrial(msgspec.Struct):
@@ -36,20 +37,20 @@ class FaultTrial(msgspec.Struct):
     """Clients that were told that nothing is missing."""
 
 
-class SiegeTrial(msgspec.Struct):
-    """Bad peers beside good clients on one server, once."""
+class HostileTrial(msgspec.Struct):
+    """One attack, once: hostile clients next to good clients on one server. Latencies are those of the good ones."""
 
     transport: str
-    siege: str
+    attack: str
     repeat: int
-    peers: int
-    """Bad ones at once; of ``cut``, new ones a second."""
-    calm_ms_p99: float
-    """Latency of the good ones without them, 99th percentile."""
-    siege_ms_p99: float
-    """With them."""
-    rss_bytes_per_peer: float
-    """Growth of the server's resident memory."""
+    hostile_clients: int
+    """At once; of ``reset_mid_message``, new ones per second."""
+    baseline_ms_p99: float
+    """99th percentile of latency without hostile clients."""
+    attack_ms_p99: float
+    """99th percentile of latency under attack."""
+    rss_bytes_per_hostile_client: float
+    """Growth of the server's resident memory under attack."""
     delivered: int
     expected: int
 
@@ -59,10 +60,10 @@ class FaultResults(Provenance):
 
     seed: int
     rate_hz: float
-    siege_events: int
-    """In each window, in peace and under siege."""
+    window_events: int
+    """Events of each window of a hostile trial: one window at baseline, one under attack."""
     trials: list[FaultTrial]
-    sieges: list[SiegeTrial]
+    hostile: list[HostileTrial]
 
 
 class SoakSample(msgspec.Struct):
@@ -72,7 +73,7 @@ class SoakSample(msgspec.Struct):
     rss_bytes: int
     open_files: int
     tasks: int
-    peers: int
+    connections: int
 
 
 class SoakResult(msgspec.Struct):

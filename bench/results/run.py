@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from bench.results.catalogue import LATENCY_PERCENTILES
 from bench.results.provenance import Provenance
 from feed.networks import Network
 
@@ -13,16 +14,16 @@ STATUSES: Final = ("ok", "invalid", "failed")
 
 GENERATORS: Final = ("locust", "bare", "node", "socketiouser")
 
-MOST: Final = 10**12
-"""Of any number in a plan: far beyond what can be measured, near enough to reckon with."""
+MAX_NUMBER: Final = 10**12
+"""No number of a plan exceeds this: it is far beyond what can be measured, and still safe to calculate with."""
 
-Positive = Annotated[float, msgspec.Meta(gt=0, le=MOST)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=MAX_NUMBER)]
 
-NotNegative = Annotated[float, msgspec.Meta(ge=0, le=MOST)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 
 Several = Annotated[int, msgspec.Meta(ge=1, le=10**7)]
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 """What a file may hold: checked when it is read. Ratios are taken of most of it."""
 
 
@@ -84,6 +85,12 @@ class Trial(msgspec.Struct):
     notes: list[str] = []
     """What a valid trial lacks: percentiles for which it has too few events."""
 
+    @property
+    def values(self) -> dict[str, float]:
+        """Every number of the trial by name: ``metrics``, and those percentiles of latency that are metrics."""
+        latency = {name: self.latency_ms[q] for name, q in LATENCY_PERCENTILES.items() if q in self.latency_ms}
+        return latency | self.metrics
+
 
 class Idle(msgspec.Struct, frozen=True):
     """One heartbeat or empty poll cycle, measured on its own with a short period: its bytes both ways."""
@@ -134,8 +141,8 @@ class Plan(msgspec.Struct, frozen=True):
     jitter_ms: NotNegative = 0.0
     bandwidth_mbit_s: NotNegative = 0.0
     loss: NotNegative = 0.0
-    sabotage: dict[str, str] = {}
-    """Transport -> the fault that its server commits on purpose (``feed.faults``)."""
+    inject_fault: dict[str, str] = {}
+    """Transport -> the fault injected into its server (``feed.faults``)."""
 
     @property
     def between(self) -> Network:

@@ -1,4 +1,4 @@
-"""The results of a sweep: trials of several loads, by section (docs/results-format.md). Pure."""
+"""The results of a sweep: trials under several loads, by section (docs/results-format.md). Pure."""
 
 import msgspec
 
@@ -6,21 +6,21 @@ from bench.results.provenance import Provenance
 from bench.results.run import Idle, Plan, Trial
 
 
-class CostTrial(msgspec.Struct):
-    """One trial of the cost benchmark: the section it belongs to, its load by label, and the trial."""
+class SweepTrial(msgspec.Struct):
+    """One trial of a sweep: the section that it belongs to, its load by label, and the trial."""
 
     section: str
     load: str
     trial: Trial
 
 
-class CostResults(Provenance):
-    """One run of ``python -m bench cost``, ``generator`` or ``sensitivity``. ``loads``: per section and label the
-    load in full."""
+class SweepResults(Provenance):
+    """One run of ``python -m bench cost``, ``generator``, ``sensitivity`` or ``aa``."""
 
     preset: str
     seed: int
     loads: dict[str, dict[str, Plan]]
-    trials: list[CostTrial]
+    """Section -> label -> the load in full."""
+    trials: list[SweepTrial]
     idle: dict[str, Idle] = msgspec.field(default_factory=dict)
-    """Of ``sensitivity``: an idle cycle of each transport."""
+    """An idle cycle of each transport; ``sensitivity`` alone measures them."""

@@ -83,7 +83,7 @@ def plan_again(published: Results, transport: str, blocks: int, seed: int | None
     """What was planned, for one transport alone. Raises ``ResultsError`` if it was not measured, or sabotaged."""
     if transport not in published.plan.transports:
         raise ResultsError(f"the published run has no {transport}: it has {', '.join(published.plan.transports)}")
-    if published.plan.sabotage:
+    if published.plan.inject_fault:
         raise ResultsError("the published run had servers that committed faults on purpose: name another with --of")
     other = published.plan.seed + 1 if seed is None else seed
     return msgspec.structs.replace(
@@ -103,7 +103,7 @@ def check_published(published: Results, transport: str, metric: str) -> None:
         judged = ", ".join(name for name, of in METRICS.items() if of.margin)
         raise ResultsError(f"{metric} has no margin to be judged by: allowed are {judged}")
     if not has_valid(published, transport, metric):
-        found = {name for trial in published.trials if _counts(trial, transport) for name in trial.metrics}
+        found = {name for trial in published.trials if _counts(trial, transport) for name in trial.values}
         there = ", ".join(name for name, of in METRICS.items() if of.margin and name in found)
         raise ResultsError(
             f"the published run has no valid {transport}/{metric}: of {transport} it has {there or 'none'}"
@@ -112,7 +112,7 @@ def check_published(published: Results, transport: str, metric: str) -> None:
 
 def has_valid(results: Results, transport: str, metric: str) -> bool:
     """Did a trial that counts measure it?"""
-    return any(_counts(trial, transport) and metric in trial.metrics for trial in results.trials)
+    return any(_counts(trial, transport) and metric in trial.values for trial in results.trials)
 
 
 def _counts(trial: Trial, transport: str) -> bool:

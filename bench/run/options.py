@@ -1,8 +1,23 @@
 """Options that several commands have."""
 
 from collections.abc import Callable, Collection
+from typing import Any
 
 import click
+
+
+class RenamedOption(click.Option):
+    """An option that still takes the name it had before; the help shows only the new one."""
+
+    def __init__(self, *names: Any, old_name: str, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self._old_name = old_name
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        shown = self.opts
+        self.opts = [*shown, self._old_name]
+        super().add_to_parser(parser, ctx)
+        self.opts = shown
 
 
 def among(known: Collection[str]) -> Callable[[click.Context, click.Parameter, str | None], list[str] | None]:

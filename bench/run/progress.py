@@ -33,12 +33,12 @@ def outcome(trial: Trial) -> str:
 
 
 def _latency(trial: Trial) -> str:
-    p50 = trial.metrics.get("latency_ms_p50")
+    p50 = trial.values.get("latency_ms_p50")
     return f"p50 {p50:.1f} ms" if p50 is not None else "p50: too few events"
 
 
 def _cost(trial: Trial) -> str:
-    server, generator = (trial.metrics.get(f"{who}_cpu_us_per_event") for who in ("server", "generator"))
+    server, generator = (trial.values.get(f"{who}_cpu_us_per_event") for who in ("server", "generator"))
     found = {"server": server, "generator": generator}
     said = ", ".join(f"{who} {cost:.1f} us" for who, cost in found.items() if cost is not None)
     return f"{said} per event" if said else "too little CPU to measure"

@@ -64,8 +64,8 @@ def aa_trials(preset: str, transport: str, seed: int, planted: bool = False) -> 
     question = PLANTED if planted else SAME
     size = question.sizes[preset]
     plans = {"A": _plan(question, size, transport, seed)}
-    sabotage = {transport: f"{BURN}:{PLANTED_PERCENT}"} if planted else {}
-    plans["B"] = msgspec.structs.replace(plans["A"], sabotage=sabotage)
+    burns = {transport: f"{BURN}:{PLANTED_PERCENT}"} if planted else {}
+    plans["B"] = msgspec.structs.replace(plans["A"], inject_fault=burns)
     planned = []
     for experiment in range(1, size.experiments + 1):
         for block in range(1, size.blocks + 1):

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from bench.machine.host import placement
 from bench.plan.presets import expected_s
-from bench.results.files import COST_FILE, GENERATOR_FILE, RUN_FILES
+from bench.results.files import COST_FILE, GENERATOR_FILE, RUN_FILES, find
 from bench.results.run import Plan
 from bench.run.options import among
 from bench.run.progress import duration
@@ -114,8 +114,8 @@ def folder_for(out: Path | None, name: str) -> Path:
 def _folder(out: Path | None, name: str) -> Path:
     if out is None or not out.is_dir() or not any(out.iterdir()):
         return new_folder(out)
-    if not any((out / known).exists() for known in RUN_FILES):
+    if not any(find(out, known) for known in RUN_FILES):
         raise FileExistsError(f"{out} is not empty and no run of ours: name a new folder, or that of a run")
-    if (out / name).exists():
+    if find(out, name):
         raise FileExistsError(f"{out / name} exists: name a new folder, results are never mixed or overwritten")
     return out.resolve()

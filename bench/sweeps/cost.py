@@ -12,7 +12,7 @@ from bench.results.run import Plan
 STREAMS: Final = ("raw", "websocket", "websocket:tuned", "sse", "sse:plain")
 ALL: Final = ("raw", "websocket", "sse", "socketio", "socketio:websocket_only", "long_polling", "polling")
 """Every transport as its users deploy it."""
-FEWER_HZ: Final = 20.0
+LOW_RATE_HZ: Final = 20.0
 """Events a second to 200 subscribers that Socket.IO's client (some 75 µs each) takes with ease."""
 STREAMING: Final = ("raw", "websocket", "sse", "socketio")
 POLLS: Final = ("polling", "polling:tuned", "long_polling", "long_polling:tuned")
@@ -63,7 +63,7 @@ Sections = dict[str, Section]
 PRESETS: Final[dict[str, Sections]] = {
     "default": {
         "main": Section((*STREAMS, "long_polling", "polling"), {"200 subscribers, 100 events/s": _load()}, 5),
-        "fewer": Section(ALL, {"200 subscribers, 20 events/s": _load(rate_hz=FEWER_HZ, warmup_events=10)}, 5),
+        "low_rate": Section(ALL, {"200 subscribers, 20 events/s": _load(rate_hz=LOW_RATE_HZ, warmup_events=10)}, 5),
         "requests": Section(POLLS, {f"{POLLS_HZ:,.0f} requests/s": PER_REQUEST}, 5),
         "memory": Section(
             (*STREAMS, "socketio", "socketio:websocket_only", "long_polling", "long_polling:tuned"),
@@ -77,13 +77,15 @@ PRESETS: Final[dict[str, Sections]] = {
         ),
         "rate": Section(STREAMING, {"10": _load(rate_hz=10.0)}, 1),
         "payload": Section(
-            STREAMING, {f"{size:,}": _load(payload_bytes=size, rate_hz=FEWER_HZ) for size in (96, 16384)}, 1
+            STREAMING, {f"{size:,}": _load(payload_bytes=size, rate_hz=LOW_RATE_HZ) for size in (96, 16384)}, 1
         ),
     },
     # Everything once and small, to see that it works. Its numbers are too few to conclude anything.
     "smoke": {
         "main": Section((*STREAMS, "long_polling", "polling"), {"20 subscribers": _small()}, 1),
-        "fewer": Section(("raw", "socketio", "socketio:websocket_only"), {"20 subscribers": _small(rate_hz=20.0)}, 1),
+        "low_rate": Section(
+            ("raw", "socketio", "socketio:websocket_only"), {"20 subscribers": _small(rate_hz=20.0)}, 1
+        ),
         "requests": Section(
             ("polling:tuned", "long_polling:tuned"), {"250 requests/s": _small(rate_hz=12.5, poll_interval_s=0.08)}, 1
         ),
@@ -97,7 +99,7 @@ TLS_SECTION: Final = "tls"
 _BOTH: Final = tuple(f"{served}{secured}" for served in STREAMING for secured in ("", "+tls"))
 
 TLS_PRESETS: Final[dict[str, Sections]] = {
-    "default": {TLS_SECTION: Section(_BOTH, {"200 subscribers, 20 events/s": _load(rate_hz=FEWER_HZ)}, 5, "tls")},
+    "default": {TLS_SECTION: Section(_BOTH, {"200 subscribers, 20 events/s": _load(rate_hz=LOW_RATE_HZ)}, 5, "tls")},
     "smoke": {TLS_SECTION: Section(("websocket", "websocket+tls"), {"20 subscribers": _small()}, 1, "tls")},
 }
 """The same load with and without TLS, side by side in each block."""

@@ -11,7 +11,7 @@ from bench.machine.provenance import provenance
 from bench.plan.presets import TrialPlan, expected_s
 from bench.results.files import save
 from bench.results.run import Plan, Trial
-from bench.results.sweep import CostResults, CostTrial
+from bench.results.sweep import SweepResults, SweepTrial
 from bench.run.progress import Reporter
 from bench.run.runner import remove_if_empty
 from bench.run.sequence import Step, run_in_order
@@ -25,16 +25,16 @@ Measure = Callable[[Plan, TrialPlan, int], Awaitable[Trial]]
 
 def new_cost_results(
     planned: list[CostTrialPlan], preset: str, seed: int, command: list[str], placement: Placement
-) -> CostResults:
+) -> SweepResults:
     """The record of a run that has not measured anything yet."""
     loads: dict[str, dict[str, Plan]] = {}
     for one in planned:
         loads.setdefault(one.section, {})[f"{one.load} ({one.trial.transport})"] = one.plan
-    return CostResults(**provenance(command, placement), preset=preset, seed=seed, loads=loads, trials=[])
+    return SweepResults(**provenance(command, placement), preset=preset, seed=seed, loads=loads, trials=[])
 
 
 async def run_cost(
-    results: CostResults,
+    results: SweepResults,
     name: str,
     planned: list[CostTrialPlan],
     folder: Path,
@@ -66,13 +66,13 @@ async def run_cost(
 
 
 async def run_planned(
-    results: CostResults, name: str, planned: list[CostTrialPlan], folder: Path, measure: Measure, told: Reporter
+    results: SweepResults, name: str, planned: list[CostTrialPlan], folder: Path, measure: Measure, told: Reporter
 ) -> None:
     """Run the trials in order and save after each. An invalid one is run again while its plan's bound allows."""
 
     async def keep(one: CostTrialPlan, attempt: int) -> Trial:
         trial = await measure(one.plan, one.trial, attempt)
-        results.trials.append(CostTrial(one.section, one.load, trial))
+        results.trials.append(SweepTrial(one.section, one.load, trial))
         await asyncio.to_thread(save, results, folder, name)
         return trial
 

@@ -169,7 +169,7 @@ async def _start_server(bed: Bed, trial: TrialPlan, secured: Certificate | None,
     arguments = ["-m", "servers", trial.transport, "--port", "0", "--source", "none"]
     arguments += ["--rooms", str(plan.rooms), "--history", str(plan.history), "--heartbeat-s", str(plan.heartbeat_s)]
     arguments += ["--variant", trial.variant] if trial.variant else []
-    fault = plan.sabotage.get(trial.transport)
+    fault = plan.inject_fault.get(trial.transport)
     arguments += ["--sabotage", fault] if fault else []
     if secured is not None:
         arguments += ["--tls-cert", str(secured.chain), "--tls-key", str(secured.key)]

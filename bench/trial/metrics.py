@@ -147,9 +147,6 @@ def latency_metrics(samples: Samples, records: list[Records], part: Window, room
     if not len(probes.n):
         return metrics
     independent = independent_events(records, part, rooms)
-    for q, value in percentiles_ms(probes.latency_ms, independent).items():
-        if q in ("50", "95", "99"):
-            metrics[f"latency_ms_p{q}"] = value
     metrics["latency_ms_mean"] = float(probes.latency_ms.mean())
     drifted = drift(probes.latency_ms, probes.due_ns)
     if drifted is not None:

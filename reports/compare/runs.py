@@ -44,7 +44,7 @@ MAY_DIFFER: Final = frozenset(
         "max_reruns",
         "idle_measure_s",
         "slo",
-        "sabotage",
+        "inject_fault",
     }
 )
 """Names of a plan that two runs need not share: how long and how often was measured, and planted faults."""
@@ -97,7 +97,9 @@ def environment(a: Results, b: Results) -> list[str]:
     found = _differences(a.host, b.host, (a.host.keys() | b.host.keys()) - volatile)
     found += _differences(a.versions, b.versions, a.versions.keys() | b.versions.keys())
     found += _differences(a.options, b.options, a.options.keys() | b.options.keys())
-    return found + _differences({"sabotage": a.plan.sabotage}, {"sabotage": b.plan.sabotage}, ["sabotage"])
+    return found + _differences(
+        {"inject_fault": a.plan.inject_fault}, {"inject_fault": b.plan.inject_fault}, ["inject_fault"]
+    )
 
 
 def common(a: Sequence[Results], b: Sequence[Results]) -> list[tuple[Results, Results]]:

@@ -34,11 +34,15 @@ def draw_cpu(summary: CostSummary) -> Figure | None:
     )
 
 
-def draw_fewer(summary: CostSummary) -> Figure | None:
+def draw_low_rate(summary: CostSummary) -> Figure | None:
     """All streams at the rate that Socket.IO's client can take."""
     return _cpu(
         "What a delivery costs the server, Socket.IO among them",
-        ("Streams, per delivered event, at 4,000 deliveries/s", _streams(summary.fewer), "server CPU per event (µs)"),
+        (
+            "Streams, per delivered event, at 4,000 deliveries/s",
+            _streams(summary.low_rate),
+            "server CPU per event (µs)",
+        ),
     )
 
 

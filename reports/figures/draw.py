@@ -72,7 +72,7 @@ COST_PLATES: Final[tuple[Plate[CostSummary], ...]] = (
     Plate(
         "cost_socketio",
         "The same with Socket.IO, at a rate that its client can take on one core.",
-        draw_cost.draw_fewer,
+        draw_cost.draw_low_rate,
     ),
     Plate("cost_memory", "Resident memory per connection; hatched: variants.", draw_cost.draw_memory),
     Plate(

@@ -5,7 +5,7 @@ from typing import Final
 
 from bench.results.catalogue import METRICS
 from bench.results.run import Trial
-from bench.results.sweep import CostResults
+from bench.results.sweep import SweepResults
 from reports.blocks import PAIRED_METRICS
 from reports.formats import counted, joined
 from reports.layout import Section, Table
@@ -15,7 +15,7 @@ from reports.style import LOOKS
 NAME: Final = "A against A"
 
 
-def aa_section(results: CostResults) -> Section:
+def aa_section(results: SweepResults) -> Section:
     """One row per metric over all experiments."""
     experiments = _experiments(results).values()
     rows = [
@@ -43,7 +43,7 @@ def aa_section(results: CostResults) -> Section:
     return Section(name, title, cautions, [Table(what, head, rows, notes), _each(results)], [])
 
 
-def _each(results: CostResults) -> Table:
+def _each(results: SweepResults) -> Table:
     """Every experiment's server CPU: what the counts above are made of."""
     metric = "server_cpu_us_per_event"
     experiments = [(name, of, _compared(of, metric)) for name, of in _experiments(results).items()]
@@ -55,12 +55,12 @@ def _each(results: CostResults) -> Table:
     return Table(f"{metric}, experiment by experiment", ["", "blocks", "A / B", "verdict"], rows, [], False)
 
 
-def _sabotage(results: CostResults) -> str:
-    faults = {fault for of in results.loads.values() for plan in of.values() for fault in plan.sabotage.values()}
+def _sabotage(results: SweepResults) -> str:
+    faults = {fault for of in results.loads.values() for plan in of.values() for fault in plan.inject_fault.values()}
     return ", ".join(sorted(fault.partition(":")[2] for fault in faults))
 
 
-def _experiments(results: CostResults) -> dict[str, dict[str, list[Trial]]]:
+def _experiments(results: SweepResults) -> dict[str, dict[str, list[Trial]]]:
     """Experiment -> name -> its valid trials."""
     found: dict[str, dict[str, list[Trial]]] = {}
     for one in results.trials:
@@ -71,7 +71,7 @@ def _experiments(results: CostResults) -> dict[str, dict[str, list[Trial]]]:
 
 def _compared(of: dict[str, list[Trial]], metric: str) -> Comparison | None:
     values = {
-        name: {trial.block: trial.metrics[metric] for trial in of.get(name, []) if metric in trial.metrics}
+        name: {trial.block: trial.values[metric] for trial in of.get(name, []) if metric in trial.values}
         for name in ("A", "B")
     }
     if not values["A"] or not values["B"]:

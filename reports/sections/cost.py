@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from bench.results.sweep import CostResults, CostTrial
+from bench.results.sweep import SweepResults, SweepTrial
 from reports.formats import NOT_MEASURED, counted, listed, number, with_interval
 from reports.layout import Table
 from reports.sections.cost_trials import PER_EVENT, Bar, Valid, arm_name, arm_of, size_of
@@ -61,7 +61,7 @@ class CostSummary(msgspec.Struct, frozen=True):
     tables: list[Table]
     cautions: list[str]
     per_event: list[Bar]
-    fewer: list[Bar]
+    low_rate: list[Bar]
     """The same at a rate that Socket.IO's client can take."""
     per_request: list[Bar]
     memory: dict[str, Estimate]
@@ -69,17 +69,17 @@ class CostSummary(msgspec.Struct, frozen=True):
     """Sweep -> arm -> label of the load -> microseconds per delivered event."""
 
 
-def summarize_cost(results: CostResults) -> CostSummary:
+def summarize_cost(results: SweepResults) -> CostSummary:
     """Work out the whole section."""
     valid = Valid(results.trials)
-    per_event, fewer = valid.bars("main", PER_EVENT), valid.bars("fewer", PER_EVENT)
+    per_event, low_rate = valid.bars("main", PER_EVENT), valid.bars("low_rate", PER_EVENT)
     per_request = valid.bars("requests", PER_REQUEST)
     memory = {arm: valid.estimate("memory", arm, RSS) for arm in valid.arms("memory")}
     growth = {sweep: valid.growth(sweep) for sweep in SWEEPS if valid.arms(sweep)}
     tables = [
         _goals(valid, results.trials),
         _per_event(valid, "main", "20,000 deliveries/s", per_event),
-        _per_event(valid, "fewer", "4,000 deliveries/s, Socket.IO among them", fewer),
+        _per_event(valid, "low_rate", "4,000 deliveries/s, Socket.IO among them", low_rate),
         _per_request(per_request),
         _memory(valid),
     ]
@@ -90,14 +90,14 @@ def summarize_cost(results: CostResults) -> CostSummary:
         tables=[table for table in tables if table.rows],
         cautions=_cautions(results),
         per_event=per_event,
-        fewer=fewer,
+        low_rate=low_rate,
         per_request=per_request,
         memory={arm: of for arm, of in memory.items() if of is not None},
         growth=growth,
     )
 
 
-def _title(results: CostResults) -> str:
+def _title(results: SweepResults) -> str:
     plans = [plan for loads in results.loads.values() for plan in loads.values()]
     payloads = sorted({plan.payload_bytes for plan in plans})
     blocks = max((one.trial.block for one in results.trials), default=0)
@@ -107,7 +107,7 @@ def _title(results: CostResults) -> str:
     )
 
 
-def _cautions(results: CostResults) -> list[str]:
+def _cautions(results: SweepResults) -> list[str]:
     found = [] if results.finished else [f"Interrupted: {counted(len(results.trials), 'trial')} of the run are here."]
     if results.preset == "smoke":
         found.append("The smoke preset shows that everything works; its numbers conclude nothing.")
@@ -117,7 +117,7 @@ def _cautions(results: CostResults) -> list[str]:
     return found
 
 
-def _goals(valid: Valid, trials: Sequence[CostTrial]) -> Table:
+def _goals(valid: Valid, trials: Sequence[SweepTrial]) -> Table:
     rows = []
     for goal in GOALS:
         of = (valid.ratio if goal.relative else valid.estimate)(goal.section, goal.arm, goal.metric)
@@ -142,7 +142,7 @@ def reached(of: Estimate, limit: float) -> str:
     return "missed" if low > limit else "open"
 
 
-def _everything_arrived(trials: Sequence[CostTrial]) -> list[list[str]]:
+def _everything_arrived(trials: Sequence[SweepTrial]) -> list[list[str]]:
     """Completeness with many subscribers; a trial that lost something is invalid, and stands here all the same."""
     many = [one for one in trials if one.section == "subscribers" and one.trial.subscribers >= MANY]
     rows = []

@@ -6,13 +6,13 @@ from typing import Final
 
 import msgspec
 
-from bench.results.sweep import CostTrial
+from bench.results.sweep import SweepTrial
 from feed.transports import BASELINE
 from reports.statistics import Estimate, estimate
 from reports.style import LOOKS
 
 PER_EVENT: Final = "server_cpu_us_per_event"
-RATES: Final = {"fewer": "20", "main": "100"}
+RATES: Final = {"low_rate": "20", "main": "100"}
 """Sections that are points of the sweep over rates too, and their events per second."""
 
 
@@ -28,10 +28,10 @@ class Bar(msgspec.Struct, frozen=True):
 class Valid:
     """The valid trials by section and arm."""
 
-    def __init__(self, trials: Sequence[CostTrial]) -> None:
+    def __init__(self, trials: Sequence[SweepTrial]) -> None:
         self._trials = [one for one in trials if one.trial.status == "ok"]
 
-    def of(self, section: str, arm: str) -> list[CostTrial]:
+    def of(self, section: str, arm: str) -> list[SweepTrial]:
         """The trials of an arm."""
         return [one for one in self._trials if one.section == section and arm_of(one) == arm]
 
@@ -44,9 +44,9 @@ class Valid:
     def values(self, section: str, arm: str, metric: str, load: str = "") -> dict[int, float]:
         """A metric by block, under one load if the section has several."""
         return {
-            one.trial.block: one.trial.metrics[metric]
+            one.trial.block: one.trial.values[metric]
             for one in self.of(section, arm)
-            if metric in one.trial.metrics and load in ("", one.load)
+            if metric in one.trial.values and load in ("", one.load)
         }
 
     def estimate(self, section: str, arm: str, metric: str, load: str = "") -> Estimate | None:
@@ -90,7 +90,7 @@ def arm_name(arm: str) -> str:
     return LOOKS[transport].name + "".join(f", {word}" for word in (variant, secured and "TLS") if word)
 
 
-def arm_of(one: CostTrial) -> str:
+def arm_of(one: SweepTrial) -> str:
     """``transport`` or ``transport:variant``, and ``+tls`` where it was encrypted."""
     return f"{one.trial.transport}:{one.trial.variant}".removesuffix(":") + ("+tls" if one.trial.tls else "")
 

@@ -63,18 +63,18 @@ def summarize_faults(faults: FaultResults | None, soak: SoakResults | None) -> F
     lost = sorted({LOOKS[one.transport].name for one in recoveries if one.total("silently_lost")})
     if lost:
         cautions.append(f"events were lost in silence on {', '.join(lost)}")
-    if faults and any(one.delivered != one.expected for one in faults.sieges):
+    if faults and any(one.delivered != one.expected for one in faults.hostile):
         cautions.append("events were lost under siege")
     titles = []
     if faults and faults.trials:
         repeats = max(trial.repeat for trial in faults.trials)
         clients = max(trial.clients for trial in faults.trials)
         titles.append(f"{counted(clients, 'client')}, {number(faults.rate_hz)} events/s, {counted(repeats, 'repeat')}")
-    if faults and faults.sieges:
+    if faults and faults.hostile:
         titles.append("sieges by bad peers")
     if soak:
         titles.append(f"soak of {number(soak.duration_s / 60)} min with {counted(soak.clients, 'client')} per server")
-    sieges = faults.sieges if faults else []
+    sieges = faults.hostile if faults else []
     tables = [_recovery_table(recoveries), siege_table(sieges), _soak_table(soak.servers if soak else [])]
     return FaultSummary("; ".join(titles), cautions, recoveries, [table for table in tables if table.rows])
 

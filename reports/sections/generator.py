@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Final
 
 from bench.results.run import STATUSES
-from bench.results.sweep import CostResults, CostTrial
+from bench.results.sweep import SweepResults, SweepTrial
 from reports.formats import NOT_MEASURED, counted, number, with_interval
 from reports.layout import Section, Table
 from reports.sections.cost import reached
@@ -29,7 +29,7 @@ GOAL_EVENTS_PER_S: Final = 40_000
 VALID_SHARE: Final = 0.9
 
 
-def generator_section(results: CostResults) -> Section:
+def generator_section(results: SweepResults) -> Section:
     """Work out the whole section."""
     tables = [_receive(results.trials), _socketio(results.trials), _sustain(results.trials), _saturate(results.trials)]
     cautions = [] if results.finished else [f"Interrupted: {counted(len(results.trials), 'trial')} are here."]
@@ -49,10 +49,10 @@ def generator_section(results: CostResults) -> Section:
 
 
 def _of(
-    trials: Sequence[CostTrial], section: str, statuses: Sequence[str] = ("ok",)
-) -> dict[tuple[str, str], list[CostTrial]]:
+    trials: Sequence[SweepTrial], section: str, statuses: Sequence[str] = ("ok",)
+) -> dict[tuple[str, str], list[SweepTrial]]:
     """Trials by served arm and generator, in the order of every table; the valid ones unless told otherwise."""
-    found: dict[tuple[str, str], list[CostTrial]] = {}
+    found: dict[tuple[str, str], list[SweepTrial]] = {}
     for one in trials:
         if one.section == section and one.trial.status in statuses:
             found.setdefault((arm_of(one), one.trial.generator), []).append(one)
@@ -65,16 +65,16 @@ def _of(
     )
 
 
-def _values(of: Sequence[CostTrial], metric: str) -> dict[int, float]:
-    return {one.trial.block: one.trial.metrics[metric] for one in of if metric in one.trial.metrics}
+def _values(of: Sequence[SweepTrial], metric: str) -> dict[int, float]:
+    return {one.trial.block: one.trial.values[metric] for one in of if metric in one.trial.values}
 
 
-def _estimate(of: Sequence[CostTrial], metric: str) -> Estimate | None:
+def _estimate(of: Sequence[SweepTrial], metric: str) -> Estimate | None:
     values = list(_values(of, metric).values())
     return estimate(values) if values else None
 
 
-def _receive(trials: Sequence[CostTrial]) -> Table:
+def _receive(trials: Sequence[SweepTrial]) -> Table:
     groups, rows = _of(trials, "receive"), []
     locust: dict[int, list[float]] = {}
     for (served, generator), of in groups.items():
@@ -99,7 +99,7 @@ def _receive(trials: Sequence[CostTrial]) -> Table:
     return Table("CPU per received event", head, rows, notes)
 
 
-def _socketio(trials: Sequence[CostTrial]) -> Table:
+def _socketio(trials: Sequence[SweepTrial]) -> Table:
     rows = [
         [NAMES[generator], with_interval(_estimate(of, PER_EVENT)), with_interval(_estimate(of, SHARE))]
         for (_, generator), of in _of(trials, "socketio").items()
@@ -112,7 +112,7 @@ def _socketio(trials: Sequence[CostTrial]) -> Table:
     return Table("locust's SocketIOUser beside this load script", head, rows, notes)
 
 
-def _sustain(trials: Sequence[CostTrial]) -> Table:
+def _sustain(trials: Sequence[SweepTrial]) -> Table:
     rows = []
     for (served, _), of in _of(trials, "sustain", STATUSES).items():  # one that lost events is invalid, and counts here
         share = _estimate(of, SHARE)
@@ -135,7 +135,7 @@ def _sustain(trials: Sequence[CostTrial]) -> Table:
     return Table("What locust sustains on one core", head, rows, notes)
 
 
-def _saturate(trials: Sequence[CostTrial]) -> Table:
+def _saturate(trials: Sequence[SweepTrial]) -> Table:
     rows = [
         [arm_name(served), with_interval(_estimate(of, RECEIVED)), _number(_estimate(of, SHARE))]
         for (served, _), of in _of(trials, "saturate").items()

@@ -111,7 +111,7 @@ def _receive_table(measured: Sequence[Verification]) -> Table:
 
 
 def _receive_row(one: Verification) -> list[str]:
-    latency_ms, median_ms = one.trial.metrics.get("latency_ms_p50"), one.user_minus_kernel_ms_p50
+    latency_ms, median_ms = one.trial.values.get("latency_ms_p50"), one.user_minus_kernel_ms_p50
     return [
         LOOKS[one.trial.transport].name,
         f"{one.matched:,} of {one.deliveries:,}" if one.deliveries else NOT_MEASURED,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bench.results.capabilities import Probe, ProbeResults
+from bench.results.capabilities import CapabilityCheck, CapabilityResults
 from feed.transports import TRANSPORTS
 from reports.formats import NOT_MEASURED
 from reports.layout import Section, Table
@@ -16,17 +16,17 @@ QUESTIONS: Final = {
     "opens_connections": "opens a connection for every event",
     "reconnects_in_a_browser": "a browser reconnects by itself",
 }
-"""Probe -> the question in words."""
+"""Check -> the question in words."""
 ANSWERS: Final = {True: "yes", False: "no", None: "not tried"}
 
 
-def probe_section(results: ProbeResults) -> Section:
+def probe_section(results: CapabilityResults) -> Section:
     """A table of answers, and one of the evidence."""
-    names = [name for name in TRANSPORTS if any(of.transport == name for of in results.probes)]
-    asked = dict.fromkeys(of.probe for of in results.probes)
+    names = [name for name in TRANSPORTS if any(of.transport == name for of in results.checks)]
+    asked = dict.fromkeys(of.check for of in results.checks)
     answers = [[_question(probe), *(_answer(results, probe, name) for name in names)] for probe in asked]
     evidence = [
-        [_question(of.probe), LOOKS[of.transport].name, ANSWERS[of.holds], of.evidence] for of in results.probes
+        [_question(of.check), LOOKS[of.transport].name, ANSWERS[of.holds], of.evidence] for of in results.checks
     ]
     note = f"{NOT_MEASURED}: the question makes no sense there."
     tables = [
@@ -41,6 +41,8 @@ def _question(probe: str) -> str:
     return QUESTIONS.get(probe, probe)
 
 
-def _answer(results: ProbeResults, probe: str, transport: str) -> str:
-    found: Probe | None = next((of for of in results.probes if (of.transport, of.probe) == (transport, probe)), None)
+def _answer(results: CapabilityResults, probe: str, transport: str) -> str:
+    found: CapabilityCheck | None = next(
+        (of for of in results.checks if (of.transport, of.check) == (transport, probe)), None
+    )
     return NOT_MEASURED if found is None else ANSWERS[found.holds]

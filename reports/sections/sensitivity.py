@@ -8,7 +8,7 @@ import msgspec
 
 from bench.results.files import ResultsError
 from bench.results.run import Plan
-from bench.results.sweep import CostResults, CostTrial
+from bench.results.sweep import SweepResults, SweepTrial
 from feed.transports import POLLING
 from reports.formats import NOT_MEASURED, counted, listed, number
 from reports.layout import Table
@@ -104,7 +104,7 @@ class SensitivitySummary(msgspec.Struct, frozen=True):
     tables: list[Table]
 
 
-def summarize_sensitivity(results: CostResults) -> SensitivitySummary:
+def summarize_sensitivity(results: SweepResults) -> SensitivitySummary:
     """Everything the report says about the grid. Raises ``ResultsError`` for a trial whose load is not in the file."""
     maps = [_map(results, scale) for scale in (LATENCY, BANDWIDTH)]
     cautions = [SHAPE] + ([] if results.finished else ["The run was interrupted: settings are missing."])
@@ -119,7 +119,7 @@ def summarize_sensitivity(results: CostResults) -> SensitivitySummary:
     return SensitivitySummary(title if results.trials else "Nothing was measured", cautions, maps, tables)
 
 
-def _map(results: CostResults, scale: Scale) -> Map:
+def _map(results: SweepResults, scale: Scale) -> Map:
     plans = [(one, _plan(results, one)) for one in results.trials]
     settings = sorted({_setting(plan) for _, plan in plans})
     lines: dict[tuple[int, float], Line] = {}
@@ -128,21 +128,21 @@ def _map(results: CostResults, scale: Scale) -> Map:
         interval_s = one.trial.poll_interval_s if name == POLLING else 0.0
         empty = Line(name, interval_s, scale.article_of(ARTICLE[name]), {})
         line = lines.setdefault((list(LOOKS).index(name), interval_s), empty)
-        value = one.trial.metrics.get(scale.metric)
+        value = one.trial.values.get(scale.metric)
         if one.trial.status == "ok" and value is not None:
             multiple, predicted = value / scale.unit_of(plan), _predicted(results, one, plan, scale)
             line.cells[_setting(plan)] = Rated(multiple, rate(multiple, scale.bounds), predicted)
     return Map(scale, settings, [lines[key] for key in sorted(lines)])
 
 
-def _plan(results: CostResults, one: CostTrial) -> Plan:
+def _plan(results: SweepResults, one: SweepTrial) -> Plan:
     plan = results.loads.get(one.section, {}).get(f"{one.load} ({one.trial.transport})")
     if plan is None or not plan.rtt_ms:
         raise ResultsError(f"trial {one.trial.id}: its load {one.load!r} is missing, or has no round trip")
     return plan
 
 
-def _predicted(results: CostResults, one: CostTrial, plan: Plan, scale: Scale) -> float | None:
+def _predicted(results: SweepResults, one: SweepTrial, plan: Plan, scale: Scale) -> float | None:
     value = predict(one.trial.transport, plan, results.idle, one.trial).get(scale.metric)
     return None if value is None else value / scale.unit_of(plan)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
-from bench.results.reliability import SiegeTrial
+from bench.results.reliability import HostileTrial
 from reports.formats import number
 from reports.layout import Table
 from reports.style import LOOKS
@@ -15,18 +15,18 @@ MOST_TIMES: Final = 2.0
 MOST_MORE_MS: Final = 5.0
 """The good ones' p99 under siege may be so many times what it is in peace, and so many milliseconds more."""
 SIEGE_NAMES: Final = {
-    "unfinished": "never finish the handshake",
-    "slow": "send 1 byte a second",
-    "stalled": "stop reading",
-    "torn": "cut in mid-message",
+    "half_open_handshake": "never finish the handshake",
+    "slowloris": "send 1 byte a second",
+    "non_reading": "stop reading",
+    "reset_mid_message": "cut in mid-message",
 }
 
 
-def siege_table(sieges: Sequence[SiegeTrial]) -> Table:
+def siege_table(sieges: Sequence[HostileTrial]) -> Table:
     """A line per siege and transport; medians over repeats, lowest to highest in brackets."""
-    found: dict[tuple[str, str], list[SiegeTrial]] = {}
+    found: dict[tuple[str, str], list[HostileTrial]] = {}
     for one in sieges:
-        found.setdefault((one.siege, one.transport), []).append(one)
+        found.setdefault((one.attack, one.transport), []).append(one)
     kinds, transports = list(SIEGE_NAMES), list(LOOKS)
     order = sorted(found, key=lambda key: (kinds.index(key[0]), transports.index(key[1])))
     rows = [_row(found[key]) for key in order]
@@ -39,24 +39,25 @@ def siege_table(sieges: Sequence[SiegeTrial]) -> Table:
     return Table("Bad peers beside good ones", head, rows, notes)
 
 
-def _row(of: Sequence[SiegeTrial]) -> list[str]:
+def _row(of: Sequence[HostileTrial]) -> list[str]:
     first = of[0]
-    peers = f"{first.peers:,}{' a second' if first.siege == 'torn' else ''} {SIEGE_NAMES[first.siege]}"
+    rate = " a second" if first.attack == "reset_mid_message" else ""
+    peers = f"{first.hostile_clients:,}{rate} {SIEGE_NAMES[first.attack]}"
     return [
         peers,
         LOOKS[first.transport].name,
-        _spread([one.rss_bytes_per_peer / KIB for one in of]),
-        _spread([one.calm_ms_p99 for one in of]),
-        _spread([one.siege_ms_p99 for one in of]),
+        _spread([one.rss_bytes_per_hostile_client / KIB for one in of]),
+        _spread([one.baseline_ms_p99 for one in of]),
+        _spread([one.attack_ms_p99 for one in of]),
         f"{sum(one.delivered for one in of):,} of {sum(one.expected for one in of):,}",
         "held" if held(of) else "not held",
     ]
 
 
-def held(of: Sequence[SiegeTrial]) -> bool:
+def held(of: Sequence[HostileTrial]) -> bool:
     """Are the bounds kept, in the middle of the repeats?"""
-    memory_kib = median(one.rss_bytes_per_peer for one in of) / KIB
-    calm_ms, siege_ms = median(one.calm_ms_p99 for one in of), median(one.siege_ms_p99 for one in of)
+    memory_kib = median(one.rss_bytes_per_hostile_client for one in of) / KIB
+    calm_ms, siege_ms = median(one.baseline_ms_p99 for one in of), median(one.attack_ms_p99 for one in of)
     complete = all(one.delivered == one.expected for one in of)
     return complete and memory_kib <= MOST_KIB_PER_PEER and siege_ms <= MOST_TIMES * calm_ms + MOST_MORE_MS
 

@@ -43,10 +43,10 @@ def points(results: Results) -> list[Point]:
 
 def _point(results: Results, interval_s: float, trials: list[Trial]) -> Point | None:
     needed = ("latency_ms_p50", "wire_bytes_per_event")
-    whole = [trial for trial in trials if all(trial.metrics.get(name, 0.0) > 0 for name in needed)]
+    whole = [trial for trial in trials if all(trial.values.get(name, 0.0) > 0 for name in needed)]
     if not whole:
         return None
-    latency, wire = (estimate([trial.metrics[name] for trial in whole]) for name in needed)
+    latency, wire = (estimate([trial.values[name] for trial in whole]) for name in needed)
     theory = [predict(POLLING, results.plan, results.idle, trial) for trial in whole]
     predicted = average(theory) if is_plain(results.plan) else {}
     return Point(interval_s, latency, wire, len(whole), predicted)

@@ -80,7 +80,7 @@ def _spreads(results: Results) -> list[float]:
 
 
 def _values(trials: Sequence[Trial], metric: str) -> list[float]:
-    return sorted(trial.metrics[metric] for trial in trials if metric in trial.metrics)
+    return sorted(trial.values[metric] for trial in trials if metric in trial.values)
 
 
 def _median(trials: Sequence[Trial], metric: str) -> float | None:

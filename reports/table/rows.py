@@ -217,7 +217,7 @@ def incomplete(counts: Counts | None) -> list[str]:
 
 
 def _noise(trials: dict[int, Trial]) -> list[str]:
-    worst = max((trial.metrics.get("hiccup_ms_p99", 0.0) for trial in trials.values()), default=0.0)
+    worst = max((trial.values.get("hiccup_ms_p99", 0.0) for trial in trials.values()), default=0.0)
     return [f"noisy host: 1 ms timer {fixed(worst, 1)} ms late (p99)"] if worst > NOISY_HICCUP_MS_P99 else []
 
 

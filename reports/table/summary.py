@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from bench.results.capabilities import ProbeResults
+from bench.results.capabilities import CapabilityResults
 from bench.results.catalogue import METRICS
 from bench.results.run import Results, Trial
 from reports.blocks import PAIRED_METRICS, Blocks, left_out, main_blocks
@@ -86,7 +86,7 @@ class Summary(msgspec.Struct, frozen=True):
         return {of.results.plan.point: of.point for of in self.points}
 
 
-def summarize(results: Results, others: Sequence[Results] = (), probes: ProbeResults | None = None) -> Summary:
+def summarize(results: Results, others: Sequence[Results] = (), probes: CapabilityResults | None = None) -> Summary:
     """Work out the whole report of a run. ``others``: its other operating points."""
     blocks = main_blocks(results)
     comparisons = {metric: blocks.compare(metric) for metric in PAIRED_METRICS}
@@ -96,7 +96,7 @@ def summarize(results: Results, others: Sequence[Results] = (), probes: ProbeRes
         results=results,
         blocks=blocks,
         point=POINT_NAMES.get(results.plan.point, results.plan.point),
-        verdicts=judge_all(measured, probes.probes if probes else None),
+        verdicts=judge_all(measured, probes.checks if probes else None),
         beside=beside,
         title=_title(results),
         answer=answer(results, blocks, comparisons),
@@ -133,7 +133,7 @@ def _cautions(results: Results, blocks: Blocks) -> list[str]:
         if counts and (wrong := incomplete(counts)):
             said = ", ".join(wrong)
             found.append(f"{LOOKS[name].name} did not deliver as it must: {said}, of {counts.expected:,} deliveries.")
-    for name, fault in results.plan.sabotage.items():
+    for name, fault in results.plan.inject_fault.items():
         found.append(f"{LOOKS[name].name}'s server was told to commit a fault ({fault}): no claim is judged.")
     if results.plan.blocks == 1:
         found.append("A single block has no intervals: it shows that everything works and settles nothing.")

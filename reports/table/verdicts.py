@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from bench.results.capabilities import Probe
+from bench.results.capabilities import CapabilityCheck
 from bench.results.catalogue import METRICS
 from bench.results.run import Plan
 from feed.transports import BASELINE
@@ -80,7 +80,7 @@ class Measured(msgspec.Struct, frozen=True):
     blocks: Blocks
 
 
-def judge_all(points: Sequence[Measured], probes: Sequence[Probe] | None) -> list[Line]:
+def judge_all(points: Sequence[Measured], probes: Sequence[CapabilityCheck] | None) -> list[Line]:
     """Every claim about a transport that was measured. ``probes``: ``None`` if none were run."""
     present = {name for of in points for name in of.blocks.trials}
     return [_line(claim, points, probes) for claim in CLAIMS if claim.transport in present]
@@ -104,7 +104,7 @@ def tally_text(lines: Sequence[Line]) -> str:
     return f"{counted(sum(found.values()), 'verdict')} on the article's claims: {said}." if found else ""
 
 
-def _line(claim: Claim, points: Sequence[Measured], probes: Sequence[Probe] | None) -> Line:
+def _line(claim: Claim, points: Sequence[Measured], probes: Sequence[CapabilityCheck] | None) -> Line:
     by: Judged = claim.by
     if isinstance(by, ByWord | ByOrder) and (reason := _unfit(points)):
         return Line(claim, {of.plan.point: Judgement(UNJUDGED, reason) for of in points})
@@ -123,7 +123,7 @@ def _unfit(points: Sequence[Measured]) -> str:
     """Why no number of this run judges the article; empty if they do."""
     if any(of.plan.loss for of in points):
         return "loss is modelled"
-    return "a server was told to commit a fault" if any(of.plan.sabotage for of in points) else ""
+    return "a server was told to commit a fault" if any(of.plan.inject_fault for of in points) else ""
 
 
 def _by_word(claim: Claim, by: ByWord, of: Measured) -> Judgement:
@@ -217,9 +217,9 @@ def _more(known: Sequence[Comparison]) -> str:
     return f"; about {counted(max(needed), 'more block')}" if needed else ""
 
 
-def _by_probe(claim: Claim, by: ByProbe, probes: Sequence[Probe] | None) -> Judgement:
+def _by_probe(claim: Claim, by: ByProbe, probes: Sequence[CapabilityCheck] | None) -> Judgement:
     command = f"python -m bench probes --transports {claim.transport}"
-    found = next((of for of in probes or () if (of.transport, of.probe) == (claim.transport, by.probe)), None)
+    found = next((of for of in probes or () if (of.transport, of.check) == (claim.transport, by.probe)), None)
     if found is None:
         return Judgement(UNJUDGED, "not tried in this run", command)
     if found.holds is None:

@@ -33,7 +33,7 @@ def conditions(plan: Plan, trial: Trial | None = None) -> Conditions:
 
     Older files do not have it, but the rate that was received, which is near it for all but pollers.
     """
-    known = trial.metrics if trial else {}
+    known = trial.values if trial else {}
     drawn = known.get("due_events_per_s") or known.get("received_events_per_s")
     rate_hz = drawn / plan.subscribers if drawn else plan.rate_hz / plan.rooms
     interval_s = trial.poll_interval_s if trial else plan.poll_interval_s

@@ -56,13 +56,13 @@ class Traffic(msgspec.Struct, frozen=True):
 
 def traffic_of(transport: str, plan: Plan, idle: Idle, trial: Trial) -> Traffic | None:
     """The coefficients that one trial gives; ``None`` where it lacks a number."""
-    wire = trial.metrics.get("wire_bytes_per_event")
+    wire = trial.values.get("wire_bytes_per_event")
     if wire is None:
         return None
-    per_event, per_cycle = wire - trial.metrics.get("heartbeat_bytes_per_event", 0.0), idle.cycle_bytes
+    per_event, per_cycle = wire - trial.values.get("heartbeat_bytes_per_event", 0.0), idle.cycle_bytes
     if transport in POLLS:  # an event adds its envelope to an answer: the rest of what moved is the cycles'
         per_event = float(envelope_bytes(plan.payload_bytes, plan.rooms // 2, 1))
-        requests = trial.metrics.get("requests_per_event", 0.0)
+        requests = trial.values.get("requests_per_event", 0.0)
         per_cycle = (wire - per_event) / requests if requests else 0.0
         if transport == POLLING and requests:
             per_cycle -= beyond_envelopes(1 / requests, per_event) + relay_bytes(plan.rtt_ms)

@@ -42,4 +42,4 @@ def _row(trial: Trial) -> list[object]:
         name: "; ".join(getattr(trial, name)) for name in ("reasons", "notes")
     }
     counts = [getattr(trial.counts, field) if trial.counts else "" for field in COUNTS]
-    return [*given.values(), *counts, *(trial.metrics.get(name, "") for name in METRICS)]
+    return [*given.values(), *counts, *(trial.values.get(name, "") for name in METRICS)]

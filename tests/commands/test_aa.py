@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bench.machine.host import placement
 from bench.plan.presets import schedule_of
-from bench.results.files import AA_FILE, load_cost, save
-from bench.results.sweep import CostResults, CostTrial
+from bench.results.files import AA_FILE, read, save
+from bench.results.sweep import SweepResults, SweepTrial
 from bench.sweeps.aa import PRESETS, aa_trials
 from bench.sweeps.cost import CostTrialPlan
 from bench.sweeps.sweep import new_cost_results
@@ -21,6 +21,7 @@ from bench.trial.conduct import blank
 from reports.sections.aa import aa_section
 from reports.statistics import DIFFERS, EQUAL, OPEN
 from tests.conftest import planned_count, run_module
+from tests.helpers.fake_results import put
 
 
 @pytest.mark.parametrize("planted", [False, True])
@@ -33,7 +34,7 @@ def test_an_experiment_is_a_comparison_of_the_same(preset: str, planted: bool) -
         pairs.setdefault((one.section, one.trial.block), []).append(one)
         assert one.trial.transport == "sse" and one.plan.probes == one.plan.subscribers
         burns = {"sse": "burn:20"} if planted and one.load == "B" else {}
-        assert one.plan == msgspec.structs.replace(planned[0].plan, sabotage=burns)
+        assert one.plan == msgspec.structs.replace(planned[0].plan, inject_fault=burns)
     for pair in pairs.values():
         assert {one.load for one in pair} == {"A", "B"}
         assert len({schedule_of(one.plan, one.trial) for one in pair}) == 1, "the same schedule"
@@ -42,7 +43,7 @@ def test_an_experiment_is_a_comparison_of_the_same(preset: str, planted: bool) -
     assert preset == "smoke" or min(first["A"], first["B"]) > 15, "in random order"
 
 
-def results_with(factor: float) -> CostResults:
+def results_with(factor: float) -> SweepResults:
     """FAKE: B has ``factor`` times what A has, and a little noise that cancels out over blocks."""
     planned = aa_trials("default", "websocket", 1)
     results = new_cost_results(planned, "default", 1, ["a", "test"], placement([0, 1]))
@@ -50,8 +51,8 @@ def results_with(factor: float) -> CostResults:
         trial = blank(one.plan, one.trial, 1, "2026-01-01T00:00:00+00:00")
         noise = 1 + 0.001 * ((one.trial.block * 7 + (one.load == "A") * 3) % 5)
         value = 50.0 * noise * (factor if one.load == "B" else 1.0)
-        trial.metrics = {"latency_ms_p50": value, "wire_bytes_per_event": value, "server_cpu_us_per_event": value}
-        results.trials.append(CostTrial(one.section, one.load, trial))
+        put(trial, dict.fromkeys(("latency_ms_p50", "wire_bytes_per_event", "server_cpu_us_per_event"), value))
+        results.trials.append(SweepTrial(one.section, one.load, trial))
     results.finished = True
     return results
 
@@ -77,9 +78,9 @@ def test_a_planted_slowdown_is_found_in_as_many_blocks_as_the_plan_has(seed: int
     draw = random.Random(seed)
     for one in planned:
         trial = blank(one.plan, one.trial, 1, "2026-01-01T00:00:00+00:00")
-        slowed = 1.2 if one.plan.sabotage else 1.0
+        slowed = 1.2 if one.plan.inject_fault else 1.0
         trial.metrics = {"server_cpu_us_per_event": 15.0 * slowed * math.exp(draw.gauss(0, 0.10 / math.sqrt(2)))}
-        results.trials.append(CostTrial(one.section, one.load, trial))
+        results.trials.append(SweepTrial(one.section, one.load, trial))
     (row,) = aa_section(results).tables[1].rows
     assert row[1] == "44" and row[3] == DIFFERS, row
 
@@ -96,7 +97,7 @@ def test_the_plumbing_for_real(tmp_path: Path) -> None:
     done = run_module(
         "bench", "aa", "--preset", "smoke", "--transport", "raw", "--out", str(tmp_path / "out"), timeout_s=200
     )
-    results = load_cost(tmp_path / "out" / AA_FILE)
+    results = read(tmp_path / "out" / AA_FILE, SweepResults)
     assert results.finished and planned_count([one.trial for one in results.trials]) == 6, done.stdout + done.stderr
     assert all(one.trial.status in ("ok", "invalid") and one.trial.metrics for one in results.trials)
     assert "A against A" in (tmp_path / "out" / "report.md").read_text()

@@ -44,7 +44,7 @@ def test_a_cell_that_spreads_too_far_is_not_settled(tmp_path: Path) -> None:
     fresh = fake_results()
     for trial in fresh.trials:
         if trial.metrics:
-            trial.metrics["latency_ms_p50"] *= (0.8, 1.25, 0.9, 1.2, 0.95)[trial.block - 1]
+            trial.latency_ms["50"] *= (0.8, 1.25, 0.9, 1.2, 0.95)[trial.block - 1]
     a, b = run_folder(tmp_path / "a", fake_results()), run_folder(tmp_path / "b", fresh)
     done = run_module("reports", "agree", str(a), str(b), "sse/latency_p50")
     assert done.returncode == 3 and "not settled" in done.stdout
@@ -92,7 +92,7 @@ def test_what_could_not_be_judged_is_refused_before_it_is_measured(tmp_path: Pat
     check_published(source, "sse", "latency_ms_p50")
     for trial in source.trials:
         trial.status = "invalid" if trial.transport == "websocket" else trial.status
-        trial.metrics.pop("latency_ms_p95", None)
+        trial.latency_ms.pop("95", None)
     run = run_folder(tmp_path / "run", source)
     for text, said in (
         ("sse/steal_share", "steal_share has no margin to be judged by: allowed are latency_ms_p50"),

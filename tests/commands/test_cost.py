@@ -15,9 +15,9 @@ from rich.console import Console
 from bench.machine.host import placement
 from bench.machine.processes import user_and_system_ticks
 from bench.plan.presets import TrialPlan
-from bench.results.files import COST_FILE, GENERATOR_FILE, ResultsError, load_cost, save
+from bench.results.files import COST_FILE, GENERATOR_FILE, ResultsError, read, save
 from bench.results.run import Counts, Plan, Trial
-from bench.results.sweep import CostResults
+from bench.results.sweep import SweepResults
 from bench.run.progress import Lines
 from bench.sweeps.cost import GENERATOR_PRESETS, PRESETS, CostTrialPlan, Sections, cost_trials
 from bench.sweeps.sweep import new_cost_results, run_planned
@@ -60,7 +60,7 @@ async def fake_trial(plan: Plan, trial: TrialPlan, attempt: int) -> Trial:
     return record
 
 
-def measured(planned: list[CostTrialPlan], folder: Path, name: str) -> CostResults:
+def measured(planned: list[CostTrialPlan], folder: Path, name: str) -> SweepResults:
     """FAKE results of a plan."""
     results = new_cost_results(planned, "default", 1, ["python", "-m", "bench"], placement([0, 1]))
     asyncio.run(run_planned(results, name, planned, folder, fake_trial, Lines(Console(quiet=True))))
@@ -92,9 +92,9 @@ def test_the_main_section_is_what_was_asked_for() -> None:
     assert {(one.plan.subscribers, one.plan.rate_hz, one.plan.payload_bytes, one.plan.rooms) for one in main} == {
         (200, 100.0, 256, 1)
     }
-    fewer = [one for one in cost_trials(PRESETS["default"], 1) if one.section == "fewer"]
+    low_rate = [one for one in cost_trials(PRESETS["default"], 1) if one.section == "low_rate"]
     assert {one.trial.transport for one in main} == set(TRANSPORTS) - {"socketio"}, "its client is full long before"
-    assert {one.trial.transport for one in fewer} == set(TRANSPORTS)
+    assert {one.trial.transport for one in low_rate} == set(TRANSPORTS)
     first = [one.trial.transport for one in main if one.trial.block == 1]
     second = [one.trial.transport for one in main if one.trial.block == 2]
     assert first != second, "blocks are shuffled"
@@ -108,7 +108,7 @@ def test_loads_that_need_too_many_files_are_left_out() -> None:
 
 def test_a_run_is_saved_read_back_and_summed_up(tmp_path: Path) -> None:
     results = measured(cost_trials(PRESETS["default"], 1), tmp_path, COST_FILE)
-    again = load_cost(tmp_path / COST_FILE)
+    again = read(tmp_path / COST_FILE, SweepResults)
     assert [one.trial.id for one in again.trials] == [one.trial.id for one in results.trials]
     summary = summarize_cost(again)
     goals = {row[0]: row for row in summary.tables[0].rows if "baseline" in row[1]}
@@ -194,7 +194,7 @@ def test_a_bad_file_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / COST_FILE
     path.write_text('{"schema_version": 1}')
     with pytest.raises(ResultsError, match="missing required field"):
-        load_cost(path)
+        read(path, SweepResults)
     shown = CliRunner().invoke(reports_main, [str(tmp_path)])
     assert shown.exit_code == 2 and str(path) in shown.output and "Traceback" not in shown.output
 
@@ -225,9 +225,9 @@ def test_the_smoke_preset_end_to_end(tmp_path: Path) -> None:
     done = run_module("bench", "cost", "--preset", "smoke", "--json", "--out", str(tmp_path), timeout_s=180)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    trials = [one.trial for one in load_cost(tmp_path / COST_FILE).trials]
+    trials = [one.trial for one in read(tmp_path / COST_FILE, SweepResults).trials]
     assert all(trial.status == "ok" for trial in trials if trial.transport != "polling"), [t.reasons for t in trials]
-    assert (len(found["per_event"]), len(found["fewer"])) == (7, 3)
+    assert (len(found["per_event"]), len(found["low_rate"])) == (7, 3)
     assert (tmp_path / "figures").is_dir()
 
 
@@ -235,7 +235,7 @@ def test_the_generators_end_to_end(tmp_path: Path) -> None:
     """locust, the bare client and Node's ws receive the same feed, and each says what it cost."""
     done = run_module("bench", "generator", "--preset", "smoke", "--out", str(tmp_path), timeout_s=180)
     assert done.returncode == 0, done.stderr + done.stdout
-    trials = [one.trial for one in load_cost(tmp_path / GENERATOR_FILE).trials]
+    trials = [one.trial for one in read(tmp_path / GENERATOR_FILE, SweepResults).trials]
     assert {trial.generator for trial in trials} == {"locust", "bare", "node", "socketiouser"}
     for trial in trials:
         assert trial.counts is not None and trial.counts.lost == 0, trial.reasons

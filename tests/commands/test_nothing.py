@@ -11,13 +11,13 @@ from bench.machine.host import Placement
 from bench.machine.provenance import provenance
 from bench.plan.presets import make_plan, schedule_of, trials
 from bench.reliability.soak import new_soak
-from bench.results.capabilities import Probe, ProbeResults
+from bench.results.capabilities import CapabilityCheck, CapabilityResults
 from bench.results.files import (
     AA_FILE,
+    CAPABILITIES_FILE,
     COST_FILE,
     FAULTS_FILE,
     GENERATOR_FILE,
-    PROBES_FILE,
     RESULTS_FILE,
     RUN_FILES,
     SENSITIVITY_FILE,
@@ -25,9 +25,9 @@ from bench.results.files import (
     VERIFY_FILE,
     save,
 )
-from bench.results.reliability import FaultResults, SiegeTrial, SoakResults
+from bench.results.reliability import FaultResults, HostileTrial, SoakResults
 from bench.results.run import Results
-from bench.results.sweep import CostResults, CostTrial
+from bench.results.sweep import SweepResults, SweepTrial
 from bench.results.verify import Verification, VerifyResults
 from bench.trial.channel import TrialError
 from bench.trial.conduct import Bed, _evaluate, blank
@@ -47,14 +47,14 @@ def _invalid(results: Results) -> Results:
 
 def _without_metrics(results: Results) -> Results:
     for trial in results.trials:
-        trial.metrics = {}
+        trial.metrics, trial.latency_ms = {}, {}
     return results
 
 
-def _cost(status: str) -> CostResults:
+def _cost(status: str) -> SweepResults:
     trial = fake_trial("sse")
     trial.status = status
-    return CostResults(**FACTS, preset="smoke", seed=1, loads={}, trials=[CostTrial("main", "load", trial)])
+    return SweepResults(**FACTS, preset="smoke", seed=1, loads={}, trials=[SweepTrial("main", "load", trial)])
 
 
 def _verify(status: str) -> VerifyResults:
@@ -64,8 +64,8 @@ def _verify(status: str) -> VerifyResults:
 
 
 def _siege(delivered: int) -> FaultResults:
-    one = SiegeTrial("sse", "slow", 1, 10, 1.0, 2.0, 100.0, delivered=delivered, expected=20)
-    return FaultResults(**FACTS, seed=1, rate_hz=20.0, siege_events=10, trials=[], sieges=[one])
+    one = HostileTrial("sse", "slowloris", 1, 10, 1.0, 2.0, 100.0, delivered=delivered, expected=20)
+    return FaultResults(**FACTS, seed=1, rate_hz=20.0, window_events=10, trials=[], hostile=[one])
 
 
 def _soak(lives: int) -> SoakResults:
@@ -74,8 +74,8 @@ def _soak(lives: int) -> SoakResults:
     return SoakResults(**FACTS, seed=1, duration_s=5.0, clients=1, servers=[one])
 
 
-def _probed(holds: bool | None) -> ProbeResults:
-    return ProbeResults(**FACTS, probes=[Probe("sse", "passes_a_plain_proxy", holds, "")])
+def _probed(holds: bool | None) -> CapabilityResults:
+    return CapabilityResults(**FACTS, checks=[CapabilityCheck("sse", "passes_a_plain_proxy", holds, "")])
 
 
 PAIRS: dict[str, tuple[Any, Any]] = {
@@ -84,7 +84,7 @@ PAIRS: dict[str, tuple[Any, Any]] = {
     FAULTS_FILE: (_siege(20), _siege(0)),
     SOAK_FILE: (_soak(3), _soak(0)),
     VERIFY_FILE: (_verify("ok"), _verify("invalid")),
-    PROBES_FILE: (_probed(False), _probed(None)),
+    CAPABILITIES_FILE: (_probed(False), _probed(None)),
 }
 """File -> a run that measured something, and one that did not."""
 

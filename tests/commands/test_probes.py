@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from bench.capabilities.checks import PROBES, run_probes
 from bench.capabilities.plain_proxy import HOP_BY_HOP, PlainProxy, end_to_end
-from bench.results.files import PROBES_FILE, load_probes
+from bench.results.capabilities import CapabilityResults
+from bench.results.files import CAPABILITIES_FILE, read
 from feed.transports import CONTENDERS
 from tests.conftest import run_module
 
@@ -42,8 +43,8 @@ EXPECTED = {
 def test_every_probe_sees_what_the_specifications_say(tmp_path: Path) -> None:
     done = run_module("bench", "probes", "--out", str(tmp_path / "out"), timeout_s=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    probes = load_probes(tmp_path / "out" / PROBES_FILE).probes
-    found = {(of.transport, of.probe): of for of in probes}
+    probes = read(tmp_path / "out" / CAPABILITIES_FILE, CapabilityResults).checks
+    found = {(of.transport, of.check): of for of in probes}
     assert found.keys() == EXPECTED.keys()
     assert not {key: of.evidence for key, of in found.items() if of.holds is not EXPECTED[key]}
     assert found.keys() == {(name, probe) for probe, (_, names) in PROBES.items() for name in names}
@@ -57,7 +58,7 @@ def test_every_probe_sees_what_the_specifications_say(tmp_path: Path) -> None:
 def test_a_server_that_does_not_start_is_told_for_each_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.machine.processes.ROOT", tmp_path)  # no servers there
     found = asyncio.run(run_probes(["websocket"], 0, tmp_path))
-    assert [of.probe for of in found] == [name for name, (_, names) in PROBES.items() if "websocket" in names]
+    assert [of.check for of in found] == [name for name, (_, names) in PROBES.items() if "websocket" in names]
     assert all(of.holds is None and "could not be tried" in of.evidence for of in found)
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.results.files import FAULTS_FILE, ResultsError, load_faults, load_soak, save
-from bench.results.reliability import FaultResults, FaultTrial, SiegeTrial
+from bench.results.files import FAULTS_FILE, ResultsError, read, save
+from bench.results.reliability import FaultResults, FaultTrial, HostileTrial, SoakResults
 from reports.sections.faults import summarize_faults
 from reports.sections.sieges import held, siege_table
 from tests.conftest import run_module
@@ -36,12 +36,12 @@ def fault(transport: str = "sse", kind: str = "kill", repeat: int = 1, **changed
     )
 
 
-def siege(calm_ms: float = 1.0, siege_ms: float = 2.0, kib: float = 10.0, lost: int = 0) -> SiegeTrial:
+def siege(calm_ms: float = 1.0, siege_ms: float = 2.0, kib: float = 10.0, lost: int = 0) -> HostileTrial:
     """FAKE."""
-    return SiegeTrial("sse", "stalled", 1, 50, calm_ms, siege_ms, kib * KIB, 100 - lost, 100)
+    return HostileTrial("sse", "non_reading", 1, 50, calm_ms, siege_ms, kib * KIB, 100 - lost, 100)
 
 
-def results(trials: list[FaultTrial], sieges: list[SiegeTrial]) -> FaultResults:
+def results(trials: list[FaultTrial], sieges: list[HostileTrial]) -> FaultResults:
     """FAKE."""
     return FaultResults(
         schema_version=1,
@@ -54,9 +54,9 @@ def results(trials: list[FaultTrial], sieges: list[SiegeTrial]) -> FaultResults:
         options={},
         seed=1,
         rate_hz=20.0,
-        siege_events=300,
+        window_events=300,
         trials=trials,
-        sieges=sieges,
+        hostile=sieges,
     )
 
 
@@ -65,14 +65,14 @@ def results(trials: list[FaultTrial], sieges: list[SiegeTrial]) -> FaultResults:
     [
         (lambda: results([fault("smtp")], []), "unknown transports smtp: allowed are polling"),
         (lambda: results([fault(kind="fire")], []), "unknown faults fire: allowed are kill, cut, stall"),
-        (lambda: results([], [msgspec.structs.replace(siege(), siege="flood")]), "unknown sieges flood"),
+        (lambda: results([], [msgspec.structs.replace(siege(), attack="flood")]), "unknown attacks flood"),
         (lambda: results([], [msgspec.structs.replace(siege(), transport="smtp")]), "unknown transports smtp"),
     ],
 )
 def test_names_that_nobody_knows_are_refused(of: Callable[[], FaultResults], why: str, tmp_path: Path) -> None:
     path = save(of(), tmp_path, FAULTS_FILE)
     with pytest.raises(ResultsError, match=why):
-        load_faults(path)
+        read(path, FaultResults)
 
 
 def test_repeats_are_the_unit_of_the_spread() -> None:
@@ -101,12 +101,12 @@ def test_the_commands_end_to_end(tmp_path: Path) -> None:
     arguments = ("--preset", "smoke", "--transports", "sse,socketio", "--out", str(tmp_path))
     done = run_module("bench", "faults", *arguments, timeout_s=240)
     assert done.returncode == 0, done.stderr + done.stdout
-    found = load_faults(tmp_path / FAULTS_FILE)
+    found = read(tmp_path / FAULTS_FILE, FaultResults)
     assert {(one.transport, one.fault) for one in found.trials} == {
         (name, kind) for name in ("sse", "socketio") for kind in ("kill", "cut", "stall")
     }
     assert all(one.never_back == one.silently_lost == one.duplicates == 0 for one in found.trials)
-    assert len(found.sieges) == 8 and all(one.delivered == one.expected for one in found.sieges)
+    assert len(found.hostile) == 8 and all(one.delivered == one.expected for one in found.hostile)
     assert "Bad peers beside good ones" in (tmp_path / "report.md").read_text()
     assert (tmp_path / "figures" / "recovery.svg").exists()
 
@@ -115,7 +115,7 @@ def test_a_minute_of_soak_lets_everything_go(tmp_path: Path) -> None:
     """All transports, clients coming and going: open files and tasks are what they were, and nothing failed."""
     done = run_module("bench", "soak", "--duration-s", "60", "--clients", "10", "--out", str(tmp_path), timeout_s=240)
     assert done.returncode == 0, done.stderr + done.stdout
-    for one in load_soak(tmp_path / "soak.json").servers:
+    for one in read(tmp_path / "soak.json", SoakResults).servers:
         assert one.lives > 50 and not one.failures, (one.transport, one.failures)
         assert one.after.open_files <= one.before.open_files and one.after.tasks <= one.before.tasks
 
@@ -130,5 +130,5 @@ def test_a_bad_file_is_named(tmp_path: Path, broken: str) -> None:
 def test_a_record_is_read_back_as_it_was_saved(tmp_path: Path) -> None:
     saved = results([fault()], [siege()])
     save(saved, tmp_path, FAULTS_FILE)
-    assert load_faults(tmp_path / FAULTS_FILE) == saved
-    assert json.loads((tmp_path / FAULTS_FILE).read_text())["sieges"][0]["siege"] == "stalled"
+    assert read(tmp_path / FAULTS_FILE, FaultResults) == saved
+    assert json.loads((tmp_path / FAULTS_FILE).read_text())["hostile"][0]["attack"] == "non_reading"

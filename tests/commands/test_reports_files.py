@@ -99,7 +99,7 @@ def test_csv_has_one_row_per_trial_and_a_column_per_metric(rendered: Path) -> No
     assert [row["id"] for row in rows] == [trial.id for trial in results.trials]
     assert set(METRICS) <= rows[0].keys()
     for row, trial in zip(rows, results.trials, strict=True):
-        assert {name: float(row[name]) for name in METRICS if row[name]} == trial.metrics
+        assert {name: float(row[name]) for name in METRICS if row[name]} == trial.values
         assert row["reasons"] == "; ".join(trial.reasons)
 
 
@@ -176,13 +176,13 @@ def _planned(**plan: object) -> bytes:
         (lambda: _planned(rate_hz=-1), "$.plan.rate_hz"),
         (lambda: _planned(rtt_ms=1e308), "$.plan.rtt_ms"),
         (lambda: _planned(slo=["garbage"]), "'garbage': expected [transport/]metric"),
-        (lambda: _planned(sabotage={"smtp": "drop"}), "unknown transports smtp: allowed are polling"),
+        (lambda: _planned(inject_fault={"smtp": "drop"}), "unknown transports smtp: allowed are polling"),
         (lambda: _with(poll_interval_s=0.0), "$.trials[0].poll_interval_s"),
         (lambda: _with(generator="wishes"), "unknown generators wishes: allowed are locust"),
         (lambda: _with(counts=dict.fromkeys(Counts.__struct_fields__, -5)), "`int` >= 0 - at `$.trials[0].counts"),
         (lambda: b"", "truncated"),
         (lambda: b"\xff\xfe not text", "JSON"),
-        (lambda: _text(fake_results(1)).replace(b'"schema_version":1', b'"schema_version":99'), "schema version 99"),
+        (lambda: _text(fake_results(1)).replace(b'"schema_version":2', b'"schema_version":99'), "schema version 99"),
         (lambda: _with(metrics={"latency_parsecs": 1.0}), "unknown metrics latency_parsecs"),
         (lambda: _with(transport="pigeon"), "unknown transports pigeon"),
         (lambda: _with(status="fine"), "unknown statuses fine"),

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.plan.presets import make_plans
-from bench.results.files import AA_FILE, ResultsError, load, load_cost, save
+from bench.results.files import AA_FILE, ResultsError, load, read, save
+from bench.results.sweep import SweepResults
 from bench.run.cell import plan_again
 from feed.faults import EVERY, KINDS, MAX_BURN_PERCENT, Sabotage, SabotageError, parse_sabotage
 from reports.compare.runs import environment, unlike
@@ -149,10 +150,10 @@ def test_refusals(text: str) -> None:
     "arguments",
     [
         ("servers", "sse", "--sabotage", "lie"),
-        ("bench", "run", "--sabotage", "sse=lie"),
+        ("bench", "run", "--inject-fault", "sse=lie"),
         ("bench", "run", "--sabotage", "pigeon=drop"),
         ("bench", "run", "--sabotage", "drop"),
-        ("bench", "run", "--sabotage", "sse=drop", "--sabotage", "sse=delay"),
+        ("bench", "run", "--inject-fault", "sse=drop", "--sabotage", "sse=delay"),
         ("bench", "run", "--transports", "sse", "--sabotage", "polling=drop"),
         ("bench", "aa", "--planted", "--transport", "socketio"),
     ],
@@ -181,11 +182,11 @@ def test_the_report_names_what_every_server_did(turn: int, tmp_path: Path) -> No
     done = run_module(
         *("bench", "run", "--preset", "smoke", "--point", "broadcast", "--rate-hz", "50", "--duration-s", "6"),
         *("--transports", ",".join([*FAULTS, "socketio"]), "--out", str(folder)),
-        *(word for name, kind in faults.items() for word in ("--sabotage", f"{name}={kind}")),
+        *(word for name, kind in faults.items() for word in ("--inject-fault", f"{name}={kind}")),
         timeout_s=200,
     )
     results = load(folder)
-    assert results.finished and results.plan.sabotage == faults, done.stdout + done.stderr
+    assert results.finished and results.plan.inject_fault == faults, done.stdout + done.stderr
     render_as_valid(folder, results.trials, lambda: save(results, folder))
     cautions = summarize(results).cautions
     said = {name: text for name, _, text in (caution.partition(" did not deliver") for caution in cautions) if text}
@@ -198,8 +199,8 @@ def test_the_report_names_what_every_server_did(turn: int, tmp_path: Path) -> No
 
 
 def test_faults_belong_to_the_points_that_measure_the_transport() -> None:
-    plans = make_plans("default", None, sabotage={"raw": "drop", "sse": "delay"})
-    assert {plan.point: plan.sabotage for plan in plans} == {
+    plans = make_plans("default", None, inject_fault={"raw": "drop", "sse": "delay"})
+    assert {plan.point: plan.inject_fault for plan in plans} == {
         "sparse": {"sse": "delay"},
         "broadcast": {"sse": "delay", "raw": "drop"},
     }
@@ -207,7 +208,7 @@ def test_faults_belong_to_the_points_that_measure_the_transport() -> None:
 
 def test_a_sabotaged_run_judges_no_claim_and_is_not_measured_again() -> None:
     results = fake_results()
-    results.plan = msgspec.structs.replace(results.plan, sabotage={"sse": "drop"})
+    results.plan = msgspec.structs.replace(results.plan, inject_fault={"sse": "drop"})
     judged = [judgement for line in summarize(results).verdicts for judgement in line.points.values()]
     assert judged and {judgement.word for judgement in judged} == {UNJUDGED}
     with pytest.raises(ResultsError, match="on purpose"):
@@ -216,14 +217,14 @@ def test_a_sabotaged_run_judges_no_claim_and_is_not_measured_again() -> None:
 
 def test_a_planted_fault_is_said_when_runs_are_compared() -> None:
     a, b = fake_results(), fake_results()
-    b.plan = msgspec.structs.replace(b.plan, sabotage={"sse": "burn:20"})
-    assert unlike(a, b) == [] and environment(a, b) == ["sabotage: {} / {'sse': 'burn:20'}"]
+    b.plan = msgspec.structs.replace(b.plan, inject_fault={"sse": "burn:20"})
+    assert unlike(a, b) == [] and environment(a, b) == ["inject_fault: {} / {'sse': 'burn:20'}"]
 
 
 def test_a_planted_slowdown_for_real(tmp_path: Path) -> None:
     """The plumbing: B's server is told to burn, A's is not. That it is found takes two hours (docs/method.md)."""
     done = run_module("bench", "aa", "--planted", "--preset", "smoke", "--out", str(tmp_path / "a"), timeout_s=200)
-    results = load_cost(tmp_path / "a" / AA_FILE)
+    results = read(tmp_path / "a" / AA_FILE, SweepResults)
     assert results.finished, done.stdout + done.stderr
     for one in results.trials:
         server = cast(dict[str, dict[str, str]], one.trial.details["server"])

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from bench.machine.host import placement
 from bench.plan.presets import TrialPlan, expected_s
-from bench.results.files import SENSITIVITY_FILE, ResultsError, load_cost, save
+from bench.results.files import SENSITIVITY_FILE, ResultsError, read, save
 from bench.results.run import Plan, Trial
-from bench.results.sweep import CostResults
+from bench.results.sweep import SweepResults
 from bench.run.progress import Lines
 from bench.sweeps.cost import CostTrialPlan
 from bench.sweeps.sensitivity import POLLING, PRESETS, idle_plan, sensitivity_trials
@@ -28,6 +28,7 @@ from reports.figures.sensitivity import draw_bandwidth, draw_latency
 from reports.sections.sensitivity import Setting, summarize_sensitivity
 from reports.table.ratings import BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate
 from tests.conftest import ROOT, planned_count, render_as_valid, run_module
+from tests.helpers.fake_results import put
 
 SOFTWARE_MS = 0.8
 """FAKE: what every transport adds."""
@@ -40,11 +41,11 @@ async def fake_trial(plan: Plan, trial: TrialPlan, attempt: int) -> Trial:
     if trial.transport == POLLING:
         wait_ms += 500 * trial.poll_interval_s
         bytes_ = 480 + 900 / (plan.rate_hz / plan.rooms * trial.poll_interval_s)
-    record.metrics = {"latency_ms_p50": trial.rtt_ms / 2 + wait_ms, "wire_bytes_per_event": bytes_}
+    put(record, {"latency_ms_p50": trial.rtt_ms / 2 + wait_ms, "wire_bytes_per_event": bytes_})
     return record
 
 
-def measured(planned: list[CostTrialPlan], folder: Path, measure: Measure = fake_trial) -> CostResults:
+def measured(planned: list[CostTrialPlan], folder: Path, measure: Measure = fake_trial) -> SweepResults:
     """FAKE results of a plan."""
     results = new_cost_results(planned, "default", 1, ["python", "-m", "bench", "sensitivity"], placement([0, 1]))
     asyncio.run(run_planned(results, SENSITIVITY_FILE, planned, folder, measure, Lines(Console(quiet=True))))
@@ -96,7 +97,7 @@ def test_an_invalid_trial_is_measured_again_twice_a_run_at_most(tmp_path: Path) 
 
 def test_every_cell_has_the_word_that_the_rules_give(tmp_path: Path) -> None:
     measured(sensitivity_trials("default", list(TRANSPORTS), 1), tmp_path)
-    results = load_cost(tmp_path / SENSITIVITY_FILE)
+    results = read(tmp_path / SENSITIVITY_FILE, SweepResults)
     results.finished = True
     latency, bandwidth = summarize_sensitivity(results).maps
     grid = PRESETS["default"]
@@ -191,11 +192,11 @@ def test_smoke_of_two_transports_for_real(tmp_path: Path) -> None:
     arguments = ("--preset", "smoke", "--transports", "polling,raw", "--out", str(out))
     done = run_module("bench", "sensitivity", *arguments, timeout_s=120)
     assert "left)" in done.stdout and "[4/4]" in done.stdout
-    results = load_cost(out / SENSITIVITY_FILE)
+    results = read(out / SENSITIVITY_FILE, SweepResults)
     none_valid = all(one.trial.status != "ok" for one in results.trials)
     assert done.returncode == int(none_valid), done.stderr + done.stdout
     assert results.finished and planned_count([one.trial for one in results.trials]) == 4
-    assert all(one.trial.metrics["latency_ms_p50"] >= one.trial.rtt_ms / 2 for one in results.trials)
+    assert all(one.trial.latency_ms["50"] >= one.trial.rtt_ms / 2 for one in results.trials)
     render_as_valid(out, (one.trial for one in results.trials), lambda: save(results, out, SENSITIVITY_FILE))
     assert (out / "figures" / "sensitivity_latency.svg").exists()
     assert json.loads((out / SENSITIVITY_FILE).read_text())["preset"] == "smoke"
@@ -217,6 +218,6 @@ def test_ctrl_c_keeps_the_settings_that_were_measured(tmp_path: Path) -> None:
                 break
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    results = load_cost(tmp_path / "run" / SENSITIVITY_FILE)
+    results = read(tmp_path / "run" / SENSITIVITY_FILE, SweepResults)
     assert not results.finished and 1 <= len(results.trials) < 4
     assert "The run was interrupted" in said and "How the words change" in said

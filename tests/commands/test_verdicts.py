@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from bench.machine.host import placement
 from bench.machine.provenance import provenance
-from bench.results.capabilities import Probe, ProbeResults
+from bench.results.capabilities import CapabilityCheck, CapabilityResults
 from bench.results.catalogue import METRICS
-from bench.results.files import PROBES_FILE, load, save
+from bench.results.files import CAPABILITIES_FILE, load, save
 from bench.results.run import Results
 from reports.blocks import main_blocks
 from reports.formats import with_interval
@@ -35,10 +35,10 @@ from reports.table.verdicts import (
 )
 from reports.theory.predict import added_table
 from tests.conftest import run_module
-from tests.helpers.fake_results import fake_results
+from tests.helpers.fake_results import fake_results, put
 
 PURE = settings(deadline=None, derandomize=True, database=None)
-YES = Probe("sse", "passes_a_plain_proxy", True, "20 of 20 events came")
+YES = CapabilityCheck("sse", "passes_a_plain_proxy", True, "20 of 20 events came")
 WORDS = [*(word for _, word in LATENCY_BOUNDS), HIGHEST]
 
 
@@ -46,11 +46,11 @@ def changed(results: Results, transport: str, metric: str, factors: list[float])
     """The same with a transport's metric set: one value a block."""
     for trial in results.trials:
         if trial.transport == transport and trial.purpose == "main" and trial.status == "ok":
-            trial.metrics[metric] = factors[trial.block - 1]
+            put(trial, {metric: factors[trial.block - 1]})
     return results
 
 
-def judged(results: Results, transport: str, words: str, probes: list[Probe] | None = None) -> Line:
+def judged(results: Results, transport: str, words: str, probes: list[CapabilityCheck] | None = None) -> Line:
     lines = judge_all([Measured(results.plan, main_blocks(results))], probes)
     return next(line for line in lines if (line.claim.transport, line.claim.words) == (transport, words))
 
@@ -169,8 +169,8 @@ def test_functional_claims_are_what_the_probe_saw() -> None:
     words = "plain HTTP: works through a proxy that forwards no Upgrade"
     line = judged(fake_results(), "sse", words, [YES])
     assert line.functional is not None and (line.functional.word, line.functional.evidence) == (HOLDS, YES.evidence)
-    no = Probe(YES.transport, YES.probe, False, "0 of 20")
-    unknown = Probe(YES.transport, YES.probe, None, "no browser")
+    no = CapabilityCheck(YES.transport, YES.check, False, "0 of 20")
+    unknown = CapabilityCheck(YES.transport, YES.check, None, "no browser")
     for probes, expected in (([no], WORSE_THAN_CLAIMED), ([unknown], OPEN), (None, UNJUDGED), ([], UNJUDGED)):
         found = judged(fake_results(), "sse", words, probes).functional
         assert found is not None and found.word == expected
@@ -189,7 +189,7 @@ def test_functional_claims_are_what_the_probe_saw() -> None:
 def test_a_refuted_capability_says_whether_users_are_better_off(
     transport: str, probe: str, words: str, seen: bool, expected: str
 ) -> None:
-    found = judged(fake_results(), transport, words, [Probe(transport, probe, seen, "seen")]).functional
+    found = judged(fake_results(), transport, words, [CapabilityCheck(transport, probe, seen, "seen")]).functional
     assert found is not None and found.word == expected
 
 
@@ -218,7 +218,7 @@ def run_folder(folder: Path) -> Path:
     save(fake_results(), folder)
     save(busy, folder / "broadcast")
     about = provenance(["python", "-m", "bench"], placement([0, 1])) | {"finished": True}
-    save(ProbeResults(**about, probes=[YES]), folder, PROBES_FILE)
+    save(CapabilityResults(**about, checks=[YES]), folder, CAPABILITIES_FILE)
     return folder
 
 
@@ -239,9 +239,9 @@ def test_the_report_of_a_run_answers_for_both_points(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{", json.dumps({"schema_version": 99}), json.dumps({"schema_version": 1})])
 def test_a_bad_file_of_probes_is_one_clear_line(tmp_path: Path, content: str) -> None:
     folder = run_folder(tmp_path / "run")
-    (folder / PROBES_FILE).write_text(content)
+    (folder / CAPABILITIES_FILE).write_text(content)
     done = run_module("reports", str(folder))
-    assert done.returncode == 2 and PROBES_FILE in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and CAPABILITIES_FILE in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_plan_written_before_there_were_points_is_the_sparse_one(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from bench.capture.pcap import SYN, Segment, read_pcap
 from bench.capture.tcpdump import captured
 from bench.capture.verify import CLOCK_READINGS, clock_offset_ns, verify_plan
 from bench.plan.presets import trials
-from bench.results.files import VERIFY_FILE, load_verify
+from bench.results.files import VERIFY_FILE, read
 from bench.results.run import Trial
 from bench.results.verify import LateEvent, Verification, VerifyResults
 from clients.control import Control
@@ -153,7 +153,7 @@ def deliveries(late: tuple[int, ...] = ()) -> Deliveries:
 def trial(transport: str = "sse") -> Trial:
     """FAKE."""
     one = fake_trial(transport)
-    one.status, one.reasons, one.metrics["latency_ms_p50"] = "ok", [], 21.0
+    one.status, one.reasons, one.latency_ms["50"] = "ok", [], 21.0
     return one
 
 
@@ -237,7 +237,7 @@ def test_verify_at_smoke_size(tmp_path: Path) -> None:
     out = tmp_path / "run"
     done = run_module("bench", "verify", "--preset", "smoke", "--out", str(out), timeout_s=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    results = load_verify(out / VERIFY_FILE)
+    results = read(out / VERIFY_FILE, VerifyResults)
     assert results.finished and {one.trial.transport for one in results.trials} == set(TRANSPORTS)
     for one in results.trials:
         assert not one.broken and one.matched == one.deliveries == results.plan.measured_events

@@ -15,7 +15,7 @@ from reports.table.details import GROUPS
 from reports.table.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate
 from reports.table.rows import Cell
 from reports.table.summary import Summary, summarize
-from tests.helpers.fake_results import fake_results, fake_trial
+from tests.helpers.fake_results import fake_results, fake_trial, put
 
 
 def _latency(summary: Summary, transport: str) -> Cell:
@@ -29,7 +29,7 @@ def _bandwidth(summary: Summary, transport: str) -> Cell:
 def _set(results: Results, transport: str, **metrics: float) -> None:
     for trial in results.trials:
         if trial.transport == transport and trial.status == "ok":
-            trial.metrics |= metrics
+            put(trial, metrics)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_the_answer_names_what_is_not_settled_and_about_how_many_blocks_it_takes
     results = fake_results()
     for trial in results.trials:
         if trial.transport == "sse" and trial.status == "ok":
-            trial.metrics["latency_ms_p50"] = 21.5 + 0.6 * (trial.block - 3)
+            trial.latency_ms["50"] = 21.5 + 0.6 * (trial.block - 3)
     said = _answer(summarize(results))
     assert said["Not settled"].startswith("Whether SSE differs from WebSocket in latency (1.0")
     assert "more blocks would tell" in said["Not settled"] and "SSE" not in said["Latency"]
@@ -187,7 +187,7 @@ def test_only_valid_trials_are_averaged_and_the_others_are_listed() -> None:
     before = _latency(summarize(results), "sse").value
     for trial in results.trials:
         if trial.status != "ok":
-            trial.metrics["latency_ms_p50"] = 1e6
+            trial.latency_ms["50"] = 1e6
     summary = summarize(results)
     assert _latency(summary, "sse").value == before
     assert [(trial.id, trial.status) for trial in summary.left_out] == [
@@ -200,7 +200,7 @@ def test_only_valid_trials_are_averaged_and_the_others_are_listed() -> None:
 def test_of_two_valid_attempts_the_last_counts_once() -> None:
     results = fake_results(2)
     again = fake_trial("raw", 1, attempt=2)
-    again.metrics["latency_ms_p50"] = 99.0
+    again.latency_ms["50"] = 99.0
     results.trials.insert(0, again)
     assert summarize(results).blocks.values("raw", "latency_ms_p50")[1] == 99.0
 
@@ -237,7 +237,7 @@ def test_lost_and_repeated_events_stand_beside_the_latency() -> None:
 def test_a_percentile_without_enough_events_is_said_to_be_missing() -> None:
     results = fake_results()
     for trial in results.trials:
-        trial.metrics.pop("latency_ms_p95", None)
+        trial.latency_ms.pop("95", None)
     cell = _latency(summarize(results), "sse")
     assert "p95: n too small" in cell.cautions
     assert not any(note.startswith("p95") for note in cell.notes)
@@ -249,7 +249,7 @@ def test_a_noisy_host_and_an_unsettled_word_are_cautioned() -> None:
     spread = iter([20.0, 24.0, 26.0, 27.0, 29.0])
     for trial in results.trials:
         if trial.transport == "websocket":
-            trial.metrics["latency_ms_p50"] = next(spread)
+            trial.latency_ms["50"] = next(spread)
     summary = summarize(results)
     assert "noisy host: 1 ms timer 3.1 ms late (p99)" in _latency(summary, "raw").cautions
     assert "interval reaches from very low to low" in _latency(summary, "websocket").cautions

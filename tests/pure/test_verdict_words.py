@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from bench.results.files import PROBES_FILE, load, load_probes
+from bench.results.capabilities import CapabilityResults
+from bench.results.files import load, read
 from reports.blocks import main_blocks
 from reports.statistics import EQUAL, OPEN
 from reports.style import LOOKS
@@ -36,7 +37,7 @@ EVERYWHERE = "every point"
 def published() -> list[Line]:
     runs = [load(PUBLISHED), load(PUBLISHED / "broadcast")]
     measured = [Measured(results.plan, main_blocks(results)) for results in runs]
-    return judge_all(measured, load_probes(PUBLISHED / PROBES_FILE).probes)
+    return judge_all(measured, read(PUBLISHED / "probes.json", CapabilityResults).checks)
 
 
 def table(lines: list[Line]) -> str:
