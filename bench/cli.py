@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from bench.capabilities.cli import EXPECTED_S as PROBES_EXPECTED_S
-from bench.capabilities.cli import probe_all, probes
+from bench.capabilities.cli import EXPECTED_S as CHECKS_EXPECTED_S
+from bench.capabilities.cli import capabilities, check_all
 from bench.capture.cli import verify
 from bench.machine.host import placement
 from bench.plan.presets import POINTS, PRESETS, PlanError, expected_s, make_plans, trials
@@ -152,8 +152,8 @@ def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
     console.print(f"Results: {folder}", highlight=False, markup=False)
 
     async def measure(reporter: Reporter) -> None:
-        reporter.begin(PROBES_EXPECTED_S + expected_of(points), sum(len(trials(plan)) for plan in plans))
-        await probe_all([name for name in plans[0].transports if name in CONTENDERS], command, place, folder, reporter)
+        reporter.begin(CHECKS_EXPECTED_S + expected_of(points), sum(len(trials(plan)) for plan in plans))
+        await check_all([name for name in plans[0].transports if name in CONTENDERS], command, place, folder, reporter)
         await run_points(points, place, reporter)
 
     interrupted = orchestrate(measure, place, console)
@@ -168,7 +168,7 @@ main.add_command(cost)
 main.add_command(generator)
 main.add_command(faults)
 main.add_command(soak)
-main.add_command(probes, "capabilities")
+main.add_command(capabilities)
 main.add_command(cell)
 main.add_command(sensitivity)
 main.add_command(aa)

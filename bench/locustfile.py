@@ -19,8 +19,9 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRun
 from locust.stats import CSV_STATS_INTERVAL_SEC
 
 from bench.generators.by_hand import HostError, judge, number_within, record_failure, spec_by_hand
-from bench.generators.driver import CHECK_S, Conductor, Player, ProbesApart
-from bench.generators.generator import Generator, Place
+from bench.generators.channel import CHECK_S
+from bench.generators.driver import Conductor, Player, ProbesApart
+from bench.generators.generator import Generator, WorkerSlot
 from bench.generators.spec import SPEC_VARIABLE, load_spec
 from clients.core.options import HEADER_SETS, TRANSPORTS
 from feed.instruments.clock import NS_PER_S, now_ns
@@ -28,7 +29,7 @@ from feed.instruments.tcp import raise_open_files
 from feed.rooms import MAX_ROOMS
 from feed.sources import MAX_PAYLOAD_BYTES
 
-PLACE = "pushmark_place"
+SLOT = "pushmark_slot"
 CSV_WAIT_S = CSV_STATS_INTERVAL_SEC + 0.5
 """locust closes its CSV files as they are, written once in an interval: the last failures shall be in them."""
 WORKERS_TIMEOUT_S = 10.0
@@ -94,11 +95,11 @@ def add_arguments(parser: Any) -> None:
 
 def prepare(environment: Any, runner: Any, **_: Any) -> None:
     raise_open_files()
-    environment.pushmark_place = Place()
+    environment.pushmark_slot = WorkerSlot()
     environment.pushmark_generator = None
     environment.pushmark_judged = not environment.parsed_options.headless  # who opens a web UI may want no test
     if isinstance(runner, WorkerRunner):
-        runner.register_message(PLACE, _on_place)
+        runner.register_message(SLOT, _on_slot)
     if TRIAL is not None:
         environment.dispatcher_class = ProbesApart
         if not isinstance(runner, WorkerRunner):
@@ -116,8 +117,8 @@ def _await_workers(runner: MasterRunner, processes: int) -> None:
         gevent.sleep(CHECK_S)
 
 
-def _on_place(environment: Any, msg: Any, **_: Any) -> None:
-    environment.pushmark_place = Place(msg.data["turn"], msg.data["of"], msg.data["first"])
+def _on_slot(environment: Any, msg: Any, **_: Any) -> None:
+    environment.pushmark_slot = WorkerSlot(msg.data["turn"], msg.data["of"], msg.data["first"])
     cores = TRIAL.cores if TRIAL is not None else []
     if cores:
         os.sched_setaffinity(0, {cores[msg.data["process"] % len(cores)]})
@@ -127,9 +128,9 @@ def start(environment: Any, **_: Any) -> None:
     if TRIAL is None:
         _start_by_hand(environment)
     elif isinstance(environment.runner, MasterRunner):
-        _deal_places(environment.runner)
+        _deal_slots(environment.runner)
     else:
-        environment.pushmark_generator = Generator(environment, TRIAL, environment.pushmark_place)
+        environment.pushmark_generator = Generator(environment, TRIAL, environment.pushmark_slot)
         if isinstance(environment.runner, LocalRunner) and TRIAL.cores:
             os.sched_setaffinity(0, {TRIAL.cores[0]})
     if TRIAL is not None and not isinstance(environment.runner, WorkerRunner):
@@ -148,10 +149,10 @@ def _start_by_hand(environment: Any) -> None:
             gevent.spawn(runner.quit if environment.parsed_options.headless else runner.stop)
         return
     if isinstance(runner, MasterRunner):
-        _deal_places(runner)
+        _deal_slots(runner)
     else:
-        generator = environment.pushmark_generator = Generator(environment, spec, environment.pushmark_place)
-        generator.thread.call(generator.population.go, environment.host)
+        generator = environment.pushmark_generator = Generator(environment, spec, environment.pushmark_slot)
+        generator.thread.call(generator.population.connect, environment.host)
 
 
 def stop(environment: Any, **_: Any) -> None:
@@ -181,15 +182,15 @@ def _judge_once(environment: Any) -> None:
         judge(environment)
 
 
-def _deal_places(runner: MasterRunner) -> None:
+def _deal_slots(runner: MasterRunner) -> None:
     """Tell each worker which load subscribers are its own. The first worker has the probes, if there are others."""
     workers = sorted(runner.clients)
     probes_apart = TRIAL is not None and len(workers) > 1
     loads = workers[1:] if probes_apart else workers
     for process, client_id in enumerate(workers):
         turn = loads.index(client_id) if client_id in loads else 0
-        place = {"turn": turn, "of": len(loads), "first": probes_apart and not process, "process": process}
-        runner.send_message(PLACE, place, client_id)
+        slot = {"turn": turn, "of": len(loads), "first": probes_apart and not process, "process": process}
+        runner.send_message(SLOT, slot, client_id)
 
 
 events.init_command_line_parser.add_listener(add_arguments)

@@ -1,9 +1,9 @@
 """What a browser does by itself when a connection is cut: headless Chromium, its own EventSource and WebSocket.
 
-Playwright comes with `make setup`, Chromium from the distribution; where one is missing nothing is claimed.
+Playwright comes with `make setup`, Chromium from the distribution; where one is missing the check is not tried.
 
-``python -m bench.capabilities.browser TRANSPORT HOST PORT`` is one attempt, which answers with one JSON line: a process
-of its own, so that a terminal's Ctrl-C does not reach Playwright's driver and leave us talking to nobody.
+``python -m bench.capabilities.browser TRANSPORT HOST PORT`` is one attempt, which prints one JSON line. It is a process
+of its own, so that a terminal's Ctrl-C does not end Playwright's driver under a check that still uses it.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def reconnections(transport: str, host: str, port: int, log: Path) -> tuple[bool | None, str]:
-    """Whether it came back, ``None`` if it could not be tried; and what was seen. Raises ``ChildError``."""
+    """Whether the browser reconnected (``None``: could not be tried), and the evidence. Raises ``ChildError``."""
     child = await start("browser", ["-m", "bench.capabilities.browser", transport, host, str(port)], None, log)
     try:
         answer = await child.await_ready()
@@ -77,7 +77,7 @@ async def reconnections(transport: str, host: str, port: int, log: Path) -> tupl
 
 
 async def attempt(transport: str, host: str, port: int) -> tuple[bool | None, str]:
-    """The same, in this process."""
+    """The attempt itself, in this process."""
     found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
     if found is None:
         return None, "not tried: Chromium is not installed"

@@ -1,7 +1,7 @@
-"""Functional probes: yes or no, each by trying it on a real server and writing down what happened.
+"""Capability checks: yes or no, each tried on a real server, with what happened as evidence.
 
-What the article claims about connections, directions and proxies is no matter of degree, so it needs no blocks; the
-evidence stands beside each answer. ``python -m bench probes``, and at the beginning of every run.
+The article's claims about connections, directions and proxies are no matter of degree, so a check needs no blocks.
+``python -m bench capabilities``, and at the beginning of every run.
 """
 
 import asyncio
@@ -12,7 +12,8 @@ from typing import Final
 
 from bench.capabilities.browser import reconnections
 from bench.capabilities.plain_proxy import PlainProxy
-from bench.machine.processes import Child, ChildError, start
+from bench.machine.processes import Child, ChildError
+from bench.machine.servers import address_behind, serving
 from bench.results.capabilities import CapabilityCheck
 from clients.control import Control, ControlError
 from clients.core.client import Client, new_client, new_shared
@@ -27,26 +28,22 @@ from feed.transports import CONTENDERS, POLLS
 POLL_INTERVAL_S: Final = 0.1
 HOLD_S: Final = 5.0
 WAIT_S: Final = 8.0
-"""After this long what has not happened does not happen."""
+"""What has not happened after this long counts as not happening."""
 RATE_HZ: Final = 20.0
 EVENTS: Final = 20
 MESSAGES: Final = 5
 LATER_S: Final = 0.5
-"""An event that comes this long after the connection opened shows whether an answer waits for it."""
+"""An event this long after the connection opened shows whether an answer waits for it."""
 OPTIONS: Final = ClientOptions(poll_interval_s=POLL_INTERVAL_S, hold_s=HOLD_S, max_attempts=3, backoff_cap_s=1.0)
 
 
-class Subject:
-    """One transport's server, without events until a probe starts some."""
+class ServerUnderTest:
+    """One transport's server, without events until a check has some published."""
 
     def __init__(self, transport: str, server: Child) -> None:
         self.transport = transport
         self.server = server
         self.url = str(server.ready["url"])
-
-    def behind(self, port: int) -> str:
-        """The server's address by way of something that listens on ``port``."""
-        return f"{self.url.partition('://')[0]}://127.0.0.1:{port}"
 
     async def publish(self, events: int, later_s: float = 0.0) -> None:
         """Have so many events published, the first ``later_s`` from now."""
@@ -56,7 +53,7 @@ class Subject:
             await control.start_feed(schedule, 256, now_ns() + round(later_s * NS_PER_S))
 
 
-class Listening:
+class Receiver:
     """A shipped client that receives, with a ledger of its own."""
 
     def __init__(self, client: Client) -> None:
@@ -65,10 +62,11 @@ class Listening:
         """Per event: receive time minus due time."""
         self.welcomed = False
         self.refused = ""
-        """Why the client has stopped for good."""
+        """The error with which the client stopped for good; empty if it did not."""
         self._news = asyncio.Event()
 
     async def receive(self) -> None:
+        """Receive until cancelled or refused."""
         try:
             async with aclosing(self.client.events()) as stream:
                 async for envelope, receive_ns in stream:
@@ -81,11 +79,11 @@ class Listening:
             self._news.set()
 
     async def until(self, events: int) -> bool:
-        """Have so many events come, within the time allowed and before the client was refused?"""
+        """Did so many events come within ``WAIT_S``, before the client was refused?"""
         return await self._comes_true(lambda: len(self.waits_s) >= events)
 
     async def connected(self) -> bool:
-        """Was it welcomed, within the time allowed and before it was refused?"""
+        """Was it welcomed within ``WAIT_S``, before it was refused?"""
         return await self._comes_true(lambda: self.welcomed)
 
     async def _comes_true(self, holds: Callable[[], bool]) -> bool:
@@ -97,18 +95,19 @@ class Listening:
         return holds()
 
     def totals(self) -> Totals:
+        """What the client's connections moved so far."""
         return self.client.ledger.totals()
 
 
 @asynccontextmanager
-async def listening(transport: str, url: str, options: ClientOptions = OPTIONS) -> AsyncIterator[Listening]:
+async def receiving_from(transport: str, url: str, options: ClientOptions = OPTIONS) -> AsyncIterator[Receiver]:
     """A client that receives until the block ends: connected, so that it misses nothing of it, or refused."""
     shared = new_shared(1)
-    heard = Listening(new_client(transport, url, options, shared))
-    receiving = asyncio.ensure_future(heard.receive())
+    receiver = Receiver(new_client(transport, url, options, shared))
+    receiving = asyncio.ensure_future(receiver.receive())
     try:
-        await heard.connected()
-        yield heard
+        await receiver.connected()
+        yield receiver
     finally:
         receiving.cancel()
         await asyncio.gather(receiving, return_exceptions=True)
@@ -116,77 +115,83 @@ async def listening(transport: str, url: str, options: ClientOptions = OPTIONS) 
         shared.timer.close()
 
 
-async def sends_where_it_receives(subject: Subject) -> tuple[bool, str]:
+async def sends_where_it_receives(under_test: ServerUnderTest) -> tuple[bool, str]:
     """Does the connection that brings events also take messages, at the same time (RFC 6455, section 1.1)?"""
-    async with listening(subject.transport, subject.url) as heard:
-        await subject.publish(EVENTS)
-        await heard.until(2)
-        before = heard.totals()
+    async with receiving_from(under_test.transport, under_test.url) as receiver:
+        await under_test.publish(EVENTS)
+        await receiver.until(2)
+        before = receiver.totals()
         for number in range(MESSAGES):
-            await heard.client.request("publish", room="feed", data=number)
-        opened = heard.totals().opened - before.opened
-        arrived = await heard.until(EVENTS)
+            await receiver.client.request("publish", room="feed", data=number)
+        opened = receiver.totals().opened - before.opened
+        arrived = await receiver.until(EVENTS)
     said = f"{MESSAGES} messages sent while {'all' if arrived else 'not all'} {EVENTS} events came: "
     return opened == 0 and arrived, said + f"{opened or 'no'} further connection{'s' if opened > 1 else ''}"
 
 
-async def passes_a_plain_proxy(subject: Subject) -> tuple[bool, str]:
+async def passes_a_plain_proxy(under_test: ServerUnderTest) -> tuple[bool, str]:
     """Does it work through an HTTP/1.1 proxy that forwards no Upgrade?"""
-    target = "http://" + subject.url.partition("://")[2]
-    async with PlainProxy(target) as proxy, listening(subject.transport, subject.behind(proxy.port)) as heard:
-        await subject.publish(EVENTS, LATER_S)
-        arrived = await heard.until(EVENTS)
-        count, failure = len(heard.waits_s), heard.refused or heard.client.last_failure
+    target = "http://" + under_test.url.partition("://")[2]
+    async with (
+        PlainProxy(target) as proxy,
+        receiving_from(under_test.transport, address_behind(under_test.server, proxy.port)) as receiver,
+    ):
+        await under_test.publish(EVENTS, LATER_S)
+        arrived = await receiver.until(EVENTS)
+        count, failure = len(receiver.waits_s), receiver.refused or receiver.client.last_failure
     return arrived, f"{count} of {EVENTS} events came" + ("" if arrived else f"; {failure}")
 
 
-async def waits_for_data(subject: Subject) -> tuple[bool, str]:
+async def waits_for_data(under_test: ServerUnderTest) -> tuple[bool, str]:
     """Is a request held until there is something to answer? One request, and an event that comes later."""
-    async with listening(subject.transport, subject.url) as heard:
-        await subject.publish(1, LATER_S)
-        arrived = await heard.until(1)
-        requests = heard.totals().requests
-    wait = f"{heard.waits_s[0] * 1000:.1f} ms after it was due" if arrived else "never"
+    async with receiving_from(under_test.transport, under_test.url) as receiver:
+        await under_test.publish(1, LATER_S)
+        arrived = await receiver.until(1)
+        requests = receiver.totals().requests
+    wait = f"{receiver.waits_s[0] * 1000:.1f} ms after it was due" if arrived else "never"
     # The first answer may be an empty welcome at once; the second waits.
     held = arrived and requests <= 3
     return held, f"an event {LATER_S:g} s later came {wait}; {requests} requests until then"
 
 
-async def asks_on_a_clock(subject: Subject) -> tuple[bool, str]:
+async def asks_on_a_clock(under_test: ServerUnderTest) -> tuple[bool, str]:
     """Does it ask again and again though nothing happens?"""
-    async with listening(subject.transport, subject.url) as heard:
+    async with receiving_from(under_test.transport, under_test.url) as receiver:
         await asyncio.sleep(LATER_S)
-        before = heard.totals().requests
+        before = receiver.totals().requests
         await asyncio.sleep(10 * POLL_INTERVAL_S)
-        asked = heard.totals().requests - before
+        asked = receiver.totals().requests - before
     return asked >= 5, f"{asked} requests in {10 * POLL_INTERVAL_S:g} s without an event"
 
 
-async def opens_connections(subject: Subject) -> tuple[bool, str]:
+async def opens_connections(under_test: ServerUnderTest) -> tuple[bool, str]:
     """Is a connection opened and closed for every event? With keep-alive, HTTP/1.1's default, and without."""
-    kept, each = [await _connections_per_event(subject, keep_alive) for keep_alive in (True, False)]
+    kept, each = [await _connections_per_event(under_test, keep_alive) for keep_alive in (True, False)]
     return kept > 0.5, f"{kept:.2f} connections per event with keep-alive, {each:.2f} without"
 
 
-async def _connections_per_event(subject: Subject, keep_alive: bool) -> float:
+async def _connections_per_event(under_test: ServerUnderTest, keep_alive: bool) -> float:
     options = ClientOptions(poll_interval_s=POLL_INTERVAL_S, hold_s=HOLD_S, max_attempts=3, keep_alive=keep_alive)
-    async with listening(subject.transport, subject.url, options) as heard:
-        await subject.publish(EVENTS)
-        await heard.until(1)
-        before, had = heard.totals().opened, len(heard.waits_s)
-        await heard.until(EVENTS)
-        return (heard.totals().opened - before) / max(1, len(heard.waits_s) - had)
+    async with receiving_from(under_test.transport, under_test.url, options) as receiver:
+        await under_test.publish(EVENTS)
+        await receiver.until(1)
+        before, had = receiver.totals().opened, len(receiver.waits_s)
+        await receiver.until(EVENTS)
+        return (receiver.totals().opened - before) / max(1, len(receiver.waits_s) - had)
 
 
-async def reconnects_in_a_browser(subject: Subject) -> tuple[bool | None, str]:
+async def reconnects_in_a_browser(under_test: ServerUnderTest) -> tuple[bool | None, str]:
     """Does a browser's own EventSource or WebSocket come back after the connection was cut, without code for it?"""
-    ready, log = subject.server.ready, subject.server.log.with_name(f"probes-{subject.transport}-browser.log")
-    return await reconnections(subject.transport, str(ready["host"]), int(ready["port"]), log)
+    ready, log = (
+        under_test.server.ready,
+        under_test.server.log.with_name(f"capabilities-{under_test.transport}-browser.log"),
+    )
+    return await reconnections(under_test.transport, str(ready["host"]), int(ready["port"]), log)
 
 
-Try = Callable[[Subject], Awaitable[tuple[bool | None, str]]]
+Check = Callable[[ServerUnderTest], Awaitable[tuple[bool | None, str]]]
 
-PROBES: Final[dict[str, tuple[Try, tuple[str, ...]]]] = {
+CHECKS: Final[dict[str, tuple[Check, tuple[str, ...]]]] = {
     "sends_where_it_receives": (sends_where_it_receives, CONTENDERS),
     "passes_a_plain_proxy": (passes_a_plain_proxy, CONTENDERS),
     "waits_for_data": (waits_for_data, POLLS),
@@ -194,39 +199,35 @@ PROBES: Final[dict[str, tuple[Try, tuple[str, ...]]]] = {
     "opens_connections": (opens_connections, POLLS),
     "reconnects_in_a_browser": (reconnects_in_a_browser, ("sse", "websocket")),
 }
-"""Check -> how it is tried, and the transports that it makes sense for."""
+"""Check by name, and the transports that it makes sense for."""
 WITHOUT_EVENTS: Final = ("reconnects_in_a_browser",)
-"""These take long and need no feed: they run beside the others, which take turns."""
+"""Checks that take long and need no feed: they run next to the others, which take turns."""
 
 
-async def run_probes(transports: list[str], core: int, folder: Path) -> list[CapabilityCheck]:
-    """Every probe of every transport: transports beside each other, as nothing here is timed."""
+async def run_checks(transports: list[str], core: int, folder: Path) -> list[CapabilityCheck]:
+    """Every check of every transport; transports run at the same time, as nothing here is timed."""
     async with asyncio.TaskGroup() as group:  # cancelled, it waits until each has stopped its server
-        tasks = [group.create_task(_probe(name, core, folder)) for name in transports if name in CONTENDERS]
-    return [probe for task in tasks for probe in task.result()]
+        tasks = [group.create_task(_check_transport(name, core, folder)) for name in transports if name in CONTENDERS]
+    return [found for task in tasks for found in task.result()]
 
 
-async def _probe(transport: str, core: int, folder: Path) -> list[CapabilityCheck]:
-    arguments = ["-m", "servers", transport, "--port", "0", "--source", "none"]
-    server = await start(f"{transport} server", arguments, core, folder / f"probes-{transport}.log")
-    wanted = [name for name, (_, applies) in PROBES.items() if transport in applies]
+async def _check_transport(transport: str, core: int, folder: Path) -> list[CapabilityCheck]:
+    wanted = [name for name, (_, applies) in CHECKS.items() if transport in applies]
     try:
-        await server.await_ready()
-        subject = Subject(transport, server)
-        async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(_try(subject, name)) for name in wanted if name in WITHOUT_EVENTS]
-            found = [await _try(subject, name) for name in wanted if name not in WITHOUT_EVENTS]
-        return found + [task.result() for task in beside]
+        async with serving(transport, core, folder / f"capabilities-{transport}.log") as server:
+            under_test = ServerUnderTest(transport, server)
+            async with asyncio.TaskGroup() as group:
+                aside = [group.create_task(_try(under_test, name)) for name in wanted if name in WITHOUT_EVENTS]
+                found = [await _try(under_test, name) for name in wanted if name not in WITHOUT_EVENTS]
+            return found + [task.result() for task in aside]
     except ChildError as error:
         return [CapabilityCheck(transport, name, None, f"could not be tried: {error}") for name in wanted]
-    finally:
-        await server.stop()
 
 
-async def _try(subject: Subject, name: str) -> CapabilityCheck:
-    attempt, _ = PROBES[name]
+async def _try(under_test: ServerUnderTest, name: str) -> CapabilityCheck:
+    check, _ = CHECKS[name]
     try:
-        holds, evidence = await attempt(subject)
+        holds, evidence = await check(under_test)
     except (ChildError, ClientError, ControlError, OSError, TimeoutError) as error:
         holds, evidence = None, f"could not be tried: {type(error).__name__} {error}"
-    return CapabilityCheck(subject.transport, name, holds, evidence)
+    return CapabilityCheck(under_test.transport, name, holds, evidence)

@@ -1,4 +1,4 @@
-"""``python -m bench probes``: what transports can and cannot do, tried out."""
+"""``python -m bench capabilities``: what transports can and cannot do, tried out."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from bench.capabilities.checks import run_probes
+from bench.capabilities.checks import run_checks
 from bench.machine.host import Placement, placement
 from bench.machine.provenance import provenance
 from bench.results.capabilities import CapabilityCheck, CapabilityResults
@@ -29,10 +29,10 @@ EXPECTED_S: Final = 15.0
     "--transports", callback=among(CONTENDERS), help=f"Comma-separated, of {','.join(CONTENDERS)}  [default: all]"
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
-def probes(transports: list[str] | None, out: Path | None) -> None:
-    """Try out what transports can and cannot do: both directions, plain proxies, reconnection in a browser.
+def capabilities(transports: list[str] | None, out: Path | None) -> None:
+    """Check what transports can and cannot do: both directions, plain proxies, reconnection in a browser.
 
-    Yes or no, with the evidence; about a quarter of a minute. A full run does this as well.
+    Each answer is yes or no, with its evidence. Takes 15 s; every run does this as well.
     """
     folder = folder_for(out, CAPABILITIES_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
@@ -40,21 +40,21 @@ def probes(transports: list[str] | None, out: Path | None) -> None:
 
     async def measure(reporter: Reporter) -> None:
         reporter.begin(EXPECTED_S, 1)
-        found = await probe_all(transports or list(CONTENDERS), command, place, folder, reporter)
-        reporter.finished("functional probes", f"{len(found)} tried", 0.0)
+        found = await check_all(transports or list(CONTENDERS), command, place, folder, reporter)
+        reporter.finished("capability checks", f"{len(found)} tried", 0.0)
 
     interrupted = orchestrate(measure, place, new_console())
     sys.exit(INTERRUPTED if interrupted else render(folder))
 
 
-async def probe_all(
+async def check_all(
     names: list[str], command: list[str], place: Placement, folder: Path, reporter: Reporter
 ) -> list[CapabilityCheck]:
-    """Run the probes of these transports and save what they found in ``folder``."""
+    """Run the checks of these transports and save what they found in ``folder``."""
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
-    reporter.starting("functional probes", EXPECTED_S)
-    found = await run_probes(names, place.server, logs)
+    reporter.starting("capability checks", EXPECTED_S)
+    found = await run_checks(names, place.server, logs)
     remove_if_empty(logs)
     save(CapabilityResults(**provenance(command, place) | {"finished": True}, checks=found), folder, CAPABILITIES_FILE)
     return found

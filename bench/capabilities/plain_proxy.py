@@ -1,4 +1,4 @@
-"""A plain HTTP/1.1 reverse proxy that forwards no Upgrade, as many on the way still are: for the functional probes.
+"""A plain HTTP/1.1 reverse proxy that forwards no Upgrade, as many on the way still do: for the capability checks.
 
 It forwards requests and streams answers as they come, and drops what RFC 9110 (section 7.6.1) calls hop-by-hop, so
 that a handshake for another protocol arrives as an ordinary request.

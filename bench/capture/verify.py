@@ -23,7 +23,9 @@ from bench.results.run import Plan
 from bench.results.verify import Verification, VerifyResults
 from bench.run.progress import Reporter, outcome
 from bench.run.runner import remove_if_empty
-from bench.trial.conduct import SAMPLES_FOLDER, Bed, Rig, run_trial
+from bench.trial.conduct import run_trial
+from bench.trial.context import RunContext, TrialProcesses
+from bench.trial.evaluate import SAMPLES_FOLDER
 from clients.control import Control
 from clients.core.ledger import Totals
 from feed.transports import TRANSPORTS
@@ -55,18 +57,18 @@ class Witness:
         self.evidence: Evidence | None = None
 
     @asynccontextmanager
-    async def watch(self, rig: Rig) -> AsyncIterator[None]:
+    async def watch(self, processes: TrialProcesses) -> AsyncIterator[None]:
         """Around the time in which the generator has connections. Raises ``CaptureError``."""
-        port = yarl.URL(rig.url).explicit_port or 0
+        port = yarl.URL(processes.url).explicit_port or 0
         offset_ns = clock_offset_ns()
         try:
             async with captured(port, self._file, self._core):
                 yield
             drift_ns = clock_offset_ns() - offset_ns
-            async with Control(str(rig.server.ready["control_url"])) as control:
+            async with Control(str(processes.server.ready["control_url"])) as control:
                 publications = await control.publications()
             segments = await asyncio.to_thread(read_pcap, self._file)
-            counted_bytes = _life_bytes(rig.records_file)
+            counted_bytes = _life_bytes(Path(processes.spec.records_file))
             self.evidence = Evidence(segments, port, counted_bytes, publications, offset_ns, drift_ns)
         finally:
             self._file.unlink(missing_ok=True)
@@ -95,7 +97,7 @@ async def run_verify(results: VerifyResults, folder: Path, place: Placement, rep
         await hiccups.start(sorted({place.server, place.relay, *place.generator}), folder / "logs")
         for number, trial in enumerate(planned):
             reporter.starting(trial.id, left[number])
-            found = await _verified(Bed(results.plan, folder, place, hiccups, {}), trial)
+            found = await _verified(RunContext(results.plan, folder, place, hiccups, {}), trial)
             results.trials.append(found)
             await asyncio.to_thread(save, results, folder, VERIFY_FILE)
             reporter.finished(trial.id, _said(found), sum(left[number + 1 :]))
@@ -106,14 +108,14 @@ async def run_verify(results: VerifyResults, folder: Path, place: Placement, rep
         remove_if_empty(folder / "logs")
 
 
-async def _verified(bed: Bed, trial: TrialPlan) -> Verification:
+async def _verified(context: RunContext, trial: TrialPlan) -> Verification:
     """Measure one trial, and hold it against what was captured."""
     trial = trial._replace(id=f"verify-{trial.transport}")
-    witness = Witness(bed.folder, bed.placement.server)
-    record = await run_trial(bed._replace(watch=witness.watch), trial, 1)
+    witness = Witness(context.folder, context.placement.server)
+    record = await run_trial(context._replace(watch=witness.watch), trial, 1)
     if witness.evidence is None or record.status == "failed":
         return Verification(record, broken=[f"it could not be measured: {'; '.join(record.reasons)}"])
-    with np.load(bed.folder / record.samples) as arrays:
+    with np.load(context.folder / record.samples) as arrays:
         deliveries = Deliveries(*(arrays[name] for name in Deliveries._fields))
     return verify(record, deliveries, witness.evidence)
 

@@ -1,14 +1,11 @@
-"""A trial inside locust: follows the orchestrator's word, and brings the records of all processes together.
+"""A trial inside locust: its steps, carried out by one or several generator processes.
 
-The process that has the runner (locust's master, or the only one) talks to the orchestrator over a Unix socket, one
-JSON object a line, and to the generator processes through locust's own messages. See ``docs/method.md``, A trial.
+The process that has the runner (locust's master, or the only one) follows the orchestrator (``channel``), and passes
+each step on to the generator processes in locust's own messages. See ``docs/method.md``, A trial.
 """
 
-import json
 import os
-import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import gevent
@@ -16,16 +13,15 @@ import msgspec
 from locust.dispatch import UsersDispatcher
 from locust.runners import MasterRunner
 
+from bench.generators.channel import CHECK_S, follow
 from bench.generators.generator import Generator
-from bench.generators.spec import GeneratorRecords, LoadSpec, Mark, Records
-from bench.generators.window import deliveries_of, window
+from bench.generators.spec import LoadSpec, Records
 from feed.instruments.clock import NS_PER_S, now_ns
 
-GO: Final = "pushmark_go"
+CONNECT: Final = "pushmark_connect"
 OPENED: Final = "pushmark_opened"
-WINDOW: Final = "pushmark_window"
+MEASURE: Final = "pushmark_measure"
 RECORDS: Final = "pushmark_records"
-CHECK_S: Final = 0.02
 
 
 class ProbesApart(UsersDispatcher):
@@ -50,20 +46,37 @@ class ProbesApart(UsersDispatcher):
 
 
 class Conductor:
-    """In the process that has the runner."""
+    """The steps of a trial, in the process that has the runner."""
 
     def __init__(self, environment: Any, spec: LoadSpec) -> None:
-        self._environment = environment
+        self._runner = environment.runner
         self._spec = spec
         self._opened: dict[int, int] = {}
         self._records: list[Records] = []
-        runner = environment.runner
-        runner.register_message(OPENED, self._on_opened)
-        runner.register_message(RECORDS, self._on_records)
+        self._runner.register_message(OPENED, self._on_opened)
+        self._runner.register_message(RECORDS, self._on_records)
 
     def start(self) -> None:
-        """Begin following the orchestrator."""
+        """Begin to follow the orchestrator."""
         gevent.spawn(self._follow)
+
+    def await_subscribers(self) -> None:
+        while self._runner.user_count < self._spec.subscribers:
+            gevent.sleep(CHECK_S)
+
+    def connect(self, url: str) -> None:
+        self._runner.send_message(CONNECT, {"url": url})
+
+    @property
+    def opened(self) -> int:
+        return sum(self._opened.values())
+
+    def measure(self, start_ns: int) -> list[Records]:
+        self._runner.send_message(MEASURE, {"start_ns": start_ns})
+        processes = len(self._runner.clients) if isinstance(self._runner, MasterRunner) else 1
+        while len(self._records) < processes:
+            gevent.sleep(CHECK_S)
+        return self._records
 
     def _on_opened(self, environment: Any, msg: Any, **_: Any) -> None:
         self._opened[msg.data["pid"]] = msg.data["opened"]
@@ -72,92 +85,54 @@ class Conductor:
         self._records.append(msgspec.msgpack.decode(msg.data, type=Records))
 
     def _follow(self) -> None:
-        runner, spec = self._environment.runner, self._spec
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-            line.connect(spec.socket)
-            orders = line.makefile("r")
-            while runner.user_count < spec.subscribers:
-                gevent.sleep(CHECK_S)
-            say(line, "ready")
-            runner.send_message(GO, {"url": hear(orders, "go")["url"]})
-            while sum(self._opened.values()) < spec.subscribers:
-                gevent.sleep(CHECK_S)
-            say(line, "connected")
-            runner.send_message(WINDOW, {"start_ns": hear(orders, "window")["start_ns"]})
-            processes = len(runner.clients) if isinstance(runner, MasterRunner) else 1
-            while len(self._records) < processes:
-                gevent.sleep(CHECK_S)
-            Path(spec.records_file).write_bytes(msgspec.msgpack.encode(GeneratorRecords(self._records)))
-            say(line, "records")
-        runner.quit()
+        follow(self._spec, self)
+        self._runner.quit()
 
 
 class Player:
-    """In each process that has subscribers."""
+    """The same steps in each process that has subscribers."""
 
     def __init__(self, environment: Any, spec: LoadSpec) -> None:
         self._environment = environment
         self._spec = spec
-        self._marks: list[Mark] = []
-        environment.runner.register_message(GO, self._on_go)
-        environment.runner.register_message(WINDOW, self._on_window)
+        environment.runner.register_message(CONNECT, self._on_connect)
+        environment.runner.register_message(MEASURE, self._on_measure)
 
     @property
     def _generator(self) -> Generator:
         generator: Generator = self._environment.pushmark_generator
         return generator
 
-    def _on_go(self, environment: Any, msg: Any, **_: Any) -> None:
-        self._generator.thread.call(self._generator.population.go, msg.data["url"])
-        gevent.spawn(self._tell_opened)
+    def _on_connect(self, environment: Any, msg: Any, **_: Any) -> None:
+        self._generator.thread.call(self._generator.population.connect, msg.data["url"])
+        gevent.spawn(self._report_opened)
 
-    def _tell_opened(self) -> None:
-        population, told = self._generator.population, 0
-        while told < len(self._generator.probes) + len(self._generator.loads):
+    def _report_opened(self) -> None:
+        generator, reported = self._generator, 0
+        while reported < len(generator.probes) + len(generator.loads):
             gevent.sleep(CHECK_S)
-            if population.opened != told:
-                told = population.opened
-                self._environment.runner.send_message(OPENED, {"pid": os.getpid(), "opened": told})
+            if generator.population.opened != reported:
+                reported = generator.population.opened
+                self._environment.runner.send_message(OPENED, {"pid": os.getpid(), "opened": reported})
 
-    def _on_window(self, environment: Any, msg: Any, **_: Any) -> None:
-        gevent.spawn(self._play, msg.data["start_ns"])
+    def _on_measure(self, environment: Any, msg: Any, **_: Any) -> None:
+        gevent.spawn(self._measure, msg.data["start_ns"])
 
-    def _play(self, start_ns: int) -> None:
-        spec, generator = self._spec, self._generator
-        part = window(spec.schedule, spec.warmup_events, spec.schedule.limit - spec.warmup_events)
-        generator.thread.run(self._set_marks, start_ns + part.begin_ns, start_ns + part.end_ns)
-        generator.thread.run(generator.population.stop_collecting)
-        self._await_deliveries(start_ns + part.end_ns)
-        records = generator.finish(*self._marks)
+    def _measure(self, start_ns: int) -> None:
+        self._generator.thread.run(self._generator.population.begin, start_ns)
+        self._await_deliveries(start_ns + self._spec.window().end_ns)
+        records = self._generator.finish()
         self._environment.runner.send_message(RECORDS, msgspec.msgpack.encode(records))
 
     def _await_deliveries(self, end_ns: int) -> None:
-        """Until every subscriber of this process has received everything, or the drain is over."""
+        """Wait until every subscriber of this process has received everything, or the drain is over.
+
+        Where requests are sent, the whole drain is waited for: messages of other subscribers count as deliveries, too.
+        """
         spec, generator = self._spec, self._generator
-        mine = deliveries_of(spec, [*generator.probes, *generator.loads])
+        mine = spec.deliveries_to([*generator.probes, *generator.loads])
         least_ns = end_ns + round(spec.settle_s * NS_PER_S)
         until_ns = end_ns + round(spec.drain_s * NS_PER_S)
-        while now_ns() < least_ns or (now_ns() < until_ns and generator.population.shared.ledger.deliveries < mine):
+        ledger = generator.population.shared.ledger
+        while now_ns() < least_ns or (now_ns() < until_ns and (spec.requests or ledger.deliveries < mine)):
             gevent.sleep(CHECK_S)
-
-    def _set_marks(self, begin_ns: int, end_ns: int) -> None:
-        population = self._generator.population
-        timer = population.shared.timer
-        timer.call_at(begin_ns, lambda: self._marks.append(population.begin_window()))
-        timer.call_at(end_ns, lambda: self._marks.append(population.mark()))
-
-
-def say(line: socket.socket, event: str) -> None:
-    """Tell the orchestrator."""
-    line.sendall(json.dumps({"event": event}).encode() + b"\n")
-
-
-def hear(orders: Any, command: str) -> dict[str, Any]:
-    """Wait for the orchestrator's next order, which must be that one."""
-    text = orders.readline()
-    if not text:
-        raise SystemExit("the orchestrator is gone")
-    order: dict[str, Any] = json.loads(text)
-    if order["command"] != command:
-        raise SystemExit(f"expected the order {command!r}, not {order['command']!r}")
-    return order

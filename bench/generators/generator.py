@@ -7,34 +7,34 @@ import gevent
 from bench.generators.locust_stats import merge_deliveries
 from bench.generators.loop_thread import LoopThread
 from bench.generators.population import Population
-from bench.generators.spec import MAX_SAMPLES, SAMPLE_FIELDS, LoadSpec, Mark, Records
+from bench.generators.spec import MAX_SAMPLES, SAMPLE_FIELDS, LoadSpec, Records
 from feed.console.printable import printable
 from feed.instruments.clock import run_first
 
 MERGE_INTERVAL_S = 1.0
 
 
-class Place(NamedTuple):
-    """Which of the load processes this one is: subscribers are dealt out to them in turn.
-
-    ``first``: it has the probes, and others have the load. What notes an instant does not queue behind the load.
-    """
+class WorkerSlot(NamedTuple):
+    """The share of one generator process: load subscribers are dealt out to the load processes in turn."""
 
     turn: int = 0
+    """The number of this process among the load processes."""
     of: int = 1
+    """The number of load processes."""
     first: bool = False
+    """This process has the probes, and others have the load: noting an instant must not queue behind the load."""
 
 
 class Generator:
-    """Made when a test starts, closed when it stops. Call from greenlets."""
+    """Subscribers from the start of a test to its end. Call from greenlets."""
 
-    def __init__(self, environment: Any, spec: LoadSpec, place: Place) -> None:
+    def __init__(self, environment: Any, spec: LoadSpec, slot: WorkerSlot) -> None:
         self.environment = environment
         self.spec = spec
-        self.place = place
+        self.slot = slot
         self.thread = LoopThread()
         self.population: Population = self.thread.run(Population, spec)
-        self.scheduling: str = self.thread.run(run_first) if place.first else "other"
+        self.scheduling: str = self.thread.run(run_first) if slot.first else "other"
         self.samples = bytearray()
         self.failures: list[str] = []
         self.probes: list[int] = []
@@ -47,13 +47,13 @@ class Generator:
             index = len(self.probes)
             self.probes.append(index)
         else:
-            index = self.spec.probes + len(self.loads) * self.place.of + self.place.turn
+            index = self.spec.probes + len(self.loads) * self.slot.of + self.slot.turn
             self.loads.append(index)
         self.thread.call(self.population.add, index)
         return index
 
     def merge(self) -> None:
-        """Take what was recorded since the last call; add it to locust's statistics and, in a trial, keep it."""
+        """Add what was recorded since the last call to locust's statistics; a trial keeps it as well."""
         self.thread.run(self.population.take)
         while self.population.batches:
             batch = self.population.batches.popleft()
@@ -67,10 +67,10 @@ class Generator:
         if len(self.samples) > MAX_SAMPLES * len(SAMPLE_FIELDS) * 8:
             raise MemoryError(f"over {MAX_SAMPLES} deliveries in one generator process: lower the rate or the duration")
 
-    def finish(self, begin: Mark, end: Mark) -> Records:
-        """Disconnect all subscribers and stop. Returns everything there is to tell about the trial."""
+    def finish(self) -> Records:
+        """Disconnect all subscribers and stop. Returns everything that this process recorded."""
         self._merger.kill()
-        records: Records = self.thread.run(self.population.finish, begin, end)
+        records: Records = self.thread.run(self.population.finish)
         self.merge()
         records.probes, records.loads = self.probes, self.loads
         records.samples, records.failures = bytes(self.samples), self.failures
@@ -78,7 +78,7 @@ class Generator:
         return records
 
     def close(self) -> None:
-        """Name who has no connection, disconnect all subscribers and stop."""
+        """Name the subscribers without a connection, disconnect all of them and stop."""
         self._merger.kill()
         self.thread.run(self.population.fail_unconnected)
         self.thread.run(self.population.close)

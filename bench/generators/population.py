@@ -1,7 +1,7 @@
 """The subscribers of one generator process: shipped clients on one event loop, and what they record.
 
 Runs in the event loop's thread and knows nothing of locust. Every delivery is appended to one flat array of 64-bit
-integers; ``take`` hands the array over and starts a new one.
+integers; ``take`` hands the array over and starts a new one. Some subscribers may send as well (``RequestLoad``).
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from array import array
 from collections import deque
 from contextlib import aclosing
 
+from bench.generators.sending import Sending
 from bench.generators.spec import LoadSpec, Mark, Records
 from clients.core.client import Client, State, new_client, new_shared
 from clients.core.options import ClientOptions
@@ -38,13 +39,15 @@ class Population:
         self._samples: array[int] = array("q")
         self._clients: dict[int, Client] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._sending = Sending(self._clients, self.shared.timer)
+        self._marks: list[Mark] = []
         self._go = asyncio.Event()
         self._url = ""
         self._ramp_start_ns = 0
         self._lag_task = asyncio.ensure_future(measure_loop_lag(self.shared.timer, self.loop_lag))
 
     def add(self, index: int) -> None:
-        """Add subscriber ``index``; it connects at its place in the ramp once ``go`` was called."""
+        """Add subscriber ``index``; it connects at its place in the ramp once ``connect`` was called."""
         self._tasks[index] = asyncio.ensure_future(self._subscribe(index))
 
     def remove(self, index: int) -> None:
@@ -53,35 +56,31 @@ class Population:
         if task is not None:
             task.cancel()
 
-    def go(self, url: str) -> None:
+    def connect(self, url: str) -> None:
         """Begin the ramp, to the server at ``url``."""
         self._url = url
         self._ramp_start_ns = now_ns()
         self._go.set()
+
+    def begin(self, start_ns: int) -> None:
+        """The feed starts at ``start_ns``: counters are read at both ends of the measured part, requests sent when due.
+
+        From now on no garbage collection interrupts the process.
+        """
+        part, timer = self.spec.window(), self.shared.timer
+        timer.call_at(start_ns + part.begin_ns, self._begin_window)
+        timer.call_at(start_ns + part.end_ns, lambda: self._marks.append(self._mark()))
+        self._sending.begin(self.spec.requests, start_ns)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
 
     def take(self) -> None:
         """Move what was recorded since the last call to ``batches``."""
         self.batches.append(self._samples)
         self._samples = array("q")
 
-    def stop_collecting(self) -> None:
-        """After the ramp: from now on no collection interrupts the process."""
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-
-    def begin_window(self) -> Mark:
-        """The measured part begins: the meters start over. Returns the counters at this instant."""
-        self.loop_lag.reset()
-        self.gc_pauses.reset()
-        return self.mark()
-
-    def mark(self) -> Mark:
-        """The counters at this instant."""
-        return Mark(self.shared.ledger.totals()._asdict(), time.process_time_ns(), now_ns())
-
-    def counts(self) -> dict[str, int]:
-        """Sums over all sessions of this process."""
+    def _counts(self) -> dict[str, int]:
         clients = self._clients.values()
         return {
             "duplicates": sum(client.session.duplicates for client in clients),
@@ -92,15 +91,19 @@ class Population:
         }
 
     def fail_unconnected(self) -> None:
-        """Name who tries to connect again as the test ends: some have not given up yet, and had nothing to count."""
+        """At the end of a test, name the subscribers that still try to connect and have not failed yet."""
         for index, task in self._tasks.items():
             client = self._clients.get(index)
             if client is not None and client.state is State.RECONNECTING and not task.done():
                 self.failures.append(f"subscriber {index}: without a connection at the end: {client.last_failure}")
 
-    async def finish(self, begin: Mark, end: Mark) -> Records:
-        """Disconnect everybody. Returns all there is to tell but samples and failures, which the caller collects."""
-        loop_lag, gc_pauses, counts = self.loop_lag.summary(), self.gc_pauses.summary(), self.counts()
+    async def finish(self) -> Records:
+        """Disconnect everybody after the measured part.
+
+        Returns the records without samples, failures and the subscribers' numbers, which the caller collects.
+        """
+        begin, end = self._marks
+        loop_lag, gc_pauses, counts = self.loop_lag.summary(), self.gc_pauses.summary(), self._counts()
         await self.close()
         return Records(
             pid=os.getpid(),
@@ -109,15 +112,17 @@ class Population:
             samples=b"",
             begin=begin,
             end=end,
-            final=self.mark(),
+            final=self._mark(),
             counts=counts,
             failures=[],
             loop_lag=loop_lag,
             gc_pauses=gc_pauses,
+            requests=self._sending.samples,
         )
 
     async def close(self) -> None:
         """Disconnect everybody and wait until the kernel has counted the last segments."""
+        await self._sending.stop()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -126,6 +131,14 @@ class Population:
         self.take()
         self._lag_task.cancel()
         gc.enable()
+
+    def _begin_window(self) -> None:
+        self.loop_lag.reset()
+        self.gc_pauses.reset()
+        self._marks.append(self._mark())
+
+    def _mark(self) -> Mark:
+        return Mark(self.shared.ledger.totals()._asdict(), time.process_time_ns(), now_ns())
 
     async def _subscribe(self, index: int) -> None:
         spec = self.spec

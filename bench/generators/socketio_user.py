@@ -1,12 +1,11 @@
 """The generator on locust's own SocketIOUser: one greenlet a subscriber, one synchronous Socket.IO client each.
 
-A locustfile for trials only: it follows the same orders as ``bench.generators.driver`` and leaves the same records, but
-for bytes.
+A locustfile for trials only: it follows the same steps as ``bench.generators.driver`` and leaves the same records
+without byte counts. Its subscribers send no requests.
 """
 
 import gc
 import os
-import socket
 import sys
 import time
 from array import array
@@ -17,14 +16,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # locust imports this file by its path
 
 import gevent
-import msgspec
 from gevent.event import Event
 from locust import events, task
 from locust.contrib.socketio import SocketIOUser
 
-from bench.generators.driver import CHECK_S, hear, say
-from bench.generators.spec import SAMPLE_FIELDS, SPEC_VARIABLE, GeneratorRecords, Mark, Records, load_spec
-from bench.generators.window import window
+from bench.generators.channel import CHECK_S, follow
+from bench.generators.spec import SAMPLE_FIELDS, SPEC_VARIABLE, Mark, Records, load_spec
 from feed.instruments.clock import NS_PER_S, now_ns
 
 SPEC = load_spec(Path(os.environ[SPEC_VARIABLE]))
@@ -41,7 +38,7 @@ class State:
 
 
 class Subscriber(SocketIOUser):
-    """Connects when told to, and records what comes."""
+    """Connects at the step ``go``, and records what it receives."""
 
     fixed_count = SPEC.subscribers
     options = {"reconnection": False}  # noqa: RUF012 - locust declares it per instance, so mypy refuses a ClassVar
@@ -62,48 +59,53 @@ class Subscriber(SocketIOUser):
         Event().wait()
 
 
-def follow(runner: Any) -> None:
-    """Carry out one trial as the orchestrator orders it."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.connect(SPEC.socket)
-        orders = line.makefile("r")
-        while runner.user_count < SPEC.subscribers:
+class Conductor:
+    """The steps of a trial."""
+
+    def __init__(self, runner: Any) -> None:
+        self._runner = runner
+
+    def start(self) -> None:
+        """Follow the orchestrator until the trial is over."""
+        follow(SPEC, self)
+        self._runner.quit()
+
+    def await_subscribers(self) -> None:
+        while self._runner.user_count < SPEC.subscribers:
             gevent.sleep(CHECK_S)
-        say(line, "ready")
-        State.url = hear(orders, "go")["url"]
+
+    def connect(self, url: str) -> None:
+        State.url = url
         State.go.set()
-        while State.opened < SPEC.subscribers:
-            gevent.sleep(CHECK_S)
-        say(line, "connected")
+
+    @property
+    def opened(self) -> int:
+        return State.opened
+
+    def measure(self, start_ns: int) -> list[Records]:
         gc.collect()  # as our own generators do after the ramp
         gc.freeze()
         gc.disable()
-        records = _play(hear(orders, "window")["start_ns"])
-        Path(SPEC.records_file).write_bytes(msgspec.msgpack.encode(GeneratorRecords([records])))
-        say(line, "records")
-    runner.quit()
-
-
-def _play(start_ns: int) -> Records:
-    part = window(SPEC.schedule, SPEC.warmup_events, SPEC.schedule.limit - SPEC.warmup_events)
-    _sleep_until(start_ns + part.begin_ns)
-    begin = _mark()
-    _sleep_until(start_ns + part.end_ns)
-    end = _mark()
-    _sleep_until(start_ns + part.end_ns + round(SPEC.drain_s * NS_PER_S))
-    return Records(
-        pid=os.getpid(),
-        probes=list(range(SPEC.subscribers)),
-        loads=[],
-        samples=State.samples.tobytes(),
-        begin=begin,
-        end=end,
-        final=_mark(),
-        counts=dict.fromkeys(("duplicates", "out_of_order", "gaps", "missed", "reconnects"), 0),
-        failures=[],
-        loop_lag={},
-        gc_pauses={},
-    )
+        part = SPEC.window()
+        _sleep_until(start_ns + part.begin_ns)
+        begin = _mark()
+        _sleep_until(start_ns + part.end_ns)
+        end = _mark()
+        _sleep_until(start_ns + part.end_ns + round(SPEC.drain_s * NS_PER_S))
+        records = Records(
+            pid=os.getpid(),
+            probes=list(range(SPEC.subscribers)),
+            loads=[],
+            samples=State.samples.tobytes(),
+            begin=begin,
+            end=end,
+            final=_mark(),
+            counts=dict.fromkeys(("duplicates", "out_of_order", "gaps", "missed", "reconnects"), 0),
+            failures=[],
+            loop_lag={},
+            gc_pauses={},
+        )
+        return [records]
 
 
 def _mark() -> Mark:
@@ -117,7 +119,7 @@ def _sleep_until(at_ns: int) -> None:
 
 
 def start(environment: Any, **_: Any) -> None:
-    gevent.spawn(follow, environment.runner)
+    gevent.spawn(Conductor(environment.runner).start)
 
 
 events.test_start.add_listener(start)

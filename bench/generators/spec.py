@@ -3,49 +3,100 @@
 The generator's processes get the path of a ``LoadSpec`` file in the environment (``SPEC_VARIABLE``).
 """
 
+from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from feed.schedule import Schedule
+from bench.generators.window import Window, window
+from feed.schedule import Schedule, dues
+from feed.transports import TRANSPORTS
 
 SPEC_VARIABLE: Final = "PUSHMARK_LOAD_SPEC"
 MAX_SAMPLES: Final = 20_000_000
+MAX_REQUESTS: Final = 1_000_000
+"""Requests of one kind in one trial: each is kept until the trial ends."""
 SAMPLE_FIELDS: Final = ("subscriber", "n", "due_ns", "receive_ns")
 """One delivery is these four 64-bit integers in a row."""
+UNANSWERED: Final = "unanswered"
+"""Outcome of a request that still waited for its answer when the trial ended."""
+ANSWERED: Final = "ok"
+
+
+class RequestLoad(msgspec.Struct, frozen=True):
+    """Requests of one kind, sent when they are due, whether or not earlier ones are answered (open loop).
+
+    ``schedule`` counts from the start of the feed. Its rooms stand for the senders: a request that is due in room i is
+    sent by subscriber i. Raises ``ValueError`` for a schedule without a limit, or with more than ``MAX_REQUESTS``.
+    """
+
+    kind: str
+    """The name of these requests in the records."""
+    type: str
+    """What is asked for (docs/protocol.md, Requests)."""
+    schedule: Schedule
+    fields: dict[str, Any] = {}
+    """The other fields of each request."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.schedule.limit <= MAX_REQUESTS:
+            raise ValueError(f"{self.kind}: {self.schedule.limit} requests; allowed are 1 to {MAX_REQUESTS}")
 
 
 class LoadSpec(msgspec.Struct, frozen=True):
-    """The address is not in it: it comes with the order to begin, so that locust can boot while the server does.
+    """One trial from the generator's side.
 
-    Subscribers ``0 .. probes-1`` are probes, in a process of their own if there are others; subscriber i is in
-    room ``i mod rooms``."""
+    The server's address is not in it: it comes with the command to connect, so that locust can boot while the server
+    does. Subscribers ``0 .. probes-1`` are probes, in a process of their own if there are others; subscriber i is in
+    room ``i mod rooms``. Raises ``ValueError`` for requests on a transport without any, or by subscribers that do not
+    exist.
+    """
 
     transport: str
     variant: str = ""
     ca_file: str = ""
-    """Authority to trust, for TLS."""
+    """Certificate authority to trust, for TLS."""
     rooms: int = 1
     subscribers: int = 1
     probes: int = 0
+    """Latency subscribers: every delivery to one of them is a sample."""
     poll_interval_s: float = 1.0
     hold_s: float = 25.0
     headers: str = "browser"
     seed: int = 1
     ramp_s: float = 0.5
     drain_s: float = 1.0
-    """At most so long is awaited what has not come yet ..."""
+    """After the last event, missing deliveries and answers are awaited for at most this long ..."""
     settle_s: float = 0.0
-    """... and at least so long, in which the connections stay as they are."""
+    """... and connections stay open for at least this long."""
     warmup_events: int = 0
     schedule: Schedule = Schedule()
+    """Warm-up and measured events of the feed."""
     payload_bytes: int = 256
+    requests: list[RequestLoad] = []
+    """What subscribers send; empty: all of them only receive."""
     cores: list[int] = []
     """Cores of the generator's processes, in turn; the probes' first."""
     socket: str = ""
     """Unix socket of the orchestrator; empty when locust is run by hand."""
     records_file: str = ""
+
+    def __post_init__(self) -> None:
+        for load in self.requests:
+            if not TRANSPORTS[self.transport].takes_requests:
+                raise ValueError(f"{load.kind}: {self.transport} takes no requests")
+            if load.schedule.rooms > self.subscribers:
+                raise ValueError(f"{load.kind}: {load.schedule.rooms} senders among {self.subscribers} subscribers")
+
+    def window(self) -> Window:
+        """The measured part of the schedule."""
+        return window(self.schedule, self.warmup_events, self.schedule.limit - self.warmup_events)
+
+    def deliveries_to(self, subscribers: list[int]) -> int:
+        """The number of deliveries due to these subscribers, warm-up included."""
+        per_room = Counter(due.room for due in dues(self.schedule))
+        return sum(per_room[index % self.rooms] for index in subscribers)
 
 
 class Mark(msgspec.Struct):
@@ -57,8 +108,25 @@ class Mark(msgspec.Struct):
     """When they were read: a busy event loop comes to it late."""
 
 
+class RequestSample(msgspec.Struct, array_like=True):
+    """One request. All instants on CLOCK_MONOTONIC, nanoseconds."""
+
+    kind: str
+    subscriber: int
+    n: int
+    """Its number among the requests of its kind and subscriber."""
+    due_ns: int
+    sent_ns: int
+    """When it was handed to the client."""
+    answered_ns: int = 0
+    """When its answer was handed to the application; 0 for one without an answer."""
+    outcome: str = UNANSWERED
+    """``ok``, the code of the server's refusal (docs/protocol.md), the name of the client's error, or
+    ``unanswered``."""
+
+
 class Records(msgspec.Struct):
-    """Everything one generator process has to tell after a trial."""
+    """Everything that one generator process recorded during a trial."""
 
     pid: int
     probes: list[int]
@@ -74,13 +142,20 @@ class Records(msgspec.Struct):
     loop_lag: dict[str, float]
     gc_pauses: dict[str, float]
     scheduling: str = "other"
-    """Of the thread that receives: ``fifo`` if it runs before all others (``feed.instruments.clock.run_first``)."""
+    """Policy of the receiving thread: ``fifo`` if it runs before all others (``feed.instruments.clock.run_first``)."""
+    requests: list[RequestSample] = []
+    """In the order in which they were sent."""
 
 
 class GeneratorRecords(msgspec.Struct):
     """The records of all processes of one trial."""
 
     processes: list[Records]
+
+
+def save_records(records: list[Records], path: Path) -> None:
+    """Write what every process recorded. Raises ``OSError``."""
+    path.write_bytes(msgspec.msgpack.encode(GeneratorRecords(records)))
 
 
 def load_records(path: Path) -> list[Records]:

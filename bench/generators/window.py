@@ -1,10 +1,8 @@
 """The measured part of a schedule: which events count, and between which instants counters are compared. Pure."""
 
-from collections import Counter
 from itertools import islice
 from typing import NamedTuple
 
-from bench.generators.spec import LoadSpec
 from feed.schedule import Due, Schedule, dues
 
 
@@ -18,12 +16,6 @@ class Window(NamedTuple):
     begin_ns: int
     end_ns: int
     events: list[Due]
-
-
-def deliveries_of(spec: LoadSpec, subscribers: list[int]) -> int:
-    """How many deliveries these subscribers are to get in all, warm-up included."""
-    per_room = Counter(due.room for due in dues(spec.schedule))
-    return sum(per_room[index % spec.rooms] for index in subscribers)
 
 
 def window(schedule: Schedule, warmup_events: int, measured_events: int) -> Window:

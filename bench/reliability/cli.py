@@ -1,4 +1,4 @@
-"""``python -m bench faults`` and ``python -m bench soak``: how transports take breaking, and long use."""
+"""``python -m bench faults`` and ``python -m bench soak``: behaviour under faults, attacks and long use."""
 
 import os
 import sys
@@ -8,11 +8,13 @@ import click
 
 from bench.machine.host import placement
 from bench.machine.provenance import provenance
-from bench.reliability.failures import Planned, run_faults
+from bench.reliability.planned import Planned
+from bench.reliability.run import run_faults
 from bench.reliability.soak import new_soak
 from bench.reliability.soak import soak as run_soak
 from bench.results.files import FAULTS_FILE, SOAK_FILE
 from bench.results.reliability import ATTACKS, FAULTS, FaultResults, SoakResults, kept
+from bench.results.upgrade import ATTACKS_V1
 from bench.run.options import among
 from bench.run.shell import orchestrate
 from bench.sweeps.cli import OUT_HELP, folder_for, render
@@ -26,17 +28,23 @@ from feed.transports import TRANSPORTS
 KINDS = (*FAULTS, *ATTACKS)
 REPEATS = {"default": 3, "smoke": 1}
 CLIENTS = {"default": 200, "smoke": 20}
-SIEGE_EVENTS = {"default": 300, "smoke": 50}
+WINDOW_EVENTS = {"default": 300, "smoke": 50}
 TRANSPORTS_HELP = f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
+
+
+def _kinds(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
+    """Old names of attacks are understood for one release."""
+    names = None if text is None else ",".join(ATTACKS_V1.get(name.strip(), name) for name in text.split(","))
+    return among(KINDS)(context, parameter, names)
 
 
 @click.command()
 @click.option("--preset", type=click.Choice(list(REPEATS)), default="default", show_default=True)
-@click.option("--faults", "kinds", callback=among(KINDS), help=f"Comma-separated, of {','.join(KINDS)}  [default: all]")
+@click.option("--faults", "kinds", callback=_kinds, help=f"Comma-separated, of {','.join(KINDS)}  [default: all]")
 @click.option("--transports", callback=among(TRANSPORTS), help=TRANSPORTS_HELP)
-@click.option("--clients", type=click.IntRange(1, 5000), help="Connected at once.  [default: 200]")
+@click.option("--clients", type=click.IntRange(1, 5000), help="Clients connected at once.  [default: 200]")
 @click.option("--rate-hz", default=20.0, show_default=True, type=FiniteRange(0.1, 1000), help="Events per second.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the jitter.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the back-off's jitter.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def faults(
     preset: str,
@@ -47,9 +55,9 @@ def faults(
     seed: int,
     out: Path | None,
 ) -> None:
-    """Kill, cut off, stall and besiege servers with clients connected.
+    """Kill, cut off, stall and attack servers while clients are connected.
 
-    Time to recover, events lost, duplicates and gaps; and what good clients notice of bad ones.
+    Shows time to recover, lost events, duplicates and gaps, and the latency of good clients next to hostile ones.
     """
     planned = [
         Planned(name, kind, repeat)
@@ -64,7 +72,7 @@ def faults(
         **provenance(_command(), place),
         seed=seed,
         rate_hz=rate_hz,
-        window_events=SIEGE_EVENTS[preset],
+        window_events=WINDOW_EVENTS[preset],
         trials=[],
         hostile=[],
     )
@@ -73,21 +81,29 @@ def faults(
         interrupted = orchestrate(
             lambda reporter: run_faults(results, planned, count, folder, place, reporter), place, new_console()
         )
-    except (TimeoutError, ClientError) as error:  # before anything was broken: there is no trial to keep
+    except (TimeoutError, ClientError) as error:  # before the fault: there is no trial to keep
         raise click.ClickException(f"{error}; what was measured before is kept in {folder}") from error
     sys.exit(INTERRUPTED if interrupted else render(folder))
 
 
 @click.command()
-@click.option("--duration-s", default=1800.0, show_default=True, type=FiniteRange(5, 604_800), help="How long.")
+@click.option(
+    "--duration-s", default=1800.0, show_default=True, type=FiniteRange(5, 604_800), help="Duration of the run."
+)
 @click.option("--transports", callback=among(TRANSPORTS), help=TRANSPORTS_HELP)
-@click.option("--clients", default=30, show_default=True, type=click.IntRange(1, 1000), help="Per server at once.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of lives and rooms.")
+@click.option(
+    "--clients",
+    default=30,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Clients connected at once to each server.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of lives and rooms.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def soak(duration_s: float, transports: list[str] | None, clients: int, seed: int, out: Path | None) -> None:
-    """Clients come and go on all servers at once: memory over time, and whether everything is let go at the end.
+    """Memory over time while clients come and go on all servers at once, and whether anything leaks.
 
-    The exit code is 1 if a server keeps files or tasks after every client has left.
+    The exit code is 1 if a server has more open files or tasks after every client has left than before.
     """
     raise_open_files()
     folder = folder_for(out, SOAK_FILE)

@@ -1,7 +1,7 @@
-"""Clients come and go for a long time: does a server keep what it should have let go? ``python -m bench soak``.
+"""Clients come and go for a long time: does a server leak files, tasks or memory? ``python -m bench soak``.
 
-All transports run at the same time, each server with its own crowd. Afterwards every client has left, and open files
-and tasks must be what they were before the first came.
+All transports run at the same time, each server with its own clients. When every client has left, open files and tasks
+must be what they were before the first came.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from bench.machine.host import Placement
-from bench.machine.processes import Child, rss_bytes, start
+from bench.machine.processes import Child, rss_bytes
+from bench.machine.servers import serving
 from bench.results.files import SOAK_FILE, save
 from bench.results.reliability import SoakResult, SoakResults, SoakSample, kept, slope_bytes_per_min
 from bench.run.progress import Reporter
@@ -21,6 +22,7 @@ from clients.control import Control
 from clients.core.client import Client, Shared, new_client, new_shared
 from clients.core.errors import ClientError
 from clients.core.options import ClientOptions
+from feed.transports import TRANSPORTS
 
 ROOMS: Final = 20
 LIFE_S: Final = (0.5, 6.0)
@@ -30,13 +32,13 @@ SETTLE_S: Final = 90.0
 RATE_HZ: Final = 5.0
 
 
-class Crowd:
-    """The clients of one server: each lives for a while, joins a room, says something, leaves or just goes."""
+class ShortLivedClients:
+    """The clients of one server: each lives for a while, joins a room, publishes, and leaves or just disconnects."""
 
     def __init__(self, transport: str, server: Child, count: int, seed: int, shared: Shared) -> None:
         self.lives = 0
         self.lived = asyncio.Event()
-        """The first life is over."""
+        """Set when the first life is over."""
         self.requests = 0
         self.failures: deque[str] = deque(maxlen=20)
         self._transport = transport
@@ -46,7 +48,7 @@ class Crowd:
         self._tasks = [asyncio.ensure_future(self._live_for_ever()) for _ in range(count)]
 
     async def stop(self) -> None:
-        """Everybody leaves."""
+        """Disconnect all clients."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -70,68 +72,66 @@ class Crowd:
 
     async def _live(self, client: Client) -> None:
         life_s, takes_leave = self._draw.uniform(*LIFE_S), self._draw.random() < 0.5
-        if self._transport != "raw":
+        takes_requests = TRANSPORTS[self._transport].takes_requests
+        if takes_requests:
             room = f"room-{self._draw.randrange(ROOMS)}"
             await client.join(room)
             await client.request("publish", room=room, data={"text": "x" * self._draw.randrange(200)})
             self.requests += 2
         await asyncio.sleep(life_s)
-        if self._transport != "raw" and takes_leave:
+        if takes_requests and takes_leave:
             await client.leave(room)
             self.requests += 1
 
 
-async def soak(results: SoakResults, folder: Path, place: Placement, told: Reporter) -> None:
-    """Run it all, saved at the end of each transport. Cancelling it stops all processes, and keeps what was seen."""
+async def soak(results: SoakResults, folder: Path, place: Placement, progress: Reporter) -> None:
+    """Run all servers at once. Cancelling it stops all processes; what was measured until then is saved."""
     (folder / "logs").mkdir(exist_ok=True)
-    told.begin(results.duration_s + SETTLE_S, len(results.servers))
+    progress.begin(results.duration_s + SETTLE_S, len(results.servers))
     shared = new_shared(results.seed)
+
+    async def soak_one(result: SoakResult) -> None:
+        log = folder / "logs" / f"{result.transport}.log"
+        async with serving(result.transport, place.server, log, source="synthetic", rate_hz=RATE_HZ) as server:
+            await _soak_server(server, result, results, shared)
+        progress.finished(result.transport, outcome(result), 0.0)
+
     try:
         async with asyncio.TaskGroup() as group:  # cancelled, it waits until each has stopped its server
             for one in results.servers:
-                group.create_task(_soak_one(one, results, folder, place, shared, told))
+                group.create_task(soak_one(one))
         results.finished = True
     finally:
         save(results, folder, SOAK_FILE)
         shared.timer.close()
 
 
-async def _soak_one(
-    result: SoakResult, results: SoakResults, folder: Path, place: Placement, shared: Shared, told: Reporter
-) -> None:
-    name = result.transport
-    arguments = ["-m", "servers", name, "--port", "0", "--source", "synthetic", "--rate-hz", str(RATE_HZ)]
-    server = await start(f"{name} server", arguments, place.server, folder / "logs" / f"{name}.log")
-    try:
-        await server.await_ready()
-        async with Control(server.ready["control_url"]) as control:
-            began_s = time.monotonic()
-            await _one_life(name, server, shared)  # what is imported and made on first use is no leak
-            result.before = await _sample(server, control, began_s)
-            crowd = Crowd(name, server, results.clients, results.seed, shared)
-            try:
-                while time.monotonic() - began_s < results.duration_s:
-                    await asyncio.sleep(SAMPLE_S)
-                    result.samples.append(await _sample(server, control, began_s))
-            finally:
-                await crowd.stop()
-                result.lives, result.requests, result.failures = crowd.lives, crowd.requests, list(crowd.failures)
-            result.after = await _settled(server, control, began_s, result.before)
-    finally:
-        await server.stop()
-    told.finished(name, said(result), 0.0)
+async def _soak_server(server: Child, result: SoakResult, results: SoakResults, shared: Shared) -> None:
+    async with Control(server.ready["control_url"]) as control:
+        began_s = time.monotonic()
+        await _one_life(result.transport, server, shared)  # what is imported and made on first use is no leak
+        result.before = await _sample(server, control, began_s)
+        clients = ShortLivedClients(result.transport, server, results.clients, results.seed, shared)
+        try:
+            while time.monotonic() - began_s < results.duration_s:
+                await asyncio.sleep(SAMPLE_S)
+                result.samples.append(await _sample(server, control, began_s))
+        finally:
+            await clients.stop()
+            result.lives, result.requests, result.failures = clients.lives, clients.requests, list(clients.failures)
+        result.after = await _settled(server, control, began_s, result.before)
 
 
 async def _one_life(transport: str, server: Child, shared: Shared) -> None:
-    crowd = Crowd(transport, server, 1, 0, shared)
-    await crowd.lived.wait()
-    await crowd.stop()
+    clients = ShortLivedClients(transport, server, 1, 0, shared)
+    await clients.lived.wait()
+    await clients.stop()
     async with Control(server.ready["control_url"]) as control:
         await _until(lambda stats: stats["connections_now"] == 0, control)
 
 
 async def _settled(server: Child, control: Control, began_s: float, before: SoakSample) -> SoakSample:
-    """The last reading: as soon as everything is what it was, or when it has had time enough."""
+    """The last reading: when everything is what it was before, at the latest after ``SETTLE_S``."""
     await _until(lambda stats: stats["connections_now"] == 0 and stats["tasks"] <= before.tasks, control)
     return await _sample(server, control, began_s)
 
@@ -154,7 +154,7 @@ async def _sample(server: Child, control: Control, began_s: float) -> SoakSample
 
 
 def open_files(pid: int) -> int:
-    """How many descriptors a process has open."""
+    """Open file descriptors of a process."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
@@ -164,7 +164,7 @@ def new_soak(transport: str) -> SoakResult:
     return SoakResult(transport, nothing, [], nothing, 0, 0, [])
 
 
-def said(result: SoakResult) -> str:
+def outcome(result: SoakResult) -> str:
     """The outcome in a few words."""
     growth = f"{slope_bytes_per_min(result) / 1024:.0f} KiB/min"
-    return f"{result.lives} clients came and went, {growth}; " + ("; ".join(kept(result)) or "all let go")
+    return f"{result.lives} clients came and went, {growth}; " + ("; ".join(kept(result)) or "nothing leaked")

@@ -17,7 +17,7 @@ from bench.results.provenance import SCHEMA_VERSION, Provenance
 from bench.results.reliability import ATTACKS, FAULTS, FaultResults, SoakResults
 from bench.results.run import GENERATORS, PURPOSES, STATUSES, Results, Trial
 from bench.results.sweep import SweepResults
-from bench.results.upgrade import UpgradeError, upgraded
+from bench.results.upgrade import upgraded
 from bench.results.verify import VerifyResults
 from feed.transports import TRANSPORTS
 
@@ -114,7 +114,7 @@ def _decoded(path: Path, text: bytes, type_: type[R]) -> R:
         if version != SCHEMA_VERSION:
             raise ResultsError(f"{path}: schema version {version}; this pushmark reads versions 1 and {SCHEMA_VERSION}")
         return msgspec.json.decode(text, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, UpgradeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ResultsError(f"{path}: {error}") from error
 
 

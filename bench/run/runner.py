@@ -17,7 +17,9 @@ from bench.results.files import save
 from bench.results.run import Idle, Plan, Results, Trial
 from bench.run.progress import Reporter
 from bench.run.sequence import Step, run_in_order
-from bench.trial.conduct import SAMPLES_FOLDER, Bed, Measure, run_trial
+from bench.trial.conduct import Measure, run_trial
+from bench.trial.context import RunContext
+from bench.trial.evaluate import SAMPLES_FOLDER
 from bench.trial.idle import measure_idle
 
 IDLE_EXPECTED_S: Final = 4.0
@@ -58,9 +60,9 @@ async def _run_point(results: Results, folder: Path, placement: Placement, repor
         (folder / name).mkdir(parents=True, exist_ok=True)
     try:
         await hiccups.start(sorted({placement.server, placement.relay, *placement.generator}), folder / "logs")
-        bed = Bed(plan, folder, placement, hiccups, results.idle)
+        context = RunContext(plan, folder, placement, hiccups, results.idle)
         await run_trials(
-            results, folder, trials(plan), lambda trial, attempt: run_trial(bed, trial, attempt), reporter, later_s
+            results, folder, trials(plan), lambda trial, attempt: run_trial(context, trial, attempt), reporter, later_s
         )
         results.finished = True
     finally:

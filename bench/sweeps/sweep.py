@@ -16,7 +16,9 @@ from bench.run.progress import Reporter
 from bench.run.runner import remove_if_empty
 from bench.run.sequence import Step, run_in_order
 from bench.sweeps.cost import CostTrialPlan
-from bench.trial.conduct import SAMPLES_FOLDER, Bed, run_trial
+from bench.trial.conduct import run_trial
+from bench.trial.context import RunContext
+from bench.trial.evaluate import SAMPLES_FOLDER
 from bench.trial.idle import measure_idle
 
 Measure = Callable[[Plan, TrialPlan, int], Awaitable[Trial]]
@@ -51,7 +53,7 @@ async def run_cost(
     hiccups = Hiccups()
 
     async def measure(plan: Plan, trial: TrialPlan, attempt: int) -> Trial:
-        return await run_trial(Bed(plan, folder, placement, hiccups, results.idle), trial, attempt)
+        return await run_trial(RunContext(plan, folder, placement, hiccups, results.idle), trial, attempt)
 
     try:
         if idle_of is not None:

@@ -1,4 +1,4 @@
-"""The Unix socket over which locust is told what to do next and says what it has done: one JSON object a line."""
+"""The orchestrator's end of its channel to the generator (``bench.generators.channel`` has the steps of a trial)."""
 
 import asyncio
 import json
@@ -9,15 +9,15 @@ from bench.machine.processes import Child
 
 GENERATOR_TIMEOUT_S: Final = 30.0
 SLOWEST_CONNECTING_HZ: Final = 50.0
-"""Connections a second that any transport's client makes, Socket.IO's handshake and upgrade included."""
+"""Connections per second that any transport's client makes, Socket.IO's handshake and upgrade included."""
 
 
 class TrialError(Exception):
     """A trial that could not be carried out; the message says why."""
 
 
-class OrderLine:
-    """The orchestrator's end. An async context manager; the other end is ``bench.generators.driver.Conductor``."""
+class GeneratorChannel:
+    """A Unix socket at ``path``, on which the generator connects. An async context manager."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -25,7 +25,7 @@ class OrderLine:
         self._writer: asyncio.StreamWriter
         self._connected = asyncio.Event()
 
-    async def __aenter__(self) -> "OrderLine":
+    async def __aenter__(self) -> "GeneratorChannel":
         self._server = await asyncio.start_unix_server(self._on_connect, str(self.path))
         return self
 
@@ -39,31 +39,34 @@ class OrderLine:
         self._reader, self._writer = reader, writer
         self._connected.set()
 
-    async def order(self, command: str, **values: Any) -> None:
-        """Give an order."""
+    async def send(self, command: str, **values: Any) -> None:
+        """Tell the generator to take its next step."""
         self._writer.write(json.dumps({"command": command, **values}).encode() + b"\n")
         await self._writer.drain()
 
-    async def hear(self, event: str, children: list[Child], timeout_s: float = GENERATOR_TIMEOUT_S) -> None:
-        """Wait until the generator says ``event``. Raises ``ChildError`` if a process ends first, or ``TrialError``."""
+    async def receive(self, event: str, children: list[Child], timeout_s: float = GENERATOR_TIMEOUT_S) -> None:
+        """Wait until the generator reports ``event``.
+
+        Raises ``ChildError`` if one of the processes ends first, and ``TrialError`` for another event, or none in time.
+        """
         ended = [asyncio.ensure_future(child.process.wait()) for child in children]
-        heard = asyncio.ensure_future(self._hear(event))
+        received = asyncio.ensure_future(self._receive(event))
         try:
             async with asyncio.timeout(timeout_s):
-                await asyncio.wait((*ended, heard), return_when=asyncio.FIRST_COMPLETED)
-                if not heard.done():
+                await asyncio.wait((*ended, received), return_when=asyncio.FIRST_COMPLETED)
+                if not received.done():
                     for child in children:
                         child.check_alive()
-                await heard
+                await received
         except TimeoutError as error:
-            raise TrialError(f"the generator did not say {event!r} within {timeout_s:g} s") from error
+            raise TrialError(f"the generator did not report {event!r} within {timeout_s:g} s") from error
         finally:
-            for waiting in (*ended, heard):
+            for waiting in (*ended, received):
                 waiting.cancel()
 
-    async def _hear(self, event: str) -> None:
+    async def _receive(self, event: str) -> None:
         await self._connected.wait()
         assert self._reader is not None
         line = await self._reader.readline()
         if not line or json.loads(line)["event"] != event:
-            raise TrialError(f"the generator said {line!r} where {event!r} was expected")
+            raise TrialError(f"the generator reported {line!r}; expected is {event!r}")

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
-from bench.machine.processes import start
+from bench.machine.servers import serving
 from bench.results.run import Idle, Plan
 from clients.core.client import Client, new_client, new_shared
 from clients.core.ledger import Totals
@@ -36,22 +36,20 @@ async def measure_idle(plan: Plan, core: int, folder: Path) -> dict[str, Idle]:
 
 
 async def _measure(plan: Plan, transport: str, core: int, folder: Path) -> Idle:
-    arguments = ["-m", "servers", transport, "--port", "0", "--source", "none", "--heartbeat-s", str(PERIOD_S)]
-    server = await start(f"idle {transport} server", arguments, core, folder / "logs" / f"idle-{transport}.log")
+    log = folder / "logs" / f"idle-{transport}.log"
     shared = new_shared(plan.seed)
     try:
-        await server.await_ready()
-        options = ClientOptions(headers=plan.headers, poll_interval_s=PERIOD_S, hold_s=PERIOD_S)
-        client = new_client(transport, server.ready["url"], options, shared)
-        receiving = asyncio.ensure_future(_receive(client))
-        async with asyncio.timeout(TIMEOUT_S):
-            before = await _after_cycles(client, transport, 2)
-            after = await _after_cycles(client, transport, CYCLES)
-        receiving.cancel()
-        await asyncio.gather(receiving, return_exceptions=True)
+        async with serving(transport, core, log, heartbeat_s=PERIOD_S) as server:
+            options = ClientOptions(headers=plan.headers, poll_interval_s=PERIOD_S, hold_s=PERIOD_S)
+            client = new_client(transport, server.ready["url"], options, shared)
+            receiving = asyncio.ensure_future(_receive(client))
+            async with asyncio.timeout(TIMEOUT_S):
+                before = await _after_cycles(client, transport, 2)
+                after = await _after_cycles(client, transport, CYCLES)
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
     finally:
         shared.timer.close()
-        await server.stop()
     moved = after.since(before)
     cycles = _cycles(moved, transport)
     return Idle(

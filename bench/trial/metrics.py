@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bench.generators.spec import SAMPLE_FIELDS, Records
 from bench.generators.window import Window
-from bench.machine.load import Around
+from bench.machine.load import Machine, between
 from bench.results.catalogue import PERCENTILES
 from bench.results.run import Counts, Idle, Plan
 from bench.trial.drift import drift
@@ -18,6 +18,8 @@ from feed.transports import POLLS
 
 MIN_EVENTS_BEYOND: Final = 10
 """A percentile is printed only if at least this many independent events lie above it, and below it."""
+LEAST_TICKS: Final = 10
+"""Samples of the kernel (100 per second of CPU time) below which a share of them says nothing."""
 
 
 class Samples(NamedTuple):
@@ -38,23 +40,45 @@ class Samples(NamedTuple):
         return Samples(*(column[chosen] for column in self))
 
 
+class Reading(NamedTuple):
+    """CPU times so far, at one end of the measured part."""
+
+    server_cpu_ns: int
+    relay_cpu_ns: int
+    server_user_ticks: int
+    server_system_ticks: int
+    machine: Machine
+
+
 class Gauges(NamedTuple):
     """What was read around the measured part, outside the generator."""
 
     window_s: float
-    server_cpu_ns: int
+    begin: Reading
+    end: Reading
     server_idle_share: float
-    server_user_share: float | None
-    """Of the CPU time in the window; none if that was under one tick of the kernel's accounting."""
-    relay_cpu_ns: int
+    """CPU of the server with nobody connected, as a share of a core."""
     rss_growth_bytes: int
     kernel_growth_bytes: int
     server_stats: dict[str, Any]
     relay_stats: dict[str, Any]
+    """Empty without a relay."""
     hiccups: list[dict[str, Any]]
+    """From the beginning to the end of the window."""
     drain_hiccups: list[dict[str, Any]]
     """From the end of the window until everything was received."""
-    around: Around
+
+    @property
+    def server_cpu_ns(self) -> int:
+        """CPU of the server in the window."""
+        return self.end.server_cpu_ns - self.begin.server_cpu_ns
+
+    @property
+    def server_user_share(self) -> float | None:
+        """Share of it in user mode; ``None`` where the kernel's samples are too few to split it."""
+        user = self.end.server_user_ticks - self.begin.server_user_ticks
+        system = self.end.server_system_ticks - self.begin.server_system_ticks
+        return user / (user + system) if user + system >= LEAST_TICKS else None
 
 
 def measured_samples(records: list[Records], part: Window, rooms: int) -> Samples:
@@ -263,7 +287,7 @@ def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> di
         "hiccup_ms_p99": max((hiccup["us_p99"] for hiccup in gauges.hiccups), default=0.0) / 1000,
         "hiccup_ms_max": worst_hiccup_ms(gauges.hiccups),
     }
-    metrics |= gauges.around._asdict()
+    metrics |= between(gauges.begin.machine, gauges.end.machine)._asdict()
     lags = [record.loop_lag["us_p99"] for record in records if record.probes and record.loop_lag]
     pauses = [record.gc_pauses["max_ms"] for record in records if record.gc_pauses]
     if lags:  # our own generators measure these
@@ -280,7 +304,7 @@ def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> di
     if moved.requests and busy_us > 0:
         metrics["server_cpu_us_per_request"] = busy_us / moved.requests
     if gauges.relay_stats:
-        metrics["relay_cpu_share"] = gauges.relay_cpu_ns / window_ns
+        metrics["relay_cpu_share"] = (gauges.end.relay_cpu_ns - gauges.begin.relay_cpu_ns) / window_ns
         metrics["relay_lateness_us_p50"] = gauges.relay_stats["release_lateness"]["us_p50"]
         metrics["relay_lateness_us_p99"] = gauges.relay_stats["release_lateness"]["us_p99"]
     return metrics

@@ -21,14 +21,7 @@ from reports.layout import Case, Table
 from reports.statistics import BETTER, EQUAL, MARGINS, OPEN, WORSE, Comparison, compare_runs
 from reports.style import LOOKS
 
-COMPARED: Final = (
-    "latency_ms_p50",
-    "latency_ms_p95",
-    "wire_bytes_per_event",
-    "requests_per_event",
-    "server_cpu_us_per_event",
-    "setup_bytes_per_connection",
-)
+COMPARED: Final = tuple(name for name, metric in METRICS.items() if metric.compared)
 MAY_DIFFER: Final = frozenset(
     {
         "preset",

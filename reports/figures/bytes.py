@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from bench.results.catalogue import METRICS
 from reports.figures.panels import new_figure
 from reports.formats import fixed, number, with_interval
 from reports.statistics import Estimate
@@ -19,12 +20,12 @@ from reports.table.summary import Summary
 from reports.theory.predict import predictions
 
 CAUSES: Final = {
-    "payload_bytes_per_event": ("payload", 1.0),
-    "framing_bytes_per_event": ("framing and HTTP headers", 0.66),
-    "tcp_ip_bytes_per_event": ("TCP/IP", 0.38),
-    "heartbeat_bytes_per_event": ("heartbeats", 0.16),
+    "payload_bytes_per_event": 1.0,
+    "framing_bytes_per_event": 0.66,
+    "tcp_ip_bytes_per_event": 0.38,
+    "heartbeat_bytes_per_event": 0.16,
 }
-"""Cause by metric, and how strong its tint of the transport's colour is."""
+"""Cause by metric -> how strong its tint of the transport's colour is."""
 DWARFED: Final = 2.0
 """Bars this much longer than the next shorter one get the panel beside to themselves."""
 CHARACTER_WIDTH: Final = 0.02
@@ -100,7 +101,7 @@ def _panel(axes: Axes, bars: list[Bar], limit: float) -> None:
     for row, bar in enumerate(bars):
         left = 0.0
         for cause, size in bar.parts.items():
-            colour = tint(LOOKS[bar.name].colour, CAUSES[cause][1])
+            colour = tint(LOOKS[bar.name].colour, CAUSES[cause])
             axes.barh(row, size, BAR, left, color=colour, edgecolor=PAPER, linewidth=1.2)
             left += size
         of = bar.total
@@ -144,7 +145,7 @@ def _numbers(axes: Axes, row: int, bar: Bar, limit: float, payload_bytes: int) -
         width = CHARACTER_WIDTH * len(text) * limit
         whisker = bar.total.low if bar.total.low is not None else bar.total.value
         if left + size <= limit and size >= width and left + (size + width) / 2 <= whisker:
-            colour = on_top(tint(LOOKS[bar.name].colour, CAUSES[cause][1]))
+            colour = on_top(tint(LOOKS[bar.name].colour, CAUSES[cause]))
             axes.text(left + size / 2, row, text, ha="center", va="center", fontsize=13, color=colour)
         left += size
     if bar.total.value < limit:
@@ -166,7 +167,9 @@ def _numbers(axes: Axes, row: int, bar: Bar, limit: float, payload_bytes: int) -
 
 def _legend(figure: Figure, bars: list[Bar]) -> None:
     """Tints of grey stand for the same tints of each transport's colour."""
-    patches: list[Artist] = [Patch(facecolor=tint(FAINT, strength), label=label) for label, strength in CAUSES.values()]
+    patches: list[Artist] = [
+        Patch(facecolor=tint(FAINT, strength), label=METRICS[cause].label) for cause, strength in CAUSES.items()
+    ]
     if any(bar.predicted is not None for bar in bars):
         patches.append(Line2D([], [], **PREDICTED, label="predicted"))
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=15)

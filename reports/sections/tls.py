@@ -2,19 +2,20 @@
 
 from typing import Final
 
+from bench.results.catalogue import METRICS
 from reports.formats import with_interval
 from reports.layout import Table
 from reports.sections.cost_trials import Valid
 from reports.style import LOOKS
 
 SECTION: Final = "tls"
-COLUMNS: Final = {
-    "server_cpu_us_per_event": "Server CPU per event, µs",
-    "wire_bytes_per_event": "Wire bytes per event",
-    "setup_bytes_per_connection": "Set-up, bytes per connection",
-    "handshake_ms_p50": "Handshake, ms (median)",
-    "server_cpu_us_per_handshake": "Server CPU per handshake, µs",
-}
+COLUMNS: Final = (
+    "server_cpu_us_per_event",
+    "wire_bytes_per_event",
+    "setup_bytes_per_connection",
+    "handshake_ms_p50",
+    "server_cpu_us_per_handshake",
+)
 SUFFIX: Final = "+tls"
 
 
@@ -33,4 +34,4 @@ def tls_table(valid: Valid) -> Table:
         "TLS 1.3, ECDSA P-256, no session resumed, no compression. Handshake: a fresh connection on loopback until it "
         "could carry a request, without one; its server CPU includes closing it.",
     ]
-    return Table("What TLS costs", ["", *COLUMNS.values()], rows, notes)
+    return Table("What TLS costs", ["", *(METRICS[name].title for name in COLUMNS)], rows, notes)

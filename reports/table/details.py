@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from bench.results.catalogue import METRICS
+from bench.results.catalogue import COST, METRICS
 from bench.results.run import Counts
 from feed.transports import BASELINE
 from reports.blocks import Blocks, find
@@ -13,67 +13,6 @@ from reports.formats import NOT_MEASURED, joined, with_interval
 from reports.statistics import Comparison
 
 CPU: Final = "server_cpu_us_per_event"
-
-GROUPS: Final[dict[str, dict[str, str]]] = {
-    "Latency": {
-        "latency_ms_p50": "median",
-        "latency_ms_p95": "95th percentile",
-        "latency_ms_p99": "99th percentile",
-        "latency_ms_mean": "mean",
-        "latency_ms_max": "largest",
-        "fanout_spread_ms_p50": "fan-out spread, median",
-        "fanout_spread_ms_p95": "fan-out spread, 95th percentile",
-        "generator_latency_ms_p50": "generator view, median",
-        "generator_latency_ms_p95": "generator view, 95th percentile",
-    },
-    "Bytes on the wire": {
-        "wire_bytes_per_event": "per event, all causes",
-        "payload_bytes_per_event": "payload",
-        "framing_bytes_per_event": "framing and HTTP headers",
-        "tcp_ip_bytes_per_event": "TCP/IP",
-        "heartbeat_bytes_per_event": "heartbeats",
-        "life_bytes_per_event": "per event over the whole life",
-        "setup_bytes_per_connection": "set-up, per connection",
-        "closing_bytes_per_connection": "closing, per connection",
-        "idle_bytes_per_s": "idle, per subscriber",
-    },
-    "Requests and connections": {
-        "requests_per_event": "requests per event",
-        "events_per_response": "events per response",
-        "connections_per_event": "connections opened per event",
-    },
-    "Cost on the server": {
-        CPU: "CPU per event",
-        "server_cpu_us_per_request": "CPU per request",
-        "server_user_share": "of it in user mode",
-        "rss_bytes_per_connection": "resident memory per connection",
-        "kernel_bytes_per_connection": "kernel memory per connection",
-    },
-    "How well it was measured": {
-        "publisher_lateness_us_p50": "publisher late, median",
-        "publisher_lateness_us_p99": "publisher late, 99th percentile",
-        "relay_lateness_us_p50": "relay late, median",
-        "relay_lateness_us_p99": "relay late, 99th percentile",
-        "server_loop_lag_us_p99": "server's loop lag, 99th percentile",
-        "probe_loop_lag_us_p99": "probes' loop lag, 99th percentile",
-        "server_cpu_share": "server busy",
-        "generator_cpu_share": "busiest generator process",
-        "generator_cpu_us_per_event": "generator CPU per event",
-        "received_events_per_s": "received per second",
-        "due_events_per_s": "due per second",
-        "handshake_ms_p50": "opening a connection, median",
-        "server_cpu_us_per_handshake": "server CPU per connection opened and closed",
-        "relay_cpu_share": "relay busy",
-        "server_gc_pause_ms_max": "server's longest GC pause",
-        "generator_gc_pause_ms_max": "generator's longest GC pause",
-        "hiccup_ms_p99": "host hiccups, 99th percentile",
-        "hiccup_ms_max": "host hiccups, largest",
-        "steal_share": "stolen by the hypervisor",
-        "other_load_share": "used by others",
-        "drift_share": "drift of latency",
-    },
-}
-"""Every metric of the catalogue once: what was measured is shown."""
 
 COUNTS: Final[dict[str, str]] = {
     "expected": "deliveries expected",
@@ -108,19 +47,20 @@ def groups(blocks: Blocks, cpu: Sequence[Comparison]) -> list[Group]:
 
     ``cpu``: the comparisons of server CPU per event, from which the ratios to the baseline are taken.
     """
-    found = [Group(title, _lines(blocks, labels)) for title, labels in GROUPS.items()]
+    found = [Group(title, _lines(blocks, title)) for title in dict.fromkeys(of.group for of in METRICS.values())]
     by_title = {group.title: group for group in found}
-    by_title["Cost on the server"].lines[1:1] = _ratios(blocks, cpu)
+    by_title[COST].lines[1:1] = _ratios(blocks, cpu)
     found.insert(1, Group("Completeness, all subscribers and blocks", _completeness(blocks)))
     return [group for group in found if group.lines]
 
 
-def _lines(blocks: Blocks, labels: dict[str, str]) -> list[Line]:
+def _lines(blocks: Blocks, title: str) -> list[Line]:
     lines = []
-    for metric, label in labels.items():
-        cells = [with_interval(blocks.estimate(name, metric)) for name in blocks.trials]
-        if any(cell != NOT_MEASURED for cell in cells):
-            lines.append(Line(label, METRICS[metric].unit, METRICS[metric].meaning, cells))
+    for name, metric in METRICS.items():
+        if metric.group == title:
+            cells = [with_interval(blocks.estimate(transport, name)) for transport in blocks.trials]
+            if any(cell != NOT_MEASURED for cell in cells):
+                lines.append(Line(metric.label, metric.unit, metric.meaning, cells))
     return lines
 
 

@@ -19,12 +19,7 @@ from reports.table.quiet import quiet_sentence
 from reports.table.rows import POINT_NAMES, Row, incomplete, rating_rules, rows
 from reports.table.verdicts import Line, Measured, judge_all
 
-PAIR_TITLES = dict(
-    zip(
-        PAIRED_METRICS, ("latency, median", "latency, p95", "wire bytes per event", "server CPU per event"), strict=True
-    )
-)
-
+PAIR_TITLES = {name: METRICS[name].label for name in PAIRED_METRICS}
 
 LOSS_IS_MODELLED = (
     "Loss is modelled (docs/method.md, Network): it shows what stalls look like, and no claim is judged on it."

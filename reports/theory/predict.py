@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final
 
+from bench.results.catalogue import METRICS
 from bench.results.run import Idle, Plan, Results, Trial
 from reports.blocks import Blocks
 from reports.formats import NOT_MEASURED, number, with_interval
@@ -13,12 +14,7 @@ from reports.style import LOOKS
 from reports.theory.bytes import predict_bytes
 from reports.theory.latency import Conditions, predict_latency, requests_per_event
 
-METRICS: Final = {
-    "latency_ms_p50": "latency, median (ms)",
-    "latency_ms_p95": "latency, p95 (ms)",
-    "wire_bytes_per_event": "wire bytes per event (B)",
-    "requests_per_event": "requests per event",
-}
+PREDICTED: Final = ("latency_ms_p50", "latency_ms_p95", "wire_bytes_per_event", "requests_per_event")
 NOTES: Final = (
     "Predicted: from round trip, poll interval, hold and rate, by the formulas in docs/method.md (Theory); bytes from "
     "the formats' framing rules, and HTTP heads as they were sent.",
@@ -80,14 +76,17 @@ def added_table(results: Results, blocks: Blocks) -> Table | None:
     names = [name for name in blocks.trials if blocks.trials[name]]
     if not names or not is_plain(results.plan):
         return None
-    head = ["", *(text for label in METRICS.values() for text in (f"{label}: predicted", "measured minus predicted"))]
+    head = [
+        "",
+        *(text for name in PREDICTED for text in (f"{METRICS[name].title}: predicted", "measured minus predicted")),
+    ]
     rows = [[LOOKS[name].name, *_cells(results, blocks, name)] for name in names]
     return Table("What the implementation adds to what the protocol costs", head, rows, list(NOTES), on_terminal=False)
 
 
 def _cells(results: Results, blocks: Blocks, name: str) -> list[str]:
     found: list[str] = []
-    for metric in METRICS:
+    for metric in PREDICTED:
         values = blocks.values(name, metric)
         theory = {block: predict(name, results.plan, results.idle, blocks.trials[name][block]) for block in values}
         pairs = [(value, theory[block][metric]) for block, value in values.items() if metric in theory[block]]

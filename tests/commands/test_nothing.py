@@ -30,7 +30,9 @@ from bench.results.run import Results
 from bench.results.sweep import SweepResults, SweepTrial
 from bench.results.verify import Verification, VerifyResults
 from bench.trial.channel import TrialError
-from bench.trial.conduct import Bed, _evaluate, blank
+from bench.trial.conduct import blank
+from bench.trial.context import RunContext
+from bench.trial.evaluate import Measurement, evaluate
 from reports.nothing import MEASURED, empty_files
 from tests.conftest import run_module
 from tests.helpers.fake_results import fake_plan, fake_results, fake_trial
@@ -139,6 +141,7 @@ def test_a_trial_to_which_nothing_was_delivered_has_failed(tmp_path: Path) -> No
     trial = trials(plan)[0]
     record = blank(plan, trial, 1, "")
     part = window(schedule_of(plan, trial), 1, 5)
-    bed = Bed(plan, tmp_path, PLACE, Hiccups(), {})
+    context = RunContext(plan, tmp_path, PLACE, Hiccups(), {})
+    measured = Measurement(part, 0, 5, None, [], {})  # type: ignore[arg-type]  # the gauges are not read
     with pytest.raises(TrialError, match="nothing was delivered of 5 events"):
-        _evaluate(bed, trial, record, part, None, [], 0)  # type: ignore[arg-type]  # the gauges are not read
+        evaluate(context, trial, record, measured)

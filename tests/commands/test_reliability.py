@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from bench.cli import main
 from bench.machine.host import Placement
 from bench.machine.processes import rss_bytes
-from bench.reliability.failures import Planned, run_fault
+from bench.reliability.failures import run_fault
+from bench.reliability.planned import Planned
 from bench.results.reliability import FaultTrial
 from clients.control import Control
 from feed.wire import encode_frame
@@ -69,7 +70,7 @@ def test_ctrl_c_while_a_server_starts_is_no_fault_of_ours(tmp_path: Path, monkey
     def press_ctrl_c(*_: object) -> None:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr("bench.reliability.failures.start", press_ctrl_c)
+    monkeypatch.setattr("bench.reliability.failures.start_server", press_ctrl_c)
     with pytest.raises(asyncio.CancelledError):
         run(run_fault(Planned("sse", "kill", 1), 1, 20.0, tmp_path, Placement(0, 0, [0]), seed=1))
 

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import bench.trial.conduct as trial_module
 from bench.generators.population import residual_hold_s
 from bench.generators.spec import SAMPLE_FIELDS, Mark, Records
 from bench.generators.window import window
@@ -50,6 +49,7 @@ from bench.trial.metrics import (
     unsupported,
     wrong_dues,
 )
+from bench.trial.start import GENERATORS as COMMANDS
 from bench.trial.validity import BOUNDS, reasons
 from clients.core.options import HEADER_SETS
 from feed.instruments.clock import NS_PER_S
@@ -583,4 +583,4 @@ def test_holds_begin_in_their_long_run_phase(rate_hz: float) -> None:
 
 
 def test_files_know_the_generators_that_a_trial_can_have() -> None:
-    assert tuple(trial_module.GENERATORS) == GENERATORS
+    assert tuple(COMMANDS) == GENERATORS

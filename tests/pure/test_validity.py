@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.generators.spec import LoadSpec
 from bench.machine.load import TICKS_PER_S, Machine, between, parse_stat, read_machine
 from bench.results.catalogue import METRICS
-from bench.trial.channel import OrderLine, TrialError
-from bench.trial.conduct import Rig, await_ramp
+from bench.trial.channel import GeneratorChannel, TrialError
+from bench.trial.conduct import await_ramp
+from bench.trial.context import TrialProcesses
 from bench.trial.drift import LEAST_EVENTS, LEAST_MS, LEAST_SHARE, Z, drift, rank_z
 from bench.trial.validity import BOUNDS, reasons
 from reports.table.quiet import LIMITS, NOISY, QUIET, UNFIT, Host, quiet_sentence
@@ -142,11 +144,12 @@ def test_an_incomplete_ramp_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("bench.trial.conduct.GENERATOR_TIMEOUT_S", 0.05)
 
     async def silent_generator() -> None:
-        async with OrderLine(tmp_path / "orders") as line:
-            _, writer = await asyncio.open_unix_connection(tmp_path / "orders")
-            rig = Rig(cast(Any, None), None, line, [], tmp_path / "records", "")
+        async with GeneratorChannel(tmp_path / "channel") as channel:
+            _, writer = await asyncio.open_unix_connection(tmp_path / "channel")
+            nobody = cast(Any, None)
+            processes = TrialProcesses(nobody, nobody, nobody, channel, LoadSpec("sse"), "", 0.0)
             try:
-                await await_ramp(rig, 1)
+                await await_ramp(processes)
             finally:
                 writer.close()
 

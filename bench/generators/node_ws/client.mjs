@@ -1,5 +1,5 @@
-// Subscribers on Node's `ws`, following the same orders as bench/generators/driver.py and leaving the same records (as JSON).
-// It does what a load script for Node does: parse the envelope, note the time. No resume, no byte counts.
+// Subscribers on Node's `ws`: the steps of bench/generators/channel.py, and the same records (as JSON).
+// It does what a load script for Node does: parse the envelope, note the time. No resume, no requests, no byte counts.
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
@@ -67,18 +67,18 @@ function mark() {
 const sleep = (ms) => new Promise((done) => setTimeout(done, Math.max(0, ms)));
 const until = (atNs) => sleep(Number(atNs - process.hrtime.bigint()) / 1e6);
 
-const line = connect(spec.socket);
-const orders = createInterface({ input: line })[Symbol.asyncIterator]();
-const say = (event) => line.write(`${JSON.stringify({ event })}\n`);
-async function hear(command) {
-  const { value } = await orders.next();
-  const order = JSON.parse(value ?? "{}");
-  if (order.command !== command) throw new Error(`expected the order ${command}, not ${value}`);
-  return { ...order, text: value };
+const channel = connect(spec.socket);
+const commands = createInterface({ input: channel })[Symbol.asyncIterator]();
+const send = (event) => channel.write(`${JSON.stringify({ event })}\n`);
+async function receive(command) {
+  const { value } = await commands.next();
+  const received = JSON.parse(value ?? "{}");
+  if (received.command !== command) throw new Error(`expected the command ${command}, not ${value}`);
+  return { ...received, text: value };
 }
 
-say("ready");
-const { url } = await hear("go");
+send("ready");
+const { url } = await receive("go");
 for (let subscriber = 0; subscriber < spec.subscribers; subscriber++) {
   subscribe(subscriber, url);
   if (subscriber % 20 === 19) await sleep(20);
@@ -87,8 +87,8 @@ while (opened < spec.subscribers) {
   if (failures.length) throw new Error(failures[0]);
   await sleep(20);
 }
-say("connected");
-const startNs = BigInt(digits((await hear("window")).text, "start_ns"));
+send("connected");
+const startNs = BigInt(digits((await receive("window")).text, "start_ns"));
 await until(startNs + beginNs);
 const begin = mark();
 await until(startNs + endNs);
@@ -109,5 +109,5 @@ const process_ = {
   gc_pauses: { max_ms: gcMaxMs },
 };
 writeFileSync(spec.records_file, JSON.stringify({ processes: [process_] }));
-say("records");
-line.end();
+send("records");
+channel.end();

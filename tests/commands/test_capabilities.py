@@ -1,4 +1,4 @@
-"""Functional probes on real servers, and the plain proxy that one of them goes through."""
+"""Capability checks on real servers, and the plain proxy that one of them goes through."""
 
 import asyncio
 from pathlib import Path
@@ -9,7 +9,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.capabilities.checks import PROBES, run_probes
+from bench.capabilities.checks import CHECKS, run_checks
 from bench.capabilities.plain_proxy import HOP_BY_HOP, PlainProxy, end_to_end
 from bench.results.capabilities import CapabilityResults
 from bench.results.files import CAPABILITIES_FILE, read
@@ -37,28 +37,28 @@ EXPECTED = {
     ("sse", "reconnects_in_a_browser"): True,
     ("websocket", "reconnects_in_a_browser"): False,
 }
-"""What the protocols' specifications say; a probe that sees something else is wrong, or a server is."""
+"""What the protocols' specifications say; a check that sees something else is wrong, or a server is."""
 
 
-def test_every_probe_sees_what_the_specifications_say(tmp_path: Path) -> None:
-    done = run_module("bench", "probes", "--out", str(tmp_path / "out"), timeout_s=120)
+def test_every_check_sees_what_the_specifications_say(tmp_path: Path) -> None:
+    done = run_module("bench", "capabilities", "--out", str(tmp_path / "out"), timeout_s=120)
     assert done.returncode == 0, done.stdout + done.stderr
-    probes = read(tmp_path / "out" / CAPABILITIES_FILE, CapabilityResults).checks
-    found = {(of.transport, of.check): of for of in probes}
+    checks = read(tmp_path / "out" / CAPABILITIES_FILE, CapabilityResults).checks
+    found = {(of.transport, of.check): of for of in checks}
     assert found.keys() == EXPECTED.keys()
     assert not {key: of.evidence for key, of in found.items() if of.holds is not EXPECTED[key]}
-    assert found.keys() == {(name, probe) for probe, (_, names) in PROBES.items() for name in names}
+    assert found.keys() == {(name, check) for check, (_, names) in CHECKS.items() for name in names}
     without = float(found["long_polling", "opens_connections"].evidence.split()[-2])
     assert 0.5 < without < 1.5, "a connection for every answer; on a busy machine one may bring two events, or none"
     assert "426" in found["websocket", "passes_a_plain_proxy"].evidence, "it asks for the Upgrade that was taken away"
     page = (tmp_path / "out" / "index.html").read_text()
-    assert all(of.evidence.partition("'")[0] in page for of in probes)
+    assert all(of.evidence.partition("'")[0] in page for of in checks)
 
 
-def test_a_server_that_does_not_start_is_told_for_each_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_start_is_told_for_each_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.machine.processes.ROOT", tmp_path)  # no servers there
-    found = asyncio.run(run_probes(["websocket"], 0, tmp_path))
-    assert [of.check for of in found] == [name for name, (_, names) in PROBES.items() if "websocket" in names]
+    found = asyncio.run(run_checks(["websocket"], 0, tmp_path))
+    assert [of.check for of in found] == [name for name, (_, names) in CHECKS.items() if "websocket" in names]
     assert all(of.holds is None and "could not be tried" in of.evidence for of in found)
 
 

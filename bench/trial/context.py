@@ -1,0 +1,52 @@
+"""What a trial works with: what all trials of a run share, and the processes that are its own."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.generators.spec import LoadSpec
+from bench.machine.hiccup import Hiccups
+from bench.machine.host import Placement
+from bench.machine.processes import Child
+from bench.results.run import Idle, Plan
+from bench.trial.channel import GeneratorChannel
+
+
+class TrialProcesses(NamedTuple):
+    """The processes of one trial, all of them running."""
+
+    server: Child
+    relay: Child | None
+    generator: Child
+    channel: GeneratorChannel
+    spec: LoadSpec
+    """What the generator was told to do; its ``records_file`` is where it leaves what it recorded."""
+    url: str
+    """Where the generator connects: the server's address, or that of what stands in front of it."""
+    server_idle_share: float
+    """The server's CPU before anybody connected, as a share of a core."""
+
+    @property
+    def all(self) -> list[Child]:
+        """Every process, the generator first."""
+        return [child for child in (self.generator, self.server, self.relay) if child is not None]
+
+    async def receive(self, event: str, timeout_s: float) -> None:
+        """Wait until the generator reports ``event``; raises what ``GeneratorChannel.receive`` raises."""
+        await self.channel.receive(event, self.all, timeout_s)
+
+
+Watch = Callable[[TrialProcesses], AbstractAsyncContextManager[object]]
+"""Entered before the generator connects, left when it has recorded its last segment and all others still run."""
+
+
+class RunContext(NamedTuple):
+    """What all trials of a run share."""
+
+    plan: Plan
+    folder: Path
+    placement: Placement
+    hiccups: Hiccups
+    idle: dict[str, Idle]
+    watch: Watch = nullcontext

@@ -1,0 +1,114 @@
+"""Turns what was measured in a trial into its record: counts, metrics, samples, and whether it is valid."""
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from bench.generators.spec import Records
+from bench.generators.window import Window
+from bench.plan.presets import LATE_MS, TrialPlan, latest_ms, schedule_of
+from bench.results.run import Plan, Trial
+from bench.trial import metrics, validity
+from bench.trial.channel import TrialError
+from bench.trial.context import RunContext
+from feed.transports import TRANSPORTS
+
+SAMPLES_FOLDER: Final = "samples"
+
+
+class Measurement(NamedTuple):
+    """What was recorded and read in one trial."""
+
+    part: Window
+    start_ns: int
+    """The instant from which the schedule counts (CLOCK_MONOTONIC)."""
+    published: int
+    gauges: metrics.Gauges
+    records: list[Records]
+    handshakes: dict[str, float]
+    """Metrics of handshakes on their own; empty unless the trial is about TLS."""
+
+
+def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Measurement) -> None:
+    """Fill the record. Raises ``TrialError`` for a measurement that says nothing at all."""
+    plan, part, gauges, records = context.plan, measured.part, measured.gauges, measured.records
+    samples = _samples(plan, measured)
+    record.counts = metrics.count(
+        samples, records, part, plan.rooms, plan.subscribers, _late_after_ms(plan, trial, gauges)
+    )
+    idle = context.idle.get(trial.transport)
+    record.metrics = {
+        **metrics.latency_metrics(samples, records, part, plan.rooms),
+        **metrics.byte_metrics(
+            records, trial.transport, gauges.window_s, plan.subscribers, idle, trial.poll_interval_s
+        ),
+        **metrics.cost_metrics(records, gauges, plan.subscribers),
+        "due_events_per_s": record.counts.expected / gauges.window_s,
+        **measured.handshakes,
+    }
+    record.latency_ms = metrics.probe_percentiles(samples, records, part, plan.rooms)
+    record.notes = metrics.unsupported(plan, records, part)
+    record.samples = _save_samples(context, record, samples, records)
+    record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
+    record.details["scheduling"] = [["probes" if of.probes else "load", of.scheduling] for of in records]
+    record.reasons = _reasons(plan, trial, record, measured)
+    if record.reasons:
+        record.status = "invalid"
+
+
+def _samples(plan: Plan, measured: Measurement) -> metrics.Samples:
+    """The deliveries of the measured part. Raises ``TrialError`` if there are none, or some that cannot be."""
+    part, records = measured.part, measured.records
+    failures = [failure for process in records for failure in process.failures]
+    if failures:
+        raise TrialError(f"{len(failures)} subscribers failed; the first: {failures[0]}")
+    samples = metrics.measured_samples(records, part, plan.rooms)
+    if not len(samples.n):
+        raise TrialError(f"nothing was delivered of {len(part.events)} events, so nothing was measured")
+    wrong = metrics.wrong_dues(samples, part, plan.rooms, measured.start_ns)
+    if wrong:
+        raise TrialError(f"{wrong} deliveries came before they were due, or with another due instant than scheduled")
+    return samples
+
+
+def _reasons(plan: Plan, trial: TrialPlan, record: Trial, measured: Measurement) -> list[str]:
+    """Why the trial is invalid; empty if it is valid."""
+    assert record.counts is not None
+    if trial.purpose in ("cost", "tls"):
+        found = validity.cost_reasons(record.metrics, record.counts, TRANSPORTS[trial.transport].is_poll)
+    elif trial.purpose == "saturation":
+        found = validity.saturation_reasons(record.metrics)
+    else:
+        found = validity.reasons(record.metrics, _unrecorded(measured))
+    scheduled = schedule_of(plan, trial).limit
+    if measured.published != scheduled:
+        found.append(
+            f"the publisher was the bottleneck: it published {measured.published} of {scheduled} events in time"
+        )
+    return found
+
+
+def _late_after_ms(plan: Plan, trial: TrialPlan, gauges: metrics.Gauges) -> float | None:
+    """From which latency on a delivery is late; ``None`` where the network alone may delay it by any time."""
+    if trial.rtt_ms and (plan.loss or plan.bandwidth_mbit_s):
+        return None
+    return latest_ms(plan, trial) + LATE_MS + metrics.worst_hiccup_ms(gauges.hiccups + gauges.drain_hiccups)
+
+
+def _unrecorded(measured: Measurement) -> int:
+    """How many latenesses were beyond what their meters can hold."""
+    gauges = measured.gauges
+    meters: list[dict[str, Any]] = [gauges.server_stats["publisher_lateness"], gauges.server_stats["loop_lag"]]
+    if gauges.relay_stats:
+        meters.append(gauges.relay_stats["release_lateness"])
+    meters += [process.loop_lag for process in measured.records]
+    return int(sum(meter["unrecorded"] for meter in meters))
+
+
+def _save_samples(context: RunContext, record: Trial, samples: metrics.Samples, records: list[Records]) -> str:
+    """Every probe sample, compressed: subscriber, room, n, due_ns, receive_ns."""
+    probe_numbers = np.array([index for process in records for index in process.probes], dtype=np.int64)
+    probes = samples.of(np.isin(samples.subscriber, probe_numbers))
+    name = f"{SAMPLES_FOLDER}/{record.id}-{record.attempt}.npz"
+    np.savez_compressed(context.folder / name, room=probes.subscriber % context.plan.rooms, **probes._asdict())
+    return name

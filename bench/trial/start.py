@@ -1,0 +1,144 @@
+"""Starts the processes of a trial: generator, server, and the relay if the plan has a network; and stops them."""
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench.generators.spec import SPEC_VARIABLE, LoadSpec
+from bench.machine.processes import Child, cpu_ns, start, together
+from bench.machine.servers import address_behind, start_relay, start_server
+from bench.plan.presets import TrialPlan, drain_s, schedule_of, settle_s, warmup_of
+from bench.trial.channel import GeneratorChannel
+from bench.trial.context import RunContext, TrialProcesses
+from bench.trial.tls import Certificate, make_certificate
+from feed.instruments.clock import now_ns
+
+SETTLE_READINGS_S: Final = 0.1
+"""For reading memory and statistics before anybody disconnects."""
+LOCUST: Final = ("-m", "locust", "--headless", "--only-summary", "--loglevel", "ERROR", "-f")
+GENERATORS: Final = {
+    "locust": (*LOCUST, "bench/locustfile.py"),
+    "bare": ("-m", "bench.generators.bare"),
+    "node": ("-m", "bench.generators.node"),
+    "socketiouser": (*LOCUST, "bench/generators/socketio_user.py"),
+}
+"""What can receive in a trial, by name: the arguments of Python that start it."""
+
+
+@asynccontextmanager
+async def trial_processes(context: RunContext, trial: TrialPlan) -> AsyncIterator[TrialProcesses]:
+    """The processes of a trial for the time of a block. Raises ``ChildError`` if one of them does not start."""
+    children: list[Child] = []
+    with tempfile.TemporaryDirectory(prefix="pushmark-") as short:  # a Unix socket's path has at most 107 bytes
+        scratch = Path(short)
+        try:
+            async with GeneratorChannel(scratch / "channel") as channel:
+                certificate = make_certificate(scratch) if trial.tls else None
+                spec = load_spec_of(context, trial, scratch, certificate)
+                # First, since it takes longest to boot.
+                generator = await _start_generator(context, trial, spec, scratch)
+                children.append(generator)
+                server = await _start_server(context, trial, certificate)
+                children.append(server)
+                # Nobody is connected yet; the relay boots meanwhile.
+                idle_share, relay = await together(
+                    _idle_share(server, context.plan.idle_measure_s), _start_relay(context, trial, server, children)
+                )
+                url = address_behind(server, relay.ready["port"]) if relay else str(server.ready["url"])
+                yield TrialProcesses(server, relay, generator, channel, spec, url, idle_share)
+        finally:
+            await together(*(child.stop() for child in reversed(children)))
+
+
+def load_spec_of(context: RunContext, trial: TrialPlan, scratch: Path, certificate: Certificate | None) -> LoadSpec:
+    """What the generator is to do in this trial."""
+    plan = context.plan
+    return LoadSpec(
+        transport=trial.transport,
+        variant=trial.variant,
+        ca_file="" if certificate is None else str(certificate.ca),
+        rooms=plan.rooms,
+        subscribers=plan.subscribers,
+        probes=plan.probes,
+        poll_interval_s=trial.poll_interval_s,
+        hold_s=plan.hold_s,
+        headers=plan.headers,
+        seed=trial.seed,
+        ramp_s=plan.ramp_s,
+        drain_s=drain_s(plan, trial),
+        settle_s=settle_s(plan, trial) + SETTLE_READINGS_S,
+        warmup_events=warmup_of(plan, trial),
+        schedule=schedule_of(plan, trial),
+        payload_bytes=plan.payload_bytes,
+        cores=context.placement.generator,
+        socket=str(scratch / "channel"),
+        records_file=str(scratch / "records"),
+    )
+
+
+async def _start_generator(context: RunContext, trial: TrialPlan, spec: LoadSpec, scratch: Path) -> Child:
+    spec_file = scratch / "spec.json"
+    spec_file.write_bytes(msgspec.json.encode(spec))
+    processes = 1 if spec.probes == spec.subscribers else max(2, len(spec.cores))
+    arguments = list(GENERATORS[trial.generator])
+    if "locust" in arguments:
+        arguments += ["-u", str(spec.subscribers), "-r", str(spec.subscribers)]
+    if trial.generator == "locust" and processes > 1:
+        port = str(_free_port())
+        arguments += ["--processes", str(processes), "--master-bind-port", port, "--master-port", port]
+    log = context.folder / "logs" / f"{trial.id}-generator.log"
+    return await start("generator", arguments, spec.cores[0], log, **{SPEC_VARIABLE: str(spec_file)})
+
+
+async def _start_server(context: RunContext, trial: TrialPlan, certificate: Certificate | None) -> Child:
+    plan = context.plan
+    return await start_server(
+        trial.transport,
+        context.placement.server,
+        context.folder / "logs" / f"{trial.id}-server.log",
+        rooms=plan.rooms,
+        history=plan.history,
+        heartbeat_s=plan.heartbeat_s,
+        variant=trial.variant or None,
+        sabotage=plan.inject_fault.get(trial.transport),
+        tls_cert=certificate and certificate.chain,
+        tls_key=certificate and certificate.key,
+    )
+
+
+async def _start_relay(context: RunContext, trial: TrialPlan, server: Child, children: list[Child]) -> Child | None:
+    """``None`` without a network. Added to ``children`` at once: what runs next to this may fail meanwhile."""
+    if not trial.rtt_ms:
+        return None
+    plan = context.plan
+    relay = await start_relay(
+        server,
+        context.placement.relay,
+        context.folder / "logs" / f"{trial.id}-relay.log",
+        rtt_ms=trial.rtt_ms,
+        jitter_ms=plan.jitter_ms,
+        bandwidth_mbit_s=plan.bandwidth_mbit_s,
+        loss=plan.loss,
+        seed=trial.seed,
+    )
+    children.append(relay)
+    return relay
+
+
+async def _idle_share(server: Child, measure_s: float) -> float:
+    """The server's CPU with nobody connected, as a share of a core: what is subtracted from its cost."""
+    before, began_ns = cpu_ns(server.pid), now_ns()
+    await asyncio.sleep(measure_s)
+    return (cpu_ns(server.pid) - before) / (now_ns() - began_ns)
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
