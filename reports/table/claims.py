@@ -24,10 +24,10 @@ class ByOrder(msgspec.Struct, frozen=True):
     more: bool
 
 
-class ByProbe(msgspec.Struct, frozen=True):
+class ByCheck(msgspec.Struct, frozen=True):
     """A capability check (``bench.capabilities.checks``) gives this answer."""
 
-    probe: str
+    check: str
     answer: bool
 
 
@@ -37,7 +37,7 @@ class NotJudged(msgspec.Struct, frozen=True):
     reason: str
 
 
-Judged = ByWord | ByOrder | ByProbe | NotJudged
+Judged = ByWord | ByOrder | ByCheck | NotJudged
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ CLAIMS: Final = (
     Claim("polling", "latency: high", ByWord(LATENCY, ("high",))),
     Claim("polling", "bandwidth: high", ByWord(BYTES, ("high",))),
     Claim("polling", "complexity: low, simple", COMPLEXITY),
-    Claim("polling", "timed requests", ByProbe("asks_on_a_clock", True)),
+    Claim("polling", "timed requests", ByCheck("asks_on_a_clock", True)),
     Claim(
         "polling",
         "high resource use",
@@ -72,23 +72,23 @@ CLAIMS: Final = (
     Claim("long_polling", "latency: medium", ByWord(LATENCY, ("medium",))),
     Claim("long_polling", "bandwidth: medium", ByWord(BYTES, ("medium",))),
     Claim("long_polling", "complexity: medium", COMPLEXITY),
-    Claim("long_polling", "held until data is ready", ByProbe("waits_for_data", True)),
+    Claim("long_polling", "held until data is ready", ByCheck("waits_for_data", True)),
     Claim("long_polling", "fewer requests than polling", ByOrder("requests_per_event", ("polling",), more=False)),
-    Claim("long_polling", "frequent connection open and close", ByProbe("opens_connections", True)),
+    Claim("long_polling", "frequent connection open and close", ByCheck("opens_connections", True)),
     Claim("long_polling", "use: notifications", SCENARIO),
     Claim("sse", "latency: low", ByWord(LATENCY, ("low",))),
     Claim("sse", "bandwidth: low", ByWord(BYTES, ("low",))),
     Claim("sse", "complexity: low", COMPLEXITY),
-    Claim("sse", "one-way", ByProbe("sends_where_it_receives", False)),
-    Claim("sse", "plain HTTP: works through a proxy that forwards no Upgrade", ByProbe("passes_a_plain_proxy", True)),
-    Claim("sse", "reconnects by itself in a browser", ByProbe("reconnects_in_a_browser", True)),
+    Claim("sse", "one-way", ByCheck("sends_where_it_receives", False)),
+    Claim("sse", "plain HTTP: works through a proxy that forwards no Upgrade", ByCheck("passes_a_plain_proxy", True)),
+    Claim("sse", "reconnects by itself in a browser", ByCheck("reconnects_in_a_browser", True)),
     Claim("sse", "use: data streaming, data push", SCENARIO),
     Claim("websocket", "latency: very low", ByWord(LATENCY, ("very low",))),
     Claim("websocket", "bandwidth: very low", ByWord(BYTES, ("very low",))),
     Claim("websocket", "complexity: high", COMPLEXITY),
-    Claim("websocket", "full duplex", ByProbe("sends_where_it_receives", True)),
+    Claim("websocket", "full duplex", ByCheck("sends_where_it_receives", True)),
     Claim("websocket", "low latency", ByWord(LATENCY, ("very low", "low"))),
-    Claim("websocket", "needs dedicated support on the way and in the server", ByProbe("passes_a_plain_proxy", False)),
+    Claim("websocket", "needs dedicated support on the way and in the server", ByCheck("passes_a_plain_proxy", False)),
     Claim("websocket", "use: bidirectional, game sync", SCENARIO),
     Claim("socketio", "use: chat, notifications, collaborative editing with OT or CRDT", SCENARIO),
 )

@@ -32,7 +32,7 @@ from reports.statistics import (
     more_blocks,
 )
 from reports.table.answer import prose
-from reports.table.claims import BURDENS, BYTES, CLAIMS, LATENCY, ByOrder, ByProbe, ByWord, Claim, Judged
+from reports.table.claims import BURDENS, BYTES, CLAIMS, LATENCY, ByCheck, ByOrder, ByWord, Claim, Judged
 from reports.table.ratings import BANDWIDTH_BOUNDS, HIGHEST, LATENCY_BOUNDS, rate
 
 HOLDS: Final = "holds"
@@ -80,10 +80,10 @@ class Measured(msgspec.Struct, frozen=True):
     blocks: Blocks
 
 
-def judge_all(points: Sequence[Measured], probes: Sequence[CapabilityCheck] | None) -> list[Line]:
-    """Every claim about a transport that was measured. ``probes``: ``None`` if none were run."""
+def judge_all(points: Sequence[Measured], checks: Sequence[CapabilityCheck] | None) -> list[Line]:
+    """Every claim about a transport that was measured. ``checks``: ``None`` if none were run."""
     present = {name for of in points for name in of.blocks.trials}
-    return [_line(claim, points, probes) for claim in CLAIMS if claim.transport in present]
+    return [_line(claim, points, checks) for claim in CLAIMS if claim.transport in present]
 
 
 def tally(lines: Sequence[Line]) -> dict[str, int]:
@@ -104,7 +104,7 @@ def tally_text(lines: Sequence[Line]) -> str:
     return f"{counted(sum(found.values()), 'verdict')} on the article's claims: {said}." if found else ""
 
 
-def _line(claim: Claim, points: Sequence[Measured], probes: Sequence[CapabilityCheck] | None) -> Line:
+def _line(claim: Claim, points: Sequence[Measured], checks: Sequence[CapabilityCheck] | None) -> Line:
     by: Judged = claim.by
     if isinstance(by, ByWord | ByOrder) and (reason := _unfit(points)):
         return Line(claim, {of.plan.point: Judgement(UNJUDGED, reason) for of in points})
@@ -113,8 +113,8 @@ def _line(claim: Claim, points: Sequence[Measured], probes: Sequence[CapabilityC
             return Line(claim, {of.plan.point: _by_word(claim, by, of) for of in points})
         case ByOrder():
             return Line(claim, {of.plan.point: _by_order(claim, by, of) for of in points})
-        case ByProbe():
-            return Line(claim, {}, _by_probe(claim, by, probes))
+        case ByCheck():
+            return Line(claim, {}, _by_check(claim, by, checks))
         case _:
             return Line(claim, {}, Judgement(UNJUDGED, by.reason))
 
@@ -217,16 +217,16 @@ def _more(known: Sequence[Comparison]) -> str:
     return f"; about {counted(max(needed), 'more block')}" if needed else ""
 
 
-def _by_probe(claim: Claim, by: ByProbe, probes: Sequence[CapabilityCheck] | None) -> Judgement:
-    command = f"python -m bench probes --transports {claim.transport}"
-    found = next((of for of in probes or () if (of.transport, of.check) == (claim.transport, by.probe)), None)
+def _by_check(claim: Claim, by: ByCheck, checks: Sequence[CapabilityCheck] | None) -> Judgement:
+    command = f"python -m bench capabilities --transports {claim.transport}"
+    found = next((of for of in checks or () if (of.transport, of.check) == (claim.transport, by.check)), None)
     if found is None:
         return Judgement(UNJUDGED, "not tried in this run", command)
     if found.holds is None:
         return Judgement(OPEN, found.evidence, command)
     if found.holds == by.answer:
         return Judgement(HOLDS, found.evidence, command)
-    better = found.holds != (by.probe in BURDENS)
+    better = found.holds != (by.check in BURDENS)
     return Judgement(BETTER_THAN_CLAIMED if better else WORSE_THAN_CLAIMED, found.evidence, command)
 
 

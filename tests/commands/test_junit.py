@@ -17,7 +17,7 @@ from reports.sections.objectives import objective_cases
 from reports.statistics import OPEN
 from reports.table.summary import summarize
 from reports.writers.junit import to_junit
-from tests.helpers.fake_results import fake_results
+from tests.helpers.fake_results import fake_results, put
 
 CREATED = "2026-01-01T00:00:00+00:00"
 
@@ -32,8 +32,8 @@ def changed(transport: str, metric: str, factors: tuple[float, ...]) -> Results:
     """A fake run with a metric of one transport multiplied, by a factor per block."""
     results = fake_results()
     for trial in results.trials:
-        if trial.transport == transport and metric in trial.metrics:
-            trial.metrics[metric] *= factors[(trial.block - 1) % len(factors)]
+        if trial.transport == transport and metric in trial.values:
+            put(trial, {metric: trial.values[metric] * factors[(trial.block - 1) % len(factors)]})
     return results
 
 

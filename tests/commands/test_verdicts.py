@@ -17,7 +17,7 @@ from bench.results.run import Results
 from reports.blocks import main_blocks
 from reports.formats import with_interval
 from reports.statistics import EQUAL, MARGINS, OPEN, Estimate, estimate
-from reports.table.claims import BURDENS, CLAIMS, ByOrder, ByProbe, ByWord, NotJudged
+from reports.table.claims import BURDENS, CLAIMS, ByCheck, ByOrder, ByWord, NotJudged
 from reports.table.ratings import HIGHEST, LATENCY_BOUNDS, rate
 from reports.table.summary import summarize
 from reports.table.verdicts import (
@@ -67,7 +67,7 @@ def test_every_claim_can_be_judged() -> None:
                 assert metric in METRICS and set(words) <= set(WORDS)
             case ByOrder(metric, rivals):
                 assert METRICS[metric].margin in MARGINS and claim.transport not in rivals
-            case ByProbe() | NotJudged():
+            case ByCheck() | NotJudged():
                 pass
     assert len({(claim.transport, claim.words) for claim in CLAIMS}) == len(CLAIMS)
 
@@ -177,7 +177,7 @@ def test_functional_claims_are_what_the_probe_saw() -> None:
 
 
 @pytest.mark.parametrize(
-    ("transport", "probe", "words", "seen", "expected"),
+    ("transport", "check", "words", "seen", "expected"),
     [
         ("long_polling", "opens_connections", "frequent connection open and close", False, BETTER_THAN_CLAIMED),
         ("polling", "asks_on_a_clock", "timed requests", False, BETTER_THAN_CLAIMED),
@@ -187,14 +187,14 @@ def test_functional_claims_are_what_the_probe_saw() -> None:
     ],
 )
 def test_a_refuted_capability_says_whether_users_are_better_off(
-    transport: str, probe: str, words: str, seen: bool, expected: str
+    transport: str, check: str, words: str, seen: bool, expected: str
 ) -> None:
-    found = judged(fake_results(), transport, words, [CapabilityCheck(transport, probe, seen, "seen")]).functional
+    found = judged(fake_results(), transport, words, [CapabilityCheck(transport, check, seen, "seen")]).functional
     assert found is not None and found.word == expected
 
 
 def test_every_burden_is_a_capability_that_is_claimed() -> None:
-    assert {claim.by.probe for claim in CLAIMS if isinstance(claim.by, ByProbe)} >= BURDENS
+    assert {claim.by.check for claim in CLAIMS if isinstance(claim.by, ByCheck)} >= BURDENS
 
 
 @PURE
@@ -231,7 +231,7 @@ def test_the_report_of_a_run_answers_for_both_points(tmp_path: Path) -> None:
         assert "Many quiet rooms" in said and "One busy room" in said and "verdicts on the article" in said
     for said in (page, text):
         assert "python -m bench cell polling/latency_ms_p50 --point broadcast" in said
-        assert "python -m bench probes --transports sse" in said and YES.evidence in said
+        assert "python -m bench capabilities --transports sse" in said and YES.evidence in said
     names = {path.name for path in (folder / "figures").iterdir()}
     assert {"pairs.png", "broadcast_pairs.png", "broadcast_latency_percentiles.svg"} <= names
 
