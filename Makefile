@@ -7,7 +7,7 @@ RUN := $(BIN)/python
 TESTS := $(RUN) -m pytest --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench verify sensitivity cost faults soak report demo test lint nightly clean
+.PHONY: help setup bench verify sensitivity cost faults soak report examples demo test lint nightly clean
 
 help: ## Say what there is
 	@echo "pushmark: polling, long polling, SSE, WebSocket and Socket.IO on one feed, measured side by side."
@@ -46,6 +46,12 @@ soak: setup ## Let clients come and go for SECONDS (1800), and see what servers 
 
 report: setup ## Render the report of the newest run (or of OUT) again
 	@$(RUN) -m reports $(or $(OUT),results/latest)
+
+examples: setup ## Render the reports under docs/runs anew from their results
+	@for results in docs/runs/*/results.json; do \
+	  folder=$$(dirname "$$results"); rm -rf "$$folder/figures"; \
+	  $(RUN) -m reports "$$folder" >/dev/null || exit 1; echo "Rendered $$folder"; \
+	done
 
 demo: setup ## Show a live feed in the terminal: this machine's figures over SSE
 	@$(RUN) -m servers sse --port 0 --rate-hz 2 | { \

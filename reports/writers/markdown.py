@@ -103,7 +103,7 @@ def _section(section: Section) -> list[str]:
 
 
 def _figures(drawn: Sequence[Drawn]) -> list[str]:
-    return [f"![{figure.caption}]({FOLDER}/{figure.name}.svg)" for figure in drawn]
+    return [f"![{figure.caption}]({FOLDER}/{figure.name}.png)" for figure in drawn]
 
 
 def _appendix(summary: Summary) -> list[str]:
