@@ -10,6 +10,7 @@ from reports.formats import NOT_MEASURED, with_interval
 from reports.layout import Section, Table
 from reports.statistics import OPEN, Estimate
 from reports.style import LOOKS
+from reports.table.run import RunFolder
 from reports.table.summary import Summary
 
 MET: Final = "met"
@@ -20,12 +21,18 @@ RULE: Final = (
 )
 
 
+def build(run: RunFolder) -> list[Section]:
+    """One section if an operating point had objectives. Reads ``results.json`` of each point."""
+    section = objective_section(run.points)
+    return [section] if section else []
+
+
 def objective_section(summaries: Sequence[Summary]) -> Section | None:
     """A table per operating point; ``None`` if nothing was to be kept."""
     tables = [_table(of) for of in summaries if of.results.plan.slo]
     if not tables:
         return None
-    return Section("Service-level objectives", "What this run was told to keep", [], tables, [])
+    return Section("Service-level objectives", "What this run was told to keep", [], tables)
 
 
 def missed(section: Section | None) -> list[str]:
@@ -40,7 +47,7 @@ def _table(of: Summary) -> Table:
         objective = parse_objective(text)
         names = [objective.transport] if objective.transport else list(of.blocks.trials)
         rows += [[text, LOOKS[name].name, *_outcome(objective, of.blocks, name)] for name in names]
-    return Table(of.point, ["Objective", "Transport", "Measured", "Outcome"], rows, [RULE])
+    return Table(of.point, ["Objective", "Transport", "Measured", "Outcome"], rows, [RULE], is_main=True)
 
 
 def _outcome(objective: Objective, blocks: Blocks, name: str) -> list[str]:
