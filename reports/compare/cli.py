@@ -131,4 +131,4 @@ def _section(a: Path, b: Path, first: tuple[Results, Results], points: list[Poin
     way = "paired by block, as both have the same seed" if seeds[0] == seeds[1] else "as independent samples (Welch)"
     title = f"A: {a} ({first[0].created_at}); B: {b} ({first[1].created_at}); compared {way}"
     different = environment(*first)
-    return Section("Comparing runs", title, [*(different or [NONE]), CAUTION], [table(of) for of in points], [])
+    return Section("Comparing runs", title, [*(different or [NONE]), CAUTION], [table(of) for of in points])

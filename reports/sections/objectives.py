@@ -12,6 +12,7 @@ from reports.formats import NOT_MEASURED, with_interval
 from reports.layout import Case, Section, Table
 from reports.statistics import OPEN, Estimate
 from reports.style import LOOKS
+from reports.table.run import RunFolder
 from reports.table.summary import Summary
 
 MET: Final = "met"
@@ -33,16 +34,16 @@ class Outcome(msgspec.Struct, frozen=True):
     word: str
 
 
+def build(run: RunFolder) -> list[Section]:
+    """One section if the run had objectives, with a table per operating point. Reads ``results.json`` of each point."""
+    head = ["Objective", "Transport", "Measured", "Outcome"]
+    tables = [Table(of.point, head, _rows(of), [RULE], is_main=True) for of in run.points if of.results.plan.slo]
+    return [Section("Service-level objectives", "What this run had to keep", [], tables)] if tables else []
+
+
 def outcomes(summaries: Sequence[Summary]) -> list[Outcome]:
     """Every objective of a run, for every transport that it is about, at every operating point."""
     return [outcome for of in summaries for text in of.results.plan.slo for outcome in _outcomes(of, text)]
-
-
-def objective_section(summaries: Sequence[Summary]) -> Section | None:
-    """A table per operating point; ``None`` if the run had no objectives."""
-    head = ["Objective", "Transport", "Measured", "Outcome"]
-    tables = [Table(of.point, head, _rows(of), [RULE]) for of in summaries if of.results.plan.slo]
-    return Section("Service-level objectives", "What this run had to keep", [], tables, []) if tables else None
 
 
 def missed(summaries: Sequence[Summary]) -> list[str]:

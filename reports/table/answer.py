@@ -15,16 +15,10 @@ from bench.results.run import Plan, Results
 from feed.transports import POLLING
 from reports.blocks import Blocks, find
 from reports.formats import counted, listed, number
+from reports.layout import Part
 from reports.statistics import DIFFERS, EQUAL, Comparison
 from reports.style import LOOKS
 from reports.theory.traffic import HIGHEST_HZ, average, break_even_hz, traffic
-
-
-class Part(msgspec.Struct, frozen=True):
-    """One line of the answer: its subject, and one or two sentences about it."""
-
-    label: str
-    text: str
 
 
 class Wording(msgspec.Struct, frozen=True):
@@ -166,7 +160,8 @@ def _said(wording: Wording, of: Finding, plan: Plan) -> str:
 
 def _differing(wording: Wording, of: Finding) -> list[str]:
     """The ratios to the leader in one clause; a difference, which replaces a ratio to 0 or below, has its own."""
-    ratios, differences = [], []
+    ratios: list[str] = []
+    differences: list[str] = []
     for name, found in of.of_word(DIFFERS).items():
         verb = "" if ratios and found.is_ratio else f"{wording.verb} "
         said = f"{prose(name)} {verb}{_size(wording, found)}"

@@ -19,7 +19,7 @@ from reports.formats import with_interval
 from reports.statistics import EQUAL, MARGINS, OPEN, Estimate, estimate
 from reports.table.claims import BURDENS, CLAIMS, ByCheck, ByOrder, ByWord, NotJudged
 from reports.table.ratings import HIGHEST, LATENCY_BOUNDS, rate
-from reports.table.summary import summarize
+from reports.table.summary import judge, summarize
 from reports.table.verdicts import (
     BETTER_THAN_CLAIMED,
     HOLDS,
@@ -206,7 +206,7 @@ def test_the_words_an_interval_spans_are_those_of_its_ends_and_between(low: floa
 
 
 def test_the_tally_counts_judgements() -> None:
-    found = tally(summarize(fake_results()).verdicts)
+    found = tally(judge([summarize(fake_results())], None))
     assert found[HOLDS] >= 3 and found[BETTER_THAN_CLAIMED] >= 2 and UNJUDGED not in found
 
 

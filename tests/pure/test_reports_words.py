@@ -12,16 +12,16 @@ from feed.transports import TRANSPORTS
 from reports.formats import fixed, joined, listed, number
 from reports.style import LOOKS
 from reports.table.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate
-from reports.table.rows import Cell
+from reports.table.rows import Measurement
 from reports.table.summary import Summary, summarize
 from tests.helpers.fake_results import fake_results, fake_trial, put
 
 
-def _latency(summary: Summary, transport: str) -> Cell:
+def _latency(summary: Summary, transport: str) -> Measurement:
     return next(row.latency for row in summary.rows if row.transport == transport)
 
 
-def _bandwidth(summary: Summary, transport: str) -> Cell:
+def _bandwidth(summary: Summary, transport: str) -> Measurement:
     return next(row.bandwidth for row in summary.rows if row.transport == transport)
 
 
