@@ -87,8 +87,8 @@ nightly: setup ## What takes longer: the tests three times over, and every full 
 	@$(RUN) -m bench soak
 
 examples: setup ## Render the published reports under docs/runs anew from their results (10 seconds)
-	@for results in docs/runs/*/results.json; do \
-	  folder=$$(dirname "$$results"); rm -rf "$$folder/figures"; \
+	@for folder in $$(find docs/runs -name results.json | cut -d/ -f1-3 | sort -u); do \
+	  rm -rf "$$folder/figures"; \
 	  $(RUN) -m reports "$$folder" >/dev/null || exit 1; echo "Rendered $$folder"; \
 	done
 

@@ -2,10 +2,12 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 
@@ -13,19 +15,17 @@ from bench.capabilities.cli import EXPECTED_S as CHECKS_EXPECTED_S
 from bench.capabilities.cli import capabilities, check_all
 from bench.capture.cli import verify
 from bench.machine.host import placement
-from bench.plan.presets import POINTS, PRESETS, PlanError, expected_s, make_plans, trials
+from bench.plan.presets import POINTS, PRESETS, PlanError, make_plans
 from bench.reliability.cli import faults, soak
-from bench.results.files import RUN_FILES, find
 from bench.results.run import Results
 from bench.results.thresholds import ThresholdError, parse_objective
 from bench.run.cell import cell
+from bench.run.folders import holds_results, new_folder, point_latest_at
 from bench.run.options import RenamedOption, among
-from bench.run.progress import Reporter, duration
-from bench.run.runner import expected_of, failed_transports, new_folder, new_results, point_latest_at, run_points
-from bench.run.shell import orchestrate, report
-from bench.sweeps.aa import aa
-from bench.sweeps.cli import cost, generator
-from bench.sweeps.sensitivity_cli import sensitivity
+from bench.run.progress import Progress, duration
+from bench.run.runner import Batch, failed_transports, run_batches, table_batch
+from bench.run.shell import orchestrate, report, say_next, this_command
+from bench.sweeps.cli import aa, cost, generator, sensitivity
 from clients.core.options import HEADER_SETS
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import PrintableGroup, new_console
@@ -143,25 +143,34 @@ def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
     except (PlanError, OSError) as error:
         raise click.UsageError(str(error)) from error
     place = placement(sorted(os.sched_getaffinity(0)))
-    command = ["python", "-m", "bench", *sys.argv[1:]]
-    folders = [folder, *(folder / plan.point for plan in plans[1:])]
-    points = {of: new_results(plan, command, place) for of, plan in zip(folders, plans, strict=True)}
+    batches = [table_batch(plan, this_command(), place, folder) for plan in plans]
     console = new_console()
-    for results in points.values():
-        console.print(_announcement(results), highlight=False, markup=False)
+    for batch in batches:
+        console.print(_announcement(batch), highlight=False, markup=False)
     console.print(f"Results: {folder}", highlight=False, markup=False)
+    names = list(dict.fromkeys(name for plan in plans for name in plan.transports))
+    idle_of = msgspec.structs.replace(plans[0], transports=names)
+    contenders = [name for name in plans[0].transports if name in CONTENDERS]
 
-    async def measure(reporter: Reporter) -> None:
-        reporter.begin(CHECKS_EXPECTED_S + expected_of(points), sum(len(trials(plan)) for plan in plans))
-        await check_all([name for name in plans[0].transports if name in CONTENDERS], command, place, folder, reporter)
-        await run_points(points, place, reporter)
+    async def measure(progress: Progress) -> None:
+        expected_s = CHECKS_EXPECTED_S + sum(batch.expected_s for batch in batches)
+        progress.begin(expected_s, sum(len(batch.planned) for batch in batches))
+        await check_all(contenders, this_command(), place, folder, progress)
+        await run_batches(batches, place, progress, idle_of)
 
     interrupted = orchestrate(measure, place, console)
-    if not any(find(folder, name) for name in RUN_FILES):
+    if not holds_results(folder):
         sys.exit(INTERRUPTED)  # before anything was measured
-    if out is None and points[folder].trials:
+    if out is None and any(batch.results.trials for batch in batches):
         point_latest_at(folder)
-    sys.exit(_exit_code(list(points.values()), report(str(folder)), interrupted, console))
+    rendered = report(str(folder))
+    code = _exit_code(batches, rendered, interrupted, console)
+    say_next(
+        console,
+        f"python -m bench cell sse/latency_p50 --of {folder}  # measure one cell again",
+        f"python -m reports compare OTHER_RUN {folder}  # hold it against another run",
+    )
+    sys.exit(code)
 
 
 main.add_command(cost)
@@ -175,17 +184,17 @@ main.add_command(aa)
 main.add_command(verify)
 
 
-def _announcement(results: Results) -> str:
-    plan = results.plan
-    total_s = sum(expected_s(plan, trial) for trial in trials(plan))
+def _announcement(batch: Batch) -> str:
+    plan = batch.planned[0].plan
     return (
         f"{plan.point}: {', '.join(plan.transports)}; {plan.subscribers} subscribers in {plan.rooms} rooms, "
         f"{plan.rate_hz:g} events/s of {plan.payload_bytes} bytes, {plan.between.words}, {plan.blocks} blocks, "
-        f"seed {plan.seed}; about {duration(total_s)}"
+        f"seed {plan.seed}; about {duration(batch.expected_s)}"
     )
 
 
-def _exit_code(points: list[Results], rendered: int, interrupted: bool, console: Console) -> int:
+def _exit_code(batches: Sequence[Batch], rendered: int, interrupted: bool, console: Console) -> int:
+    points = [batch.results for batch in batches if isinstance(batch.results, Results)]
     failed = [(of.plan.point, *found) for of in points for found in failed_transports(of).items()]
     for point, name, reason in failed:
         console.print(f"[red]{name} has no numbers at the {escape(point)} point:[/] {escape(reason)}", highlight=False)

@@ -17,6 +17,7 @@ from bench.results.files import (
     VERIFY_FILE,
     find,
     load,
+    point_files,
     read,
 )
 from bench.results.reliability import FaultResults, SoakResults
@@ -73,6 +74,7 @@ def empty_files(results_dir: Path) -> list[str]:
     """The files of a run, further operating points included, that hold no measurement. Raises ``ResultsError``."""
     if not results_dir.is_dir():
         return [] if _run(results_dir) else [str(results_dir)]
-    found = [(path, measured) for name, measured in MEASURED.items() if (path := find(results_dir, name))]
-    found += [(path, _run) for path in sorted(results_dir.glob(f"*/{RESULTS_FILE}"))]
+    others = {name: measured for name, measured in MEASURED.items() if name != RESULTS_FILE}
+    found = [(path, _run) for path in point_files(results_dir)]
+    found += [(path, measured) for name, measured in others.items() if (path := find(results_dir, name))]
     return [str(path) for path, measured in found if not measured(path)]

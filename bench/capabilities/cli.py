@@ -12,11 +12,10 @@ from bench.machine.host import Placement, placement
 from bench.machine.provenance import provenance
 from bench.results.capabilities import CapabilityCheck, CapabilityResults
 from bench.results.files import CAPABILITIES_FILE, save
+from bench.run.folders import OUT_HELP, folder_for, remove_if_empty
 from bench.run.options import among
-from bench.run.progress import Reporter
-from bench.run.runner import remove_if_empty
-from bench.run.shell import orchestrate
-from bench.sweeps.cli import OUT_HELP, folder_for, render
+from bench.run.progress import Progress
+from bench.run.shell import orchestrate, report
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
 from feed.transports import CONTENDERS
@@ -38,17 +37,17 @@ def capabilities(transports: list[str] | None, out: Path | None) -> None:
     place = placement(sorted(os.sched_getaffinity(0)))
     command = ["python", "-m", "bench", *sys.argv[1:]]
 
-    async def measure(reporter: Reporter) -> None:
+    async def measure(reporter: Progress) -> None:
         reporter.begin(EXPECTED_S, 1)
         found = await check_all(transports or list(CONTENDERS), command, place, folder, reporter)
         reporter.finished("capability checks", f"{len(found)} tried", 0.0)
 
     interrupted = orchestrate(measure, place, new_console())
-    sys.exit(INTERRUPTED if interrupted else render(folder))
+    sys.exit(INTERRUPTED if interrupted else report(str(folder)))
 
 
 async def check_all(
-    names: list[str], command: list[str], place: Placement, folder: Path, reporter: Reporter
+    names: list[str], command: list[str], place: Placement, folder: Path, reporter: Progress
 ) -> list[CapabilityCheck]:
     """Run the checks of these transports and save what they found in ``folder``."""
     logs = folder / "logs"

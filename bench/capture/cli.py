@@ -14,9 +14,9 @@ from bench.capture.verify import PRESETS, new_verify_results, run_verify, verify
 from bench.machine.host import placement
 from bench.plan.presets import PlanError
 from bench.results.files import VERIFY_FILE
+from bench.run.folders import OUT_HELP, folder_for
 from bench.run.options import among
-from bench.run.shell import orchestrate
-from bench.sweeps.cli import OUT_HELP, folder_for, render
+from bench.run.shell import orchestrate, report
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
 from feed.transports import TRANSPORTS
@@ -47,7 +47,7 @@ def verify(preset: str, transports: list[str] | None, seed: int | None, out: Pat
     results = new_verify_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
     console = new_console()
     interrupted = orchestrate(lambda reporter: run_verify(results, folder, place, reporter), place, console)
-    rendered = render(folder)
+    rendered = report(str(folder))
     broken = [one for one in results.trials if one.broken]
     for one in broken:
         console.print(f"[red]{one.trial.transport} does not hold:[/] {escape('; '.join(one.broken))}", highlight=False)

@@ -17,12 +17,14 @@ from bench.generators.spec import load_records
 from bench.machine.hiccup import Hiccups
 from bench.machine.host import Placement
 from bench.machine.provenance import provenance
-from bench.plan.presets import TrialPlan, expected_s, make_plan, trials
+from bench.plan.presets import make_plan
+from bench.plan.timing import expected_s
+from bench.plan.trials import TrialPlan, trials
 from bench.results.files import VERIFY_FILE, save
 from bench.results.run import Plan
 from bench.results.verify import Verification, VerifyResults
-from bench.run.progress import Reporter, outcome
-from bench.run.runner import remove_if_empty
+from bench.run.folders import remove_if_empty
+from bench.run.progress import Progress, outcome
 from bench.trial.conduct import run_trial
 from bench.trial.context import RunContext, TrialProcesses
 from bench.trial.evaluate import SAMPLES_FOLDER
@@ -85,7 +87,7 @@ def clock_offset_ns(
     return min(readings)[1]
 
 
-async def run_verify(results: VerifyResults, folder: Path, place: Placement, reporter: Reporter) -> None:
+async def run_verify(results: VerifyResults, folder: Path, place: Placement, reporter: Progress) -> None:
     """All trials in order, saved after each. Cancelling it stops all processes."""
     for name in (SAMPLES_FOLDER, "logs"):
         (folder / name).mkdir(exist_ok=True)

@@ -1,34 +1,21 @@
-"""What a run will do, decided before it begins: presets, checks, and the trials in their seeded order. Pure."""
+"""What a run will do, decided before it begins: presets, and the checks of what may replace their values. Pure."""
 
-import math
-import random
-from itertools import takewhile
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from bench.results.run import Plan
 from clients.core.options import HEADER_SETS
 from feed.faults import SabotageError, parse_sabotage
-from feed.instruments.clock import NS_PER_S
 from feed.networks import RANGES as NETWORK_RANGES
 from feed.networks import Network, NetworkError, make_network
 from feed.rooms import MAX_ROOMS
-from feed.schedule import Schedule, dues
 from feed.sources import SourceError, check_payload_bytes
 from feed.transports import CONTENDERS, TRANSPORTS
 
 ALL_PROBES_BELOW_HZ: Final = 200.0
 """Deliveries per second up to which every subscriber is a probe: one process receives these without queueing."""
 PROBES: Final = 16
-DRAIN_ROUND_TRIPS: Final = 2
-GRACE_S: Final = 1.0
-LATE_MS: Final = 100.0
-"""Beyond what the protocol allows and the host stalled. No quiet host's queueing came near it (20 ms)."""
-FANOUT_S: Final = 200e-6
-"""For each subscriber of a room: several times what sending and receiving one delivery takes."""
-BOOT_S: Final = 1.3
-"""What starting and stopping the processes of a trial takes, about: for the time remaining only."""
 
 
 class PlanError(ValueError):
@@ -121,27 +108,6 @@ RANGES: Final = {
     "poll_interval_s": (0.01, 60),
 }
 
-ODDS_OF_A_LONGER_STALL: Final = 1e-6
-"""What is still missing after a trial's drain counts as lost; modelled loss shall not make anything look so."""
-
-
-class TrialPlan(NamedTuple):
-    """One trial to come. ``rtt_ms`` 0 means without the relay."""
-
-    id: str
-    transport: str
-    block: int
-    purpose: str
-    seed: int
-    rtt_ms: float
-    poll_interval_s: float
-    variant: str = ""
-    """Of the server; empty is the row of the table."""
-    generator: str = "locust"
-    """What receives: one of ``bench.trial.conduct.GENERATORS``."""
-    tls: bool = False
-    """Encrypted, with a throw-away certificate."""
-
 
 def make_plans(preset: str, point: str | None, **given: Any) -> list[Plan]:
     """The plans of a run, one per operating point, or of the named ``point`` alone. Raises ``PlanError``."""
@@ -209,87 +175,3 @@ def _network(values: dict[str, Any]) -> Network:
     if not between.rtt_ms and not between.is_plain:
         raise PlanError("rtt_ms 0 leaves the relay out: jitter_ms, bandwidth_mbit_s and loss need a round trip above 0")
     return between
-
-
-def trials(plan: Plan) -> list[TrialPlan]:
-    """All trials in order: blocks of one trial per transport with the same seed, shuffled by the run's seed."""
-    planned: list[TrialPlan] = []
-    for block in range(1, plan.blocks + 1):
-        seed = plan.seed * 10_000 + block
-        members = [
-            TrialPlan(f"b{block}-{name}", name, block, "main", seed, plan.rtt_ms, plan.poll_interval_s)
-            for name in plan.transports
-        ]
-        if block <= plan.curve_repeats and "polling" in plan.transports:
-            members += [
-                TrialPlan(f"b{block}-polling-{s:g}s", "polling", block, "curve", seed, plan.rtt_ms, s)
-                for s in plan.curve_intervals_s
-            ]
-        if plan.loopback_too and plan.rtt_ms:
-            members += [
-                TrialPlan(f"b{block}-{name}-loopback", name, block, "loopback", seed, 0.0, plan.poll_interval_s)
-                for name in plan.transports
-            ]
-        random.Random(f"order-{plan.seed}-{block}").shuffle(members)
-        planned += members
-    return planned
-
-
-def schedule_of(plan: Plan, trial: TrialPlan) -> Schedule:
-    """The schedule of a trial: warm-up and measured events in one piece, the same for all main trials of a block."""
-    limit = warmup_of(plan, trial) + plan.measured_events
-    return msgspec.structs.replace(_unending(plan, trial), limit=limit)
-
-
-def _unending(plan: Plan, trial: TrialPlan) -> Schedule:
-    return Schedule("poisson", plan.rate_hz, plan.rooms, trial.seed)
-
-
-def warmup_of(plan: Plan, trial: TrialPlan) -> int:
-    """Warm-up events of a trial: at least until a poll interval and two round trips after the first instant.
-
-    Counted in its own schedule: as many events as are expected in that time may come in half of it.
-    """
-    least_ns = (trial.poll_interval_s + 2 * trial.rtt_ms / 1000) * NS_PER_S
-    early = takewhile(lambda due: due.offset_ns < least_ns, dues(_unending(plan, trial)))
-    return max(plan.warmup_events, sum(1 for _ in early) + 1)
-
-
-def settle_s(plan: Plan, trial: TrialPlan) -> float:
-    """After the last event: two round trips and a fan-out, in which a quiet machine delivers all but to pollers."""
-    fanout_s = plan.subscribers / plan.rooms * FANOUT_S
-    round_trip_s = (trial.rtt_ms + 2 * plan.jitter_ms) / 1000
-    return DRAIN_ROUND_TRIPS * round_trip_s + fanout_s + 0.02
-
-
-def drain_s(plan: Plan, trial: TrialPlan) -> float:
-    """How long deliveries are awaited at most: a poll interval and stalls, modelled and real, more."""
-    poll_s = trial.poll_interval_s if trial.transport == "polling" else 0.0
-    stall_s = longest_stall_s(plan) if trial.rtt_ms else 0.0
-    return settle_s(plan, trial) + poll_s + stall_s + GRACE_S
-
-
-def latest_ms(plan: Plan, trial: TrialPlan) -> float:
-    """The longest delivery latency that protocol, delay and jitter allow (docs/method.md, Theory)."""
-    transits = {"polling": 2, "long_polling": 3}.get(trial.transport, 1)
-    poll_ms = trial.poll_interval_s * 1000 if trial.transport == "polling" else 0.0
-    late_polls = max(1, math.ceil(trial.rtt_ms / poll_ms)) if poll_ms else 0
-    jitter_ms = plan.jitter_ms if trial.rtt_ms else 0.0
-    return transits * (trial.rtt_ms / 2 + jitter_ms) + late_polls * poll_ms
-
-
-def longest_stall_s(plan: Plan) -> float:
-    """After so long nearly every segment is there: all time-outs, each twice as long as the one before, of one that
-    was lost so often in a row that only ``ODDS_OF_A_LONGER_STALL`` are lost more often. 0 without loss."""
-    if not plan.loss:
-        return 0.0
-    times = math.ceil(math.log(ODDS_OF_A_LONGER_STALL) / math.log(plan.loss))
-    return float(2**times - 1) * plan.between.retransmission_timeout_ms / 1000
-
-
-def expected_s(plan: Plan, trial: TrialPlan) -> float:
-    """About how long a trial takes."""
-    events = warmup_of(plan, trial) + plan.measured_events
-    first_polls_s = trial.poll_interval_s if trial.transport == "polling" else 0
-    drain_about_s = drain_s(plan, trial) - GRACE_S
-    return BOOT_S + plan.ramp_s + min(first_polls_s, 0.5) + events / plan.rate_hz + drain_about_s

@@ -15,9 +15,9 @@ from bench.reliability.soak import soak as run_soak
 from bench.results.files import FAULTS_FILE, SOAK_FILE
 from bench.results.reliability import ATTACKS, FAULTS, FaultResults, SoakResults, kept
 from bench.results.upgrade import ATTACKS_V1
+from bench.run.folders import OUT_HELP, folder_for
 from bench.run.options import among
-from bench.run.shell import orchestrate
-from bench.sweeps.cli import OUT_HELP, folder_for, render
+from bench.run.shell import orchestrate, report
 from clients.core.errors import ClientError
 from feed.console.command_line import INTERRUPTED
 from feed.console.ranges import FiniteRange
@@ -83,7 +83,7 @@ def faults(
         )
     except (TimeoutError, ClientError) as error:  # before the fault: there is no trial to keep
         raise click.ClickException(f"{error}; what was measured before is kept in {folder}") from error
-    sys.exit(INTERRUPTED if interrupted else render(folder))
+    sys.exit(INTERRUPTED if interrupted else report(str(folder)))
 
 
 @click.command()
@@ -116,7 +116,7 @@ def soak(duration_s: float, transports: list[str] | None, clients: int, seed: in
         servers=[new_soak(name) for name in transports or TRANSPORTS],
     )
     interrupted = orchestrate(lambda reporter: run_soak(results, folder, place, reporter), place, new_console())
-    rendered = render(folder)
+    rendered = report(str(folder))
     sys.exit(INTERRUPTED if interrupted else rendered or int(any(kept(one) for one in results.servers)))
 
 

@@ -10,14 +10,14 @@ from bench.reliability.hostile import run_attack
 from bench.reliability.planned import Planned
 from bench.results.files import FAULTS_FILE, save
 from bench.results.reliability import ATTACKS, FaultResults, FaultTrial, HostileTrial
-from bench.run.progress import Reporter, duration
+from bench.run.progress import Progress, duration
 
 EXPECTED_S: Final = 12.0
 """About how long one trial takes, for the time remaining."""
 
 
 async def run_faults(
-    results: FaultResults, planned: list[Planned], clients: int, folder: Path, place: Placement, progress: Reporter
+    results: FaultResults, planned: list[Planned], clients: int, folder: Path, place: Placement, progress: Progress
 ) -> None:
     """Measure everything planned into ``results``, saved after each trial. Cancelling it stops all processes."""
     (folder / "logs").mkdir(exist_ok=True)

@@ -17,7 +17,7 @@ from bench.machine.processes import Child, rss_bytes
 from bench.machine.servers import serving
 from bench.results.files import SOAK_FILE, save
 from bench.results.reliability import SoakResult, SoakResults, SoakSample, kept, slope_bytes_per_min
-from bench.run.progress import Reporter
+from bench.run.progress import Progress
 from clients.control import Control
 from clients.core.client import Client, Shared, new_client, new_shared
 from clients.core.errors import ClientError
@@ -84,7 +84,7 @@ class ShortLivedClients:
             self.requests += 1
 
 
-async def soak(results: SoakResults, folder: Path, place: Placement, progress: Reporter) -> None:
+async def soak(results: SoakResults, folder: Path, place: Placement, progress: Progress) -> None:
     """Run all servers at once. Cancelling it stops all processes; what was measured until then is saved."""
     (folder / "logs").mkdir(exist_ok=True)
     progress.begin(results.duration_s + SETTLE_S, len(results.servers))

@@ -78,8 +78,23 @@ def find(folder: Path, name: str) -> Path | None:
     return next((path for path in paths if path.exists()), None)
 
 
+def point_files(folder: Path) -> list[Path]:
+    """The ``results.json`` of every operating point of a run: a folder each. In a run of schema version 1 the first
+    point's file is in the run's own folder."""
+    return [path for path in (folder / RESULTS_FILE, *sorted(folder.glob(f"*/{RESULTS_FILE}"))) if path.exists()]
+
+
+def load_points(run: Path) -> list[Results]:
+    """All operating points of a run, in the order in which they were measured; of a file, the one in it.
+
+    Raises ``ResultsError``, as ``read`` does.
+    """
+    found = [read(path, Results) for path in (point_files(run) if run.is_dir() else [run])]
+    return sorted(found, key=lambda results: min((trial.started_at for trial in results.trials), default="~"))
+
+
 def load(folder: Path) -> Results:
-    """Read a run's ``results.json``, given its folder or the file. Raises ``ResultsError``, as ``read`` does."""
+    """Read the ``results.json`` of an operating point, given its folder or the file. Raises ``ResultsError``."""
     return read(folder / RESULTS_FILE if folder.is_dir() else folder, Results)
 
 

@@ -11,12 +11,13 @@ import msgspec
 from bench.machine.host import placement
 from bench.machine.processes import ROOT
 from bench.results.catalogue import METRICS
-from bench.results.files import RESULTS_FILE, ResultsError, load
+from bench.results.files import ResultsError, load, point_files
 from bench.results.run import Plan, Results, Trial
 from bench.results.thresholds import ThresholdError, parse_cell
-from bench.run.progress import Reporter
-from bench.run.runner import expected_of, new_folder, new_results, run_points
-from bench.run.shell import orchestrate, report
+from bench.run.folders import new_folder
+from bench.run.progress import Progress
+from bench.run.runner import run_batches, table_batch
+from bench.run.shell import orchestrate, report, this_command
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
 
@@ -55,25 +56,24 @@ def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks
     except (ResultsError, ThresholdError, OSError) as error:
         raise click.UsageError(str(error)) from error
     place = placement(sorted(os.sched_getaffinity(0)))
-    fresh = new_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
-    points, console = {folder: fresh}, new_console()
+    batch, console = table_batch(plan, this_command(), place, folder), new_console()
 
-    async def measure(reporter: Reporter) -> None:
-        reporter.begin(expected_of(points), blocks)
-        await run_points(points, place, reporter)
+    async def measure(progress: Progress) -> None:
+        progress.begin(batch.expected_s, blocks)
+        await run_batches([batch], place, progress, plan)
 
     if orchestrate(measure, place, console):
         sys.exit(INTERRUPTED)
+    fresh = load(batch.folder)
     if not has_valid(fresh, transport, metric):
         console.print(f"{transport}/{metric}: not settled. {why_none(fresh)}", highlight=False, markup=False)
         sys.exit(NOT_SETTLED)
-    sys.exit(report("agree", str(folder_of), str(folder), f"{transport}/{metric}"))
+    sys.exit(report("agree", str(folder_of), str(batch.folder), f"{transport}/{metric}"))
 
 
 def point_folder(run: Path, point: str) -> Path:
     """Where a run has an operating point. Raises ``ResultsError`` naming those it has."""
-    places = [run, *(path.parent for path in run.glob(f"*/{RESULTS_FILE}"))]
-    folders = {load(place).plan.point: place for place in places}
+    folders = {load(path).plan.point: path.parent for path in point_files(run)}
     if point not in folders:
         raise ResultsError(f"{run} has no operating point {point!r}: there are {', '.join(folders)}")
     return folders[point]
@@ -126,7 +126,7 @@ def why_none(fresh: Results) -> str:
 
 
 def _published() -> Path:
-    found = next((path for path in PUBLISHED if (path / RESULTS_FILE).is_file()), None)
+    found = next((path for path in PUBLISHED if point_files(path)), None)
     if found is None:
         raise ResultsError("there is no published run: name one with --of, or measure one with `make bench`")
     return found

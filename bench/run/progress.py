@@ -1,23 +1,32 @@
-"""Says how far a run is, and how much longer it takes: a bar on a terminal, plain lines elsewhere."""
+"""Shows how far a run is, what it found so far and how much longer it takes: in place on a terminal, else in lines."""
 
-import time
 from types import TracebackType
 from typing import Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
 
+from bench.plan.trials import Planned
+from bench.results.catalogue import METRICS
 from bench.results.run import Trial
+from bench.run.standing import SHOWN, Row, Standing
 
 
-class Reporter(Protocol):
-    """What the runner tells while it runs."""
+class Progress(Protocol):
+    """What a benchmark reports while it runs."""
 
     def begin(self, expected_s: float, count: int) -> None:
         """The run begins."""
 
     def starting(self, name: str, expected_s: float) -> None:
         """A trial begins."""
+
+    def recorded(self, one: Planned, trial: Trial) -> None:
+        """A trial's record was kept."""
 
     def finished(self, name: str, said: str, left_s: float) -> None:
         """A trial ended, with an outcome in a few words; about ``left_s`` seconds are left."""
@@ -38,9 +47,8 @@ def _latency(trial: Trial) -> str:
 
 
 def _cost(trial: Trial) -> str:
-    server, generator = (trial.values.get(f"{who}_cpu_us_per_event") for who in ("server", "generator"))
-    found = {"server": server, "generator": generator}
-    said = ", ".join(f"{who} {cost:.1f} us" for who, cost in found.items() if cost is not None)
+    found = {side: trial.values.get(f"{side}_cpu_us_per_event") for side in ("server", "generator")}
+    said = ", ".join(f"{side} {cost:.1f} us" for side, cost in found.items() if cost is not None)
     return f"{said} per event" if said else "too little CPU to measure"
 
 
@@ -51,10 +59,11 @@ def duration(seconds: float) -> str:
 
 
 class Lines:
-    """One plain line a trial, for logs and pipes."""
+    """Plain lines for logs and pipes: one for each trial, and after each block one for each row of the table so far."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._standing = Standing()
         self._done: set[str] = set()
         """One that is measured again counts once."""
         self._count = 0
@@ -63,7 +72,7 @@ class Lines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        return
+        self._say_rows(self._standing.rows())
 
     def begin(self, expected_s: float, count: int) -> None:
         self._count = count
@@ -72,53 +81,86 @@ class Lines:
     def starting(self, name: str, expected_s: float) -> None:
         return
 
+    def recorded(self, one: Planned, trial: Trial) -> None:
+        self._say_rows(self._standing.add(one, trial))
+
     def finished(self, name: str, said: str, left_s: float) -> None:
         self._done.add(name)
         left = f"about {duration(left_s)} left" if left_s else "done"
         self._say(f"[{len(self._done)}/{self._count}] {name}: {said} ({left})")
 
+    def _say_rows(self, rows: list[Row]) -> None:
+        for row in rows:
+            found = ", ".join(f"{label} {cell}" for label, cell in row.cells.items())
+            self._say(f"  so far {row.name}: {found} ({_trials(row)})")
+
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-class Bar:
-    """A live bar with the trial that runs and the time remaining, and a line for each that has ended."""
+def _trials(row: Row) -> str:
+    invalid = f", {row.invalid} not: {row.reason}" if row.invalid else ""
+    return f"{row.valid} valid{invalid}"
+
+
+class InPlace:
+    """A live bar with the trial that runs and the time remaining, and above it the table so far.
+
+    What the table does not show leaves a line that stays: a trial without valid numbers, with the reason.
+    """
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
+        self._bar = RichProgress(
             SpinnerColumn(),
             TextColumn("{task.description:24}"),
             BarColumn(),
             TextColumn("{task.fields[left]}"),
             TimeElapsedColumn(),
-            console=console,
         )
+        self._console = console
+        self._live = Live(self._bar, console=console, refresh_per_second=4)
+        self._standing = Standing()
+        self._in_table = False
+        """Does the table show what has just been measured? Otherwise it leaves a line."""
         self._expected_s = 1.0
-        self._ends_at = 0.0
 
-    def __enter__(self) -> "Bar":
-        self._progress.__enter__()
+    def __enter__(self) -> "InPlace":
+        self._live.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.__exit__(kind, error, trace)
+        self._live.__exit__(kind, error, trace)
 
     def begin(self, expected_s: float, count: int) -> None:
         self._expected_s = expected_s
-        self._ends_at = time.monotonic() + expected_s
-        self._task = self._progress.add_task("starting", total=expected_s, left=f"about {duration(expected_s)} left")
+        self._task = self._bar.add_task("starting", total=expected_s, left=f"about {duration(expected_s)} left")
 
     def starting(self, name: str, expected_s: float) -> None:
-        self._progress.update(self._task, description=name)
+        self._bar.update(self._task, description=name)
+
+    def recorded(self, one: Planned, trial: Trial) -> None:
+        self._standing.add(one, trial)
+        self._in_table = trial.purpose in SHOWN and trial.status == "ok"
+        self._live.update(Group(self._table(), self._bar))
 
     def finished(self, name: str, said: str, left_s: float) -> None:
-        self._progress.console.print(f"{name}: {said}", highlight=False, markup=False)
+        if not self._in_table:
+            self._console.print(f"{name}: {said}", highlight=False, markup=False)
+        self._in_table = False
         done_s = max(0.0, self._expected_s - left_s)
-        self._progress.update(self._task, completed=done_s, left=f"about {duration(left_s)} left")
+        self._bar.update(self._task, completed=done_s, left=f"about {duration(left_s)} left")
+
+    def _table(self) -> Table:
+        table = Table(title=escape(self._standing.title), title_justify="left", box=None)
+        for head in ("", *(METRICS[metric].label for metric in self._standing.metrics), "trials"):
+            table.add_column(head)
+        for row in self._standing.rows():
+            table.add_row(escape(row.name), *row.cells.values(), escape(_trials(row)))
+        return table
 
 
-def new_reporter(console: Console) -> "Bar | Lines":
-    """The bar on a terminal, lines elsewhere."""
-    return Bar(console) if console.is_terminal else Lines(console)
+def new_progress(console: Console) -> "InPlace | Lines":
+    """In place on a terminal, lines elsewhere."""
+    return InPlace(console) if console.is_terminal else Lines(console)

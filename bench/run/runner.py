@@ -1,100 +1,138 @@
-"""Carries out a plan: trial after trial, saved after each, ended early by Ctrl-C without losing what was measured."""
+"""The one engine of all benchmarks that measure trials: one after another, each saved before the next begins.
+
+Ctrl-C ends a run early; what was measured until then is kept.
+"""
 
 import asyncio
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
-
-import msgspec
+from typing import Final, NamedTuple
 
 from bench.machine.hiccup import Hiccups
 from bench.machine.host import Placement
-from bench.machine.processes import ROOT
 from bench.machine.provenance import provenance
-from bench.plan.presets import TrialPlan, expected_s, trials
-from bench.results.files import save
-from bench.results.run import Idle, Plan, Results, Trial
-from bench.run.progress import Reporter
-from bench.run.sequence import Step, run_in_order
-from bench.trial.conduct import Measure, run_trial
+from bench.plan.timing import expected_s
+from bench.plan.trials import Planned, TrialPlan, trials
+from bench.results.files import RESULTS_FILE, save
+from bench.results.run import Plan, Results, Trial
+from bench.results.sweep import SweepResults, SweepTrial
+from bench.run.folders import remove_if_empty
+from bench.run.progress import Progress
+from bench.run.sequence import Step, run_sequence
+from bench.trial.conduct import run_trial
 from bench.trial.context import RunContext
 from bench.trial.evaluate import SAMPLES_FOLDER
 from bench.trial.idle import measure_idle
 
 IDLE_EXPECTED_S: Final = 4.0
+TABLE: Final = "table"
+"""The section of the trials that a table is made of."""
+
+Measure = Callable[[Plan, TrialPlan, int], Awaitable[Trial]]
+"""Runs one trial under a load, and which attempt at it this is. The seam where the tests put a fake."""
 
 
-def new_results(plan: Plan, command: list[str], placement: Placement) -> Results:
-    """The record of a run that has not measured anything yet."""
-    return Results(**provenance(command, placement), plan=plan, idle={}, trials=[])
+class Batch(NamedTuple):
+    """Trials whose records go into one file of results."""
+
+    results: Results | SweepResults
+    planned: list[Planned]
+    folder: Path
+    name: str = RESULTS_FILE
+
+    @property
+    def expected_s(self) -> float:
+        """About how long these trials take, in seconds."""
+        return sum(expected_s(one.plan, one.trial) for one in self.planned)
+
+    def keep(self, one: Planned, trial: Trial) -> None:
+        """Add a trial to the results and save them."""
+        if isinstance(self.results, Results):
+            self.results.trials.append(trial)
+        else:
+            self.results.trials.append(SweepTrial(one.section, one.load, trial))
+        self.save()
+
+    def save(self) -> None:
+        """Write the results as they are now."""
+        save(self.results, self.folder, self.name)
 
 
-async def run_points(points: dict[Path, Results], placement: Placement, reporter: Reporter) -> None:
-    """Measure what each operating point's plan says, into its results and folder. Cancelling it stops all processes."""
-    idle = await _idle_cycles(points, placement, reporter)
-    later = dict(points)
-    for folder, results in points.items():
-        del later[folder]
-        results.idle = {name: idle[name] for name in results.plan.transports if name in idle}
-        await _run_point(results, folder, placement, reporter, expected_of(later))
+def table_batch(plan: Plan, command: list[str], placement: Placement, folder: Path) -> Batch:
+    """An operating point that has not been measured yet: a sweep with one load, in a folder of the point's name."""
+    results = Results(**provenance(command, placement), plan=plan, idle={}, trials=[])
+    return Batch(results, [Planned(TABLE, plan.point, plan, trial) for trial in trials(plan)], folder / plan.point)
 
 
-async def _idle_cycles(points: dict[Path, Results], placement: Placement, reporter: Reporter) -> dict[str, Idle]:
-    """Of every transport at any point: the bytes of an idle cycle do not depend on the operating point."""
-    folder, first = next(iter(points.items()))
-    (folder / "logs").mkdir(parents=True, exist_ok=True)
-    names = dict.fromkeys(name for of in points.values() for name in of.plan.transports)
-    reporter.starting("idle cycles", IDLE_EXPECTED_S)
-    return await measure_idle(msgspec.structs.replace(first.plan, transports=list(names)), placement.server, folder)
-
-
-def expected_of(points: dict[Path, Results]) -> float:
-    """About how many seconds these points take."""
-    return sum(expected_s(of.plan, trial) for of in points.values() for trial in trials(of.plan))
-
-
-async def _run_point(results: Results, folder: Path, placement: Placement, reporter: Reporter, later_s: float) -> None:
-    plan, hiccups = results.plan, Hiccups()
-    for name in (SAMPLES_FOLDER, "logs"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    try:
-        await hiccups.start(sorted({placement.server, placement.relay, *placement.generator}), folder / "logs")
-        context = RunContext(plan, folder, placement, hiccups, results.idle)
-        await run_trials(
-            results, folder, trials(plan), lambda trial, attempt: run_trial(context, trial, attempt), reporter, later_s
-        )
-        results.finished = True
-    finally:
-        save(results, folder)
-        await hiccups.stop()
-        remove_if_empty(folder / "logs")
-
-
-async def run_trials(
-    results: Results,
-    folder: Path,
-    planned: list[TrialPlan],
-    measure: Measure,
-    reporter: Reporter,
-    later_s: float = 0.0,
+async def run_batches(
+    batches: Sequence[Batch], placement: Placement, progress: Progress, idle_of: Plan | None = None
 ) -> None:
-    """Run the trials in order and save after each. An invalid one is run again while the plan's bound allows.
+    """Measure every batch into its results and its file. Cancelling it stops all processes.
+
+    ``idle_of``: by this plan the bytes of idle cycles are measured first; they depend on no operating point and no
+    load.
+    """
+    hiccups, logs = Hiccups(), batches[0].folder / "logs"
+    for batch in batches:
+        for name in (SAMPLES_FOLDER, "logs"):
+            (batch.folder / name).mkdir(parents=True, exist_ok=True)
+    try:
+        if idle_of is not None:
+            progress.starting("idle cycles", IDLE_EXPECTED_S)
+            idle = await measure_idle(idle_of, placement.server, batches[0].folder)
+            for batch in batches:
+                names = dict.fromkeys(one.trial.transport for one in batch.planned)
+                batch.results.idle = {name: idle[name] for name in names if name in idle}
+        await hiccups.start(sorted({placement.server, placement.relay, *placement.generator}), logs)
+        for number, batch in enumerate(batches):
+            later_s = sum(other.expected_s for other in batches[number + 1 :])
+            await _run_batch(batch, placement, hiccups, progress, later_s)
+    finally:
+        await hiccups.stop()
+        for batch in batches:
+            _remove_unused(batch)
+
+
+async def _run_batch(batch: Batch, placement: Placement, hiccups: Hiccups, progress: Progress, later_s: float) -> None:
+    async def measure(plan: Plan, trial: TrialPlan, attempt: int) -> Trial:
+        context = RunContext(plan, batch.folder, placement, hiccups, batch.results.idle)
+        return await run_trial(context, trial, attempt)
+
+    try:
+        await run_planned(batch, measure, progress, later_s)
+        batch.results.finished = True
+    finally:
+        batch.save()
+
+
+def _remove_unused(batch: Batch) -> None:
+    """Leave no empty folder behind: of logs, and of what an interrupted run did not come to."""
+    for folder in (batch.folder / "logs", batch.folder / SAMPLES_FOLDER, batch.folder):
+        remove_if_empty(folder)
+
+
+async def run_planned(batch: Batch, measure: Measure, progress: Progress, later_s: float = 0.0) -> None:
+    """Run a batch's trials in order. An invalid one is run again while its plan's bound allows.
 
     ``later_s``: what is expected to come after these trials, for the time remaining.
     """
-    plan = results.plan
 
-    async def keep(trial: TrialPlan, attempt: int) -> Trial:
-        results.trials.append(await measure(trial, attempt))
-        await asyncio.to_thread(save, results, folder)
-        return results.trials[-1]
+    async def keep(one: Planned, attempt: int) -> Trial:
+        trial = await measure(one.plan, one.trial, attempt)
+        await asyncio.to_thread(batch.keep, one, trial)
+        progress.recorded(one, trial)
+        return trial
 
     steps = [
-        Step(f"{plan.point} {trial.id}", expected_s(plan, trial), plan.max_reruns, partial(keep, trial))
-        for trial in planned
+        Step(_name(batch, one), expected_s(one.plan, one.trial), one.plan.max_reruns, partial(keep, one))
+        for one in batch.planned
     ]
-    await run_in_order(steps, reporter, later_s)
+    await run_sequence(steps, progress, later_s)
+
+
+def _name(batch: Batch, one: Planned) -> str:
+    return f"{one.load} {one.trial.id}" if isinstance(batch.results, Results) else one.trial.id
 
 
 def failed_transports(results: Results) -> dict[str, str]:
@@ -105,34 +143,3 @@ def failed_transports(results: Results) -> dict[str, str]:
         if mine and not any(trial.status == "ok" for trial in mine):
             reasons[name] = "; ".join(mine[-1].reasons)
     return reasons
-
-
-def remove_if_empty(folder: Path) -> None:
-    """Leave no folder of logs behind if nobody said anything."""
-    if not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def new_folder(out: Path | None) -> Path:
-    """The folder for a run's results: ``out``, or ``results/<time>``.
-
-    Raises ``FileExistsError`` if it already holds results.
-    """
-    if out is None:
-        out = ROOT / "results" / datetime.now().strftime("%Y%m%d-%H%M%S")
-        out.mkdir(parents=True)
-        return out
-    out = out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    if any(out.iterdir()):
-        raise FileExistsError(f"{out} is not empty: name a new folder, results are never mixed or overwritten")
-    return out
-
-
-def point_latest_at(folder: Path) -> None:
-    """Let ``latest`` beside a run's folder point at it: only once it has a table, which readers of ``latest`` need."""
-    latest = folder.parent / "latest"
-    if latest.exists() and not latest.is_symlink():
-        return  # somebody's own
-    latest.unlink(missing_ok=True)
-    latest.symlink_to(folder.name)

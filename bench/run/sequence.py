@@ -6,14 +6,14 @@ from itertools import count
 from typing import NamedTuple
 
 from bench.results.run import Trial
-from bench.run.progress import Reporter, outcome
+from bench.run.progress import Progress, outcome
 
 
 class Step(NamedTuple):
-    """A trial that is to come."""
+    """A trial to come."""
 
     name: str
-    """In the progress."""
+    """What progress calls it."""
     expected_s: float
     max_reruns: int
     """How many invalid trials the run may measure again, those before this one included."""
@@ -21,20 +21,20 @@ class Step(NamedTuple):
     """Carries out an attempt, counted from 1, and keeps its record."""
 
 
-async def run_in_order(steps: Sequence[Step], reporter: Reporter, later_s: float = 0.0) -> None:
+async def run_sequence(steps: Sequence[Step], progress: Progress, later_s: float = 0.0) -> None:
     """Carry out all steps. ``later_s``: what is expected to come after them, for the time remaining."""
     left = [*(step.expected_s for step in steps), later_s]
     expected_so_far = taken_so_far = 0.0
     reruns = 0
-    for place, step in enumerate(steps):
+    for number, step in enumerate(steps):
         for attempt in count(1):
             began = time.monotonic()
-            reporter.starting(step.name, step.expected_s)
+            progress.starting(step.name, step.expected_s)
             record = await step.measure(attempt)
             again = record.status == "invalid" and reruns < step.max_reruns
             expected_so_far, taken_so_far = expected_so_far + step.expected_s, taken_so_far + time.monotonic() - began
-            to_come = sum(left[place if again else place + 1 :])
-            reporter.finished(step.name, outcome(record), to_come * taken_so_far / expected_so_far)
+            to_come = sum(left[number if again else number + 1 :])
+            progress.finished(step.name, outcome(record), to_come * taken_so_far / expected_so_far)
             if not again:
                 break
             reruns += 1

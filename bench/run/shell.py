@@ -1,4 +1,4 @@
-"""What every benchmark's command line does around its measuring: pin, show progress, take Ctrl-C kindly."""
+"""What every benchmark's command line does around its measuring: pin, show progress, take Ctrl-C, say what is next."""
 
 import asyncio
 import os
@@ -11,24 +11,34 @@ from rich.console import Console
 
 from bench.machine.host import Placement
 from bench.machine.processes import ROOT
-from bench.run.progress import Reporter, new_reporter
+from bench.run.progress import Progress, new_progress
 from feed.console.command_line import INTERRUPTED, stdout_is_broken
 
 
-def orchestrate(measure: Callable[[Reporter], Coroutine[Any, Any, None]], place: Placement, console: Console) -> bool:
+def orchestrate(measure: Callable[[Progress], Coroutine[Any, Any, None]], place: Placement, console: Console) -> bool:
     """Run it on the generator's last core, where the orchestrator sleeps while others work. Was it interrupted?"""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {place.generator[-1]})
     interrupted = False
-    with new_reporter(console) as reporter:
+    with new_progress(console) as progress:
         try:
-            asyncio.run(measure(reporter))
+            asyncio.run(measure(progress))
         except KeyboardInterrupt:
             interrupted = True
     os.sched_setaffinity(0, cores)
     if interrupted:
         console.print("[yellow]Interrupted: what was measured until now is kept.[/]")
     return interrupted
+
+
+def this_command() -> list[str]:
+    """The command line that runs, as results record it."""
+    return ["python", "-m", "bench", *sys.argv[1:]]
+
+
+def say_next(console: Console, *commands: str) -> None:
+    """What to do with what was measured: commands, one a line, each with its purpose as a comment."""
+    console.print("\nNext:", *(f"\n  {command}" for command in commands), highlight=False, markup=False, soft_wrap=True)
 
 
 def report(*arguments: str) -> int:

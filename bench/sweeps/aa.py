@@ -1,4 +1,4 @@
-"""A against A: the same transport under two names through the whole pipeline. ``python -m bench aa``.
+"""What ``python -m bench aa`` does: the same transport under two names through the whole pipeline. Pure.
 
 Each experiment is a comparison like any other: blocks of two trials with the same seed, in random order. Nothing
 differs, so every *differs* is false, and at the 95 % level few of them may be. With ``--planted`` the server of B uses
@@ -7,19 +7,15 @@ less than that of one that mostly sleeps, and for enough blocks (docs/method.md,
 """
 
 import random
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import click
 import msgspec
 
-from bench.plan.presets import TrialPlan, make_plan
-from bench.results.files import AA_FILE
+from bench.plan.presets import make_plan
+from bench.plan.trials import Planned, TrialPlan
 from bench.results.run import Plan
-from bench.sweeps.cli import OUT_HELP, carry_out
-from bench.sweeps.cost import CONNECTING_HZ, HEARTBEAT_S, CostTrialPlan
+from bench.sweeps.cost import HEARTBEAT_S
 from feed.faults import BURN
-from feed.transports import TRANSPORTS
 
 NAMES: Final = ("A", "B")
 PLANTED_PERCENT: Final = 20
@@ -59,7 +55,7 @@ PLANTED: Final = Question(
 PRESETS: Final = tuple(SAME.sizes)
 
 
-def aa_trials(preset: str, transport: str, seed: int, planted: bool = False) -> list[CostTrialPlan]:
+def aa_trials(preset: str, transport: str, seed: int, planted: bool = False) -> list[Planned]:
     """All trials, experiment by experiment, block by block."""
     question = PLANTED if planted else SAME
     size = question.sizes[preset]
@@ -76,7 +72,7 @@ def aa_trials(preset: str, transport: str, seed: int, planted: bool = False) -> 
                 trial = TrialPlan(
                     id_, transport, block, question.purpose, trial_seed, plan.rtt_ms, plan.poll_interval_s
                 )
-                planned.append(CostTrialPlan(f"experiment {experiment}", name, plan, trial))
+                planned.append(Planned(f"experiment {experiment}", name, plan, trial))
     return planned
 
 
@@ -94,23 +90,3 @@ def _plan(question: Question, size: Size, transport: str, seed: int) -> Plan:
         return plan
     # One process receives, as there.
     return msgspec.structs.replace(plan, probes=plan.subscribers, heartbeat_s=HEARTBEAT_S, idle_measure_s=0.5)
-
-
-@click.command()
-@click.option("--preset", type=click.Choice(PRESETS), default="default", show_default=True)
-@click.option("--transport", type=click.Choice(list(TRANSPORTS)), default="websocket", show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and the order of trials.")
-@click.option(
-    "--planted",
-    is_flag=True,
-    help=f"Let B's server use {PLANTED_PERCENT} % more CPU, in a busy room: 10 experiments of 44 blocks, 70 minutes.",
-)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
-def aa(preset: str, transport: str, seed: int, planted: bool, out: Path | None) -> None:
-    """Compare a transport with itself: 12 experiments of 5 blocks, 120 trials, about a quarter of an hour.
-
-    Whatever differs here differs by chance; the report says how often that was, and how often it may be.
-    """
-    if planted and transport in CONNECTING_HZ:
-        raise click.UsageError(f"--planted cannot be seen on {transport}: its client is full before such a load")
-    carry_out(aa_trials(preset, transport, seed, planted), preset, seed, AA_FILE, out, as_json=False)

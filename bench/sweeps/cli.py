@@ -1,28 +1,30 @@
-"""``python -m bench cost`` and ``python -m bench generator``: measure cost, then have the report rendered."""
+"""``python -m bench cost``, ``generator``, ``sensitivity`` and ``aa``: the command lines of all sweeps."""
 
-import os
-import sys
 from pathlib import Path
 
 import click
-from rich.markup import escape
 
-from bench.machine.host import placement
-from bench.plan.presets import expected_s
-from bench.results.files import COST_FILE, GENERATOR_FILE, RUN_FILES, find
-from bench.results.run import Plan
+from bench.results.files import AA_FILE, COST_FILE, GENERATOR_FILE, SENSITIVITY_FILE
+from bench.run.folders import OUT_HELP
 from bench.run.options import among
-from bench.run.progress import duration
-from bench.run.runner import new_folder
-from bench.run.shell import orchestrate, report
-from bench.sweeps.cost import GENERATOR_PRESETS, PRESETS, TLS_PRESETS, CostTrialPlan, cost_trials
-from bench.sweeps.sweep import new_cost_results, run_cost
-from feed.console.command_line import INTERRUPTED
-from feed.console.terminal import echo, new_console
+from bench.sweeps.aa import PLANTED_PERCENT, aa_trials
+from bench.sweeps.aa import PRESETS as AA_PRESETS
+from bench.sweeps.cost import CONNECTING_HZ, GENERATOR_PRESETS, PRESETS, TLS_PRESETS, cost_trials
+from bench.sweeps.sensitivity import PRESETS as GRIDS
+from bench.sweeps.sensitivity import idle_plan, sensitivity_trials
+from bench.sweeps.sweep import Sweep, run_sweep
+from feed.console.terminal import echo
 from feed.instruments.tcp import raise_open_files
+from feed.transports import TRANSPORTS
 
-OUT_HELP = "Folder, new or of a run whose report shall have this too  [default: results/<time>]"
 SECTIONS = tuple(PRESETS["default"])
+OLD_SECTIONS = {"fewer": "low_rate"}
+"""Sections by the name they had before, which still works for one release."""
+
+
+def _sections(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
+    names = text and ",".join(OLD_SECTIONS.get(name.strip(), name) for name in text.split(","))
+    return among(SECTIONS)(context, parameter, names)
 
 
 @click.command()
@@ -33,7 +35,7 @@ SECTIONS = tuple(PRESETS["default"])
     show_default=True,
     help="smoke: everything once, quickly; its numbers conclude nothing.",
 )
-@click.option("--sections", callback=among(SECTIONS), help=f"Comma-separated, of {','.join(SECTIONS)}  [default: all]")
+@click.option("--sections", callback=_sections, help=f"Comma-separated, of {','.join(SECTIONS)}  [default: all]")
 @click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm, of the sections that have 3 or more.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and of the order of trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
@@ -54,7 +56,7 @@ def cost(
     left_out = len(cost_trials(wanted, seed, blocks, sections)) - len(planned)
     if left_out:
         echo(f"{left_out} trials left out: a process may have only {open_files} open files here", err=True)
-    carry_out(planned, preset, seed, COST_FILE, out, as_json)
+    run_sweep(Sweep(COST_FILE, preset, seed, planned), out, as_json=as_json)
 
 
 @click.command()
@@ -65,57 +67,47 @@ def cost(
 def generator(preset: str, blocks: int | None, seed: int, out: Path | None) -> None:
     """What the load side costs per received event: locust, the same client without it, and Node's ws."""
     planned = cost_trials(GENERATOR_PRESETS[preset], seed, blocks)
-    carry_out(planned, preset, seed, GENERATOR_FILE, out, as_json=False)
+    run_sweep(Sweep(GENERATOR_FILE, preset, seed, planned), out)
 
 
-def carry_out(
-    planned: list[CostTrialPlan],
-    preset: str,
-    seed: int,
-    name: str,
-    out: Path | None,
-    as_json: bool,
-    idle_of: Plan | None = None,
-) -> None:
-    """Measure what is planned into the file ``name``, show it, and end with the exit code."""
-    if not planned:
-        raise click.UsageError("nothing to measure: this preset has none of these sections")
-    folder = folder_for(out, name)
-    place = placement(sorted(os.sched_getaffinity(0)))
-    results = new_cost_results(planned, preset, seed, ["python", "-m", "bench", *sys.argv[1:]], place)
-    console = new_console(stderr=as_json)
-    total_s = sum(expected_s(one.plan, one.trial) for one in planned)
-    console.print(
-        f"{len(planned)} trials, about {duration(total_s)}. Results: {folder / name}", highlight=False, markup=False
-    )
-    interrupted = orchestrate(
-        lambda reporter: run_cost(results, name, planned, folder, place, reporter, idle_of), place, console
-    )
-    rendered = render(folder, as_json)
-    failed = [one.trial for one in results.trials if one.trial.status == "failed"]
-    for trial in failed:
-        console.print(f"[red]{escape(trial.id)} has no numbers:[/] {escape('; '.join(trial.reasons))}", highlight=False)
-    sys.exit(INTERRUPTED if interrupted else rendered or int(bool(failed)))
+@click.command()
+@click.option(
+    "--preset",
+    type=click.Choice(list(GRIDS)),
+    default="default",
+    show_default=True,
+    help="default: some ten minutes. smoke: everything once, quickly; its numbers conclude nothing.",
+)
+@click.option(
+    "--transports", callback=among(TRANSPORTS), help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of schedules, phases and the order of trials.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+def sensitivity(preset: str, transports: list[str] | None, seed: int, out: Path | None) -> None:
+    """A grid of round trip, poll interval and rate of events: which word each transport would earn in each setting.
+
+    One trial per setting shows a shape and settles nothing. Ctrl-C keeps what was measured and renders it.
+    """
+    names = transports or list(TRANSPORTS)
+    planned = sensitivity_trials(preset, names, seed)
+    run_sweep(Sweep(SENSITIVITY_FILE, preset, seed, planned, idle_plan(names, seed)), out)
 
 
-def render(folder: Path, as_json: bool = False) -> int:
-    """Have the report made; the exit code."""
-    return report(str(folder), *(["--json"] if as_json else []))
+@click.command()
+@click.option("--preset", type=click.Choice(AA_PRESETS), default="default", show_default=True)
+@click.option("--transport", type=click.Choice(list(TRANSPORTS)), default="websocket", show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and the order of trials.")
+@click.option(
+    "--planted",
+    is_flag=True,
+    help=f"Let B's server use {PLANTED_PERCENT} % more CPU, in a busy room: 10 experiments of 44 blocks, 70 minutes.",
+)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
+def aa(preset: str, transport: str, seed: int, planted: bool, out: Path | None) -> None:
+    """Compare a transport with itself: 12 experiments of 5 blocks, 120 trials, about a quarter of an hour.
 
-
-def folder_for(out: Path | None, name: str) -> Path:
-    """A new folder, or that of a run which has no such file yet. Raises ``UsageError``."""
-    try:
-        return _folder(out, name)
-    except OSError as error:
-        raise click.UsageError(str(error)) from error
-
-
-def _folder(out: Path | None, name: str) -> Path:
-    if out is None or not out.is_dir() or not any(out.iterdir()):
-        return new_folder(out)
-    if not any(find(out, known) for known in RUN_FILES):
-        raise FileExistsError(f"{out} is not empty and no run of ours: name a new folder, or that of a run")
-    if find(out, name):
-        raise FileExistsError(f"{out / name} exists: name a new folder, results are never mixed or overwritten")
-    return out.resolve()
+    Whatever differs here differs by chance; the report says how often that was, and how often it may be.
+    """
+    if planted and transport in CONNECTING_HZ:
+        raise click.UsageError(f"--planted cannot be seen on {transport}: its client is full before such a load")
+    run_sweep(Sweep(AA_FILE, preset, seed, aa_trials(preset, transport, seed, planted)), out)

@@ -1,21 +1,45 @@
 """What the cost benchmark will do: arms, loads, and all trials in their seeded order. Pure (docs/method.md, Cost)."""
 
 import random
-import re
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from bench.plan.presets import TrialPlan, make_plan
+from bench.plan.presets import make_plan
+from bench.plan.trials import Planned, TrialPlan
 from bench.results.run import Plan
+from feed.transports import BASELINE, POLLING
 
-STREAMS: Final = ("raw", "websocket", "websocket:tuned", "sse", "sse:plain")
-ALL: Final = ("raw", "websocket", "sse", "socketio", "socketio:websocket_only", "long_polling", "polling")
+
+class Arm(NamedTuple):
+    """What is measured side by side with others: which server, received by what."""
+
+    transport: str
+    variant: str = ""
+    generator: str = "locust"
+    tls: bool = False
+
+    @property
+    def id(self) -> str:
+        """For the ids of trials: what differs from the row of the table."""
+        words = (self.transport, "tls" if self.tls else "", self.variant)
+        return "-".join(word for word in (*words, self.generator if self.generator != "locust" else "") if word)
+
+
+RAW: Final = Arm(BASELINE)
+WEBSOCKET, SSE, SOCKETIO = Arm("websocket"), Arm("sse"), Arm("socketio")
+LONG_POLLING, POLLING_ARM = Arm("long_polling"), Arm(POLLING)
+WEBSOCKET_TUNED, SSE_PLAIN = Arm("websocket", "tuned"), Arm("sse", "plain")
+LONG_POLLING_TUNED, POLLING_TUNED = Arm("long_polling", "tuned"), Arm(POLLING, "tuned")
+SOCKETIO_WEBSOCKET = Arm("socketio", "websocket_only")
+
+STREAMS: Final = (RAW, WEBSOCKET, WEBSOCKET_TUNED, SSE, SSE_PLAIN)
+ALL: Final = (RAW, WEBSOCKET, SSE, SOCKETIO, SOCKETIO_WEBSOCKET, LONG_POLLING, POLLING_ARM)
 """Every transport as its users deploy it."""
+STREAMING: Final = (RAW, WEBSOCKET, SSE, SOCKETIO)
+POLLS: Final = (POLLING_ARM, POLLING_TUNED, LONG_POLLING, LONG_POLLING_TUNED)
 LOW_RATE_HZ: Final = 20.0
 """Events a second to 200 subscribers that Socket.IO's client (some 75 µs each) takes with ease."""
-STREAMING: Final = ("raw", "websocket", "sse", "socketio")
-POLLS: Final = ("polling", "polling:tuned", "long_polling", "long_polling:tuned")
 DELIVERIES_HZ: Final = 5000.0
 """Over all subscribers, at every number of them up to as many."""
 CONNECTING_HZ: Final = {"socketio": 100.0}
@@ -31,12 +55,9 @@ POLLS_HZ: Final = 2500.0
 
 
 class Section(NamedTuple):
-    """One question: which arms, under which loads (label -> values of a ``Plan``), how many times.
+    """One question: which arms, under which loads (label -> values of a ``Plan``), how many times."""
 
-    An arm is ``transport``, ``transport:variant`` or ``transport:variant@generator``, with ``+tls`` behind the server.
-    """
-
-    arms: tuple[str, ...]
+    arms: tuple[Arm, ...]
     loads: dict[str, dict[str, Any]]
     repeats: int
     purpose: str = "cost"
@@ -62,11 +83,11 @@ Sections = dict[str, Section]
 
 PRESETS: Final[dict[str, Sections]] = {
     "default": {
-        "main": Section((*STREAMS, "long_polling", "polling"), {"200 subscribers, 100 events/s": _load()}, 5),
+        "main": Section((*STREAMS, LONG_POLLING, POLLING_ARM), {"200 subscribers, 100 events/s": _load()}, 5),
         "low_rate": Section(ALL, {"200 subscribers, 20 events/s": _load(rate_hz=LOW_RATE_HZ, warmup_events=10)}, 5),
         "requests": Section(POLLS, {f"{POLLS_HZ:,.0f} requests/s": PER_REQUEST}, 5),
         "memory": Section(
-            (*STREAMS, "socketio", "socketio:websocket_only", "long_polling", "long_polling:tuned"),
+            (*STREAMS, SOCKETIO, SOCKETIO_WEBSOCKET, LONG_POLLING, LONG_POLLING_TUNED),
             {"1,000 connections": _load(subscribers=1000, rate_hz=1.0, warmup_events=1)},
             2,
         ),
@@ -82,37 +103,37 @@ PRESETS: Final[dict[str, Sections]] = {
     },
     # Everything once and small, to see that it works. Its numbers are too few to conclude anything.
     "smoke": {
-        "main": Section((*STREAMS, "long_polling", "polling"), {"20 subscribers": _small()}, 1),
-        "low_rate": Section(
-            ("raw", "socketio", "socketio:websocket_only"), {"20 subscribers": _small(rate_hz=20.0)}, 1
-        ),
+        "main": Section((*STREAMS, LONG_POLLING, POLLING_ARM), {"20 subscribers": _small()}, 1),
+        "low_rate": Section((RAW, SOCKETIO, SOCKETIO_WEBSOCKET), {"20 subscribers": _small(rate_hz=20.0)}, 1),
         "requests": Section(
-            ("polling:tuned", "long_polling:tuned"), {"250 requests/s": _small(rate_hz=12.5, poll_interval_s=0.08)}, 1
+            (POLLING_TUNED, LONG_POLLING_TUNED), {"250 requests/s": _small(rate_hz=12.5, poll_interval_s=0.08)}, 1
         ),
-        "memory": Section(("websocket",), {"50 connections": _small(subscribers=50)}, 1),
-        "subscribers": Section(("websocket",), {f"{n}": _small(subscribers=n) for n in (5, 50)}, 1),
+        "memory": Section((WEBSOCKET,), {"50 connections": _small(subscribers=50)}, 1),
+        "subscribers": Section((WEBSOCKET,), {f"{n}": _small(subscribers=n) for n in (5, 50)}, 1),
     },
 }
 
 
 TLS_SECTION: Final = "tls"
-_BOTH: Final = tuple(f"{served}{secured}" for served in STREAMING for secured in ("", "+tls"))
+_BOTH: Final = tuple(arm._replace(tls=tls) for arm in STREAMING for tls in (False, True))
 
 TLS_PRESETS: Final[dict[str, Sections]] = {
     "default": {TLS_SECTION: Section(_BOTH, {"200 subscribers, 20 events/s": _load(rate_hz=LOW_RATE_HZ)}, 5, "tls")},
-    "smoke": {TLS_SECTION: Section(("websocket", "websocket+tls"), {"20 subscribers": _small()}, 1, "tls")},
+    "smoke": {TLS_SECTION: Section((WEBSOCKET, WEBSOCKET._replace(tls=True)), {"20 subscribers": _small()}, 1, "tls")},
 }
 """The same load with and without TLS, side by side in each block."""
 
-RECEIVERS: Final = ("raw", "websocket:tuned", "sse:plain")
+RECEIVERS: Final = (RAW, WEBSOCKET_TUNED, SSE_PLAIN)
 """Served by what is cheapest to serve, so that it is the receiving side that is measured."""
-_PAIRS: Final = tuple(f"{served}@{generator}" for served in RECEIVERS for generator in ("locust", "bare"))
+_PAIRS: Final = tuple(arm._replace(generator=name) for arm in RECEIVERS for name in ("locust", "bare"))
+_NODE: Final = WEBSOCKET_TUNED._replace(generator="node")
+_SOCKETIO_USER: Final = SOCKETIO_WEBSOCKET._replace(generator="socketiouser")
 
 GENERATOR_PRESETS: Final[dict[str, Sections]] = {
     "default": {
-        "receive": Section((*_PAIRS, "websocket:tuned@node"), {"20,000 deliveries/s": _load()}, 5),
+        "receive": Section((*_PAIRS, _NODE), {"20,000 deliveries/s": _load()}, 5),
         "socketio": Section(
-            ("socketio:websocket_only@locust", "socketio:websocket_only@socketiouser"),
+            (SOCKETIO_WEBSOCKET, _SOCKETIO_USER),
             {"2,000 deliveries/s": _load(rate_hz=10.0, warmup_events=10)},
             3,
         ),
@@ -122,26 +143,17 @@ GENERATOR_PRESETS: Final[dict[str, Sections]] = {
     },
     "smoke": {
         "receive": Section(
-            ("raw@locust", "raw@bare", "websocket:tuned@node"),
+            (RAW, RAW._replace(generator="bare"), _NODE),
             {"2,000 deliveries/s": _load(subscribers=20, duration_s=0.5)},
             1,
         ),
         "socketio": Section(
-            ("socketio:websocket_only@socketiouser",),
+            (_SOCKETIO_USER,),
             {"200 deliveries/s": _load(subscribers=20, rate_hz=10.0, duration_s=0.5, warmup_events=3)},
             1,
         ),
     },
 }
-
-
-class CostTrialPlan(NamedTuple):
-    """One trial to come: the question it belongs to, its load by label and in full, and the trial."""
-
-    section: str
-    load: str
-    plan: Plan
-    trial: TrialPlan
 
 
 def cost_trials(
@@ -150,20 +162,20 @@ def cost_trials(
     blocks: int | None = None,
     names: list[str] | None = None,
     open_files: int = 1 << 20,
-) -> list[CostTrialPlan]:
+) -> list[Planned]:
     """All trials of a preset, or those of some of its sections: in blocks of each arm once, shuffled by the seed.
 
     ``blocks`` replaces the number of blocks of the sections that compare. ``open_files``: how many a process may
     have here; loads with more subscribers than that allows are left out.
     """
-    planned: list[CostTrialPlan] = []
+    planned: list[Planned] = []
     for name, section in wanted.items():
         if names is not None and name not in names:
             continue
         repeats = blocks if blocks and section.repeats > 2 else section.repeats
         for block in range(1, repeats + 1):
             members = [
-                _trial(name, section.purpose, label, values, arm, block, seed)
+                _trial(name, section, label, arm, block, seed)
                 for label, values in section.loads.items()
                 if values["subscribers"] + SPARE_FILES <= open_files
                 for arm in section.arms
@@ -173,30 +185,25 @@ def cost_trials(
     return planned
 
 
-def _trial(
-    section: str, purpose: str, label: str, values: dict[str, Any], arm: str, block: int, seed: int
-) -> CostTrialPlan:
-    served, _, generator = arm.partition("@")
-    served, _, secured = served.partition("+")
-    transport, _, variant = served.partition(":")
-    plan = _plan(transport, values, seed)
+def _trial(name: str, section: Section, label: str, arm: Arm, block: int, seed: int) -> Planned:
+    plan = _plan(arm.transport, section.loads[label], seed)
     trial = TrialPlan(
-        id=re.sub("[:@+]", "-", f"{section}-{label.split()[0]}-b{block}-{arm}".replace(",", "")),
-        transport=transport,
+        id=f"{name}-{label.split()[0].replace(',', '')}-b{block}-{arm.id}",
+        transport=arm.transport,
         block=block,
-        purpose=purpose,
+        purpose=section.purpose,
         seed=seed * 10_000 + block,
         rtt_ms=0.0,
         poll_interval_s=plan.poll_interval_s,
-        variant=variant,
-        generator=generator or "locust",
-        tls=bool(secured),
+        variant=arm.variant,
+        generator=arm.generator,
+        tls=arm.tls,
     )
-    return CostTrialPlan(section, label, plan, trial)
+    return Planned(name, label, plan, trial)
 
 
 def _plan(transport: str, values: dict[str, Any], seed: int) -> Plan:
-    poll_interval_s = values.get("poll_interval_s", 1.0) if transport == "polling" else 0.2
+    poll_interval_s = values.get("poll_interval_s", 1.0) if transport == POLLING else 0.2
     ramp_s = max(0.2, values["subscribers"] / CONNECTING_HZ.get(transport, 2000.0))
     plan = make_plan(
         "full",

@@ -3,9 +3,9 @@
 import random
 from typing import Final, NamedTuple
 
-from bench.plan.presets import TrialPlan, make_plan
+from bench.plan.presets import make_plan
+from bench.plan.trials import Planned, TrialPlan
 from bench.results.run import Plan
-from bench.sweeps.cost import CostTrialPlan
 from feed.transports import POLLING
 
 SECTION: Final = "sensitivity"
@@ -31,7 +31,7 @@ PRESETS: Final[dict[str, Grid]] = {
 }
 
 
-def sensitivity_trials(preset: str, transports: list[str], seed: int) -> list[CostTrialPlan]:
+def sensitivity_trials(preset: str, transports: list[str], seed: int) -> list[Planned]:
     """One trial for each setting and transport, shuffled, so that a drifting machine bends no axis of the grid."""
     grid = PRESETS[preset]
     planned = [
@@ -50,7 +50,7 @@ def idle_plan(transports: list[str], seed: int) -> Plan:
     return make_plan("default", transports=transports, seed=seed)
 
 
-def _trial(grid: Grid, name: str, rtt_ms: float, rate_hz: float, interval_s: float, seed: int) -> CostTrialPlan:
+def _trial(grid: Grid, name: str, rtt_ms: float, rate_hz: float, interval_s: float, seed: int) -> Planned:
     subscribers = grid.subscribers[rate_hz]
     plan = make_plan(
         "default",
@@ -68,4 +68,4 @@ def _trial(grid: Grid, name: str, rtt_ms: float, rate_hz: float, interval_s: flo
     label = f"{rtt_ms:g} ms, {rate_hz:g}/s" + (f", every {interval_s:g} s" if name == POLLING else "")
     id_ = f"{rtt_ms:g}ms-{rate_hz:g}hz-{name}" + (f"-{interval_s:g}s" if name == POLLING else "")
     trial = TrialPlan(id_, name, 1, SECTION, seed * 10_000 + 1, rtt_ms, interval_s)
-    return CostTrialPlan(SECTION, label, plan, trial)
+    return Planned(SECTION, label, plan, trial)

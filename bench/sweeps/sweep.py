@@ -1,85 +1,70 @@
-"""Carries out a cost plan, trial after trial, saved after each; Ctrl-C keeps what was measured."""
+"""A sweep: many loads in one run and one file, measured by the engine of every run, then rendered."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from functools import partial
+import os
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
-from bench.machine.hiccup import Hiccups
-from bench.machine.host import Placement
+import click
+from rich.markup import escape
+
+from bench.machine.host import Placement, placement
 from bench.machine.provenance import provenance
-from bench.plan.presets import TrialPlan, expected_s
-from bench.results.files import save
-from bench.results.run import Plan, Trial
-from bench.results.sweep import SweepResults, SweepTrial
-from bench.run.progress import Reporter
-from bench.run.runner import remove_if_empty
-from bench.run.sequence import Step, run_in_order
-from bench.sweeps.cost import CostTrialPlan
-from bench.trial.conduct import run_trial
-from bench.trial.context import RunContext
-from bench.trial.evaluate import SAMPLES_FOLDER
-from bench.trial.idle import measure_idle
-
-Measure = Callable[[Plan, TrialPlan, int], Awaitable[Trial]]
-"""Runs one trial under a load, and which attempt at it this is. The seam where the tests put a fake."""
+from bench.plan.trials import Planned
+from bench.results.run import Plan
+from bench.results.sweep import SweepResults
+from bench.run.folders import folder_for
+from bench.run.progress import Progress, duration
+from bench.run.runner import Batch, run_batches
+from bench.run.shell import orchestrate, report, say_next, this_command
+from feed.console.command_line import INTERRUPTED
+from feed.console.terminal import new_console
 
 
-def new_cost_results(
-    planned: list[CostTrialPlan], preset: str, seed: int, command: list[str], placement: Placement
-) -> SweepResults:
-    """The record of a run that has not measured anything yet."""
+class Sweep(NamedTuple):
+    """What is measured into one file of results."""
+
+    name: str
+    """The file."""
+    preset: str
+    seed: int
+    planned: list[Planned]
+    idle_of: Plan | None = None
+    """By this plan idle cycles are measured before the trials."""
+
+
+def new_sweep(sweep: Sweep, command: list[str], placement: Placement) -> SweepResults:
+    """The record of a sweep that has not measured anything yet."""
     loads: dict[str, dict[str, Plan]] = {}
-    for one in planned:
+    for one in sweep.planned:
         loads.setdefault(one.section, {})[f"{one.load} ({one.trial.transport})"] = one.plan
-    return SweepResults(**provenance(command, placement), preset=preset, seed=seed, loads=loads, trials=[])
+    return SweepResults(**provenance(command, placement), preset=sweep.preset, seed=sweep.seed, loads=loads, trials=[])
 
 
-async def run_cost(
-    results: SweepResults,
-    name: str,
-    planned: list[CostTrialPlan],
-    folder: Path,
-    placement: Placement,
-    told: Reporter,
-    idle_of: Plan | None = None,
-) -> None:
-    """Measure everything planned into ``results`` and the file ``name``. Cancelling it stops all processes.
+def run_sweep(sweep: Sweep, out: Path | None, *, as_json: bool = False) -> None:
+    """Measure a sweep, have it rendered, and end with the exit code. Ctrl-C keeps what was measured and renders it."""
+    if not sweep.planned:
+        raise click.UsageError("nothing to measure: this preset has none of these sections")
+    folder = folder_for(out, sweep.name)
+    place = placement(sorted(os.sched_getaffinity(0)))
+    results = new_sweep(sweep, this_command(), place)
+    batch = Batch(results, sweep.planned, folder, sweep.name)
+    console = new_console(stderr=as_json)
+    said = f"{len(batch.planned)} trials, about {duration(batch.expected_s)}. Results: {folder / sweep.name}"
+    console.print(said, highlight=False, markup=False)
 
-    ``idle_of``: by this plan the bytes of heartbeats are measured first, to be counted at their long-run rate.
-    """
-    for needed in (SAMPLES_FOLDER, "logs"):
-        (folder / needed).mkdir(exist_ok=True)
-    hiccups = Hiccups()
+    async def measure(progress: Progress) -> None:
+        progress.begin(batch.expected_s, len(batch.planned))
+        await run_batches([batch], place, progress, sweep.idle_of)
 
-    async def measure(plan: Plan, trial: TrialPlan, attempt: int) -> Trial:
-        return await run_trial(RunContext(plan, folder, placement, hiccups, results.idle), trial, attempt)
-
-    try:
-        if idle_of is not None:
-            results.idle = await measure_idle(idle_of, placement.server, folder)
-        await hiccups.start(sorted({placement.server, placement.relay, *placement.generator}), folder / "logs")
-        await run_planned(results, name, planned, folder, measure, told)
-        results.finished = True
-    finally:
-        save(results, folder, name)
-        await hiccups.stop()
-        remove_if_empty(folder / "logs")
-
-
-async def run_planned(
-    results: SweepResults, name: str, planned: list[CostTrialPlan], folder: Path, measure: Measure, told: Reporter
-) -> None:
-    """Run the trials in order and save after each. An invalid one is run again while its plan's bound allows."""
-
-    async def keep(one: CostTrialPlan, attempt: int) -> Trial:
-        trial = await measure(one.plan, one.trial, attempt)
-        results.trials.append(SweepTrial(one.section, one.load, trial))
-        await asyncio.to_thread(save, results, folder, name)
-        return trial
-
-    steps = [
-        Step(one.trial.id, expected_s(one.plan, one.trial), one.plan.max_reruns, partial(keep, one)) for one in planned
-    ]
-    told.begin(sum(step.expected_s for step in steps), len(steps))
-    await run_in_order(steps, told)
+    interrupted = orchestrate(measure, place, console)
+    rendered = report(str(folder), *(["--json"] if as_json else []))
+    failed = [one.trial for one in results.trials if one.trial.status == "failed"]
+    for trial in failed:
+        console.print(f"[red]{escape(trial.id)} has no numbers:[/] {escape('; '.join(trial.reasons))}", highlight=False)
+    say_next(
+        console,
+        f"python -m reports {folder}  # render the report again",
+        "python -m bench  # the table of all transports",
+    )
+    sys.exit(INTERRUPTED if interrupted else rendered or int(bool(failed)))

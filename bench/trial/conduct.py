@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,8 @@ from bench.generators import channel as steps
 from bench.generators.spec import load_records
 from bench.machine.load import read_machine
 from bench.machine.processes import cpu_ns, kernel_tcp_bytes, rss_bytes, user_and_system_ticks
-from bench.plan.presets import TrialPlan, schedule_of, settle_s
+from bench.plan.timing import settle_s
+from bench.plan.trials import TrialPlan, schedule_of
 from bench.results.run import Plan, Trial
 from bench.trial.channel import GENERATOR_TIMEOUT_S, SLOWEST_CONNECTING_HZ, TrialError
 from bench.trial.context import RunContext, TrialProcesses
@@ -25,8 +25,6 @@ from clients.control import Control
 from feed.instruments.clock import NS_PER_MS, NS_PER_S, now_ns
 
 LEAD_NS: Final = 100 * NS_PER_MS
-Measure = Callable[[TrialPlan, int], Awaitable[Trial]]
-"""Runs a trial (its plan, and which attempt this is). The seam where the tests put a fake."""
 
 
 async def run_trial(context: RunContext, trial: TrialPlan, attempt: int) -> Trial:

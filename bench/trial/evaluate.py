@@ -6,7 +6,8 @@ import numpy as np
 
 from bench.generators.spec import Records
 from bench.generators.window import Window
-from bench.plan.presets import LATE_MS, TrialPlan, latest_ms, schedule_of
+from bench.plan.timing import LATE_MS, latest_ms
+from bench.plan.trials import TrialPlan, schedule_of
 from bench.results.run import Plan, Trial
 from bench.trial import metrics, validity
 from bench.trial.channel import TrialError

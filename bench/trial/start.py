@@ -13,7 +13,8 @@ import msgspec
 from bench.generators.spec import SPEC_VARIABLE, LoadSpec
 from bench.machine.processes import Child, cpu_ns, start, together
 from bench.machine.servers import address_behind, start_relay, start_server
-from bench.plan.presets import TrialPlan, drain_s, schedule_of, settle_s, warmup_of
+from bench.plan.timing import drain_s, settle_s
+from bench.plan.trials import TrialPlan, schedule_of, warmup_of
 from bench.trial.channel import GeneratorChannel
 from bench.trial.context import RunContext, TrialProcesses
 from bench.trial.tls import Certificate, make_certificate

@@ -8,7 +8,7 @@ from typing import Final
 import click
 import msgspec
 
-from bench.results.files import RESULTS_FILE, ResultsError, load
+from bench.results.files import ResultsError, load, load_points
 from bench.results.run import Results
 from bench.results.thresholds import ThresholdError, parse_cell, parse_change
 from feed.console.printable import printable_json
@@ -112,11 +112,8 @@ def _next(steps: list[str]) -> None:
 
 
 def _points(path: Path) -> list[Results]:
-    """A run's operating points, in an order that two runs share."""
-    found = [load(path)]
-    if path.is_dir():
-        found += [load(other.parent) for other in sorted(path.glob(f"*/{RESULTS_FILE}"))]
-    return found
+    """A run's operating points. Raises ``ResultsError`` for a folder without one."""
+    return load_points(path) or [load(path)]
 
 
 def _check(pairs: list[tuple[Results, Results]], allow_unlike: bool) -> None:

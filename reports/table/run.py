@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.results.capabilities import CapabilityResults
-from bench.results.files import CAPABILITIES_FILE, RESULTS_FILE, RUN_FILES, R, find, load, read
+from bench.results.files import CAPABILITIES_FILE, RUN_FILES, R, find, load, load_points, read
 from reports.table.summary import Summary, judge, summarize
 from reports.table.verdicts import Line
 
@@ -28,13 +28,10 @@ class RunFolder:
 
         A folder without any file of results is an error, which names the file that is missing.
         """
-        if not self._given.is_dir():
-            return [summarize(load(self._given))]
-        paths = [self.path / RESULTS_FILE, *sorted(self.path.glob(f"*/{RESULTS_FILE}"))]
-        found = [path for path in paths if path.exists()]
+        found = load_points(self._given)
         if not found and not any(find(self.path, name) for name in RUN_FILES):
-            found = paths[:1]
-        return [summarize(load(path)) for path in found]
+            found = [load(self._given)]
+        return [summarize(of) for of in found]
 
     @cached_property
     def verdicts(self) -> list[Line]:

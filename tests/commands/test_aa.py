@@ -11,12 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.machine.host import placement
-from bench.plan.presets import schedule_of
+from bench.plan.trials import Planned, schedule_of
 from bench.results.files import AA_FILE, read, save
 from bench.results.sweep import SweepResults, SweepTrial
 from bench.sweeps.aa import PRESETS, aa_trials
-from bench.sweeps.cost import CostTrialPlan
-from bench.sweeps.sweep import new_cost_results
+from bench.sweeps.sweep import Sweep, new_sweep
 from bench.trial.conduct import blank
 from reports.sections.aa import aa_section
 from reports.statistics import DIFFERS, EQUAL, OPEN
@@ -29,7 +28,7 @@ from tests.helpers.fake_results import put
 def test_an_experiment_is_a_comparison_of_the_same(preset: str, planted: bool) -> None:
     planned = aa_trials(preset, "sse", 3, planted)
     assert len(planned) == {"default": 880 if planted else 120, "smoke": 6}[preset]
-    pairs: dict[tuple[str, int], list[CostTrialPlan]] = {}
+    pairs: dict[tuple[str, int], list[Planned]] = {}
     for one in planned:
         pairs.setdefault((one.section, one.trial.block), []).append(one)
         assert one.trial.transport == "sse" and one.plan.probes == one.plan.subscribers
@@ -46,7 +45,7 @@ def test_an_experiment_is_a_comparison_of_the_same(preset: str, planted: bool) -
 def results_with(factor: float) -> SweepResults:
     """FAKE: B has ``factor`` times what A has, and a little noise that cancels out over blocks."""
     planned = aa_trials("default", "websocket", 1)
-    results = new_cost_results(planned, "default", 1, ["a", "test"], placement([0, 1]))
+    results = new_sweep(Sweep(AA_FILE, "default", 1, planned), ["a", "test"], placement([0, 1]))
     for one in planned:
         trial = blank(one.plan, one.trial, 1, "2026-01-01T00:00:00+00:00")
         noise = 1 + 0.001 * ((one.trial.block * 7 + (one.load == "A") * 3) % 5)
@@ -74,7 +73,7 @@ def test_the_section_counts_what_was_found(factor: float, word: str) -> None:
 def test_a_planted_slowdown_is_found_in_as_many_blocks_as_the_plan_has(seed: int) -> None:
     """FAKE trials that scatter as those of a shared machine do: 10 % within a pair."""
     planned = [one for one in aa_trials("default", "websocket", 1, planted=True) if one.section == "experiment 1"]
-    results = new_cost_results(planned, "default", 1, ["a", "test"], placement([0, 1]))
+    results = new_sweep(Sweep(AA_FILE, "default", 1, planned), ["a", "test"], placement([0, 1]))
     draw = random.Random(seed)
     for one in planned:
         trial = blank(one.plan, one.trial, 1, "2026-01-01T00:00:00+00:00")
@@ -104,6 +103,6 @@ def test_the_plumbing_for_real(tmp_path: Path) -> None:
 
 
 def test_a_file_of_a_run_that_never_began_is_a_section_too(tmp_path: Path) -> None:
-    empty = new_cost_results([], "smoke", 1, ["a", "test"], placement([0, 1]))
+    empty = new_sweep(Sweep(AA_FILE, "smoke", 1, []), ["a", "test"], placement([0, 1]))
     save(empty, tmp_path, AA_FILE)
     assert run_module("reports", str(tmp_path)).returncode == 1, "nothing was measured"

@@ -22,12 +22,14 @@ from rich.console import Console
 from bench.cli import main
 from bench.machine.host import placement
 from bench.machine.processes import start_program, together
-from bench.plan.presets import TrialPlan, make_plan, trials
+from bench.plan.presets import SPARSE, make_plan
+from bench.plan.trials import TrialPlan, trials
 from bench.results.files import CAPABILITIES_FILE, load
-from bench.results.run import Results, Trial
+from bench.results.run import Plan, Results, Trial
+from bench.run.folders import new_folder, point_latest_at
 from bench.run.options import among
 from bench.run.progress import Lines
-from bench.run.runner import failed_transports, new_folder, new_results, point_latest_at, run_trials
+from bench.run.runner import Batch, failed_transports, run_planned, table_batch
 from bench.run.shell import report
 from bench.trial.conduct import blank
 from clients.control import Control
@@ -56,14 +58,13 @@ SMALL = (
 class FakeRunner:
     """Answers every trial at once with made-up numbers; says what it is told to say about some."""
 
-    def __init__(self, results: Results, statuses: dict[str, list[str]]) -> None:
-        self._results = results
+    def __init__(self, statuses: dict[str, list[str]]) -> None:
         self._statuses = statuses
         self.calls: list[tuple[str, int]] = []
 
-    async def __call__(self, trial: TrialPlan, attempt: int) -> Trial:
+    async def __call__(self, plan: Plan, trial: TrialPlan, attempt: int) -> Trial:
         self.calls.append((trial.id, attempt))
-        record = blank(self._results.plan, trial, attempt, "2026-01-01T00:00:00+00:00")
+        record = blank(plan, trial, attempt, "2026-01-01T00:00:00+00:00")
         said = self._statuses.get(trial.id, [])
         record.status = said[attempt - 1] if attempt <= len(said) else "ok"
         if record.status != "ok":
@@ -76,10 +77,11 @@ class FakeRunner:
 
 
 def run_fake(folder: Path, statuses: dict[str, list[str]], **given: object) -> tuple[Results, FakeRunner]:
-    results = new_results(make_plan("default", **given), ["a", "test"], placement([0, 1]))
-    fake = FakeRunner(results, statuses)
-    asyncio.run(run_trials(results, folder, trials(results.plan), fake, Lines(Console())))
-    return results, fake
+    fake = FakeRunner(statuses)
+    batch = table_batch(make_plan("default", **given), ["a", "test"], placement([0, 1]), folder)
+    batch.folder.mkdir()
+    asyncio.run(run_planned(batch, fake, Lines(Console())))
+    return load(batch.folder), fake
 
 
 def test_the_whole_pipeline_to_the_report_with_a_fake_runner(
@@ -92,9 +94,11 @@ def test_the_whole_pipeline_to_the_report_with_a_fake_runner(
     assert counts["b1-sse"] == 2 and counts["b3-polling"] == 1
     assert sum(counts.values()) == len(trials(results.plan)) + results.plan.max_reruns
     assert failed_transports(results) == {}
-    assert [trial.id for trial in load(tmp_path).trials] == [name for name, _ in fake.calls]
+    assert [trial.id for trial in load(tmp_path / SPARSE).trials] == [name for name, _ in fake.calls]
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(fake.calls) and "b3-polling: FAILED: the fake says so" in "\n".join(lines)
+    assert len([line for line in lines if line.startswith("[")]) == len(fake.calls)
+    assert any("b3-polling: FAILED: the fake says so" in line for line in lines)
+    assert any(line.startswith("  so far sse: latency, median 20.") and "the fake says so" in line for line in lines)
     done = run_module("reports", str(tmp_path))
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "index.html").read_text()
@@ -118,11 +122,11 @@ def test_a_transport_without_a_valid_trial_is_named(tmp_path: Path) -> None:
 
 def test_smoke_from_end_to_end(tmp_path: Path) -> None:
     done = run_module("bench", "--preset", "smoke", "--out", str(tmp_path / "out"), timeout_s=300)
-    results = load(tmp_path / "out")
+    results = load(tmp_path / "out" / SPARSE)
     broadcast = load(tmp_path / "out" / "broadcast")
     assert results.finished and broadcast.finished
     assert (results.plan.point, broadcast.plan.point) == ("sparse", "broadcast")
-    for point, folder in ((results, tmp_path / "out"), (broadcast, tmp_path / "out" / "broadcast")):
+    for point, folder in ((results, tmp_path / "out" / SPARSE), (broadcast, tmp_path / "out" / "broadcast")):
         kinds = {(trial.transport, trial.purpose) for trial in point.trials}
         assert kinds == {(trial.transport, trial.purpose) for trial in trials(point.plan)}
         assert all(len(trial.preflight) == 5 and (folder / trial.samples).exists() for trial in point.trials)
@@ -168,7 +172,7 @@ def test_ctrl_c_keeps_what_was_measured_and_renders_it(tmp_path: Path) -> None:
         rest = process.stdout.read()
         assert process.wait(60) == 130, rest
     assert "Traceback" not in rest and "Interrupted" in rest and "index.html" in rest
-    results = load(tmp_path / "out")
+    results = load(tmp_path / "out" / SPARSE)
     assert not results.finished and len(results.trials) == 1 and results.trials[0].metrics
     assert (tmp_path / "out" / "index.html").exists()
     _nothing_left()
@@ -282,17 +286,19 @@ def test_after_ctrl_c_what_is_there_is_rendered_and_latest_has_a_table(
 ) -> None:
     rendered: list[Path] = []
 
-    async def probe(names: list[str], command: list[str], place: object, folder: Path, told: object) -> None:
+    async def check(names: list[str], command: list[str], place: object, folder: Path, progress: object) -> None:
         (folder / CAPABILITIES_FILE).touch()
 
-    async def run_points(points: dict[Path, Results], place: object, told: object) -> None:
-        for results in points.values():
-            results.trials += [blank(results.plan, trial, 1, "") for trial in trials(results.plan)[:measured]]
+    async def run_batches(batches: list[Batch], place: object, progress: object, idle_of: Plan) -> None:
+        for batch in batches:
+            batch.folder.mkdir()
+            for one in batch.planned[:measured]:
+                batch.keep(one, blank(one.plan, one.trial, 1, ""))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.run.runner.ROOT", tmp_path)
-    monkeypatch.setattr("bench.cli.probe_all", probe)
-    monkeypatch.setattr("bench.cli.run_points", run_points)
+    monkeypatch.setattr("bench.run.folders.ROOT", tmp_path)
+    monkeypatch.setattr("bench.cli.check_all", check)
+    monkeypatch.setattr("bench.cli.run_batches", run_batches)
     monkeypatch.setattr("bench.cli.report", lambda folder: rendered.append(Path(folder)) or 0)
     (tmp_path / "results" / "before").mkdir(parents=True)
     point_latest_at(tmp_path / "results" / "before")
@@ -302,7 +308,7 @@ def test_after_ctrl_c_what_is_there_is_rendered_and_latest_has_a_table(
 
 
 def test_a_new_folder_leaves_latest_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.run.runner.ROOT", tmp_path)
+    monkeypatch.setattr("bench.run.folders.ROOT", tmp_path)
     folder = new_folder(None)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     (tmp_path / "results" / "latest").mkdir()
@@ -334,7 +340,7 @@ def test_a_transport_that_crashes_is_reported_and_the_others_go_on(tmp_path: Pat
         code = process.wait(90)
     assert killed and code == 1, output
     assert "sse has no numbers" in output and "Traceback" not in output
-    by_name = {trial.transport: trial for trial in load(tmp_path / "out").trials}
+    by_name = {trial.transport: trial for trial in load(tmp_path / "out" / SPARSE).trials}
     assert by_name["sse"].status == "failed" and by_name["sse"].reasons and not by_name["sse"].metrics
     assert by_name["websocket"].status in ("ok", "invalid") and by_name["websocket"].metrics
     _nothing_left()
@@ -352,7 +358,7 @@ def test_a_publisher_that_does_not_finish_makes_the_trial_invalid(
     monkeypatch.setattr(Control, "stop_feed", one_less)
     arguments = ["run", *SMALL, "--transports", "sse", "--rtt-ms", "0", "--out", str(tmp_path / "out")]
     CliRunner().invoke(main, arguments)
-    trials_made = load(tmp_path / "out").trials
+    trials_made = load(tmp_path / "out" / SPARSE).trials
     assert {(trial.status, bool(trial.metrics)) for trial in trials_made} == {("invalid", True)}
     for attempt, trial in enumerate(trials_made, 1):
         assert trial.attempt == attempt
@@ -394,7 +400,7 @@ def test_broadcast_has_its_probes_in_a_process_of_their_own(tmp_path: Path) -> N
     done = run_module(
         "bench", *arguments, "--transports", "websocket", "--rtt-ms", "0", "--out", str(tmp_path / "out"), timeout_s=120
     )
-    trial = load(tmp_path / "out").trials[0]
+    trial = load(tmp_path / "out" / "broadcast").trials[0]
     assert trial.status in ("ok", "invalid"), (trial.reasons, done.stdout)
     assert trial.counts is not None and trial.counts.expected == 20 * 40 and trial.counts.lost == 0
     assert trial.probes == 16 and trial.metrics["fanout_spread_ms_p50"] > 0

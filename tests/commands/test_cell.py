@@ -9,10 +9,11 @@ from click.testing import CliRunner
 from bench.machine.host import Placement
 from bench.results.catalogue import METRICS
 from bench.results.files import ResultsError, load, save
-from bench.results.run import Results
+from bench.results.run import Plan, Results
 from bench.results.thresholds import ThresholdError, parse_cell
 from bench.run.cell import cell, check_published, plan_again, point_folder
-from bench.run.progress import Reporter
+from bench.run.progress import Progress
+from bench.run.runner import Batch
 from feed.transports import TRANSPORTS
 from tests.conftest import run_module
 from tests.helpers.fake_results import fake_results, fake_trial
@@ -105,13 +106,15 @@ def test_what_could_not_be_judged_is_refused_before_it_is_measured(tmp_path: Pat
 
 
 def test_without_a_valid_trial_nothing_is_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def all_invalid(points: dict[Path, Results], place: Placement, reporter: Reporter) -> None:
-        for results in points.values():
-            results.trials += [fake_trial("sse", 1), fake_trial("sse", 2)]
-            for trial in results.trials:
-                trial.status, trial.reasons = "invalid", [f"the host stalled in block {trial.block}"]
+    async def all_invalid(batches: list[Batch], place: Placement, progress: Progress, idle_of: Plan) -> None:
+        (batch,) = batches
+        batch.folder.mkdir()
+        for one in batch.planned[:2]:
+            trial = fake_trial("sse", one.trial.block)
+            trial.status, trial.reasons = "invalid", [f"the host stalled in block {trial.block}"]
+            batch.keep(one, trial)
 
-    monkeypatch.setattr("bench.run.cell.run_points", all_invalid)
+    monkeypatch.setattr("bench.run.cell.run_batches", all_invalid)
     run = run_folder(tmp_path / "run", fake_results())
     done = CliRunner().invoke(cell, ["sse/latency_p50", "--of", str(run), "--out", str(tmp_path / "again")])
     said = " ".join(done.stdout.split())
@@ -128,12 +131,12 @@ def test_a_cell_is_measured_again_for_real(tmp_path: Path) -> None:
     small = ("--point", "sparse", "--subscribers", "10", "--rooms", "10", "--rate-hz", "40", "--duration-s", "0.5")
     common = ("--blocks", "2", "--transports", "raw", "--out", str(tmp_path / "a"))
     run_module("bench", *small, *common, timeout_s=200)
-    published = load(tmp_path / "a")
+    published = load(tmp_path / "a" / "sparse")
     for trial in published.trials:
         trial.status = "ok"  # other tests run beside this one
-    save(published, tmp_path / "a")
+    save(published, tmp_path / "a" / "sparse")
     again = ("raw/wire_bytes", "--of", str(tmp_path / "a"), "--blocks", "2", "--out", str(tmp_path / "b"))
     done = run_module("bench", "cell", *again, timeout_s=200)
     said = done.stdout + done.stderr
     assert "raw/wire_bytes" in said and done.returncode in (0, 1, 3), said
-    assert load(tmp_path / "b").plan.seed == published.plan.seed + 1
+    assert load(tmp_path / "b" / "sparse").plan.seed == published.plan.seed + 1

@@ -14,13 +14,14 @@ from rich.console import Console
 
 from bench.machine.host import placement
 from bench.machine.processes import user_and_system_ticks
-from bench.plan.presets import TrialPlan
+from bench.plan.trials import Planned, TrialPlan
 from bench.results.files import COST_FILE, GENERATOR_FILE, ResultsError, read, save
 from bench.results.run import Counts, Plan, Trial
 from bench.results.sweep import SweepResults
 from bench.run.progress import Lines
-from bench.sweeps.cost import GENERATOR_PRESETS, PRESETS, CostTrialPlan, Sections, cost_trials
-from bench.sweeps.sweep import new_cost_results, run_planned
+from bench.run.runner import Batch, run_planned
+from bench.sweeps.cost import GENERATOR_PRESETS, PRESETS, Sections, cost_trials
+from bench.sweeps.sweep import Sweep, new_sweep
 from bench.trial.conduct import blank
 from bench.trial.validity import cost_reasons, saturation_reasons
 from clients.core.options import TRANSPORTS
@@ -60,10 +61,10 @@ async def fake_trial(plan: Plan, trial: TrialPlan, attempt: int) -> Trial:
     return record
 
 
-def measured(planned: list[CostTrialPlan], folder: Path, name: str) -> SweepResults:
+def measured(planned: list[Planned], folder: Path, name: str) -> SweepResults:
     """FAKE results of a plan."""
-    results = new_cost_results(planned, "default", 1, ["python", "-m", "bench"], placement([0, 1]))
-    asyncio.run(run_planned(results, name, planned, folder, fake_trial, Lines(Console(quiet=True))))
+    results = new_sweep(Sweep(name, "default", 1, planned), ["python", "-m", "bench"], placement([0, 1]))
+    asyncio.run(run_planned(Batch(results, planned, folder, name), fake_trial, Lines(Console(quiet=True))))
     results.finished = True
     return results
 

@@ -9,7 +9,8 @@ from bench.generators.window import window
 from bench.machine.hiccup import Hiccups
 from bench.machine.host import Placement
 from bench.machine.provenance import provenance
-from bench.plan.presets import make_plan, schedule_of, trials
+from bench.plan.presets import make_plan
+from bench.plan.trials import schedule_of, trials
 from bench.reliability.soak import new_soak
 from bench.results.capabilities import CapabilityCheck, CapabilityResults
 from bench.results.files import (

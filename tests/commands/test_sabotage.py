@@ -185,9 +185,9 @@ def test_the_report_names_what_every_server_did(turn: int, tmp_path: Path) -> No
         *(word for name, kind in faults.items() for word in ("--inject-fault", f"{name}={kind}")),
         timeout_s=200,
     )
-    results = load(folder)
+    results = load(folder / "broadcast")
     assert results.finished and results.plan.inject_fault == faults, done.stdout + done.stderr
-    render_as_valid(folder, results.trials, lambda: save(results, folder))
+    render_as_valid(folder, results.trials, lambda: save(results, folder / "broadcast"))
     cautions = summarize(results).cautions
     said = {name: text for name, _, text in (caution.partition(" did not deliver") for caution in cautions) if text}
     report = (folder / "report.md").read_text()

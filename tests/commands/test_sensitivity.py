@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from bench.machine.host import placement
-from bench.plan.presets import TrialPlan, expected_s
+from bench.plan.timing import expected_s
+from bench.plan.trials import Planned, TrialPlan
 from bench.results.files import SENSITIVITY_FILE, ResultsError, read, save
 from bench.results.run import Plan, Trial
 from bench.results.sweep import SweepResults
 from bench.run.progress import Lines
-from bench.sweeps.cost import CostTrialPlan
+from bench.run.runner import Batch, Measure, run_planned
 from bench.sweeps.sensitivity import POLLING, PRESETS, idle_plan, sensitivity_trials
-from bench.sweeps.sweep import Measure, new_cost_results, run_planned
+from bench.sweeps.sweep import Sweep, new_sweep
 from bench.trial.conduct import blank
 from feed.transports import TRANSPORTS
 from reports.figures.sensitivity import draw_bandwidth, draw_latency
@@ -45,10 +46,12 @@ async def fake_trial(plan: Plan, trial: TrialPlan, attempt: int) -> Trial:
     return record
 
 
-def measured(planned: list[CostTrialPlan], folder: Path, measure: Measure = fake_trial) -> SweepResults:
+def measured(planned: list[Planned], folder: Path, measure: Measure = fake_trial) -> SweepResults:
     """FAKE results of a plan."""
-    results = new_cost_results(planned, "default", 1, ["python", "-m", "bench", "sensitivity"], placement([0, 1]))
-    asyncio.run(run_planned(results, SENSITIVITY_FILE, planned, folder, measure, Lines(Console(quiet=True))))
+    sweep = Sweep(SENSITIVITY_FILE, "default", 1, planned)
+    results = new_sweep(sweep, ["python", "-m", "bench", "sensitivity"], placement([0, 1]))
+    batch = Batch(results, planned, folder, SENSITIVITY_FILE)
+    asyncio.run(run_planned(batch, measure, Lines(Console(quiet=True))))
     results.finished = True
     return results
 

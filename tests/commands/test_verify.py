@@ -16,7 +16,7 @@ from bench.capture.ground_truth import BYTES_TOLERANCE, CLOCK_DRIFT_US, SLOWEST,
 from bench.capture.pcap import SYN, Segment, read_pcap
 from bench.capture.tcpdump import captured
 from bench.capture.verify import CLOCK_READINGS, clock_offset_ns, verify_plan
-from bench.plan.presets import trials
+from bench.plan.trials import trials
 from bench.results.files import VERIFY_FILE, read
 from bench.results.run import Trial
 from bench.results.verify import LateEvent, Verification, VerifyResults

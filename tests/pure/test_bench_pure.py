@@ -19,22 +19,9 @@ from hypothesis import strategies as st
 from bench.generators.population import residual_hold_s
 from bench.generators.spec import SAMPLE_FIELDS, Mark, Records
 from bench.generators.window import window
-from bench.plan.presets import (
-    GRACE_S,
-    POINT_OPTIONS,
-    POINTS,
-    PRESETS,
-    RANGES,
-    PlanError,
-    drain_s,
-    expected_s,
-    latest_ms,
-    make_plan,
-    make_plans,
-    schedule_of,
-    trials,
-    warmup_of,
-)
+from bench.plan.presets import POINT_OPTIONS, POINTS, PRESETS, RANGES, PlanError, make_plan, make_plans
+from bench.plan.timing import GRACE_S, drain_s, expected_s, latest_ms
+from bench.plan.trials import schedule_of, trials, warmup_of
 from bench.results.catalogue import METRICS, PERCENTILES
 from bench.results.files import RESULTS_FILE, STORED_METRICS, ResultsError, load, save
 from bench.results.provenance import SCHEMA_VERSION

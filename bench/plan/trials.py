@@ -1,0 +1,83 @@
+"""The trials of a plan in their seeded order, and the schedule of each. Pure."""
+
+import random
+from itertools import takewhile
+from typing import NamedTuple
+
+import msgspec
+
+from bench.results.run import Plan
+from feed.instruments.clock import NS_PER_S
+from feed.schedule import Schedule, dues
+from feed.transports import POLLING
+
+
+class TrialPlan(NamedTuple):
+    """One trial to come. ``rtt_ms`` 0 means without the relay."""
+
+    id: str
+    transport: str
+    block: int
+    purpose: str
+    seed: int
+    rtt_ms: float
+    poll_interval_s: float
+    variant: str = ""
+    """Of the server; empty is the row of the table."""
+    generator: str = "locust"
+    """What receives: one of ``bench.trial.conduct.GENERATORS``."""
+    tls: bool = False
+    """Encrypted, with a throw-away certificate."""
+
+
+class Planned(NamedTuple):
+    """One trial to come and where its record belongs: the section and the load by label, and that load in full."""
+
+    section: str
+    load: str
+    plan: Plan
+    trial: TrialPlan
+
+
+def trials(plan: Plan) -> list[TrialPlan]:
+    """All trials in order: blocks of one trial per transport with the same seed, shuffled by the run's seed."""
+    planned: list[TrialPlan] = []
+    for block in range(1, plan.blocks + 1):
+        seed = plan.seed * 10_000 + block
+        members = [
+            TrialPlan(f"b{block}-{name}", name, block, "main", seed, plan.rtt_ms, plan.poll_interval_s)
+            for name in plan.transports
+        ]
+        if block <= plan.curve_repeats and POLLING in plan.transports:
+            members += [
+                TrialPlan(f"b{block}-{POLLING}-{s:g}s", POLLING, block, "curve", seed, plan.rtt_ms, s)
+                for s in plan.curve_intervals_s
+            ]
+        if plan.loopback_too and plan.rtt_ms:
+            members += [
+                TrialPlan(f"b{block}-{name}-loopback", name, block, "loopback", seed, 0.0, plan.poll_interval_s)
+                for name in plan.transports
+            ]
+        random.Random(f"order-{plan.seed}-{block}").shuffle(members)
+        planned += members
+    return planned
+
+
+def schedule_of(plan: Plan, trial: TrialPlan) -> Schedule:
+    """The schedule of a trial: warm-up and measured events in one piece, the same for all main trials of a block."""
+    limit = warmup_of(plan, trial) + plan.measured_events
+    return msgspec.structs.replace(_unending(plan, trial), limit=limit)
+
+
+def _unending(plan: Plan, trial: TrialPlan) -> Schedule:
+    return Schedule("poisson", plan.rate_hz, plan.rooms, trial.seed)
+
+
+def warmup_of(plan: Plan, trial: TrialPlan) -> int:
+    """Warm-up events of a trial: at least until a poll interval and two round trips after the first instant.
+
+    Counted in its own schedule: as many events as are expected in that time may come in half of it.
+    """
+    least_ns = (trial.poll_interval_s + 2 * trial.rtt_ms / 1000) * NS_PER_S
+    early = takewhile(lambda due: due.offset_ns < least_ns, dues(_unending(plan, trial)))
+    return max(plan.warmup_events, sum(1 for _ in early) + 1)

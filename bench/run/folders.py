@@ -1,0 +1,66 @@
+"""Where results go: a new folder, or that of a run whose report shall show more."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import click
+
+from bench.machine.processes import ROOT
+from bench.results.files import RUN_FILES, find, point_files
+
+OUT_HELP: Final = "Folder, new or that of a run whose report shall show this too.  [default: results/<time>]"
+
+
+def new_folder(out: Path | None) -> Path:
+    """The folder for a run's results: ``out``, or ``results/<time>``.
+
+    Raises ``FileExistsError`` if it already holds results.
+    """
+    if out is None:
+        out = ROOT / "results" / datetime.now().strftime("%Y%m%d-%H%M%S")
+        out.mkdir(parents=True)
+        return out
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        raise FileExistsError(f"{out} is not empty: name a new folder, results are never mixed or overwritten")
+    return out
+
+
+def folder_for(out: Path | None, name: str) -> Path:
+    """A new folder, or that of a run which has no such file yet. Raises ``UsageError``."""
+    try:
+        return _folder(out, name)
+    except OSError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _folder(out: Path | None, name: str) -> Path:
+    if out is None or not out.is_dir() or not any(out.iterdir()):
+        return new_folder(out)
+    if not holds_results(out):
+        raise FileExistsError(f"{out} is not empty and no run of ours: name a new folder, or that of a run")
+    if found := find(out, name):
+        raise FileExistsError(f"{found} exists: name a new folder, results are never mixed or overwritten")
+    return out.resolve()
+
+
+def holds_results(folder: Path) -> bool:
+    """Has any benchmark left its file there?"""
+    return any(find(folder, name) for name in RUN_FILES) or bool(point_files(folder))
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Leave no folder of logs behind that holds nothing."""
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def point_latest_at(folder: Path) -> None:
+    """Let ``latest`` next to a run's folder point at it: only once it has a table, which readers of ``latest`` need."""
+    latest = folder.parent / "latest"
+    if latest.exists() and not latest.is_symlink():
+        return  # somebody's own
+    latest.unlink(missing_ok=True)
+    latest.symlink_to(folder.name)

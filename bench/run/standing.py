@@ -1,0 +1,108 @@
+"""The table so far: per transport the averages of the valid trials, with intervals that narrow block by block. Pure.
+
+The averages are those of a report (``reports.statistics.estimate``), which no benchmark may import; a test holds the
+two equal.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from scipy.special import stdtrit
+
+from bench.plan.trials import Planned
+from bench.results.catalogue import METRICS
+from bench.results.run import Trial
+
+LEVEL: Final = 0.95
+SHOWN: Final[dict[str, tuple[str, ...]]] = {
+    "main": ("latency_ms_p50", "wire_bytes_per_event"),
+    "aa": ("latency_ms_p50", "wire_bytes_per_event"),
+    "cost": ("server_cpu_us_per_event",),
+    "tls": ("server_cpu_us_per_event", "wire_bytes_per_event"),
+}
+"""Purpose of a trial -> the metrics shown while it is measured. Other trials are single ones, without intervals."""
+
+
+class Average(NamedTuple):
+    """A geometric mean and its 95 % t interval, which two values or more have."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Row(NamedTuple):
+    """One line of the table so far: averages, valid and other trials, and why the last of the others has no numbers."""
+
+    name: str
+    cells: dict[str, str]
+    """Label of a metric -> its average, as text."""
+    valid: int
+    invalid: int
+    reason: str
+
+
+class Standing:
+    """What was measured of the load that is being measured, row by row."""
+
+    def __init__(self) -> None:
+        self.title = ""
+        self.metrics: tuple[str, ...] = ()
+        self._block = 0
+        self._trials: dict[str, list[Trial]] = {}
+
+    def add(self, one: Planned, trial: Trial) -> list[Row]:
+        """Take a trial in. Returns the rows of the block before, if this trial is the first of another."""
+        if trial.purpose not in SHOWN:
+            return []
+        ended: list[Row] = []
+        title = f"{one.section}: {one.load}"
+        if (title, trial.block) != (self.title, self._block):
+            ended = self.rows()
+            self._block = trial.block
+        if title != self.title:
+            self.title, self.metrics, self._trials = title, SHOWN[trial.purpose], {}
+        self._trials.setdefault(row_name(one, trial), []).append(trial)
+        return ended
+
+    def rows(self) -> list[Row]:
+        """The table so far, sorted by name."""
+        return [self._row(name, trials) for name, trials in sorted(self._trials.items())]
+
+    def _row(self, name: str, trials: Sequence[Trial]) -> Row:
+        valid = [trial for trial in trials if trial.status == "ok"]
+        invalid = [trial for trial in trials if trial.status != "ok"]
+        cells = {
+            METRICS[metric].label: cell(metric, [of.values[metric] for of in valid if metric in of.values])
+            for metric in self.metrics
+        }
+        return Row(name, cells, len(valid), len(invalid), "; ".join(invalid[-1].reasons) if invalid else "")
+
+
+def row_name(one: Planned, trial: Trial) -> str:
+    """What distinguishes a row: the transport, and what else differs between the trials of one block."""
+    served = [trial.transport, trial.variant, "TLS" if trial.tls else "", one.load if trial.purpose == "aa" else ""]
+    return " ".join(word for word in served if word) + (f" by {trial.generator}" if trial.generator != "locust" else "")
+
+
+def cell(metric: str, values: Sequence[float]) -> str:
+    """An average with its interval and unit; a dash without a value."""
+    if not values or min(values) <= 0:
+        return "–"
+    found, places = average(values), METRICS[metric].decimals
+    interval = "" if found.low is None else f" [{found.low:,.{places}f}, {found.high:,.{places}f}]"
+    return f"{found.value:,.{places}f}{interval} {METRICS[metric].unit}".strip()
+
+
+def average(values: Sequence[float]) -> Average:
+    """The geometric mean of positive values with its t interval. Raises ``ValueError`` for a value of 0 or below."""
+    logs = np.array([math.log(value) for value in values])
+    mean = float(logs.mean())
+    if len(logs) < 2:
+        return Average(math.exp(mean))
+    error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    half = error * float(stdtrit(len(logs) - 1, (1 + LEVEL) / 2))
+    with np.errstate(over="ignore"):
+        return Average(math.exp(mean), float(np.exp(mean - half)), float(np.exp(mean + half)))
