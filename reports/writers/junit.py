@@ -27,7 +27,8 @@ def to_junit(suite: str, cases: Sequence[Case], created_at: str) -> bytes:
     for case in cases:
         _add(element, case)
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    xml: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return xml + b"\n"
 
 
 def _add(suite: ElementTree.Element, case: Case) -> None:

@@ -1,4 +1,4 @@
-"""The pages under docs/ and the README: their commands exist with every option they use, and their links lead somewhere."""
+"""The pages under docs/ and the README: every option of their commands exists, and their links lead somewhere."""
 
 import re
 from collections.abc import Iterator
