@@ -43,7 +43,7 @@ NOT_SETTLED: Final = 3
 def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks: int, out: Path | None) -> None:
     """Measure one cell of a published table again, and say whether it agrees.
 
-    Exit code 0: agrees; 1: differs from published; 3: not settled, more blocks are needed or no trial was valid.
+    Exit code 0: agrees; 1: better or worse than published; 3: not settled, as more blocks or a valid trial are needed.
     results/latest stays where it points.
     """
     try:

@@ -149,7 +149,7 @@ def test_a_load_without_a_number_is_one_clear_line(tmp_path: Path) -> None:
 def test_the_report_has_the_sections(tmp_path: Path) -> None:
     measured(cost_trials(PRESETS["default"], 1), tmp_path, COST_FILE)
     measured(cost_trials(GENERATOR_PRESETS["default"], 1), tmp_path, GENERATOR_FILE)
-    shown = CliRunner().invoke(reports_main, [str(tmp_path)])
+    shown = CliRunner().invoke(reports_main, [str(tmp_path), "--details"])
     assert shown.exit_code == 0, shown.output
     for text in (shown.output, (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text()):
         assert "What a delivery costs the server" in text and "What receiving costs the load side" in text

@@ -17,7 +17,7 @@ from bench.results.sweep import SweepResults
 from bench.run.cell import plan_again
 from feed.faults import EVERY, KINDS, MAX_BURN_PERCENT, Fault, FaultError, parse_fault
 from reports.compare.runs import environment, unlike
-from reports.table.summary import summarize
+from reports.table.summary import judge, summarize
 from reports.table.verdicts import UNJUDGED
 from servers.hub.fault_injection import DELAY_S, MAX_BURN_NS, with_fault
 from tests.conftest import render_as_valid, run_module, until
@@ -210,7 +210,7 @@ def test_faults_belong_to_the_points_that_measure_the_transport() -> None:
 def test_a_sabotaged_run_judges_no_claim_and_is_not_measured_again() -> None:
     results = fake_results()
     results.plan = msgspec.structs.replace(results.plan, inject_fault={"sse": "drop"})
-    judged = [judgement for line in summarize(results).verdicts for judgement in line.points.values()]
+    judged = [judgement for line in judge([summarize(results)], None) for judgement in line.points.values()]
     assert judged and {judgement.word for judgement in judged} == {UNJUDGED}
     with pytest.raises(ResultsError, match="on purpose"):
         plan_again(results, "sse", 3, None)
