@@ -37,7 +37,7 @@ NOT_SETTLED: Final = 3
     type=click.Path(path_type=Path),
     help="Published run  [default: results/latest or docs/runs/table]",
 )
-@click.option("--seed", type=int, help="Of the new schedules  [default: another than the published one]")
+@click.option("--seed", type=int, help="Seed of the new schedules.  [default: another than the published one]")
 @click.option("--blocks", type=click.IntRange(2, 1000), default=BLOCKS, show_default=True, help="Trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
 def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks: int, out: Path | None) -> None:

@@ -170,7 +170,7 @@ def test_a_saturated_or_lossy_trial_does_not_count() -> None:
     assert cost_reasons(easy, fine, closed_loop=False) == []
     assert "generator was saturated" in cost_reasons(busy, fine, closed_loop=False)[0]
     assert cost_reasons(busy, fine, closed_loop=True) == [], "a busy poller asks less often"
-    assert "1 deliveries lost" in cost_reasons(easy, lossy, closed_loop=True)[0]
+    assert "1 deliveries were lost" in cost_reasons(easy, lossy, closed_loop=True)[0]
     assert saturation_reasons(busy) == []
     assert "not saturated" in saturation_reasons(easy)[0]
 
