@@ -1,12 +1,14 @@
 """Fixtures: real servers as child processes, and checks that nothing is left behind."""
 
 import asyncio
+import importlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import uvloop
+from click.testing import CliRunner
 
 from bench.capture.pcap import CaptureError
 from bench.capture.tcpdump import check_capture
@@ -26,6 +29,8 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is mi
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_TIMEOUT_S = 10
+MOST_SHARED = 24
+"""Servers that stay up for the next test that shares them; more would only take memory."""
 SERVED = [*TRANSPORTS, *(f"{name}:{variant}" for name, row in TRANSPORTS.items() for variant in row.variants)]
 """Every transport, and every variant as ``transport:variant``; ``start`` takes both."""
 
@@ -104,11 +109,60 @@ def starting(folder: Path) -> Iterator[Start]:
         assert one.process.pid in killed or codes[one.process.pid] == 0, (codes, said)
 
 
+class SharedServers:
+    """Running servers by their arguments; the one that was not used for longest is stopped when there are too many."""
+
+    def __init__(self, start_one: Start) -> None:
+        self._start_one = start_one
+        self._servers: OrderedDict[tuple[str, ...], Running] = OrderedDict()
+
+    def get(self, *arguments: str) -> Running:
+        """The server with exactly these arguments; started if there is none."""
+        if arguments not in self._servers:
+            if len(self._servers) == MOST_SHARED:
+                self._servers.popitem(last=False)[1].stop()
+            self._servers[arguments] = self._start_one(*arguments)
+        self._servers.move_to_end(arguments)
+        return self._servers[arguments]
+
+    def check(self, *arguments: str) -> None:
+        """It still runs, and logged no traceback; otherwise the next test gets a new one."""
+        server = self._servers[arguments]
+        said = server.log.read_text()
+        if server.process.poll() is not None or "Traceback" in said:
+            del self._servers[arguments]
+            pytest.fail(f"{arguments}: exit code {server.process.poll()}, and in its log:\n{said}")
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start servers for one test (``starting``)."""
+    """Start servers for one test (``starting``), which may count in them, stop them or kill them."""
     with starting(tmp_path) as start_one:
         yield start_one
+
+
+@pytest.fixture(scope="session")
+def shared_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServers]:
+    """The servers of this worker that outlive a test."""
+    with starting(tmp_path_factory.mktemp("shared")) as start_one:
+        yield SharedServers(start_one)
+
+
+@pytest.fixture
+def share(shared_servers: SharedServers) -> Iterator[Start]:
+    """A server that earlier and later tests use too: for rooms and users of a test's own, and no count of the server's.
+
+    It is looked at after each test, and must end with 0 and without a traceback (``starting``).
+    """
+    used: set[tuple[str, ...]] = set()
+
+    def get(*arguments: str) -> Running:
+        used.add(arguments)
+        return shared_servers.get(*arguments)
+
+    yield get
+    for arguments in used:
+        shared_servers.check(*arguments)
 
 
 @pytest.fixture(params=list(TRANSPORTS))
@@ -154,6 +208,18 @@ def run_module(*arguments: str, timeout_s: float = 60, **environment: str) -> "s
     )
 
 
+def invoke(module: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """What ``run_module`` returns, without a process: for refusals and reports, where Python's start is all the time.
+
+    Each command has real processes elsewhere (test_stdio, test_cli), for what only they have: streams and signals.
+    """
+    main = importlib.import_module("servers.process.cli" if module == "servers" else f"{module}.cli").main
+    done = CliRunner(env=environment).invoke(main, arguments, prog_name=f"python -m {module}")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+
 def planned_count(trials: Sequence[Trial], max_reruns: int = 2) -> int:
     """How many trials were planned: each stands there once, and again only directly after an invalid attempt."""
     first = [trial.id for trial in trials if trial.attempt == 1]
@@ -173,7 +239,7 @@ def render_as_valid(folder: Path, trials: Iterable[Trial], write: Callable[[], o
         assert trial.status in ("ok", "invalid") and trial.metrics, trial.reasons
         trial.status = "ok"
     write()
-    done = run_module("reports", str(folder))
+    done = invoke("reports", str(folder))
     assert done.returncode == 0, done.stdout + done.stderr
 
 

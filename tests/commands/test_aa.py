@@ -19,7 +19,7 @@ from bench.sweeps.sweep import Sweep, new_sweep
 from bench.trial.conduct import blank
 from reports.sections.aa import aa_section
 from reports.statistics import DIFFERS, EQUAL, OPEN
-from tests.conftest import planned_count, run_module
+from tests.conftest import invoke, planned_count, run_module
 from tests.helpers.fake_results import put
 
 
@@ -105,4 +105,4 @@ def test_the_plumbing_for_real(tmp_path: Path) -> None:
 def test_a_file_of_a_run_that_never_began_is_a_section_too(tmp_path: Path) -> None:
     empty = new_sweep(Sweep(AA_FILE, "smoke", 1, []), ["a", "test"], placement([0, 1]))
     save(empty, tmp_path, AA_FILE)
-    assert run_module("reports", str(tmp_path)).returncode == 1, "nothing was measured"
+    assert invoke("reports", str(tmp_path)).returncode == 1, "nothing was measured"

@@ -35,7 +35,7 @@ from bench.trial.conduct import blank
 from clients.control import Control
 from feed.console.command_line import INTERRUPTED
 from reports.table.summary import summarize
-from tests.conftest import ROOT, run_module
+from tests.conftest import ROOT, invoke, run_module
 
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('{}', flush=True); signal.pause()"
 """A program that says it is ready and then ends by SIGKILL only."""
@@ -99,7 +99,7 @@ def test_the_whole_pipeline_to_the_report_with_a_fake_runner(
     assert len([line for line in lines if line.startswith("[")]) == len(fake.calls)
     assert any("b3-polling: FAILED: the fake says so" in line for line in lines)
     assert any(line.startswith("  so far sse: latency, median 20.") and "the fake says so" in line for line in lines)
-    done = run_module("reports", str(tmp_path))
+    done = invoke("reports", str(tmp_path))
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "index.html").read_text()
     assert "the fake says so" in page and "WebSocket" in page
@@ -420,5 +420,5 @@ def test_the_schema_does_not_load_locust() -> None:
 
 def test_results_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps({}))
-    done = run_module("bench", "--preset", "smoke", "--out", str(tmp_path))
+    done = invoke("bench", "--preset", "smoke", "--out", str(tmp_path))
     assert done.returncode == 2 and "is not empty" in done.stderr

@@ -25,7 +25,7 @@ from reports.theory.traffic import (
     month_mb,
     wake_ups_per_hour,
 )
-from tests.conftest import run_module
+from tests.conftest import invoke
 from tests.helpers.fake_results import ALL, fake_results
 
 PURE = settings(deadline=None, derandomize=True, database=None)
@@ -118,7 +118,7 @@ def test_the_section_and_a_run_without_idle_cycles(tmp_path: Path) -> None:
     assert [row[2] for row in idle.rows if row[0] == "Polling"] == [AWAKE]
     assert [row[2] for row in idle.rows if row[0] == "SSE"] == ["240"]
     save(results, tmp_path)
-    assert run_module("reports", str(tmp_path)).returncode == 0
+    assert invoke("reports", str(tmp_path)).returncode == 0
     assert "Per idle user" in (tmp_path / "report.md").read_text()
     assert (tmp_path / "figures" / "break_even.png").exists()
 
@@ -127,7 +127,7 @@ def test_the_section_and_a_run_without_idle_cycles(tmp_path: Path) -> None:
 def test_the_sliders_say_what_the_module_says(tmp_path: Path) -> None:
     results = with_idle(fake_results())
     save(results, tmp_path)
-    assert run_module("reports", str(tmp_path)).returncode == 0
+    assert invoke("reports", str(tmp_path)).returncode == 0
     found = break_evens(results, main_blocks(results))
     assert found is not None
     with sync_playwright() as playwright:

@@ -14,7 +14,7 @@ from bench.capabilities.plain_proxy import HOP_BY_HOP, PlainProxy, end_to_end
 from bench.results.capabilities import CapabilityResults
 from bench.results.files import CAPABILITIES_FILE, read
 from feed.transports import CONTENDERS
-from tests.conftest import run_module
+from tests.conftest import invoke, run_module
 
 PURE = settings(deadline=None, derandomize=True, database=None)
 EXPECTED = {
@@ -63,7 +63,7 @@ def test_a_server_that_does_not_start_is_told_for_each_check(tmp_path: Path, mon
 
 
 def test_an_unknown_transport_is_refused_by_name() -> None:
-    done = run_module("bench", "probes", "--transports", "raw")
+    done = invoke("bench", "probes", "--transports", "raw")
     assert done.returncode == 2 and f"raw: allowed are {', '.join(CONTENDERS)}" in " ".join(done.stderr.split())
 
 

@@ -15,7 +15,7 @@ from bench.run.cell import cell, check_published, plan_again, point_folder
 from bench.run.progress import Progress
 from bench.run.runner import Batch
 from feed.transports import TRANSPORTS
-from tests.conftest import run_module
+from tests.conftest import invoke, run_module
 from tests.helpers.fake_results import fake_results, fake_trial
 
 
@@ -36,7 +36,7 @@ def test_a_cell_agrees_or_differs(tmp_path: Path, factor: float, code: int, said
         if trial.metrics:
             trial.metrics["wire_bytes_per_event"] *= factor
     a, b = run_folder(tmp_path / "a", fake_results(seed=20)), run_folder(tmp_path / "b", fresh)
-    done = run_module("reports", "agree", str(a), str(b), "sse/wire_bytes")
+    done = invoke("reports", "agree", str(a), str(b), "sse/wire_bytes")
     assert done.returncode == code and said in done.stdout, done.stdout + done.stderr
     assert "Next:\n  - " in done.stdout and f"python -m reports compare {a} {b}" in done.stdout
 
@@ -47,7 +47,7 @@ def test_a_cell_that_spreads_too_far_is_not_settled(tmp_path: Path) -> None:
         if trial.metrics:
             trial.latency_ms["50"] *= (0.8, 1.25, 0.9, 1.2, 0.95)[trial.block - 1]
     a, b = run_folder(tmp_path / "a", fake_results()), run_folder(tmp_path / "b", fresh)
-    done = run_module("reports", "agree", str(a), str(b), "sse/latency_p50")
+    done = invoke("reports", "agree", str(a), str(b), "sse/latency_p50")
     assert done.returncode == 3 and "not settled" in done.stdout
     assert f"python -m bench cell sse/latency_ms_p50 --point sparse --of {a} --blocks " in done.stdout
 
@@ -73,7 +73,7 @@ def test_an_operating_point_is_found_by_its_name(tmp_path: Path) -> None:
 def test_a_wrong_cell_says_what_is_allowed(tmp_path: Path, text: str) -> None:
     with pytest.raises(ThresholdError, match=r"allowed are|expected"):
         parse_cell(text)
-    done = run_module("bench", "cell", text, "--of", str(tmp_path))
+    done = invoke("bench", "cell", text, "--of", str(tmp_path))
     assert done.returncode == 2 and "Traceback" not in done.stderr
 
 
@@ -84,7 +84,7 @@ def test_what_was_not_measured_is_refused_by_name(tmp_path: Path) -> None:
         plan_again(few, "socketio", 3, None)
     a = run_folder(tmp_path / "a", fake_results())
     for wanted, said in (("sse/handshake_ms_p50", "no margin"), ("sse/generator_cpu", "no valid")):
-        done = run_module("reports", "agree", str(a), str(a), wanted)
+        done = invoke("reports", "agree", str(a), str(a), wanted)
         assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
 
 

@@ -15,7 +15,7 @@ from feed.console.ranges import FiniteRange
 from feed.transports import TRANSPORTS
 from servers.gate.limits import LimitOptions
 from servers.process.cli import main as servers_main
-from tests.conftest import ROOT, Start, run_module
+from tests.conftest import ROOT, Start, invoke, run_module
 
 
 @pytest.mark.parametrize("module", ("servers", "clients", "bench", "reports"))
@@ -25,7 +25,7 @@ def test_help_explains(module: str) -> None:
 
 
 def test_list_names_the_transports() -> None:
-    assert run_module("servers", "--list").stdout.split() == list(TRANSPORTS)
+    assert invoke("servers", "--list").stdout.split() == list(TRANSPORTS)
 
 
 def test_the_ready_line_is_the_only_output(start: Start) -> None:
@@ -90,7 +90,7 @@ def test_ctrl_c_ends_the_client_quietly(start: Start) -> None:
     ],
 )
 def test_a_mistake_is_named_without_a_traceback(arguments: tuple[str, ...], named: str) -> None:
-    done = run_module(*arguments)
+    done = invoke(*arguments)
     said = " ".join((done.stdout + done.stderr).split())
     assert done.returncode in (1, 2) and "Traceback" not in said, said
     assert named in said, said
@@ -191,7 +191,7 @@ def test_a_busy_port_is_named(start: Start) -> None:
 def test_a_malformed_recording_is_refused_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "bad.jsonl"
     file.write_text('{"at_s": 0, "data": {"a": 1}}\n{"at_s": 1, "data": 5}\n')
-    done = run_module("servers", "sse", "--source", "replay", "--replay-file", str(file))
+    done = invoke("servers", "sse", "--source", "replay", "--replay-file", str(file))
     assert done.returncode == 1 and f"{file}, line 2: Expected `object`" in done.stderr and done.stdout == ""
 
 

@@ -17,7 +17,7 @@ from feed.transports import TRANSPORTS
 from reports.compare.runs import MAY_DIFFER, common, compare_all, compare_point, failures, unlike
 from reports.sections.objectives import MET, MISSED, judge
 from reports.statistics import DIFFERS, EQUAL, OPEN, Estimate, Margin, Unpaired, compare_runs, moments, verdicts
-from tests.conftest import run_module
+from tests.conftest import invoke, run_module
 from tests.helpers.fake_results import fake_results
 
 SLOWER = 1.3
@@ -62,19 +62,19 @@ def test_a_change_is_found_where_it_is_and_nowhere_else() -> None:
 )
 def test_fail_on(tmp_path: Path, limit: str, fails: bool) -> None:
     a, b = run_folder(tmp_path / "a", fake_results()), run_folder(tmp_path / "b", slower(fake_results()))
-    done = run_module("reports", "compare", str(a), str(b), "--fail-on", limit)
+    done = invoke("reports", "compare", str(a), str(b), "--fail-on", limit)
     assert done.returncode == int(fails), done.stderr
     assert ("SSE server_cpu_us_per_event is +30.0 %" in done.stderr) is fails
-    better = run_module("reports", "compare", str(b), str(a), "--fail-on", limit)
+    better = invoke("reports", "compare", str(b), str(a), "--fail-on", limit)
     assert better.returncode == 0, "better is never a failure"
 
 
 def test_unlike_plans_are_refused_by_name_unless_told(tmp_path: Path) -> None:
     other = fake_results(rtt_ms=10.0)
     a, b = run_folder(tmp_path / "a", fake_results()), run_folder(tmp_path / "b", other)
-    done = run_module("reports", "compare", str(a), str(b))
+    done = invoke("reports", "compare", str(a), str(b))
     assert done.returncode == 2 and "rtt_ms: 40.0 / 10.0" in done.stderr and "Traceback" not in done.stderr
-    assert run_module("reports", "compare", str(a), str(b), "--allow-unlike").returncode == 0
+    assert invoke("reports", "compare", str(a), str(b), "--allow-unlike").returncode == 0
 
 
 def test_how_long_was_measured_does_not_make_plans_unlike() -> None:
@@ -88,10 +88,10 @@ def test_what_differs_in_host_and_versions_is_said_first_and_the_outputs_agree(t
     other = slower(fake_results())
     other.versions |= {"uvicorn": "0.99.0"}
     a, b = run_folder(tmp_path / "a", fake_results()), run_folder(tmp_path / "b", other)
-    done = run_module("reports", "compare", str(a), str(b), "--markdown", str(tmp_path / "c.md"))
+    done = invoke("reports", "compare", str(a), str(b), "--markdown", str(tmp_path / "c.md"))
     text = (tmp_path / "c.md").read_text()
     assert "uvicorn: 0.54.0 / 0.99.0" in done.stdout and text.index("0.99.0") < text.index("server")
-    found = json.loads(run_module("reports", "compare", str(a), str(b), "--json").stdout)
+    found = json.loads(invoke("reports", "compare", str(a), str(b), "--json").stdout)
     assert found["failed"] == [] and len(found["points"][0]["changes"]) >= 30
 
 
@@ -110,7 +110,7 @@ def test_a_bad_file_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
     a = run_folder(tmp_path / "a", fake_results())
     (tmp_path / "bad.json").write_bytes(content)
     for pair in ((a, tmp_path / "bad.json"), (tmp_path / "missing", a)):
-        done = run_module("reports", "compare", *map(str, pair))
+        done = invoke("reports", "compare", *map(str, pair))
         assert done.returncode == 2 and "Traceback" not in done.stderr
         assert "bad.json" in done.stderr or "missing" in done.stderr
 
@@ -162,7 +162,7 @@ def test_anything_else_is_refused_and_never_raises_another_error(text: str) -> N
 def test_a_wrong_objective_says_what_is_allowed(text: str, said: str) -> None:
     with pytest.raises(ThresholdError, match=said):
         parse_objective(text)
-    done = run_module("bench", "run", "--slo", text)
+    done = invoke("bench", "run", "--slo", text)
     assert done.returncode == 2 and "Traceback" not in done.stderr and "results" not in done.stdout
 
 
@@ -182,7 +182,7 @@ def test_objectives_stand_in_the_report_and_decide_the_exit_code(tmp_path: Path)
     ):
         results = fake_results()
         results.plan = msgspec.structs.replace(results.plan, slo=objectives)
-        done = run_module("reports", str(run_folder(tmp_path / name, results)))
+        done = invoke("reports", str(run_folder(tmp_path / name, results)))
         assert done.returncode == code, done.stderr
         page = (tmp_path / name / "report.md").read_text()
         assert "Service-level objectives" in page and "Service-level objectives" in done.stdout
@@ -277,7 +277,7 @@ def test_the_summary_for_ci_is_appended_and_short(tmp_path: Path) -> None:
     results.plan = msgspec.structs.replace(results.plan, slo=["lost == 0"])
     folder, file = run_folder(tmp_path / "run", results), tmp_path / "summary.md"
     file.write_text("before\n\n")
-    done = run_module("reports", str(folder), "--summary", str(file))
+    done = invoke("reports", str(folder), "--summary", str(file))
     text = file.read_text()
     assert done.returncode == 0 and text.startswith("before") and len(text.splitlines()) <= 60
     for said in (

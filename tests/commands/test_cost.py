@@ -29,7 +29,7 @@ from reports.cli import main as reports_main
 from reports.sections.cost import reached, summarize_cost
 from reports.sections.generator import generator_section
 from reports.statistics import Estimate
-from tests.conftest import run_module
+from tests.conftest import invoke, run_module
 from tests.helpers.fake_results import fake_results
 
 OURS = ("locust", "bare")
@@ -212,12 +212,12 @@ def test_user_and_system_time_add_up() -> None:
 
 def test_existing_results_are_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / COST_FILE).write_text("{}")
-    done = run_module("bench", "cost", "--preset", "smoke", "--out", str(tmp_path))
+    done = invoke("bench", "cost", "--preset", "smoke", "--out", str(tmp_path))
     assert done.returncode == 2 and "never mixed or overwritten" in done.stderr
 
 
 def test_an_unknown_section_is_named() -> None:
-    done = run_module("bench", "cost", "--sections", "main,nonsense")
+    done = invoke("bench", "cost", "--sections", "main,nonsense")
     assert done.returncode == 2 and "nonsense" in done.stderr and "payload" in done.stderr
 
 

@@ -20,7 +20,7 @@ from reports.compare.runs import environment, unlike
 from reports.table.summary import judge, summarize
 from reports.table.verdicts import UNJUDGED
 from servers.hub.fault_injection import DELAY_S, MAX_BURN_NS, with_fault
-from tests.conftest import render_as_valid, run_module, until
+from tests.conftest import invoke, render_as_valid, run_module, until
 from tests.helpers.fake_results import fake_results
 
 ROUNDS = 3
@@ -160,7 +160,7 @@ def test_refusals(text: str) -> None:
     ],
 )
 def test_command_lines_refuse_with_a_sentence(arguments: tuple[str, ...]) -> None:
-    done = run_module(*arguments)
+    done = invoke(*arguments)
     assert done.returncode in (1, 2) and "Error: " in done.stderr and "Traceback" not in done.stderr
 
 

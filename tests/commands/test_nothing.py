@@ -35,7 +35,7 @@ from bench.trial.conduct import blank
 from bench.trial.context import RunContext
 from bench.trial.evaluate import Measurement, evaluate
 from reports.nothing import MEASURED, empty_files
-from tests.conftest import run_module
+from tests.conftest import invoke
 from tests.helpers.fake_results import fake_plan, fake_results, fake_trial
 
 PLACE = Placement(0, 0, [0])
@@ -117,13 +117,13 @@ def test_a_run_of_nothing_is_reported_and_fails(tmp_path: Path, count: int | Non
     results.trials = results.trials[:count]
     _invalid(results)
     save(results, tmp_path)
-    done = run_module("reports", str(tmp_path))
+    done = invoke("reports", str(tmp_path))
     assert (done.returncode, done.stderr) == (
         1,
         f"Failed: {tmp_path / RESULTS_FILE}: nothing valid was measured\n",
     )
     assert (tmp_path / "index.html").exists()
-    compared = run_module("reports", "compare", str(tmp_path), str(tmp_path))
+    compared = invoke("reports", "compare", str(tmp_path), str(tmp_path))
     assert compared.returncode == 1 and compared.stderr.startswith("Failed: nothing to compare"), compared.stderr
 
 

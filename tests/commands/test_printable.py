@@ -22,7 +22,7 @@ from feed.console.printable import printable, printable_json
 from feed.console.terminal import PrintableErrors, echo, new_console
 from feed.envelope import decode_envelope, encode_envelope
 from servers.gate import logs
-from tests.conftest import Start, run_module
+from tests.conftest import Start, invoke, run_module
 
 PURE = settings(deadline=None, derandomize=True, database=None)
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\u202egnp.exe\u2066\u200f\u2028\r\x08\x00[bold]x"
@@ -163,5 +163,5 @@ def test_a_hostile_message_is_shown_harmless_by_the_command(start: Start) -> Non
 def test_a_hostile_reason_is_shown_harmless_by_the_command() -> None:
     done = run_module("clients", "sse", "http://127.0.0.1:9", "--since", "\x1b[2J")
     assert done.returncode == 2 and not HARMFUL.search(done.stderr)
-    missing = run_module("reports", "no\x1b[2J\u202esuch")
+    missing = invoke("reports", "no\x1b[2J\u202esuch")
     assert missing.returncode and not HARMFUL.search(missing.stdout + missing.stderr)

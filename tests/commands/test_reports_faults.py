@@ -13,7 +13,7 @@ from bench.results.files import FAULTS_FILE, ResultsError, read, save
 from bench.results.reliability import FaultResults, FaultTrial, HostileTrial, SoakResults
 from reports.sections.faults import summarize_faults
 from reports.sections.hostile import held, hostile_table
-from tests.conftest import run_module
+from tests.conftest import invoke, run_module
 
 KIB = 1024
 
@@ -123,7 +123,7 @@ def test_a_minute_of_soak_lets_everything_go(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", ["", "{}", '{"schema_version": 99}', "[]", '{"schema_version": 1}'])
 def test_a_bad_file_is_named(tmp_path: Path, broken: str) -> None:
     (tmp_path / FAULTS_FILE).write_text(broken)
-    done = run_module("reports", str(tmp_path))
+    done = invoke("reports", str(tmp_path))
     assert done.returncode != 0 and FAULTS_FILE in done.stderr and "Traceback" not in done.stderr
 
 

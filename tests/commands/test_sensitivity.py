@@ -28,7 +28,7 @@ from feed.transports import TRANSPORTS
 from reports.figures.sensitivity import draw_bandwidth, draw_latency
 from reports.sections.sensitivity import Setting, summarize_sensitivity
 from reports.table.ratings import BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate
-from tests.conftest import ROOT, planned_count, render_as_valid, run_module
+from tests.conftest import ROOT, invoke, planned_count, render_as_valid, run_module
 from tests.helpers.fake_results import put
 
 SOFTWARE_MS = 0.8
@@ -176,7 +176,7 @@ def test_a_trial_without_its_load_is_named(tmp_path: Path) -> None:
 
 def test_the_section_stands_in_every_format(tmp_path: Path) -> None:
     measured(sensitivity_trials("default", list(TRANSPORTS), 1), tmp_path)
-    done = run_module("reports", str(tmp_path), "--details")
+    done = invoke("reports", str(tmp_path), "--details")
     assert done.returncode == 0, done.stderr
     for text in (done.stdout, (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text()):
         assert "How the words change with the setting" in text and "One trial per setting" in text
@@ -186,7 +186,7 @@ def test_the_section_stands_in_every_format(tmp_path: Path) -> None:
 
 
 def test_an_unknown_transport_is_named() -> None:
-    done = run_module("bench", "sensitivity", "--transports", "carrier_pigeon")
+    done = invoke("bench", "sensitivity", "--transports", "carrier_pigeon")
     assert done.returncode == 2 and "carrier_pigeon" in done.stderr and "websocket" in done.stderr
 
 

@@ -34,7 +34,7 @@ from reports.table.verdicts import (
     tally_text,
 )
 from reports.theory.predict import added_table
-from tests.conftest import run_module
+from tests.conftest import invoke
 from tests.helpers.fake_results import fake_results, put
 
 PURE = settings(deadline=None, derandomize=True, database=None)
@@ -224,7 +224,7 @@ def run_folder(folder: Path) -> Path:
 
 def test_the_report_of_a_run_answers_for_both_points(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run")
-    done = run_module("reports", str(folder))
+    done = invoke("reports", str(folder))
     assert done.returncode == 0, done.stderr
     page, text = (folder / "index.html").read_text(), (folder / "report.md").read_text()
     for said in (page, text, done.stdout):
@@ -240,7 +240,7 @@ def test_the_report_of_a_run_answers_for_both_points(tmp_path: Path) -> None:
 def test_a_bad_file_of_probes_is_one_clear_line(tmp_path: Path, content: str) -> None:
     folder = run_folder(tmp_path / "run")
     (folder / CAPABILITIES_FILE).write_text(content)
-    done = run_module("reports", str(folder))
+    done = invoke("reports", str(folder))
     assert done.returncode == 2 and CAPABILITIES_FILE in done.stderr and "Traceback" not in done.stderr
 
 

@@ -28,7 +28,7 @@ from feed.transports import TRANSPORTS
 from reports.figures.ground_truth import FAR, ROOM, axis_end_ms
 from reports.sections.ground_truth import life, summarize_truth
 from servers.hub.publisher import MAX_PUBLICATIONS
-from tests.conftest import Start, run, run_module, until
+from tests.conftest import Start, invoke, run, run_module, until
 from tests.helpers.fake_results import fake_trial
 
 SO_TIMESTAMPING = 37  # asm-generic/socket.h; its control message has the same number
@@ -270,5 +270,5 @@ def test_without_the_right_to_capture_one_line_says_what_to_allow(tmp_path: Path
 
 @pytest.mark.parametrize(("option", "said"), [("--transports", "allowed are polling"), ("--preset", "smoke")])
 def test_bad_options_are_named(option: str, said: str, tmp_path: Path) -> None:
-    done = run_module("bench", "verify", option, "pigeon", "--out", str(tmp_path / "run"))
+    done = invoke("bench", "verify", option, "pigeon", "--out", str(tmp_path / "run"))
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
 from feed.networks import CUSTOM, PRESETS, RANGES, Network, NetworkError, make_network
 from servers.network.link_model import SEGMENT_BYTES, LinkModel, Release, segments
-from tests.conftest import run_module
+from tests.conftest import invoke
 
 PURE = settings(deadline=None, derandomize=True, database=None)
 NETWORKS = st.builds(
@@ -203,5 +203,5 @@ def test_the_time_out_is_at_least_200_ms_more_than_the_round_trip() -> None:
     ],
 )
 def test_a_bad_network_is_named(arguments: tuple[str, str], said: str) -> None:
-    done = run_module("servers", "relay", "--to", "127.0.0.1:80", *arguments)
+    done = invoke("servers", "relay", "--to", "127.0.0.1:80", *arguments)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr

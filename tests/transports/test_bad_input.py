@@ -56,8 +56,8 @@ def still_serves(server: Running) -> None:
 
 
 @pytest.fixture(params=list(HTTP_PATHS))
-def http_server(request: pytest.FixtureRequest, start: Start) -> Running:
-    return start(str(request.param), "--source", "none")
+def http_server(request: pytest.FixtureRequest, share: Start) -> Running:
+    return share(str(request.param), "--source", "none")
 
 
 def upgrade(server: Running) -> str:
@@ -98,19 +98,19 @@ def test_bytes_that_are_no_http(http_server: Running) -> None:
 
 
 @pytest.mark.parametrize("hold", ["-1", "56", "soon", "nan", "1e400"])
-def test_long_polling_refuses_a_bad_hold(start: Start, hold: str) -> None:
-    server = start("long_polling", "--source", "none")
+def test_long_polling_refuses_a_bad_hold(share: Start, hold: str) -> None:
+    server = share("long_polling", "--source", "none")
     status, code, message = request(server.port, f"/long-poll?hold_s={hold}")
     assert (status, code) == (400, "bad_number") and "from 0 to 55" in message
 
 
-def test_websocket_address_without_an_upgrade(start: Start) -> None:
-    server = start("websocket", "--source", "none")
+def test_websocket_address_without_an_upgrade(share: Start) -> None:
+    server = share("websocket", "--source", "none")
     assert request(server.port, "/ws")[:2] == (426, "upgrade_required")
 
 
-def test_websocket_handshakes_that_are_none(start: Start) -> None:
-    server = start("websocket", "--source", "none")
+def test_websocket_handshakes_that_are_none(share: Start) -> None:
+    server = share("websocket", "--source", "none")
     keyless = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     answer = exchange(server.port, f"GET /ws HTTP/1.1\r\nHost: x\r\n{keyless}\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 400 ")
@@ -131,25 +131,25 @@ TRAILERS = b"".join(b"X-%d: %s\r\n" % (i, b"y" * 4000) for i in range(20))
     ],
     ids=["length", "chunks", "trailers"],
 )
-def test_a_body_and_its_trailers_are_bounded(start: Start, rest: bytes, refused: tuple[int, str]) -> None:
+def test_a_body_and_its_trailers_are_bounded(share: Start, rest: bytes, refused: tuple[int, str]) -> None:
     """Sent where a body is waited for, so that nothing answers before it is too large."""
-    server = start("polling", "--source", "none")
+    server = share("polling", "--source", "none")
     assert parse(exchange(server.port, head_of_a_request(server.port) + rest))[:2] == refused
     still_serves(server)
 
 
 @pytest.mark.parametrize("rest", [CHUNKED + CHUNK * 20, CHUNKED + b"0\r\n" + TRAILERS], ids=["chunks", "trailers"])
-def test_a_body_that_nobody_waits_for_is_bounded_too(start: Start, rest: bytes) -> None:
+def test_a_body_that_nobody_waits_for_is_bounded_too(share: Start, rest: bytes) -> None:
     """Refused, or answered with what is wrong with its address; and the end comes although the request never does."""
-    server = start("websocket", "--source", "none")
+    server = share("websocket", "--source", "none")
     answer = exchange(server.port, b"POST /poll HTTP/1.1\r\nHost: x\r\n" + rest)
     assert answer.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 413 ", b"HTTP/1.1 431 "))
     still_serves(server)
 
 
-def test_a_client_that_leaves_within_its_body_is_no_failure(start: Start) -> None:
+def test_a_client_that_leaves_within_its_body_is_no_failure(share: Start) -> None:
     """The fixture finds the traceback if it is one."""
-    server = start("polling", "--source", "none")
+    server = share("polling", "--source", "none")
     head = head_of_a_request(server.port)
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
         sock.sendall(head + b"Content-Length: 10\r\n\r\nhalf")
@@ -170,9 +170,9 @@ def masked_text(body: bytes) -> bytes:
 
 @pytest.mark.parametrize("served", ["websocket", "websocket:tuned", "socketio:websocket_only"])
 @pytest.mark.parametrize("behind", ["text", "close"])
-def test_bad_text_with_more_behind_it_in_one_read(start: Start, served: str, behind: str) -> None:
+def test_bad_text_with_more_behind_it_in_one_read(share: Start, served: str, behind: str) -> None:
     """Closed with 1007 (RFC 6455, section 8.1), or as the peer wishes; the fixture sees that it is no failure."""
-    server = start(served, "--source", "none")
+    server = share(served, "--source", "none")
     bad = bytes([0x81, 0x80 | 2]) + bytes(4) + b"\xf0\x28"
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as peer:
         peer.sendall(OPENINGS[server.ready["transport"]])
@@ -185,9 +185,9 @@ def test_bad_text_with_more_behind_it_in_one_read(start: Start, served: str, beh
     assert b"\x88" in answer and code.to_bytes(2, "big") in answer
 
 
-def test_two_websocket_messages_at_once_are_two_refusals(start: Start) -> None:
+def test_two_websocket_messages_at_once_are_two_refusals(share: Start) -> None:
     """The fixture finds a traceback if the second one trips the server."""
-    server = start("websocket", "--source", "none")
+    server = share("websocket", "--source", "none")
     handshake = f"GET /ws HTTP/1.1\r\nHost: x\r\n{upgrade(server)}\r\n".encode()
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as sock:
         sock.sendall(handshake)
@@ -216,23 +216,23 @@ def frame(body: bytes) -> bytes:
         (b"GET / HTTP/1.1\r\n\r\n", "frame_too_large"),
     ],
 )
-def test_raw_refusals(start: Start, sent: bytes, code: str) -> None:
-    server = start("raw", "--source", "none")
+def test_raw_refusals(share: Start, sent: bytes, code: str) -> None:
+    server = share("raw", "--source", "none")
     answer = exchange(server.port, sent)
     assert decode_error(decode_envelope(answer[4:]).data).code == code
     still_serves(server)
 
 
-def test_raw_takes_one_message_only(start: Start) -> None:
-    server = start("raw", "--source", "none")
+def test_raw_takes_one_message_only(share: Start) -> None:
+    server = share("raw", "--source", "none")
     answer = exchange(server.port, frame(b'{"type":"subscribe"}') * 2)
     length = struct.unpack(">I", answer[:4])[0]
     assert decode_envelope(answer[4 : 4 + length]).type == "welcome"
     assert decode_error(decode_envelope(answer[8 + length :]).data).code == "unexpected_message"
 
 
-def test_the_control_listener_refuses_nonsense(start: Start) -> None:
-    server = start("polling", "--source", "none")
+def test_the_control_listener_refuses_nonsense(share: Start) -> None:
+    server = share("polling", "--source", "none")
     port = int(server.ready["control_url"].rpartition(":")[2])
     for body, named in (
         (b"{", "truncated"),
@@ -248,8 +248,8 @@ def test_the_control_listener_refuses_nonsense(start: Start) -> None:
         assert (status, code) == (400, "bad_request") and named in message, (body, message)
 
 
-def test_a_client_is_told_why_it_was_refused(start: Start, transport: str) -> None:
-    server = start(transport, "--source", "none")
+def test_a_client_is_told_why_it_was_refused(share: Start, transport: str) -> None:
+    server = share(transport, "--source", "none")
 
     async def body() -> str:
         shared = new_shared(seed=1)

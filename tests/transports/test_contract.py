@@ -14,8 +14,8 @@ from tests.conftest import Start, run
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_contract(start: Start, served: str, check: Callable[[Bench], Awaitable[None]]) -> None:
-    server = start(served, "--source", "none", "--rooms", "2")
+def test_contract(share: Start, served: str, check: Callable[[Bench], Awaitable[None]]) -> None:
+    server = share(served, "--source", "none", "--rooms", "2")
 
     async def body() -> None:
         shared = new_shared(seed=1)
@@ -26,8 +26,8 @@ def test_contract(start: Start, served: str, check: Callable[[Bench], Awaitable[
     run(body())
 
 
-def test_the_contract_holds_across_a_network(start: Start, transport: str) -> None:
-    server = start(transport, "--source", "none")
+def test_the_contract_holds_across_a_network(share: Start, start: Start, transport: str) -> None:
+    server = share(transport, "--source", "none")
     relay = start("relay", "--to", f"127.0.0.1:{server.port}", "--rtt-ms", "5")
     scheme = server.url.partition("://")[0]
     passed = run(preflight(Target(transport, f"{scheme}://127.0.0.1:{relay.port}", server.ready["control_url"])))
@@ -39,9 +39,9 @@ def token_of(user: str) -> str:
 
 
 @pytest.mark.parametrize("check", PLATFORM_CHECKS, ids=lambda check: check.__name__)
-def test_the_platform_contract(start: Start, served_upstream: str, check: Callable[[Bench], Awaitable[None]]) -> None:
+def test_the_platform_contract(share: Start, served_upstream: str, check: Callable[[Bench], Awaitable[None]]) -> None:
     """The same body over all transports and variants but the baseline, with authentication on."""
-    server = start(served_upstream, "--source", "none", "--auth", "dev")
+    server = share(served_upstream, "--source", "none", "--auth", "dev")
 
     async def body() -> None:
         shared = new_shared(seed=1)

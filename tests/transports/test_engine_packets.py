@@ -48,9 +48,9 @@ async def poll_for(client: aiohttp.ClientSession, url: str, wanted: str) -> str:
                     return packet
 
 
-def test_what_is_asked_before_a_goodbye_is_done_and_behind_it_refused(start: Start) -> None:
+def test_what_is_asked_before_a_goodbye_is_done_and_behind_it_refused(share: Start) -> None:
     """Though all of it comes in one payload; and who has said goodbye may come again."""
-    server = start("socketio", "--source", "none")
+    server = share("socketio", "--source", "none")
     payload = "\x1e".join([f'421["request",{ECHO}]', "41", f'422["request",{ECHO}]', "40", f'423["request",{ECHO}]'])
 
     async def body() -> None:
@@ -68,8 +68,8 @@ def test_what_is_asked_before_a_goodbye_is_done_and_behind_it_refused(start: Sta
     run(body())
 
 
-def test_a_payload_that_is_none_is_refused_and_ends_its_session(start: Start) -> None:
-    server = start("socketio", "--source", "none")
+def test_a_payload_that_is_none_is_refused_and_ends_its_session(share: Start) -> None:
+    server = share("socketio", "--source", "none")
 
     async def body() -> None:
         async with aiohttp.ClientSession() as client:
@@ -84,9 +84,9 @@ def test_a_payload_that_is_none_is_refused_and_ends_its_session(start: Start) ->
     run(body())
 
 
-def test_polling_takes_and_answers_what_a_websocket_does(start: Start) -> None:
+def test_polling_takes_and_answers_what_a_websocket_does(share: Start) -> None:
     """Also a body of unknown length, of any type, several packets at once, and binary ones as base64."""
-    server = start("socketio", "--source", "none")
+    server = share("socketio", "--source", "none")
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b'427["request",'
@@ -166,8 +166,8 @@ async def socket_said(client: aiohttp.ClientSession, url: str) -> tuple[int, str
 
 
 @pytest.mark.parametrize("served", ["socketio", "socketio:websocket_only"])
-def test_handshakes_of_another_protocol_are_refused_in_our_words(start: Start, served: str) -> None:
-    server = start(served, "--source", "none")
+def test_handshakes_of_another_protocol_are_refused_in_our_words(share: Start, served: str) -> None:
+    server = share(served, "--source", "none")
 
     async def body() -> None:
         async with aiohttp.ClientSession() as client:
@@ -190,9 +190,9 @@ def test_handshakes_of_another_protocol_are_refused_in_our_words(start: Start, s
     run(body())
 
 
-def test_a_poll_that_its_client_has_left_swallows_nothing(start: Start) -> None:
+def test_a_poll_that_its_client_has_left_swallows_nothing(share: Start) -> None:
     """What is put into it would be lost; so the session ends, and its client comes again with its cursor."""
-    server = start("socketio", "--source", "none")
+    server = share("socketio", "--source", "none")
 
     async def body() -> None:
         async with aiohttp.ClientSession() as client, polled(server, client) as url:
@@ -209,9 +209,9 @@ async def _is_gone(client: aiohttp.ClientSession, url: str) -> bool:
         return answer.status == 400
 
 
-def test_a_session_has_one_poll_at_a_time(start: Start) -> None:
+def test_a_session_has_one_poll_at_a_time(share: Start) -> None:
     """As in Node's: a second one ends it, and the first is answered."""
-    server = start("socketio", "--source", "none")
+    server = share("socketio", "--source", "none")
 
     async def body() -> None:
         async with aiohttp.ClientSession() as client, polled(server, client) as url:
@@ -230,8 +230,8 @@ async def _overlaps(client: aiohttp.ClientSession, url: str) -> bool:
         return answer.status == 400 and "already" in await answer.text()
 
 
-def test_who_is_ended_for_a_packet_is_told_why_by_its_next_poll(start: Start) -> None:
-    server = start("socketio", "--source", "none")
+def test_who_is_ended_for_a_packet_is_told_why_by_its_next_poll(share: Start) -> None:
+    server = share("socketio", "--source", "none")
 
     async def body() -> None:
         for packet in (b"47x", b"4", b"401-{}"):
@@ -243,8 +243,8 @@ def test_who_is_ended_for_a_packet_is_told_why_by_its_next_poll(start: Start) ->
     run(body())
 
 
-def test_a_goodbye_by_websocket_closes_it(start: Start) -> None:
-    server = start("socketio", "--source", "none")
+def test_a_goodbye_by_websocket_closes_it(share: Start) -> None:
+    server = share("socketio", "--source", "none")
 
     async def body() -> None:
         url = server.url + "/socket.io/?EIO=4&transport=websocket"

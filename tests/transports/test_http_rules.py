@@ -297,16 +297,16 @@ def broken(server_port: int, path: str, good: int, rules: dict[str, Rule]) -> di
 
 
 @pytest.mark.parametrize("served", HTTP)
-def test_every_rule_of_http_is_kept(start: Start, served: str) -> None:
-    server = start(served, "--source", "none")
+def test_every_rule_of_http_is_kept(share: Start, served: str) -> None:
+    server = share(served, "--source", "none")
     name = served.partition(":")[0]
     good = GOOD.get(served, GOOD.get(name, 200))
     assert broken(server.port, MAIN[name], good, RULES) == {}
 
 
 @pytest.mark.parametrize("listener", ["control", "relay"])
-def test_the_control_listeners_keep_them_too(start: Start, listener: str) -> None:
-    server = start("sse", "--source", "none") if listener == "control" else start("relay", "--to", "127.0.0.1:9")
+def test_the_control_listeners_keep_them_too(share: Start, listener: str) -> None:
+    server = share("sse", "--source", "none") if listener == "control" else share("relay", "--to", "127.0.0.1:9")
     rules = {name: rule for name, rule in RULES.items() if name != "absolute-form"}
     port = int(server.ready["control_url"].rpartition(":")[2])
     assert broken(port, MAIN[listener], 200, rules) == {}
@@ -425,16 +425,16 @@ WEBSOCKET_RULES: dict[str, Rule] = {
 
 
 @pytest.mark.parametrize("served", [name for name in HTTP if name.partition(":")[0] in ("websocket", "socketio")])
-def test_every_rule_of_websocket_is_kept(start: Start, served: str) -> None:
-    server = start(served, "--source", "none")
+def test_every_rule_of_websocket_is_kept(share: Start, served: str) -> None:
+    server = share(served, "--source", "none")
     path = "/ws" if "websocket" in served.partition(":")[0] else "/socket.io/?EIO=4&transport=websocket"
     assert broken(server.port, path, 0, WEBSOCKET_RULES) == {}
 
 
 @pytest.mark.parametrize("served", [name for name in HTTP if "socketio" not in name])
-def test_every_401_says_how_to_authenticate(start: Start, served: str) -> None:
+def test_every_401_says_how_to_authenticate(share: Start, served: str) -> None:
     """RFC 9110, section 15.5.2. Socket.IO's library asks for the token in its own protocol."""
-    server = start(served, "--source", "none", "--auth", "dev")
+    server = share(served, "--source", "none", "--auth", "dev")
     name = served.partition(":")[0]
     peer = Peer(server.port, MAIN[name], 401)
     answer = peer.ask(HOST, *([UPGRADE, VERSION, KEY] if name == "websocket" else []))

@@ -11,8 +11,8 @@ from tests.transports.test_polling import curl
 
 
 @needs_curl
-def test_curl_is_held_until_the_hold_ends(start: Start) -> None:
-    server = start("long_polling", "--source", "none")
+def test_curl_is_held_until_the_hold_ends(share: Start) -> None:
+    server = share("long_polling", "--source", "none")
     cursor = json.loads(curl(f"{server.url}/long-poll"))["id"]
     began = time.monotonic()
     answer = json.loads(curl(f"{server.url}/long-poll?since={cursor}&hold_s=0.5"))

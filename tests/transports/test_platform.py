@@ -21,7 +21,7 @@ from clients.core.errors import GaveUpError, RefusedError, RequestError
 from clients.core.options import ClientOptions
 from clients.core.renewal import TokenError, expires_at_s, keep_renewed
 from servers.gate.auth import DEV_KEY, mint
-from tests.conftest import Running, Start, run, run_module, until
+from tests.conftest import Running, Start, invoke, run, run_module, until
 
 QUICK = {"poll_interval_s": 0.02, "hold_s": 2.0, "backoff_base_s": 0.05, "backoff_cap_s": 0.2, "max_attempts": 200}
 
@@ -68,8 +68,8 @@ async def refused(crew: Crew, server: Running, **options: Any) -> str:
     return error.value.code
 
 
-def test_only_good_tokens_are_let_in(start: Start, served_upstream: str) -> None:
-    server = start(served_upstream, "--source", "none", "--auth", "dev")
+def test_only_good_tokens_are_let_in(share: Start, served_upstream: str) -> None:
+    server = share(served_upstream, "--source", "none", "--auth", "dev")
     forged = mint(b"x" * 40, "ann", 60.0, time.time())
     unsigned = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJhbm4iLCJleHAiOjk5OTk5OTk5OTl9."
     hidden = {"handshake_refused"} if server.ready["transport"] == "websocket" else set()
@@ -85,20 +85,20 @@ def test_only_good_tokens_are_let_in(start: Start, served_upstream: str) -> None
     run(body())
 
 
-def test_a_connection_ends_with_its_token_unless_renewed(start: Start, served_upstream: str) -> None:
-    server = start(served_upstream, "--source", "none", "--auth", "dev")
+def test_a_connection_ends_with_its_token_unless_renewed(share: Start, served_upstream: str) -> None:
+    server = share(served_upstream, "--source", "none", "--auth", "dev")
 
     async def body() -> None:
         async with Crew() as crew:
             short = await crew.join(server, token=token("ann", 1.5))
             renewed = await crew.join(server, token=token("bob", 1.5))
             fresh = token("bob")
-            await renewed.client.join("tea")
+            await renewed.client.join("ends")
             await renewed.client.request("renew", token=fresh)
             renewed.client.token = fresh
             with pytest.raises(RequestError, match="not_allowed"):
                 await renewed.client.request("renew", token=token("eve"))
-            await short.client.join("tea")
+            await short.client.join("ends")
             await until(lambda: short.client.state is State.CLOSED, "the other has ended")
             await renewed.until(lambda: bool(renewed.of("left")))
             assert renewed.of("left")[0]["user"] == "ann"
@@ -193,23 +193,24 @@ def test_namespaces_are_apart(start: Start, served_upstream: str) -> None:
     run(body())
 
 
-def test_rooms_are_joined_again_and_resumed(start: Start, served_upstream: str) -> None:
+def test_rooms_are_joined_again_and_resumed(share: Start, start: Start, served_upstream: str) -> None:
     """Connections are cut while another member talks on: nothing is missing, nothing comes twice."""
-    server = start(served_upstream, "--source", "none")
+    server = share(served_upstream, "--source", "none")
     relay = start("relay", "--to", f"127.0.0.1:{server.port}", "--rtt-ms", "0")
     scheme = server.url.partition("://")[0]
+    rooms = ["resumed-tea", "resumed-cake"]
 
     async def body() -> None:
         async with Crew() as crew:
             far = await crew.join(server, f"{scheme}://127.0.0.1:{relay.port}")
             near = await crew.join(server)
             for one in (far, near):
-                await one.client.join("tea")
-                await one.client.join("cake")
+                for room in rooms:
+                    await one.client.join(room)
 
             async def say(numbers: range) -> None:
                 for n in numbers:
-                    await near.client.request("publish", rooms=["tea", "cake"] if n % 3 else ["cake"], data=n)
+                    await near.client.request("publish", rooms=rooms[n % 3 == 0 :], data=n)
 
             await say(range(10))
             await far.until(lambda: len(far.of("message")) >= 10)
@@ -324,8 +325,8 @@ def test_the_log_names_clients_and_no_secrets(start: Start, upstream: str) -> No
     assert secret not in text and "do not log me" not in text
 
 
-def test_dev_mode_says_so_loudly(start: Start) -> None:
-    server = start("sse", "--source", "none", "--auth", "dev")
+def test_dev_mode_says_so_loudly(share: Start) -> None:
+    server = share("sse", "--source", "none", "--auth", "dev")
     assert "DEV MODE" in server.log.read_text()
 
 
@@ -343,26 +344,26 @@ def test_dev_mode_says_so_loudly(start: Start) -> None:
     ],
 )
 def test_bad_options_are_named(arguments: tuple[str, ...], said: str) -> None:
-    done = run_module("servers", "sse", "--port", "0", "--source", "none", *arguments)
+    done = invoke("servers", "sse", "--port", "0", "--source", "none", *arguments)
     assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("--auth", "dev"), ("--room-claim", "a=b"), ("--limit", "strikes=1")])
 def test_the_baseline_does_not_pretend_to_protect(arguments: tuple[str, ...]) -> None:
-    done = run_module("servers", "raw", "--port", "0", *arguments)
+    done = invoke("servers", "raw", "--port", "0", *arguments)
     assert done.returncode != 0 and f"{arguments[0]}: the baseline" in done.stderr
 
 
 def test_the_token_command(start: Start) -> None:
     key = "k" * 40
-    made = run_module("servers", "token", "--user", "ann", "--claim", "staff", PUSHMARK_JWT_KEY=key)
+    made = invoke("servers", "token", "--user", "ann", "--claim", "staff", PUSHMARK_JWT_KEY=key)
     assert made.returncode == 0 and made.stdout.count(".") == 2
-    assert "'a b' is not a user name" in run_module("servers", "token", "--user", "a b", "--dev").stderr
+    assert "'a b' is not a user name" in invoke("servers", "token", "--user", "a b", "--dev").stderr
 
 
-def test_a_connection_outlives_its_tokens(start: Start, upstream: str) -> None:
+def test_a_connection_outlives_its_tokens(share: Start, upstream: str) -> None:
     """Renewed before each expires, without a reconnection."""
-    server = start(upstream, "--source", "none", "--auth", "dev")
+    server = share(upstream, "--source", "none", "--auth", "dev")
     given: list[str] = []
 
     async def source() -> str:
@@ -372,7 +373,7 @@ def test_a_connection_outlives_its_tokens(start: Start, upstream: str) -> None:
     async def body() -> None:
         async with Crew() as crew:
             one = await crew.join(server, token=token("ann", 1.0))
-            await one.client.join("tea")
+            await one.client.join("outlives")
             renewing = asyncio.ensure_future(keep_renewed(one.client, source))
             await until(lambda: len(given) >= 3, "renewed three times")
             assert await one.client.request("call", service="echo", data=1) == 1
@@ -392,18 +393,18 @@ def test_the_expiry_is_read_from_a_token() -> None:
     assert expires_at_s(mint(DEV_KEY, "ann", 60.0, 1000.0)) == 1060.0
 
 
-def test_people_talk_from_the_command_line(start: Start, upstream: str) -> None:
-    server = start(upstream, "--source", "none", "--auth", "dev")
+def test_people_talk_from_the_command_line(share: Start, upstream: str) -> None:
+    server = share(upstream, "--source", "none", "--auth", "dev")
     name = server.ready["transport"]
-    words = ("clients", name, server.url, "--room", "tea", "--poll-interval-s", "0.05", "--json")
+    words = ("clients", name, server.url, "--room", "talk", "--poll-interval-s", "0.05", "--json")
     said = ("--send", "hello", "--send", "how are you?", "--count", "2")
     done = run_module(*words, *said, PUSHMARK_TOKEN=token())
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     messages = [line["data"] for line in lines if line["type"] == "message"]
     assert [(one["user"], one["data"]) for one in messages] == [("ann", "hello"), ("ann", "how are you?")]
-    assert {line["room"] for line in lines} == {"tea"}
+    assert {line["room"] for line in lines} == {"talk"}
     for bad, named in ((("--token", "nonsense"), "token_invalid"), (("--ca-file", "none.pem"), "none.pem")):
-        refused = run_module(*words, *said, *bad)
+        refused = invoke(*words, *said, *bad)
         hidden = "401" if name == "websocket" and named == "token_invalid" else named
         assert refused.returncode != 0 and hidden in refused.stderr and "Traceback" not in refused.stderr

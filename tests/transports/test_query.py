@@ -44,9 +44,9 @@ def test_numbers_are_read(text: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("served", [name for name in SERVED if "polling" in name])
-def test_head_is_answered_and_what_follows_is_not_shifted(start: Start, served: str) -> None:
+def test_head_is_answered_and_what_follows_is_not_shifted(share: Start, served: str) -> None:
     """The answer to HEAD has no body; a variant that waited for one would never send the head."""
-    server = start(served, "--source", "none")
+    server = share(served, "--source", "none")
     path = "/long-poll" if "long" in served else "/poll"
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     for method in ("HEAD", "GET", "HEAD", "GET"):
@@ -59,8 +59,8 @@ def test_head_is_answered_and_what_follows_is_not_shifted(start: Start, served: 
 
 
 @pytest.mark.parametrize("served", [name for name in SERVED if name.partition(":")[0] in PATHS])
-def test_a_wrong_method_is_refused(start: Start, served: str) -> None:
-    server = start(served, "--source", "none")
+def test_a_wrong_method_is_refused(share: Start, served: str) -> None:
+    server = share(served, "--source", "none")
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     connection.request("POST", PATHS[served.partition(":")[0]], body=b"x")
     assert connection.getresponse().status == 405

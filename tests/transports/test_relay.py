@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from clients.control import Control
-from tests.conftest import Running, Start, run, run_module
+from tests.conftest import Running, Start, invoke, run
 
 RTT_MS = 40.0
 MESSAGES = 60
@@ -147,7 +147,7 @@ def test_a_target_that_refuses_resets_the_client(start: Start) -> None:
 
 @pytest.mark.parametrize("target", ("nowhere", "127.0.0.1:0", "127.0.0.1:99999", ":80"))
 def test_a_bad_target_is_named(target: str) -> None:
-    done = run_module("servers", "relay", "--to", target)
+    done = invoke("servers", "relay", "--to", target)
     assert done.returncode == 2 and target in done.stderr and "HOST:PORT" in done.stderr
 
 

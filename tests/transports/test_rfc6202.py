@@ -20,9 +20,9 @@ SLACK_S = 0.09
 """Under a third of the round trip: what a loaded machine may add."""
 
 
-def test_long_polling_takes_one_transit_when_held_and_up_to_three_in_the_gap(start: Start) -> None:
+def test_long_polling_takes_one_transit_when_held_and_up_to_three_in_the_gap(share: Start, start: Start) -> None:
     """RFC 6202, section 2.2: the average is near one transit, the maximum over three."""
-    server = start("long_polling", "--source", "none")
+    server = share("long_polling", "--source", "none")
     relay = start("relay", "--to", f"127.0.0.1:{server.port}", "--rtt-ms", str(RTT_MS))
     held, in_gap = run(_two_events(relay.port, server.ready["control_url"]))
     assert TRANSIT_S <= held <= TRANSIT_S + SLACK_S
@@ -51,9 +51,9 @@ async def _two_events(port: int, control_url: str) -> list[float]:
     return latencies
 
 
-def test_polling_waits_for_its_clock_and_then_one_transit(start: Start) -> None:
+def test_polling_waits_for_its_clock_and_then_one_transit(share: Start, start: Start) -> None:
     """Evenly spread events wait evenly: none less than a transit, none more than an interval and a transit."""
-    server = start("polling", "--source", "none")
+    server = share("polling", "--source", "none")
     relay = start("relay", "--to", f"127.0.0.1:{server.port}", "--rtt-ms", "100")
     interval_s, transit_s = 1.0, 0.05
     latencies = run(_spread_events(relay.port, server.ready["control_url"], interval_s))

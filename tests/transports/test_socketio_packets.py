@@ -125,8 +125,8 @@ def test_whatever_packet_comes_is_answered(start: Start) -> None:
 
 
 @pytest.mark.parametrize("connected", [True, False])
-def test_what_is_no_packet_is_named_and_ends_the_session(start: Start, connected: bool) -> None:
-    server = start("socketio", "--source", "none")
+def test_what_is_no_packet_is_named_and_ends_the_session(share: Start, connected: bool) -> None:
+    server = share("socketio", "--source", "none")
 
     async def body() -> None:
         for sent in ENDED:
@@ -144,8 +144,8 @@ def test_what_is_no_packet_is_named_and_ends_the_session(start: Start, connected
     run(body())
 
 
-def test_binary_messages_are_refused_by_name(start: Start) -> None:
-    server = start("socketio", "--source", "none")
+def test_binary_messages_are_refused_by_name(share: Start) -> None:
+    server = share("socketio", "--source", "none")
 
     async def body() -> None:
         async with opened(server) as session:
@@ -166,8 +166,8 @@ def test_binary_messages_are_refused_by_name(start: Start) -> None:
 
 
 @pytest.mark.parametrize("served", ["websocket", "websocket:tuned"])
-def test_binary_frames_and_empty_ones_are_refused_by_name(start: Start, served: str) -> None:
-    server = start(served, "--source", "none")
+def test_binary_frames_and_empty_ones_are_refused_by_name(share: Start, served: str) -> None:
+    server = share(served, "--source", "none")
 
     async def body() -> None:
         async with aiohttp.ClientSession() as client, client.ws_connect(server.url + "/ws") as peer:
@@ -223,8 +223,8 @@ REFUSED_AUTH = [
 ]
 
 
-def test_what_is_wrong_with_an_auth_payload_is_said(start: Start) -> None:
-    server = start("socketio", "--source", "none")
+def test_what_is_wrong_with_an_auth_payload_is_said(share: Start) -> None:
+    server = share("socketio", "--source", "none")
 
     async def body() -> None:
         async with opened(server) as session:

@@ -93,9 +93,9 @@ def test_the_length_of_a_request_is_counted_in_the_bytes_that_were_sent(start: S
 
 
 @pytest.mark.parametrize("bad", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xc3"])
-def test_bytes_that_are_no_utf8_reach_nobody(start: Start, bad: bytes) -> None:
+def test_bytes_that_are_no_utf8_reach_nobody(share: Start, bad: bytes) -> None:
     """By POST; a WebSocket is closed for them before anybody decodes JSON."""
-    server = start("polling", "--source", "none")
+    server = share("polling", "--source", "none")
 
     async def body() -> None:
         async with asking(server) as ask:
@@ -158,8 +158,8 @@ BAD_TEXTS = [
 
 
 @pytest.mark.parametrize("sent", BAD_TEXTS)
-def test_the_baseline_reads_its_one_message_as_strictly(start: Start, sent: bytes) -> None:
-    server = start("raw", "--source", "none")
+def test_the_baseline_reads_its_one_message_as_strictly(share: Start, sent: bytes) -> None:
+    server = share("raw", "--source", "none")
     answer = exchange(server.port, encode_frame(sent))
     error = decode_error(decode_envelope(answer[4:]).data)
     assert error.code == "bad_request" and error.message.startswith("not a subscribe message: ")
@@ -180,16 +180,16 @@ def test_the_baseline_reads_its_one_message_as_strictly(start: Start, sent: byte
         (b"", "not JSON"),
     ],
 )
-def test_the_control_listener_reads_as_strictly(start: Start, sent: bytes, said: str) -> None:
-    server = start("polling", "--source", "none")
+def test_the_control_listener_reads_as_strictly(share: Start, sent: bytes, said: str) -> None:
+    server = share("polling", "--source", "none")
     port = int(server.ready["control_url"].rpartition(":")[2])
     status, code, message = request(port, "/feed/start", "POST", f"Content-Length: {len(sent)}\r\n", sent)
     assert (status, code) == (400, "bad_request") and said in message
 
 
 @pytest.mark.parametrize("text", ["%ED%A0%80", "%ff", "%00%1b", "%F0%9F%98%80"])
-def test_what_cannot_be_written_can_be_named_in_an_answer(start: Start, text: str) -> None:
-    server = start("long_polling", "--source", "none")
+def test_what_cannot_be_written_can_be_named_in_an_answer(share: Start, text: str) -> None:
+    server = share("long_polling", "--source", "none")
     for target, code in (
         (f"/{text}", "not_found"),
         (f"/long-poll?room={text}", "bad_room"),

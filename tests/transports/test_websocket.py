@@ -28,8 +28,8 @@ def ws_url(url: str, query: str = "") -> str:
     return f"{url}/ws{query}"
 
 
-def test_the_websockets_library_reads_the_feed_and_resumes(start: Start) -> None:
-    server = start("websocket", "--source", "none")
+def test_the_websockets_library_reads_the_feed_and_resumes(share: Start) -> None:
+    server = share("websocket", "--source", "none")
 
     async def body() -> None:
         async with Control(server.ready["control_url"]) as control:
@@ -47,8 +47,8 @@ def test_the_websockets_library_reads_the_feed_and_resumes(start: Start) -> None
     run(body())
 
 
-def test_the_websockets_library_is_refused_with_a_reason(start: Start) -> None:
-    server = start("websocket", "--source", "none")
+def test_the_websockets_library_is_refused_with_a_reason(share: Start) -> None:
+    server = share("websocket", "--source", "none")
 
     async def body() -> None:
         with pytest.raises(InvalidStatus) as refused:
