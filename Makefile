@@ -7,50 +7,59 @@ RUN := $(BIN)/python
 TESTS := $(RUN) -m pytest --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench verify sensitivity cost faults soak report demo check test lint nightly clean
+.PHONY: help demo smoke bench report verify sensitivity cost faults soak setup check test lint nightly examples clean
 
-help: ## Say what there is
-	@echo "pushmark: polling, long polling, SSE, WebSocket and Socket.IO on one feed, measured side by side."
+help:
+	@echo "pushmark: polling, long polling, SSE, WebSocket and Socket.IO on one feed, measured next to each other."
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
-	@echo
-	@echo "  make bench PRESET=smoke OUT=some/folder    picks a preset (default, full, smoke) and a place"
-	@echo "  Every command has a --help: $(RUN) -m servers|clients|bench|reports --help"
+	@echo "  OUT=some/folder names the place of the results; PRESET=smoke is the short form of bench, cost and faults."
+	@echo "  Every command has a --help: $(RUN) -m servers|clients|bench|reports --help (all of them: docs/commands.md)"
 
-setup: $(BIN)/.ready ## Make .venv with exactly the versions of constraints.txt
-
-$(BIN)/.ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "pushmark needs Python 3.11 or newer; name one: make setup PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@touch $@
-
-bench: setup ## Measure every transport and leave a report (about 9 minutes; PRESET=smoke: a minute and a half)
-	@$(RUN) -m bench run --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
-
-verify: setup ## Hold the measurement itself against a packet capture (2 minutes; needs tcpdump)
-	@$(RUN) -m bench verify $(if $(OUT),--out '$(OUT)')
-
-sensitivity: setup ## See how the words change with round trip, poll interval and rate (about 9 minutes)
-	@$(RUN) -m bench sensitivity $(if $(OUT),--out '$(OUT)')
-
-cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 17 minutes; PRESET=smoke: half a minute)
-	@$(RUN) -m bench cost --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
-
-faults: setup ## Kill, cut off, stall and besiege servers with clients connected (about 25 minutes; PRESET=smoke: 2)
-	@$(RUN) -m bench faults --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
-
-soak: setup ## Let clients come and go for SECONDS (1800), and see what servers keep
-	@$(RUN) -m bench soak --duration-s $(SECONDS) $(if $(OUT),--out '$(OUT)')
-
-report: setup ## Render the report of the newest run (or of OUT) again
-	@$(RUN) -m reports $(or $(OUT),results/latest)
+##@ See it
 
 demo: setup ## Show a live feed in the terminal: this machine's figures over SSE
 	@$(RUN) -m servers sse --port 0 --rate-hz 2 | { \
 	  url=$$($(RUN) -c 'import json; print(json.loads(input())["url"])'); \
 	  $(RUN) -m clients sse "$$url"; }
+
+##@ Measure it
+
+smoke: setup ## Measure every transport briefly, to see that everything works (90 seconds)
+	@$(RUN) -m bench run --preset smoke $(if $(OUT),--out '$(OUT)')
+
+bench: setup ## Measure every transport and leave a report (about 9 minutes)
+	@$(RUN) -m bench run --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
+
+report: setup ## Render the report of the newest run (or of OUT) again
+	@$(RUN) -m reports $(or $(OUT),results/latest)
+
+sensitivity: setup ## Measure how the ratings change with round trip, poll interval and rate (about 9 minutes)
+	@$(RUN) -m bench sensitivity $(if $(OUT),--out '$(OUT)')
+
+cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 17 minutes)
+	@$(RUN) -m bench cost --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
+
+faults: setup ## Kill, cut off and stall servers with clients connected, and attack them (about 18 minutes)
+	@$(RUN) -m bench faults --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
+
+soak: setup ## Let clients come and go for SECONDS (1800), and list what servers keep
+	@$(RUN) -m bench soak --duration-s $(SECONDS) $(if $(OUT),--out '$(OUT)')
+
+verify: setup ## Check the meters themselves against a packet capture (2 minutes; needs tcpdump)
+	@$(RUN) -m bench verify $(if $(OUT),--out '$(OUT)')
+
+##@ Develop it
+
+setup: $(BIN)/.ready ## Make .venv with exactly the versions of constraints.txt (about 2 minutes, once)
+
+$(BIN)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "pushmark needs Python 3.11 or newer; name one: make setup PYTHON=python3.12"; exit 1; }
+	@echo "Setting up .venv with the versions of constraints.txt: about 2 minutes, once."
+	@$(PYTHON) -m venv .venv
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
 
 check: lint ## Before every commit: lint, types, import walls and the pure tests (under 2 minutes)
 	@$(TESTS) -q tests/pure
@@ -79,6 +88,12 @@ nightly: setup ## What takes hours: the tests three times over, their full sizes
 	@$(RUN) -m bench generator
 	@$(RUN) -m bench faults
 	@$(RUN) -m bench soak
+
+examples: setup ## Render the published reports under docs/runs anew from their results (10 seconds)
+	@for folder in $$(find docs/runs -name results.json | cut -d/ -f1-3 | sort -u); do \
+	  rm -rf "$$folder/figures"; \
+	  $(RUN) -m reports "$$folder" >/dev/null || exit 1; echo "Rendered $$folder"; \
+	done
 
 clean: ## Remove .venv and caches; results stay
 	@rm -rf .venv *.egg-info build .mypy_cache .ruff_cache .hypothesis .import_linter_cache

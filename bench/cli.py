@@ -97,7 +97,7 @@ def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str
 @click.option("--rooms", type=int, help="Rooms; subscribers take turns among them (with --point).")
 @click.option("--rate-hz", type=float, help="Events per second over all rooms (with --point).")
 @click.option("--payload-bytes", type=int, help="Size of an event's data.")
-@click.option("--poll-interval-s", type=float, help="Of polling.")
+@click.option("--poll-interval-s", type=float, help="Interval between the requests of polling, in seconds.")
 @click.option(
     "--network",
     type=click.Choice(list(NETWORKS)),
@@ -106,15 +106,15 @@ def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str
     help="What the relay stands for (docs/method.md, Network). The next four replace single numbers of it.",
 )
 @click.option("--rtt-ms", type=float, help="Round trip through the relay; 0 leaves the relay out.")
-@click.option("--jitter-ms", type=float, help="Each segment is delayed by up to so much more, each way.")
-@click.option("--bandwidth-mbit-s", type=float, help="Of each connection, each way; 0 is no limit.")
+@click.option("--jitter-ms", type=float, help="Largest random delay added to each segment, each way.")
+@click.option("--bandwidth-mbit-s", type=float, help="Bandwidth of each connection, each way; 0 is no limit.")
 @click.option(
     "--loss", type=float, help="Share of segments that are lost, 0 to 0.1. Modelled: no claim is judged on it."
 )
-@click.option("--duration-s", type=float, help="Measured part of a trial (with --point).")
+@click.option("--duration-s", type=float, help="Length of the measured part of a trial (with --point).")
 @click.option("--blocks", type=int, help="Trials per transport. Intervals need 2, conclusions 5.")
-@click.option("--seed", type=int, help="Of schedules, phases, and the order of trials.")
-@click.option("--headers", type=click.Choice(HEADER_SETS), help="HTTP headers of the clients.")
+@click.option("--seed", type=int, help="Seed of schedules, phases and the order of trials.")
+@click.option("--headers", type=click.Choice(HEADER_SETS), help="HTTP headers that the clients send.")
 @click.option(
     "--slo",
     callback=_objectives,
@@ -145,9 +145,7 @@ def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
     place = placement(sorted(os.sched_getaffinity(0)))
     batches = [table_batch(plan, this_command(), place, folder) for plan in plans]
     console = new_console()
-    for batch in batches:
-        console.print(_announcement(batch), highlight=False, markup=False)
-    console.print(f"Results: {folder}", highlight=False, markup=False)
+    _announce(batches, folder, console)
     names = list(dict.fromkeys(name for plan in plans for name in plan.transports))
     idle_of = msgspec.structs.replace(plans[0], transports=names)
     contenders = [name for name in plans[0].transports if name in CONTENDERS]
@@ -167,7 +165,7 @@ def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
     code = _exit_code(batches, rendered, interrupted, console)
     say_next(
         console,
-        f"python -m bench cell sse/latency_p50 --of {folder}  # measure one cell again",
+        f"python -m bench cell {names[0]}/latency_p50 --of {folder}  # measure one cell again",
         f"python -m reports compare OTHER_RUN {folder}  # hold it against another run",
     )
     sys.exit(code)
@@ -182,6 +180,12 @@ main.add_command(cell)
 main.add_command(sensitivity)
 main.add_command(aa)
 main.add_command(verify)
+
+
+def _announce(batches: Sequence[Batch], folder: Path, console: Console) -> None:
+    for batch in batches:
+        console.print(_announcement(batch), highlight=False, markup=False)
+    console.print(f"Results: {folder}", highlight=False, markup=False)
 
 
 def _announcement(batch: Batch) -> str:

@@ -1,8 +1,8 @@
-"""The generator: locust decides who runs when, the shipped clients receive.
+"""The generator: locust starts and stops subscribers, the shipped clients receive.
 
 By hand: ``locust -f bench/locustfile.py --host http://127.0.0.1:8000`` against ``python -m servers TRANSPORT``; with
 the web UI or ``--headless``, with ``--processes``, or master and workers on one machine. Within ``python -m bench``
-the environment names a trial, which ``bench.generators.driver`` conducts.
+the environment names a trial, which ``bench.generators.driver`` carries out.
 """
 
 import os
@@ -23,23 +23,24 @@ from bench.generators.channel import CHECK_S
 from bench.generators.driver import Conductor, Player, ProbesApart
 from bench.generators.generator import Generator, WorkerSlot
 from bench.generators.spec import SPEC_VARIABLE, load_spec
-from clients.core.options import HEADER_SETS, TRANSPORTS
+from clients.core.options import HEADER_SETS
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.instruments.tcp import raise_open_files
 from feed.rooms import MAX_ROOMS
 from feed.sources import MAX_PAYLOAD_BYTES
+from feed.transports import TRANSPORTS
 
 SLOT = "pushmark_slot"
 CSV_WAIT_S = CSV_STATS_INTERVAL_SEC + 0.5
-"""locust closes its CSV files as they are, written once in an interval: the last failures shall be in them."""
+"""locust writes its CSV files once in an interval and not when it ends; the last failures must be in them."""
 WORKERS_TIMEOUT_S = 10.0
-"""After that locust goes on looking, and the orchestrator's patience decides."""
+"""After that locust goes on looking for workers, and the orchestrator's time-out decides."""
 TRIAL = load_spec(Path(os.environ[SPEC_VARIABLE])) if SPEC_VARIABLE in os.environ else None
 PROBES, LOADS = (TRIAL.probes, TRIAL.subscribers - TRIAL.probes) if TRIAL else (0, 0)
 
 
 class Parked(User):
-    """One subscriber: its greenlet only waits, the event loop does the work."""
+    """One subscriber. Its greenlet only waits; the event loop does the work."""
 
     abstract = True
     is_probe = False
@@ -66,7 +67,7 @@ if TRIAL is None:
 else:
 
     class Probe(Parked):
-        """A subscriber whose every delivery counts as a latency sample."""
+        """A latency subscriber: every delivery to it is a sample."""
 
         fixed_count = PROBES
         is_probe = True
@@ -74,7 +75,7 @@ else:
     if LOADS:
 
         class Load(Parked):
-            """A subscriber that is there for load, completeness, bytes and cost."""
+            """A subscriber for load, completeness, bytes and cost."""
 
             fixed_count = LOADS
 
@@ -82,22 +83,31 @@ else:
 def add_arguments(parser: Any) -> None:
     group = parser.add_argument_group("pushmark")
     group.add_argument(
-        "--transport", choices=list(TRANSPORTS), help="How to receive; by default the server at --host is asked."
+        "--transport", choices=list(TRANSPORTS), help="Transport of the server at --host  [default: what it says]."
     )
     rooms = number_within(int, 0, MAX_ROOMS)
-    group.add_argument("--rooms", type=rooms, default=0, help="Spread subscribers over that many rooms (default: all).")
-    group.add_argument("--poll-interval-s", type=number_within(float, 0.001, 3600), default=1.0, help="Of polling.")
-    group.add_argument("--hold-s", type=number_within(float, 0, 55), default=25.0, help="Of long polling.")
-    group.add_argument("--headers", choices=HEADER_SETS, default="browser", help="Of the HTTP transports.")
+    group.add_argument(
+        "--rooms", type=rooms, default=0, help="Number of rooms to spread subscribers over  [default: all]."
+    )
+    group.add_argument(
+        "--poll-interval-s", type=number_within(float, 0.001, 3600), default=1.0, help="Polling interval."
+    )
+    group.add_argument("--hold-s", type=number_within(float, 0, 55), default=25.0, help="Hold of long polling.")
+    group.add_argument("--headers", choices=HEADER_SETS, default="browser", help="Header set of HTTP requests.")
     payload = number_within(int, 0, MAX_PAYLOAD_BYTES)
-    group.add_argument("--payload-bytes", type=payload, default=256, help="For locust's content-length column.")
+    group.add_argument(
+        "--payload-bytes",
+        type=payload,
+        default=256,
+        help="Size of an event's data, for locust's content-length column.",
+    )
 
 
 def prepare(environment: Any, runner: Any, **_: Any) -> None:
     raise_open_files()
     environment.pushmark_slot = WorkerSlot()
     environment.pushmark_generator = None
-    environment.pushmark_judged = not environment.parsed_options.headless  # who opens a web UI may want no test
+    environment.pushmark_judged = not environment.parsed_options.headless  # a web UI may be opened without a test
     if isinstance(runner, WorkerRunner):
         runner.register_message(SLOT, _on_slot)
     if TRIAL is not None:
@@ -111,7 +121,7 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
 
 
 def _await_workers(runner: MasterRunner, processes: int) -> None:
-    """locust itself looks for its workers once a second only: a second that every trial would take longer."""
+    """Wait for the workers here: locust looks for them once per second only, which would lengthen every trial."""
     until_ns = now_ns() + round(WORKERS_TIMEOUT_S * NS_PER_S)
     while len(runner.clients.ready) < processes and now_ns() < until_ns:
         gevent.sleep(CHECK_S)
@@ -138,7 +148,7 @@ def start(environment: Any, **_: Any) -> None:
 
 
 def _start_by_hand(environment: Any) -> None:
-    """Where there is no server the failure is recorded, users wait for nothing, and whoever has the runner ends it."""
+    """Without a server, record the failure; the process that has the runner then ends the test."""
     runner = environment.runner
     environment.pushmark_judged, environment.pushmark_generator = False, None
     try:
@@ -161,14 +171,14 @@ def stop(environment: Any, **_: Any) -> None:
 
 
 def stopped(environment: Any, **_: Any) -> None:
-    """A test has ended. With workers that still run, their last words come only while the master quits."""
+    """A test has ended. The last statistics of workers that still run arrive only while the master quits."""
     runner = environment.runner
     if not isinstance(runner, MasterRunner) or not runner.user_count:
         _judge_once(environment)
 
 
 def quitting(environment: Any, **_: Any) -> None:
-    """A test that a signal ends is ended before locust makes its exit code, not after."""
+    """End a test that a signal stops before locust makes its exit code, not after."""
     if TRIAL is None and environment.runner.state in (STATE_SPAWNING, STATE_RUNNING):
         environment.runner.stop()
     _judge_once(environment)
@@ -183,7 +193,7 @@ def _judge_once(environment: Any) -> None:
 
 
 def _deal_slots(runner: MasterRunner) -> None:
-    """Tell each worker which load subscribers are its own. The first worker has the probes, if there are others."""
+    """Give each worker its share of the load subscribers. The first worker has the probes, if there are others."""
     workers = sorted(runner.clients)
     probes_apart = TRIAL is not None and len(workers) > 1
     loads = workers[1:] if probes_apart else workers

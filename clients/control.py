@@ -1,21 +1,21 @@
-"""Talks to the control listener of a server or relay started on this machine."""
+"""Client of the control listener of a server or relay on this machine."""
 
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 
 from feed.schedule import Schedule
 
-TIMEOUT_S = 5.0
+TIMEOUT_S: Final = 5.0
 
 
 class ControlError(Exception):
-    """The control listener did not do what was asked; the message says what it answered."""
+    """The control listener refused a call; the message has its answer."""
 
 
 class Control:
-    """An async context manager around one control address."""
+    """One control address, as an async context manager."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -34,7 +34,7 @@ class Control:
         return await self._call("GET", "/stats")
 
     async def reset_stats(self) -> None:
-        """Begin a measured part: histograms start over, counters go on."""
+        """Begin a measured part: histograms start over, counters continue."""
         await self._call("POST", "/stats/reset")
 
     async def start_feed(self, schedule: Schedule, payload_bytes: int, start_ns: int = 0) -> int:
@@ -51,7 +51,7 @@ class Control:
         return int((await self._call("POST", "/feed/stop"))["published"])
 
     async def publications(self) -> dict[int, int]:
-        """When each of the feed's newest 4,096 events was published, by when it was due (CLOCK_MONOTONIC, ns)."""
+        """Due time -> time of publication of the feed's newest 4,096 events (CLOCK_MONOTONIC, ns)."""
         answer = await self._call("GET", "/feed/publications")
         return {int(due_ns): int(publish_ns) for due_ns, publish_ns in answer["publications"]}
 

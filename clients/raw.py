@@ -15,22 +15,25 @@ from clients.core.tls import client_context
 from feed.envelope import decode_envelope
 from feed.instruments.clock import now_ns
 from feed.instruments.tcp import tune
+from feed.transports import TRANSPORTS
 from feed.wire import FrameDecoder, encode_frame
 
 MAX_WAITING_FRAMES: Final = 1024
-"""Frames that wait to be taken; with more, nothing is read until they are."""
+"""Unread frames at which the socket is read no further until they are taken."""
 MAX_WAITING_BYTES: Final = 4 << 20
-"""The same, of all these frames together."""
+"""The same bound for the bytes of all unread frames."""
 
 
 class Raw(Client):
     """Sends ``subscribe``, then only reads."""
 
+    transport = TRANSPORTS["raw"]
+
     def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
         super().__init__(url, options, shared)
-        self._target = target(url, "tcp", "")
+        self._target = target(url, self.transport)
 
-    async def _receive(self) -> AsyncIterator[Received]:
+    async def receive(self) -> AsyncIterator[Received]:
         options, ledger = self.options, self.ledger
         protocol = await self._connect()
         hello = {"type": "subscribe", "room": options.room}
@@ -68,14 +71,14 @@ class Raw(Client):
         return protocol
 
     def _tls(self) -> dict[str, Any]:
-        if self._target.scheme == "tcp":
+        if self._target.scheme == self.transport.scheme:
             return {}
         ca_file = self.options.ca_file
         return {"ssl": client_context(Path(ca_file) if ca_file else None), "server_hostname": self._target.host}
 
 
 class FrameProtocol(asyncio.Protocol):
-    """Frames with their receive times. Stops reading while too many, or too large ones, wait to be taken."""
+    """Frames with their receive times. Stops reading while too many, or too large ones, are unread."""
 
     transport: asyncio.Transport
     meter: Meter
@@ -113,7 +116,7 @@ class FrameProtocol(asyncio.Protocol):
         self._arrived.set()
 
     async def read(self) -> list[tuple[bytes, int]]:
-        """All frames that have come; waits for one. Raises why the connection ended, once all are taken."""
+        """All unread frames; waits for one. Once all are taken, raises why the connection ended."""
         while not self._frames:
             if self._failure is not None:
                 raise self._failure
@@ -126,3 +129,6 @@ class FrameProtocol(asyncio.Protocol):
             self._paused = False
             self.transport.resume_reading()
         return frames
+
+
+CLIENT: Final = Raw

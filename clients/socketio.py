@@ -1,4 +1,4 @@
-"""Socket.IO: python-socketio's AsyncClient on our aiohttp session. It polls first, then upgrades, by default."""
+"""Socket.IO: python-socketio's AsyncClient on our aiohttp session. By default it polls first, then upgrades."""
 
 import asyncio
 import json
@@ -18,8 +18,9 @@ from engineio.payload import Payload
 from clients.core.client import Client, Received, Shared
 from clients.core.errors import NOT_PUSHMARK, RETRIED, SENSELESS, ClientError, PassingError, RefusedError, failure
 from clients.core.ledger import Ledger
-from clients.core.options import ClientOptions, header_set, target
+from clients.core.options import ClientOptions, target
 from clients.http.answers import check_answer, failure_of, handshake_failure, read_body, read_error
+from clients.http.headers import header_set
 from clients.http.stamped import (
     CLOSE_TIMEOUT_S,
     MAX_MESSAGE_BYTES,
@@ -29,36 +30,39 @@ from clients.http.stamped import (
     refused_frame,
 )
 from feed.envelope import Envelope, ErrorData, decode_envelope
+from feed.transports import TRANSPORTS
 from feed.wire import WireError
 
 MAX_WAITING: Final = 10_000
-"""Envelopes that wait for who listens; a consumer that is slower than that loses its connection, and resumes."""
+"""Most envelopes that may wait for the consumer; a slower consumer loses its connection, and resumes."""
 MAX_WAITING_BYTES: Final = 16 << 20
-"""The same, of all these envelopes together."""
+"""The same bound for the bytes of all waiting envelopes."""
 MAX_UNSENT: Final = 4096
-"""Packets that wait to be sent, answers to pings included; a server that takes none for as long is left."""
+"""Most packets that may wait to be sent, answers to pings included; a server that lets more pile up is left."""
 MAX_PING_MS: Final = 86_400_000
-"""What a server may say of its heartbeats: a day."""
+"""Longest heartbeat interval that a server may announce: a day."""
 POLL_TYPE: Final = "text/plain"
 _BINARY_PACKETS: Final = ("5", "6")
 _KNOWN: Final = (ClientError, aiohttp.ClientError, OSError, TimeoutError, EOFError, *SENSELESS)
 
 
 class SocketIo(Client):
-    """``/socket.io/``; the cursor goes in the auth payload. Its own reconnection is off: all transports share ours.
+    """``/socket.io/``; the cursor goes in the auth payload. The library's own reconnection is off.
 
-    A server that is no Socket.IO server, or refuses the namespace, ends it. Packets that the library cannot read end a
-    connection, and are retried.
+    A server that is no Socket.IO server, or refuses the namespace, ends the client. Packets that the library cannot
+    read end the connection, and the client tries again.
     """
+
+    transport = TRANSPORTS["socketio"]
 
     def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
         super().__init__(url, options, shared)
-        self._target = target(url, "http", "/")
+        self._target = target(url, self.transport)
         self._headers = header_set(options.headers, "fetch", str(self._target.origin()))
         self._namespace = f"/{options.namespace}"
         self._sio: _Sio | None = None
 
-    async def _receive(self) -> AsyncIterator[Received]:
+    async def receive(self) -> AsyncIterator[Received]:
         options = self.options
         connector = OneConnection(self.ledger, keep_alive=True, ca_file=options.ca_file)
         async with new_session(connector, options.connect_timeout_s) as session:
@@ -94,14 +98,14 @@ class SocketIo(Client):
                 )
         except socketio.exceptions.ConnectionError as error:
             raise sio.refusal or _cause(error) from error
-        except Exception as error:  # whatever the library makes of a stranger's bytes
+        except Exception as error:  # the library raises anything for bytes it cannot read
             raise _known(error) from error
 
-    async def _ask(self, id_: str, body: bytes) -> Envelope:
+    async def send_request(self, id_: str, body: bytes) -> Envelope:
         sio = self._sio
         if sio is None:
             raise ConnectionResetError("not connected")
-        return await self._answer_after(id_, sio.emit_request(body, self._namespace, self._judge))
+        return await self.requests.answer_after(id_, sio.emit_request(body, self._namespace, self.judge))
 
 
 class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: the library ships no types (no py.typed)
@@ -124,17 +128,17 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
         self.eio.on_failure = self.fail
         self.refusal: RefusedError | PassingError | None = None
         self._waiting: asyncio.Queue[tuple[Received, int] | Exception] = asyncio.Queue()
-        """Envelopes with their sizes, and after them why it ended."""
+        """Envelopes with their sizes in bytes, and last why the connection ended."""
         self._waiting_bytes = 0
         self._receive_ns = 0
 
     def listen(self, namespace: str) -> None:
-        """Let what comes in a namespace be had from ``next``, and why it ended."""
+        """Queue a namespace's envelopes, and the end of its connection, for ``next``."""
         self.on("*", self._on_event, namespace=namespace)
         self.on("disconnect", self._on_disconnect, namespace=namespace)
 
     async def next(self) -> Received:
-        """The next envelope. Raises why there is none any more."""
+        """The next envelope. Raises why the connection ended."""
         item = await self._waiting.get()
         if isinstance(item, Exception):
             raise item
@@ -143,20 +147,21 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
         return received
 
     def fail(self, error: Exception) -> None:
-        """Let who listens know why there is nothing more to come."""
+        """End the queue with an error."""
         self._waiting.put_nowait(_known(error))
 
     async def emit_request(self, body: bytes, namespace: str, judge: Callable[[Envelope], object]) -> None:
-        """Send a request; its acknowledgement is an envelope like one that comes among the events."""
+        """Send a request; its acknowledgement is an envelope, judged like those among the events."""
         try:
             await self.emit("request", msgspec.Raw(body), namespace, callback=lambda raw: judge(decode_envelope(raw)))
         except socketio.exceptions.SocketIOError as error:
             raise ConnectionResetError(str(error)) from error
 
     async def leave(self) -> None:
-        """Disconnect, also where connecting was cut short: the library would wait for a task that is not there yet.
+        """Disconnect. The library alone would wait too long in two cases.
 
-        While it polls it would also wait for the answer of its last poll, which comes with the server's next ping.
+        While connecting it waits for a task that does not exist yet; while it polls it waits for the answer to its
+        last poll, which comes with the server's next ping.
         """
         if self.eio.read_loop_task is None:
             await self.eio.disconnect(abort=True)
@@ -178,16 +183,16 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
         self.fail(refused_frame(self.eio.ws.close_code) if broken else EOFError(f"disconnected: {reason}"))
 
     async def _handle_eio_disconnect(self, reason: str) -> None:
-        if not self.connected:  # the library tells its handlers later or never, and waits for a namespace meanwhile
+        if not self.connected:  # the library calls its handlers later or never, and waits for a namespace meanwhile
             self.fail(EOFError(f"disconnected: {reason}"))
         await super()._handle_eio_disconnect(reason)
 
     async def _handle_connect(self, namespace: str | None, data: Any) -> None:
-        if self._asked_for(namespace) and not self.connected:
+        if self._is_ours(namespace) and not self.connected:
             await super()._handle_connect(namespace, data)
 
     async def _handle_error(self, namespace: str | None, data: Any) -> None:
-        if not self._asked_for(namespace):
+        if not self._is_ours(namespace):
             return
         self.refusal = _refusal(data)
         if self.connected:
@@ -195,12 +200,12 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
         else:
             await super()._handle_error(namespace, data)
 
-    def _asked_for(self, namespace: str | None) -> bool:
-        """The library would remember whatever namespaces a server names."""
+    def _is_ours(self, namespace: str | None) -> bool:
+        """Is this the namespace that we connect to? The library would keep any that a server names."""
         return (namespace or "/") in self.connection_namespaces
 
     async def _handle_eio_message(self, data: Any) -> None:
-        self._receive_ns = self.eio.stamps.popleft()  # each message was put there, and its task begins in order
+        self._receive_ns = self.eio.stamps.popleft()  # one per message, and the messages' tasks begin in order
         if not isinstance(data, str) or data.startswith(_BINARY_PACKETS):
             raise WireError("a binary or unknown packet; expected are Socket.IO's text packets")
         await super()._handle_eio_message(data)
@@ -210,9 +215,9 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
 
 
 class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # a base of type Any: the library ships no types (no py.typed)
-    """Notes when the read came that brought a message: its first message on a WebSocket was read before the loop.
+    """Notes the receive time of each message; the first on a WebSocket is read before the library's loop.
 
-    Whatever fails in one of its tasks is told to who listens; the library would leave it at a line in the log.
+    A failure in one of its tasks ends the client's connection; the library alone would only log it.
     """
 
     connector: OneConnection
@@ -222,23 +227,23 @@ class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # a base of type Any
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.stamps: deque[int] = deque()
-        self._read = 1
+        self._read_count = 1
 
     def start_background_task(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return super().start_background_task(self._telling, target, *args, **kwargs)
+        return super().start_background_task(self._reporting, target, *args, **kwargs)
 
-    async def _telling(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    async def _reporting(self, target: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         try:
             await target(*args, **kwargs)
-        except Exception as error:  # the packets of a stranger reach all of the library
+        except Exception as error:  # a foreign server's packets reach every part of the library
             self.on_failure(error)
 
     async def _receive_packet(self, pkt: Packet) -> None:
         protocol: StampedProtocol = self.connector.protocol
         receive_ns = protocol.receive_ns
         if self.current_transport == "websocket":
-            self._read += 1
-            receive_ns = protocol.stamp(self._read)
+            self._read_count += 1
+            receive_ns = protocol.stamp(self._read_count)
         if pkt.packet_type == MESSAGE:
             self.stamps.append(receive_ns)
         elif pkt.packet_type == PING:
@@ -258,7 +263,7 @@ class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # a base of type Any
         body: Any = None,
         timeout: float | None = None,  # noqa: ASYNC109 - overrides
     ) -> aiohttp.ClientResponse:
-        """In the library's place, which would make a text of what fails, and take any answer for packets."""
+        """Replaces the library's method, which turns failures into text and takes any answer for packets."""
         total = aiohttp.ClientTimeout(total=timeout)
         response: aiohttp.ClientResponse = await self.http.request(
             method, url, headers=headers, data=body, timeout=total
@@ -274,17 +279,17 @@ class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # a base of type Any
 
 
 class _Handshake(msgspec.Struct):
-    """What the library takes from the first packet (Engine.IO protocol 4, handshake)."""
+    """What the library reads from the first packet (Engine.IO protocol 4, handshake)."""
 
     sid: str
     upgrades: list[str]
-    # The library's server cuts it to whole seconds: 0 below one.
+    # The library's server cuts it to whole seconds, so it is 0 below one second.
     pingInterval: Annotated[int, msgspec.Meta(ge=0, le=MAX_PING_MS)]  # noqa: N815 - named by the protocol
     pingTimeout: Annotated[int, msgspec.Meta(ge=1, le=MAX_PING_MS)]  # noqa: N815
 
 
 def _check_packets(body: bytes, opening: bool) -> None:
-    """Raise one of ``SENSELESS`` unless these are Engine.IO packets, the first of a connection a handshake."""
+    """Raise one of ``SENSELESS`` unless these are Engine.IO packets, and the first of a connection a handshake."""
     try:
         packets = Payload(encoded_payload=body.decode()).packets
     except (ValueError, LookupError, RecursionError) as error:
@@ -297,7 +302,7 @@ def _check_packets(body: bytes, opening: bool) -> None:
 
 
 class _Json:
-    """JSON as python-socketio wants it, but arguments that are objects stay text: an envelope is decoded once."""
+    """JSON for python-socketio. Arguments that are objects stay text, so that an envelope is decoded once."""
 
     @staticmethod
     def dumps(value: Any, **_: Any) -> str:
@@ -319,7 +324,7 @@ def _go_on_cancelling() -> None:
 
 
 def _refusal(data: Any) -> RefusedError | PassingError:
-    """What a refused namespace means: our servers put their error in the packet's ``data``."""
+    """The meaning of a refused namespace; our servers put their error in the packet's ``data``."""
     try:
         return failure(msgspec.convert(data["data"], ErrorData))
     except (LookupError, TypeError, msgspec.ValidationError):
@@ -327,7 +332,7 @@ def _refusal(data: Any) -> RefusedError | PassingError:
 
 
 def _cause(error: Exception) -> Exception:
-    """Why there is no connection: the library keeps it behind an exception of its own."""
+    """Why there is no connection; the library hides the cause behind an exception of its own."""
     behind = error.__cause__.__context__ if error.__cause__ is not None else None
     if isinstance(behind, aiohttp.WSServerHandshakeError):
         return handshake_failure(behind)
@@ -335,7 +340,10 @@ def _cause(error: Exception) -> Exception:
 
 
 def _known(error: Exception) -> Exception:
-    """A failure as ``Client`` knows it: what else the library raises comes of bytes that make no sense."""
+    """A failure that ``Client`` knows; anything else that the library raises is caused by unreadable bytes."""
     if isinstance(error, _KNOWN):
         return error
     return WireError(f"packets that cannot be read: {type(error).__name__}: {error}")
+
+
+CLIENT: Final = SocketIo

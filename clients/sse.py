@@ -2,33 +2,37 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 import aiohttp
 
 from clients.core.client import Received, Shared
-from clients.core.options import ClientOptions, authorization, header_set, target
+from clients.core.options import ClientOptions
 from clients.http.answers import EVENT_STREAM, check_answer
-from clients.http.requests import HttpAsking
+from clients.http.headers import authorization, header_set
+from clients.http.requests import HttpClient
 from clients.http.stamped import OneConnection, StampedProtocol, new_session
 from feed.envelope import decode_envelope
+from feed.transports import TRANSPORTS
 from feed.wire import SseParser
 
 
-class Sse(HttpAsking):
+class Sse(HttpClient):
     """``GET /sse``; resumes with ``Last-Event-ID``, after the time of ``retry:``, as an EventSource does."""
+
+    transport = TRANSPORTS["sse"]
 
     def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
         super().__init__(url, options, shared)
-        self._target = target(url, "http", "/sse", options.namespace)
-        self._headers = header_set(options.headers, "eventsource", str(self._target.origin()))
+        self._headers = header_set(options.headers, "eventsource", str(self.target.origin()))
 
-    async def _receive(self) -> AsyncIterator[Received]:
+    async def receive(self) -> AsyncIterator[Received]:
         options, ledger = self.options, self.ledger
         connector = OneConnection(ledger, keep_alive=False, ca_file=options.ca_file, is_stream=True)
         headers = self._headers | authorization(self.token)
         if self.session.cursor is not None:
             headers["last-event-id"] = str(self.session.cursor)
-        url = self._target.update_query({"room": options.room})
+        url = self.target.update_query({"room": options.room})
         ledger.requests += 1
         async with (
             new_session(connector, options.connect_timeout_s) as session,
@@ -45,7 +49,7 @@ class Sse(HttpAsking):
         parser = SseParser()
         while chunk := await body.readany():
             for item in parser.feed(chunk):
-                self._take_retry(parser)  # before what comes of it, which may end the connection
+                self._take_retry(parser)  # first, since the item may end the connection
                 if item.comment:
                     self.ledger.heartbeats += 1
                     continue
@@ -53,8 +57,11 @@ class Sse(HttpAsking):
                 protocol.meter.first_answer()
                 yield received
             self._take_retry(parser)
-            protocol.stamp(parser.consumed)  # what only brought comments, or a part, is asked for too
+            protocol.stamp(parser.consumed)  # also for reads that brought only comments, or a part of an item
 
     def _take_retry(self, parser: SseParser) -> None:
         if parser.retry_ms is not None:
-            self._reconnection_s = parser.retry_ms / 1000
+            self.reconnection.stream_retry_s = parser.retry_ms / 1000
+
+
+CLIENT: Final = Sse

@@ -2,28 +2,33 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 import aiohttp
 
 from clients.core.client import Client, Received, Shared
-from clients.core.options import ClientOptions, authorization, header_set, target
+from clients.core.options import ClientOptions, target
 from clients.http.answers import handshake_failure
+from clients.http.headers import authorization, header_set
 from clients.http.stamped import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, new_session, refused_frame
 from feed.envelope import Envelope, decode_envelope
+from feed.transports import TRANSPORTS
 from feed.wire import WireError
 
 
 class WebSocket(Client):
-    """``/ws?since=``. Compression is not offered: it is an axis of its own, off here."""
+    """``/ws?since=``. Compression is not offered, as all servers have it off."""
+
+    transport = TRANSPORTS["websocket"]
 
     def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
         super().__init__(url, options, shared)
-        self._target = target(url, "ws", "/ws", options.namespace)
+        self._target = target(url, self.transport, options.namespace)
         origin = str(self._target.with_scheme(self._target.scheme.replace("ws", "http")).origin())
         self._headers = header_set(options.headers, "websocket", origin)
         self._socket: aiohttp.ClientWebSocketResponse[bool] | None = None
 
-    async def _receive(self) -> AsyncIterator[Received]:
+    async def receive(self) -> AsyncIterator[Received]:
         options, ledger = self.options, self.ledger
         connector = OneConnection(ledger, keep_alive=False, ca_file=options.ca_file)
         ledger.requests += 1
@@ -42,7 +47,7 @@ class WebSocket(Client):
                         yield Received(decode_envelope(message.data), protocol.stamp(count))
                         protocol.meter.first_answer()
                         continue
-                    protocol.stamp(count)  # what brings no message is asked for too
+                    protocol.stamp(count)  # also for reads that bring no text
                     if message.type is aiohttp.WSMsgType.PING:
                         ledger.heartbeats += 1
                         await socket.pong(message.data)
@@ -52,10 +57,10 @@ class WebSocket(Client):
                 self._socket = None
                 await socket.close()
 
-    async def _ask(self, id_: str, body: bytes) -> Envelope:
+    async def send_request(self, id_: str, body: bytes) -> Envelope:
         if self._socket is None:
             raise ConnectionResetError("not connected")
-        return await self._answer_after(id_, self._socket.send_str(body.decode()))
+        return await self.requests.answer_after(id_, self._socket.send_str(body.decode()))
 
     async def _connect(self, session: aiohttp.ClientSession) -> "aiohttp.ClientWebSocketResponse[bool]":
         query = {"room": self.options.room}
@@ -82,3 +87,6 @@ def _end(type_: aiohttp.WSMsgType, code: int | None) -> Exception:
     if type_ is aiohttp.WSMsgType.BINARY:
         return WireError("a binary message; expected is text")
     return EOFError(f"closed with code {code}")
+
+
+CLIENT: Final = WebSocket

@@ -1,7 +1,7 @@
-"""Where a subscriber is in a room: an epoch and a sequence number.
+"""A subscriber's position in a room: an epoch and a sequence number.
 
-The epoch names one life of a history. A server that starts with an empty history draws a new one, so that a
-restarted server which counts from 1 again can never hide a gap (the position of centrifuge and nchan).
+The epoch names one history. A server that starts with an empty history draws a new one, so that a restarted server
+that counts from 1 again can never hide a gap (as in the stream positions of centrifuge and nchan).
 """
 
 import re
@@ -13,7 +13,7 @@ FORM: Final = "8 hexadecimal digits, '-', and a decimal sequence number, as in 5
 
 
 class CursorError(ValueError):
-    """The text is no cursor, or names a position that its epoch has not reached."""
+    """The text is no cursor, or its position is ahead of the newest event of its epoch."""
 
 
 class Cursor(NamedTuple):
@@ -27,12 +27,12 @@ class Cursor(NamedTuple):
 
 
 def new_epoch() -> str:
-    """Draw the name of a new history: 32 random bits as 8 hexadecimal digits."""
+    """The name of a new history: 32 random bits as 8 hexadecimal digits."""
     return secrets.token_hex(4)
 
 
 def parse_cursor(text: str) -> Cursor:
-    """Read a cursor. Raises ``CursorError`` saying what a cursor looks like."""
+    """Read a cursor. Raises ``CursorError``, which shows what a cursor looks like."""
     match = _TEXT.fullmatch(text)
     if match is None:
         shown = text if len(text) <= 40 else text[:40] + "..."

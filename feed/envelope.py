@@ -6,18 +6,17 @@ import msgspec
 
 JSON_ENCODE: Final = msgspec.json.encode
 MAX_MESSAGE_ID_CHARACTERS: Final = 64
-"""Of a message's own id (``feed.requests``, ``Id``): receivers keep some of them."""
+"""Longest own id of a message (``feed.requests``, ``Id``), as receivers keep some of them."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
     """One message.
 
-    ``type`` is ``event`` for feed events; ``message``, ``joined``, ``left``, ``typing`` for what clients bring about;
-    ``skip`` in place of one that is not for this receiver; ``welcome`` for the first message of a room, ``batch`` for
-    the answer to a poll, ``gap`` where history was lost; ``ack`` and ``error`` answer a request. ``id`` is the cursor
-    after this message (see ``feed.cursor``), the request's id in an answer to one, empty where
-    there is none. ``data`` is kept as the JSON text it arrived as, so that its
-    length is the payload's length on the wire and so that nobody pays for decoding what is not looked at.
+    ``type`` is ``event`` for feed events; ``message``, ``joined``, ``left``, ``typing`` for what clients cause;
+    ``skip`` instead of one that is not for this receiver; ``welcome`` for the first message of a room, ``batch`` for
+    the answer to a poll, ``gap`` where history was lost; ``ack`` and ``error`` for the answer to a request. ``id`` is
+    the cursor after this message (``feed.cursor``), or the request's id in an answer, or empty. ``data`` stays the
+    JSON text that arrived: its length is the payload's length on the wire, and decoding costs nothing unless used.
     """
 
     type: str
@@ -31,7 +30,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class Stamp(msgspec.Struct, frozen=True):
-    """What every benchmark event carries in its data: the number within its room, and when it was due.
+    """The fields that every benchmark event has in its data: its number within its room, and when it was due.
 
     ``due_ns`` is a CLOCK_MONOTONIC instant in nanoseconds, valid on the machine that published the event.
     """
@@ -43,9 +42,9 @@ class Stamp(msgspec.Struct, frozen=True):
 class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """Data of the first message of a stream.
 
-    ``resume`` is ``new`` (no cursor was given: only what comes from now on), ``resumed`` (nothing is missing) or
-    ``gap``. ``missed`` counts the events that are gone, and is ``null`` when that cannot be known because the
-    server restarted with an empty history.
+    ``resume`` is ``new`` (no cursor was given, so only new events follow), ``resumed`` (nothing is lost) or ``gap``.
+    ``missed`` counts the lost events; it is ``null`` if the number is unknown, as the server restarted with an empty
+    history.
     """
 
     resume: str
@@ -53,11 +52,11 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     client: str = ""
     """Public id of the connection, in the first welcome of a stream."""
     session: str = ""
-    """Secret that requests of this receiving side carry, where they do not share its connection."""
+    """Secret of the subscription, for requests that come by another connection."""
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Data of the answer to a poll: the same verdict as ``Welcome``, and all events newer than the cursor."""
+    """Data of the answer to a poll: ``resume`` and ``missed`` as in ``Welcome``, and all events after the cursor."""
 
     resume: str
     missed: int | None
@@ -70,11 +69,11 @@ class ErrorData(msgspec.Struct, frozen=True):
     code: str
     message: str
     retry_after_s: float | None = None
-    """When asking again may help."""
+    """Seconds after which the same request may succeed."""
 
 
 class MessageId(msgspec.Struct, frozen=True):
-    """What tells a ``message`` that comes twice, by two rooms, from another: its own id, in its data."""
+    """A message's own id, in its data: by it a ``message`` that comes twice, by two rooms, is recognised."""
 
     message: Annotated[str, msgspec.Meta(max_length=MAX_MESSAGE_ID_CHARACTERS)] = ""
 
@@ -90,7 +89,7 @@ _Read = TypeVar("_Read")
 
 
 def _read(decoder: "msgspec.json.Decoder[_Read]", text: bytes | str | msgspec.Raw) -> _Read:
-    """Decode; what is nested deeper than the parser can follow is no more valid than other nonsense."""
+    """Decode. JSON that is nested deeper than the parser can follow is malformed too."""
     try:
         return decoder.decode(text)
     except RecursionError:
@@ -98,7 +97,7 @@ def _read(decoder: "msgspec.json.Decoder[_Read]", text: bytes | str | msgspec.Ra
 
 
 def decode_envelope(text: bytes | str) -> Envelope:
-    """Parse one envelope. Raises ``msgspec.ValidationError`` or ``msgspec.DecodeError`` naming what is wrong."""
+    """Parse one envelope. Raises ``msgspec.ValidationError`` or ``msgspec.DecodeError``."""
     return _read(_ENVELOPE_DECODER, text)
 
 
@@ -123,7 +122,7 @@ def decode_error(data: msgspec.Raw) -> ErrorData:
 
 
 def decode_message_id(data: msgspec.Raw) -> str:
-    """Read the own id of a ``message``, from its data; empty if it has none."""
+    """Read a message's own id from its data; empty if it has none."""
     return _read(_MESSAGE_ID_DECODER, data).message
 
 
@@ -133,7 +132,7 @@ def encode_envelope(type_: str, id_: str, room: str, data: Any) -> bytes:
 
 
 def encode_error(code: str, message: str, id_: str = "", retry_after_s: float | None = None) -> bytes:
-    """Encode the one shape that every refusal has: ``{"type": "error", "data": {"code", "message"}}``."""
+    """Encode an error as every refusal carries it: ``{"type": "error", "data": {"code", "message"}}``."""
     data: dict[str, Any] = {"code": code, "message": message}
     if retry_after_s is not None:
         data["retry_after_s"] = retry_after_s
@@ -141,5 +140,5 @@ def encode_error(code: str, message: str, id_: str = "", retry_after_s: float | 
 
 
 def encode_ack(id_: str, room: str, data: Any) -> bytes:
-    """Encode the answer to a request that was carried out."""
+    """Encode the acknowledgement of a request."""
     return encode_envelope("ack", id_, room, data)

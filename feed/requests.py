@@ -1,7 +1,7 @@
-"""What a client may ask of the server, the same on every transport (docs/protocol.md, Requests).
+"""Requests of clients, the same on every transport (docs/protocol.md, Requests).
 
-Every request carries an id that the client chose; the answer, an ``ack`` or an ``error`` envelope, carries the same.
-A request that is sent again with its id, because its answer was lost in a cut, is applied once.
+Every request carries an id that the client chose; its answer, an ``ack`` or an ``error`` envelope, carries the same.
+A request that is sent again with its id, because a cut lost the answer, is applied once.
 """
 
 from typing import Annotated, Any, Final
@@ -20,7 +20,7 @@ RoomOrInbox = Annotated[str, msgspec.Meta(pattern=f"^@?{NAME_PATTERN}$")]
 
 
 class RequestError(ValueError):
-    """The text is no request. The message names the field; ``id`` is the request's, if it could be read."""
+    """The text is no request; the message names the field. ``id`` is the request's, empty if it is unreadable."""
 
     def __init__(self, message: str, id_: str) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class RequestError(ValueError):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower, forbid_unknown_fields=True):
-    """What all requests have. ``instance`` names the client program across its connections: ids count within it."""
+    """The fields of all requests. ``instance`` names the client program on all its connections; ids count within it."""
 
     id: Id
     instance: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$")] = ""
@@ -37,8 +37,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=s
 class Publish(Request, frozen=True):
     """Send ``data`` to exactly one of: a room, several rooms (each receiver once), a user, everyone.
 
-    ``except_me`` leaves out the connection that asks. ``ack_timeout_s`` over 0, only with ``user``: answer once one of
-    the user's connections has acknowledged, with what it said.
+    ``except_me`` leaves out the sending connection. ``ack_timeout_s`` over 0, only with ``user``: the answer comes
+    once one of the user's connections has acknowledged, with the data of that acknowledgement.
     """
 
     data: msgspec.Raw
@@ -51,40 +51,40 @@ class Publish(Request, frozen=True):
 
 
 class Join(Request, frozen=True):
-    """Become a member of a room, and receive it from the cursor ``since`` on (empty: from now on)."""
+    """Become a member of a room, and receive it from the cursor ``since`` on (empty: only new messages)."""
 
     room: RoomOrInbox
     since: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class Leave(Request, frozen=True):
-    """Stop being a member of a room, and stop receiving it unless it is the connection's first."""
+    """Stop being a member of a room, and receiving it unless it is the connection's first."""
 
     room: Name
 
 
 class Typing(Request, frozen=True):
-    """Tell a room's members that this one started or stopped typing."""
+    """Tell a room's members that the sender has started or stopped typing."""
 
     room: Name
     active: bool
 
 
 class Acknowledge(Request, frozen=True):
-    """The answer to a direct message that wants one: ``message`` is the message's own id."""
+    """Acknowledge a direct message that asks for it: ``message`` is the message's own id."""
 
     message: Id
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Renew(Request, frozen=True):
-    """Put a fresh token in the place of the one that will expire."""
+    """Replace the connection's token by a fresh one."""
 
     token: Annotated[str, msgspec.Meta(max_length=4096)]
 
 
 class Call(Request, frozen=True):
-    """Ask a service of the server, by name."""
+    """Call a service of the server, by name."""
 
     service: Name
     data: msgspec.Raw = msgspec.Raw(b"null")
@@ -102,7 +102,7 @@ _ID_DECODER: Final = msgspec.json.Decoder(_OnlyId)
 
 
 def decode_request(body: bytes) -> AnyRequest:
-    """Parse one request. Raises ``RequestError`` naming the field that is wrong and what is allowed."""
+    """Parse one request. Raises ``RequestError``, which names the wrong field and what is allowed."""
     try:
         request = decode_strictly(body, _DECODER)
     except JsonError as error:
@@ -113,7 +113,7 @@ def decode_request(body: bytes) -> AnyRequest:
 
 
 def encode_request(type_: str, id_: str, **fields: Any) -> bytes:
-    """A request as JSON. ``None`` fields are left out."""
+    """A request as JSON. Fields that are ``None`` are left out."""
     return msgspec.json.encode(
         {"type": type_, "id": id_, **{name: value for name, value in fields.items() if value is not None}}
     )
@@ -122,13 +122,13 @@ def encode_request(type_: str, id_: str, **fields: Any) -> bytes:
 def _check_target(request: Publish) -> None:
     named = [request.room is not None, request.rooms is not None, request.user is not None, request.everyone]
     if sum(named) != 1:
-        raise RequestError("exactly one of room, rooms, user, everyone says who shall receive it", request.id)
+        raise RequestError("exactly one of room, rooms, user, everyone must name the receivers", request.id)
     if request.ack_timeout_s and request.user is None:
         raise RequestError("ack_timeout_s: only a message to a user can be acknowledged", request.id)
 
 
 def id_of(body: bytes) -> str:
-    """The id of a request, whatever else is wrong with it; empty if it has none that can be read."""
+    """The id of a request that may be wrong otherwise; empty if it has no readable id."""
     try:
         return _ID_DECODER.decode(body).id
     except (msgspec.DecodeError, UnicodeError, RecursionError):

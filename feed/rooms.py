@@ -15,7 +15,7 @@ class RoomNameError(ValueError):
 
 
 def check_room(name: str) -> str:
-    """Return ``name`` if it is a room name, else raise ``RoomNameError`` saying what is allowed."""
+    """Return ``name`` if it is a room name. Raises ``RoomNameError``, which says what is allowed."""
     if _NAME.fullmatch(name) is None:
         shown = name if len(name) <= 40 else name[:40] + "..."
         raise RoomNameError(f"{shown!r} is not a room name: allowed are {FORM}")
@@ -28,5 +28,5 @@ def room_name(index: int) -> str:
 
 
 def inbox_name(user: str) -> str:
-    """The room that only the connections of one user read. No room that can be asked for begins with ``@``."""
+    """The room that only the connections of one user read. No other room name begins with ``@``."""
     return f"@{user}"

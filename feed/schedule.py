@@ -1,4 +1,4 @@
-"""When events are due, and in which room: seeded, reproducible, the same for every transport of a block."""
+"""When events are due, and in which room: seeded, so that every transport of a block gets the same schedule."""
 
 import itertools
 import random
@@ -14,11 +14,11 @@ KINDS: Final = ("poisson", "constant", "burst")
 MIN_RATE_HZ: Final = 1e-6
 MAX_RATE_HZ: Final = 100_000.0
 MAX_LIMIT: Final = 10**12
-"""Events of one schedule: at the highest rate, those of four months."""
+"""Most events of one schedule: four months at the highest rate."""
 
 
 class ScheduleError(ValueError):
-    """A schedule that cannot be followed; the message says which value is wrong and what is allowed."""
+    """The schedule cannot be followed; the message names the wrong value and what is allowed."""
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,7 +53,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Due(NamedTuple):
-    """One event to come: nanoseconds after the start, the room's index, and the event's number in its room."""
+    """One planned event: nanoseconds after the start, the room's index, and the event's number in its room."""
 
     offset_ns: int
     room: int
@@ -61,7 +61,7 @@ class Due(NamedTuple):
 
 
 def dues(schedule: Schedule) -> Iterator[Due]:
-    """The events of a schedule in order of time; endless unless it has a limit."""
+    """The events of a schedule in order of time; endless without a limit."""
     numbers = [0] * schedule.rooms
     instants = _INSTANTS[schedule.kind](schedule)
     if schedule.limit:

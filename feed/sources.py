@@ -1,7 +1,7 @@
-"""What the events say: ``synthetic`` records of a chosen size, a ``replay`` of a recorded file, or the ``host``.
+"""The events' data: ``synthetic`` records of a chosen size, a ``replay`` of a recorded file, or the ``host``'s load.
 
-A source yields ``Item``s: when (nanoseconds after the start), in which room, and how to make the data. The data of a
-synthetic event is exactly ``payload_bytes`` long, its ``n`` and ``due_ns`` included.
+A source yields ``Item``s: when an event is due (nanoseconds after the start), in which room, and how to make its data.
+The data of a synthetic event is exactly ``payload_bytes`` long, its ``n`` and ``due_ns`` included.
 """
 
 import math
@@ -24,9 +24,9 @@ MIN_PAYLOAD_BYTES: Final = 96
 MAX_PAYLOAD_BYTES: Final = 65_536
 MAX_REPLAY_BYTES: Final = 256 << 20
 MAX_INSTANT_S: Final = 3e9
-"""A century: what a recording may last when it is played. In nanoseconds it fits 64 bits."""
+"""Longest play of a recording: a century, which fits 64 bits in nanoseconds."""
 _LAST_INSTANT_NS: Final = 2**63 - 1
-"""No instant takes more digits."""
+"""An instant with the most digits."""
 _VENUES: Final = ("XLON", "XETR", "XPAR", "XNAS", "XTKS")
 _SYMBOLS: Final = ("ACME", "BOLT", "CRUX", "DYNE", "ECHO", "FLUX", "GRID", "HALO")
 _WORDS: Final = (
@@ -37,13 +37,13 @@ _WORDS: Final = (
 
 
 class SourceError(ValueError):
-    """A source that cannot be used; the message names the file, line or option and what is allowed."""
+    """The source cannot be used; the message names the file, line or option and what is allowed."""
 
 
 class Item(NamedTuple):
-    """One event to come. ``make`` turns the instant it is due (CLOCK_MONOTONIC, ns) into its data as JSON text.
+    """One planned event. ``make`` turns its due time (CLOCK_MONOTONIC, ns) into its data as JSON text.
 
-    ``live`` data is a reading, to be made at the due instant; any other can be made ahead of it.
+    ``live`` data is a reading and must be made at the due time; other data can be made ahead of it.
     """
 
     offset_ns: int
@@ -53,7 +53,7 @@ class Item(NamedTuple):
 
 
 def synthetic_data(seed: int, room: str, n: int, payload_bytes: int, due_ns: int) -> bytes:
-    """A trade record of exactly ``payload_bytes`` bytes, drawn from (seed, room, n) and never a constant filler."""
+    """A trade record of exactly ``payload_bytes`` bytes, drawn from (seed, room, n), without constant filler."""
     draw = random.Random(f"{seed}-{room}-{n}")
     record: dict[str, Any] = {"n": n, "due_ns": due_ns}
     extra = {
@@ -72,12 +72,12 @@ def synthetic_data(seed: int, room: str, n: int, payload_bytes: int, due_ns: int
 
 
 def recorded_data(n: int, data: dict[str, Any], due_ns: int) -> bytes:
-    """Data as it was recorded, with ``n`` and ``due_ns`` set anew."""
+    """Recorded data, with new ``n`` and ``due_ns``."""
     return JSON_ENCODE({**data, "n": n, "due_ns": due_ns})
 
 
 def host_data(n: int, due_ns: int) -> bytes:
-    """What this machine is doing, read through psutil at the moment of publishing."""
+    """This machine's load, read through psutil when it is published."""
     memory, disk, net = psutil.virtual_memory(), psutil.disk_io_counters(), psutil.net_io_counters()
     return JSON_ENCODE(
         {
@@ -95,7 +95,7 @@ def host_data(n: int, due_ns: int) -> bytes:
 
 
 def check_payload_bytes(payload_bytes: int) -> int:
-    """Return ``payload_bytes`` if a synthetic event can have that size, else raise ``SourceError``."""
+    """Return ``payload_bytes`` if a synthetic event can have that size. Raises ``SourceError``."""
     if not MIN_PAYLOAD_BYTES <= payload_bytes <= MAX_PAYLOAD_BYTES:
         raise SourceError(f"payload_bytes {payload_bytes}: allowed are {MIN_PAYLOAD_BYTES} to {MAX_PAYLOAD_BYTES}")
     return payload_bytes
@@ -110,7 +110,7 @@ def synthetic(schedule: Schedule, payload_bytes: int) -> Iterator[Item]:
 
 
 def host(schedule: Schedule) -> Iterator[Item]:
-    """This machine's figures on a schedule."""
+    """This machine's load on a schedule."""
     psutil.cpu_percent(interval=None)  # the first call only starts the measurement
     for due in dues(schedule):
         yield Item(due.offset_ns, room_name(due.room), partial(host_data, due.n), live=True)
@@ -128,10 +128,10 @@ _REPLAY_DECODER: Final = msgspec.json.Decoder(ReplayLine)
 
 
 def load_replay(path: Path, speed: float = 1.0, rooms: frozenset[str] | None = None) -> list[Item]:
-    """Read a recording: one JSON object a line, ``at_s`` never falling; ``speed`` 2 plays it in half the time.
+    """Read a recording: one JSON object per line, ``at_s`` never falling; ``speed`` 2 plays it in half the time.
 
-    Only the given ``rooms`` may be named (``None``: any). Raises ``SourceError`` naming file, line and reason, before
-    anything is published.
+    Only the given ``rooms`` may be named (``None``: any). Raises ``SourceError``, which names file, line and reason,
+    before anything is published.
     """
     if not (math.isfinite(speed) and 0 < speed <= 1e6):
         raise SourceError(f"replay speed {speed}: allowed is above 0 up to 1000000")
@@ -167,8 +167,8 @@ def load_replay(path: Path, speed: float = 1.0, rooms: frozenset[str] | None = N
             )
         items.append(Item(round(recorded.at_s / speed * NS_PER_S), recorded.room, make))
     if not items:
-        raise SourceError(f"{path}: holds no events; expected one JSON object a line")
-    if items[-1].offset_ns == 0:  # played again and again, it would say everything at once
+        raise SourceError(f"{path}: holds no events; expected one JSON object per line")
+    if items[-1].offset_ns == 0:  # played in a loop, it would publish everything at once
         raise SourceError(f"{path}: lasts 0 s at speed {speed:g}; the last at_s must be above 0")
     return items
 

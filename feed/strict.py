@@ -1,7 +1,7 @@
-"""The one reading of JSON that comes from outside: what passes here, any strict reader can read again.
+"""Strict decoding of JSON from outside: any strict reader can read again what passes here.
 
-The decoder alone would let pass, in values that are kept as text, bytes that are no UTF-8 and numbers that no double
-holds. Of a name that an object has twice, the last counts.
+In values that are kept as text, the decoder alone accepts bytes that are no UTF-8 and numbers that no double can hold.
+If an object has a name twice, the last value counts.
 """
 
 import math
@@ -11,24 +11,24 @@ from typing import Final, TypeVar
 import msgspec
 
 MAX_DEPTH: Final = 32
-"""Arrays and objects within each other in one text."""
+"""Deepest nesting of arrays and objects."""
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]+|\\.)*+"?', re.DOTALL)
-"""Also one without an end, or each quote in it would be looked at as the beginning of another."""
+"""Also matches a string without an end; otherwise every quote in it would be tried as the start of another."""
 _NUMBER: Final = re.compile(rb"[0-9.]+(?:[eE][+-]?[0-9]+)?")
 
 Value = TypeVar("Value")
 
 
 class JsonError(ValueError):
-    """The text is not JSON, or not what was expected. The message says what is wrong and where."""
+    """The text is not JSON, or not of the expected form; the message says what is wrong and where."""
 
 
 def decode_strictly(text: bytes, decoder: msgspec.json.Decoder[Value]) -> Value:
     """Decode a JSON text (RFC 8259). Raises ``JsonError``.
 
-    Refused are bytes that are no UTF-8 (section 8.1), lone surrogates (8.2), numbers that a double cannot hold (6),
-    and more than ``MAX_DEPTH`` levels (9).
+    It refuses bytes that are no UTF-8 (section 8.1), lone surrogates (8.2), numbers that a double cannot hold (6), and
+    more than ``MAX_DEPTH`` levels (9).
     """
     try:
         text.decode()
@@ -49,7 +49,7 @@ def decode_strictly(text: bytes, decoder: msgspec.json.Decoder[Value]) -> Value:
 
 
 def nesting(text: bytes) -> int:
-    """How deep arrays and objects are nested in a JSON text, without parsing it."""
+    """Depth of nested arrays and objects in a JSON text, without parsing it."""
     return _depth(_STRING.sub(b"", text))
 
 

@@ -10,26 +10,26 @@ from feed.wire import encode_frame
 
 
 class Transport(NamedTuple):
-    """What there is to know of one transport before any connection is made."""
+    """The facts of one transport."""
 
     name: str
-    """Of its modules, in commands and in results."""
+    """Name of its modules, in commands and in results."""
     label: str
-    """Its name for readers."""
+    """Name in tables and messages."""
     scheme: str
-    """Of a server's address without TLS; with TLS one more ``s``."""
+    """Scheme of a server's address without TLS; with TLS an ``s`` is appended."""
     path: str
-    """Where its subscriptions are on a server; empty without HTTP."""
+    """Path of its subscriptions on a server; empty without HTTP."""
     is_poll: bool
-    """One request per answer; otherwise one connection carries a stream of events and heartbeats."""
+    """Does each answer need a request? Otherwise one connection carries a stream of events and heartbeats."""
     takes_requests: bool
-    """Its clients may ask the server for something (docs/protocol.md, Requests)."""
+    """May its clients send requests (docs/protocol.md, Requests)?"""
     heartbeat: str
-    """What it sends while there is no event, in words."""
+    """What it sends while there is no event."""
     opening: bytes
-    """The shortest that a subscriber may send first, to a server of that transport at any address."""
+    """The shortest valid first bytes of a subscriber, whatever the server's address."""
     variants: tuple[str, ...] = ()
-    """Named servers next to the one in the table; the empty variant is the table's."""
+    """Named variants of its server; the empty variant is the one in the table."""
 
 
 _UPGRADE: Final = (
@@ -80,5 +80,5 @@ TRANSPORTS: Final[dict[str, Transport]] = {
 POLLING: Final = "polling"
 POLLS: Final = tuple(name for name, row in TRANSPORTS.items() if row.is_poll)
 BASELINE: Final = "raw"
-"""Bare TCP: nobody would ship it, and everything is held against it."""
+"""Bare TCP: a lower bound for comparison, not a product."""
 CONTENDERS: Final = tuple(name for name in TRANSPORTS if name != BASELINE)

@@ -15,12 +15,14 @@ from typing import Final, NamedTuple, Protocol
 from feed.cursor import Cursor
 
 MAX_FRAME_BYTES: Final = 1 << 20
-"""Of one frame, without its length."""
+"""Longest frame, without its length prefix."""
 MAX_SSE_LINE_BYTES: Final = 1 << 20
-"""Of one line of an event stream, without its end."""
+"""Longest line of an event stream, without its line end."""
 MAX_SSE_EVENT_BYTES: Final = 2 << 20
-"""Of all lines up to the blank one that ends an event, each with one byte for its end; also of lines that are ignored.
-Comments do not count, as nothing of them is kept. Twice a line, so that the longest may have an ``id:`` beside it."""
+"""Longest event: all lines up to the blank one, each with one byte for its end, ignored lines included.
+
+Comments do not count, since nothing of them is kept. It is twice the line bound, so that the longest ``data:`` line may
+have an ``id:`` line next to it."""
 MAX_RETRY_DIGITS: Final = 10  # 115 days in milliseconds; longer ones are ignored like any malformed value
 HEARTBEAT_FRAME: Final = b"\x00\x00\x00\x00"
 _LENGTH: Final = struct.Struct(">I")
@@ -28,19 +30,19 @@ _FINAL_TEXT: Final = 0x81
 
 
 class WireError(ValueError):
-    """The bytes cannot be what they should be."""
+    """The bytes do not follow their format."""
 
 
 class TooLargeError(WireError):
-    """Something is over its bound; the message names both."""
+    """Something is over a bound; the message names both."""
 
 
 class Audience(NamedTuple):
-    """Whom an event in a room is not for: one client, and who reads a copy of it in a room named earlier."""
+    """The subscribers of a room that must not get an event: one client, and readers of a copy in an earlier room."""
 
     exclude: str
     copies: tuple[tuple[str, int], ...]
-    """(room, sequence number) of every copy of a message to several rooms, in their order."""
+    """(room, sequence number) of every copy of a message to several rooms, in the order of the rooms."""
 
 
 class Event:
@@ -50,17 +52,17 @@ class Event:
         self.seq = cursor.seq
         self.type = type_
         self.audience = audience
-        """``None``: for everybody who reads the room."""
+        """``None``: the event is for every reader of the room."""
         self.room = room
         self._cursor = cursor
         self.id = str(cursor)
-        # The data is JSON already; joining text is what an encoder would do, without parsing it again.
+        # The data is JSON already, so joining text gives what an encoder would, without parsing it again.
         head = f'{{"type":"{type_}","id":"{self.id}","room":"{room}","data":'.encode()
         self.json = b"".join((head, data, b"}"))
 
     @cached_property
     def skipped(self) -> "Event":
-        """What is sent in its place to who is not meant: its number, so that nobody takes it for lost."""
+        """The ``skip`` that other subscribers get instead: it has the event's number, so that nothing looks lost."""
         return Event("skip", self._cursor, self.room, b"{}")
 
     @cached_property
@@ -92,8 +94,8 @@ class HasJson(Protocol):
 
 
 def encode_batch(cursor: Cursor, room: str, resume: str, missed: int | None, events: Iterable[HasJson]) -> bytes:
-    """The answer to a poll: one envelope whose data holds the verdict on the cursor and all newer events."""
-    # As in an event: nothing of this needs escaping, and two calls of an encoder take nearly twice as long.
+    """The answer to a poll: one envelope with all events after the cursor, and how the cursor was understood."""
+    # As in an event, nothing here needs escaping, and two calls of an encoder take nearly twice as long.
     count = "null" if missed is None else missed
     head = f'{{"type":"batch","id":"{cursor}","room":"{room}","data":{{"resume":"{resume}","missed":{count},"events":['
     return b"".join((head.encode(), b",".join([event.json for event in events]), b"]}}"))
@@ -124,7 +126,7 @@ def encode_frame(body: bytes) -> bytes:
 
 
 class FrameDecoder:
-    """Cuts a byte stream into frames, whatever the pieces in which it arrives."""
+    """Cuts a byte stream into frames, in whatever pieces it arrives."""
 
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         self._max_frame_bytes = max_frame_bytes
@@ -152,8 +154,8 @@ class FrameDecoder:
 class SseItem(NamedTuple):
     """What an event stream yields: a dispatched event, or a comment (``comment`` set, used as heartbeat).
 
-    ``end`` is the number of stream bytes consumed when the item was complete, so that a receiver can tell which
-    of its reads brought the last byte.
+    ``end`` is the number of stream bytes up to the item's end, so that a receiver can tell which of its reads brought
+    the last byte.
     """
 
     data: bytes

@@ -75,6 +75,6 @@ def empty_files(results_dir: Path) -> list[str]:
     if not results_dir.is_dir():
         return [] if _run(results_dir) else [str(results_dir)]
     others = {name: measured for name, measured in MEASURED.items() if name != RESULTS_FILE}
-    found = [(path, _run) for path in point_files(results_dir)]
+    found: list[tuple[Path, Callable[[Path], bool]]] = [(path, _run) for path in point_files(results_dir)]
     found += [(path, measured) for name, measured in others.items() if (path := find(results_dir, name))]
     return [str(path) for path, measured in found if not measured(path)]

@@ -21,7 +21,8 @@ MAX_MORE_BLOCKS: Final = 1000
 DIFFERS: Final = "differs"
 EQUAL: Final = "no practical difference"
 OPEN: Final = "not settled"
-
+BETTER: Final = "better"
+WORSE: Final = "worse"
 
 MAX_EXPONENT: Final = 700.0
 """Beyond it a float overflows; two blocks that disagree wildly can give an interval as wide as that."""
@@ -262,6 +263,16 @@ class Comparison(msgspec.Struct, frozen=True):
     def a_is_more(self) -> bool:
         """Is A above B? (The verdict's own mean does not turn with the pair.)"""
         return self.factor > (1 if self.is_ratio else 0)
+
+    @property
+    def word(self) -> str:
+        """The verdict as a reader needs it: *better* or *worse* (A next to B) where the two differ.
+
+        Less is better for the user in every metric that is compared: latency, bytes, requests and CPU are all costs.
+        """
+        if self.verdict.word != DIFFERS:
+            return self.verdict.word
+        return WORSE if self.a_is_more else BETTER
 
     def turned(self) -> "Comparison":
         """The same, B against A."""

@@ -4,6 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
+from feed.transports import TRANSPORTS
+
 
 class Look(msgspec.Struct, frozen=True):
     """How a transport appears in every figure and table."""
@@ -15,7 +17,10 @@ class Look(msgspec.Struct, frozen=True):
     marker: str
 
 
-LOOKS: Final[dict[str, Look]] = {
+PLAIN: Final = ("#000000", "dashed", "X")
+"""Colour, line and marker of a transport without a look of its own."""
+
+LOOKS: Final[dict[str, Look]] = {name: Look(row.label, *PLAIN) for name, row in TRANSPORTS.items()} | {
     "polling": Look("Polling", "#D55E00", "solid", "o"),
     "long_polling": Look("Long polling", "#E69F00", (0, (6, 2)), "s"),
     "sse": Look("SSE", "#009E73", "solid", "^"),

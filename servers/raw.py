@@ -1,8 +1,8 @@
 """The baseline: length-prefixed JSON over bare TCP on uvloop. No HTTP, no framework; nobody would ship it.
 
 The client's first frame is ``{"type": "subscribe", "room": ..., "since": ...}``; then come a ``welcome``, the
-events, and an empty frame every ``heartbeat_s``. The bytes of an event are made once and handed
-to the kernel from the publisher itself, so what this costs is next to what the kernel charges.
+events, and an empty frame every ``heartbeat_s``. The bytes of an event are made once and handed to the kernel from
+the publisher itself, so a delivery costs little more than what the kernel charges.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class RawListener:
 
     async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
         context = self._context
-        make = accepting(lambda: RawConnection(context, self), context.guard, context.tls, context.options)
+        make = accepting(lambda: RawConnection(context, self), context.watchdog, context.tls, context.options)
         loop = asyncio.get_running_loop()
         server = await loop.create_server(make, sock=sock, backlog=context.options.backlog)
         ready()
@@ -95,11 +95,11 @@ class RawConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are not asyncio's subclasses
         self.transport.set_write_buffer_limits(self._context.options.write_buffer_bytes)
-        self._link = self._context.guard.opened_by(self.transport, self._on_overdue)
+        self._watched = self._context.watchdog.watch(self.transport, self._on_overdue)
         self._listener.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._context.guard.lost(self.transport)
+        self._context.watchdog.lost(self.transport)
         self._listener.lost(self)
         self._unsubscribe()
 
@@ -121,17 +121,18 @@ class RawConnection(asyncio.Protocol):
             self._push.resume()
 
     def heartbeat(self) -> None:
-        """Send an empty frame, as the other streams send theirs: whatever else was sent."""
+        """Send an empty frame, whatever else was sent; the other streams send their heartbeats alike."""
         if self._push is not None and not self._push.paused:
             self.transport.write(HEARTBEAT_FRAME)
 
     def _hello(self, frame: bytes) -> None:
         if self._push is not None:
             raise Refusal("unexpected_message", f"this feed takes no messages, and {len(frame)} bytes came")
-        self._context.guard.request_complete(self._link)
+        self._context.watchdog.request_complete(self._watched)
         hello = _read_hello(frame)
         reader = subscribe(self._context.hub, hello.room, hello.since)
-        self._push = Push(self._context, reader, self.transport, attrgetter("frame"), _frame)
+        batch_events = self._context.options.stream_batch_events
+        self._push = Push(reader, self.transport, attrgetter("frame"), _frame, batch_events)
         self._push.start()
 
     def _unsubscribe(self) -> None:

@@ -1,6 +1,6 @@
 """WebSocket: ``/ws?room=&since=CURSOR`` (RFC 6455). A ``welcome`` message, then one text message per event.
 
-The client may send requests, one in each text message; answers come between the events. Anything wrong with the
+The client may send requests, one in each text message; replies come between the events. Anything wrong with the
 handshake is refused before it is accepted, with the same error body as on HTTP.
 ``--variant tuned`` shows what the layers between publisher and socket cost: it leaves them out.
 """
@@ -24,13 +24,13 @@ from servers.gate.errors import Refusal, error_response
 from servers.gate.query import parameters
 from servers.http.listener import HttpListener
 from servers.http.protocols import PROTOCOL
-from servers.hub.hub import HubClosedError
 from servers.hub.push import Push
-from servers.platform.connections import StreamPeer
+from servers.hub.reader import HubClosedError
+from servers.platform.connections import StreamConnection
 from servers.platform.context import Context, Listener
-from servers.platform.names import prefix
-from servers.platform.namespace import Platform
-from servers.platform.replies import Answer
+from servers.platform.names import path_of
+from servers.platform.namespace import Namespace
+from servers.platform.replies import Reply
 
 SERVICE_RESTART = 1012
 
@@ -38,61 +38,63 @@ SERVICE_RESTART = 1012
 def build(context: Context) -> Listener:
     """The listener of this transport."""
     routes: list[BaseRoute] = []
-    for platform in context.platforms:
-        path = f"{prefix(platform.name)}/ws"
-        routes += [WebSocketRoute(path, partial(_feed, context, platform)), Route(path, _upgrade_required)]
+    for namespace in context.namespaces:
+        path = path_of("websocket", namespace.name)
+        routes += [WebSocketRoute(path, partial(_feed, context, namespace)), Route(path, _upgrade_required)]
     return HttpListener(context.serving, routes, websocket=True)
 
 
-async def _feed(context: Context, platform: Platform, websocket: WebSocket) -> None:
+async def _feed(context: Context, namespace: Namespace, websocket: WebSocket) -> None:
     params = parameters(websocket.scope["query_string"])
     try:
-        identity = context.gate.identify(websocket.scope)
-        reader = platform.subscribe(identity, params.get("room"), params.get("since"))
-        peer = StreamPeer(identity, address_of(websocket.scope), reader)
-        platform.enter(peer)
+        identity = context.admission.identify(websocket.scope)
+        reader = namespace.subscribe(identity, params.get("room"), params.get("since"))
+        connection = StreamConnection(identity, address_of(websocket.scope), reader)
+        namespace.enter(connection)
     except Refusal as refusal:
         await websocket.send_denial_response(error_response(refusal))
         return
     reason = "connection lost"
     try:
         await websocket.accept()
-        converse = _push if context.options.variant == "tuned" else _converse
-        reason = await converse(context, _Talk(platform, websocket, peer))
+        serve = _push if context.options.variant == "tuned" else _pull
+        reason = await serve(context.options.stream_batch_events, RequestLoop(namespace, websocket, connection))
     finally:
-        platform.leave(peer, reason)
+        namespace.leave(connection, reason)
 
 
 async def _upgrade_required(request: Request) -> Response:
-    refusal = Refusal("upgrade_required", "/ws speaks WebSocket: send an Upgrade request (RFC 6455, section 4.1)")
+    path = path_of("websocket", "")
+    refusal = Refusal("upgrade_required", f"{path} speaks WebSocket: send an Upgrade request (RFC 6455, section 4.1)")
     return error_response(refusal)
 
 
-async def _converse(context: Context, talk: "_Talk") -> str:
+async def _pull(batch_events: int, loop: "RequestLoop") -> str:
     """Send what is published until either side ends it. One task sends, this one answers requests."""
-    with talk.peer.reader:
-        sender = asyncio.ensure_future(_send(context, talk.websocket, talk.peer))
-        talk.stop_events = sender.cancel
+    with loop.connection.reader:
+        sender = asyncio.ensure_future(_send(loop.websocket, loop.connection, batch_events))
+        loop.stop_events = sender.cancel
         try:
-            return await talk.answer_requests()
+            return await loop.run()
         finally:
             sender.cancel()
 
 
-async def _push(context: Context, talk: "_Talk") -> str:
-    """The same without a sender: the publisher writes frames that were made once, and this task answers."""
-    protocol = talk.websocket.scope["extensions"][PROTOCOL]()
-    push = Push(context, talk.peer.reader, protocol.transport, attrgetter("websocket_frame"), _frame)
+async def _push(batch_events: int, loop: "RequestLoop") -> str:
+    """The same without a sender: the publisher writes frames that were made once, and this task answers requests."""
+    protocol = loop.websocket.scope["extensions"][PROTOCOL]()
+    reader = loop.connection.reader
+    push = Push(reader, protocol.transport, attrgetter("websocket_frame"), _frame, batch_events)
     protocol.push = push
-    push.start(talk.peer.client)
+    push.start(loop.connection.client)
 
     def stop() -> None:
         push.stop()
         protocol.push = None  # or room in the transport would make it go on
 
-    talk.stop_events = stop
+    loop.stop_events = stop
     try:
-        return await talk.answer_requests()
+        return await loop.run()
     finally:
         stop()
 
@@ -101,79 +103,75 @@ def _frame(body: bytes, cursor: str) -> bytes:
     return encode_websocket_text(body)
 
 
-async def _send(context: Context, websocket: WebSocket, peer: StreamPeer) -> None:
-    stats, reader, limit = context.stats, peer.reader, context.options.stream_batch_events
-    stats.requests += 1
-    stats.gaps += reader.resume.verdict == "gap"
+async def _send(websocket: WebSocket, connection: StreamConnection, batch_events: int) -> None:
+    reader = connection.reader
     try:
-        await websocket.send_text(reader.welcome(peer.client).json.decode())
+        await websocket.send_text(reader.welcome(connection.client).json.decode())
         while True:
-            events, notice = await reader.next(limit)
+            events, notice = await reader.next(batch_events)
             if notice is not None:
-                stats.gaps += notice.data.resume == "gap"
                 await websocket.send_text(notice.json.decode())
             for event in events:
                 await websocket.send_text(event.text)
-            stats.deliveries += len(events)
     except HubClosedError:
         await websocket.close(SERVICE_RESTART, "server stops")
     except WebSocketDisconnect:
         return
 
 
-class _Talk:
-    """What the client says on one connection, and the answers."""
+class RequestLoop:
+    """Takes the requests of one connection, and sends the replies."""
 
-    __slots__ = ("_tasks", "peer", "platform", "stop_events", "websocket")
+    __slots__ = ("_tasks", "connection", "namespace", "stop_events", "websocket")
 
     stop_events: Callable[[], object]
-    """What is published is for this client no longer; set before it can ask for anything."""
+    """Stops what is published from being sent; set before the first request is taken."""
 
-    def __init__(self, platform: Platform, websocket: WebSocket, peer: StreamPeer) -> None:
-        self.platform = platform
+    def __init__(self, namespace: Namespace, websocket: WebSocket, connection: StreamConnection) -> None:
+        self.namespace = namespace
         self.websocket = websocket
-        self.peer = peer
+        self.connection = connection
         self._tasks: tuple[asyncio.Future[None], ...] = ()
-        peer.on_end = self.end
+        connection.on_end = self.end
 
-    async def answer_requests(self) -> str:
-        """Answer until the connection ends; the reason for it."""
-        if self.peer.ended is not None:  # since the handshake, when nobody could say so yet
-            self.end(self.peer.ended)
+    async def run(self) -> str:
+        """Answer requests until the connection ends; the reason for it."""
+        if self.connection.ended is not None:  # since the handshake, when no reason could be sent yet
+            self.end(self.connection.ended)
         try:
             while True:
                 message = await self.websocket.receive()
                 if message["type"] != "websocket.receive":
                     return str(message.get("reason") or f"closed with code {message.get('code')}")
-                answer = self._answer(message)
-                if isinstance(answer, bytes):
-                    await self._say(answer)
+                reply = self._reply(message)
+                if isinstance(reply, bytes):
+                    await self._send(reply)
                 else:
-                    self._start(self._say_later(answer))
+                    self._start(self._send_later(reply))
         finally:
             for task in self._tasks:
                 task.cancel()
 
-    def _answer(self, message: Message) -> Answer:
+    def end(self, refusal: Refusal) -> None:
+        """Send the reason, and close. No event comes after the reason, however slowly the client takes it."""
+        self.stop_events()
+        self._start(self._send_and_close(refusal))
+
+    def _reply(self, message: Message) -> Reply:
         text = message.get("text")
         if text is None:
-            return self.platform.handle_binary(self.peer, len(message["bytes"]))
-        return self.platform.handle(self.peer, text.encode())
+            return self.namespace.requests.reject_binary(self.connection, len(message["bytes"]))
+        return self.namespace.requests.handle(self.connection, text.encode())
 
-    def end(self, refusal: Refusal) -> None:
-        """Say why, and close. Nothing that is published comes after the reason, however slowly the peer takes it."""
-        self.stop_events()
-        self._start(self._say_and_close(refusal))
-
-    async def _say_and_close(self, refusal: Refusal) -> None:
-        await self._say(refusal.body)
+    async def _send_and_close(self, refusal: Refusal) -> None:
+        await self._send(refusal.body)
         with suppress(WebSocketDisconnect, RuntimeError):  # RuntimeError: it is being closed already
             await self.websocket.close(refusal.kind.close_code, refusal.code)
 
-    async def _say_later(self, answer: asyncio.Task[bytes]) -> None:
-        await self._say(await asyncio.shield(answer))  # a repeated request may wait for the same answer
+    async def _send_later(self, reply: asyncio.Task[bytes]) -> None:
+        await self._send(await asyncio.shield(reply))  # a repeated request may wait for the same reply
 
-    async def _say(self, body: bytes) -> None:
+    async def _send(self, body: bytes) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):
             await self.websocket.send_text(body.decode())
 

@@ -23,7 +23,7 @@ from bench.capture.pcap import CaptureError
 from bench.capture.tcpdump import check_capture
 from bench.results.run import Trial
 from clients.contract.feed import Target
-from servers.platform.options import TRANSPORTS, VARIANTS
+from feed.transports import TRANSPORTS
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STOP_TIMEOUT_S = 10
 MOST_SHARED = 24
 """Servers that stay up for the next test that shares them; more would only take memory."""
-SERVED = [*TRANSPORTS, *(f"{name}:{variant}" for name, variants in VARIANTS.items() for variant in variants)]
+SERVED = [*TRANSPORTS, *(f"{name}:{variant}" for name, row in TRANSPORTS.items() for variant in row.variants)]
 """Every transport, and every variant as ``transport:variant``; ``start`` takes both."""
 
 

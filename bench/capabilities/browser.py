@@ -20,7 +20,7 @@ CHROMIUM: Final = ("chromium", "google-chrome")
 ARGUMENTS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 COME_BACK_S: Final = 6.0
 """Chromium's EventSource waits 3 s before it tries again (WHATWG HTML, 9.2.2: a few seconds)."""
-CONNECT: Final = {
+CONNECT: Final = {  # transports that browsers have an object for
     "sse": "new EventSource('/sse').onopen = () => window.opens += 1",
     "websocket": "new WebSocket(`ws://${location.host}/ws`).onopen = () => window.opens += 1",
 }

@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from bench.capabilities.browser import reconnections
+from bench.capabilities.browser import CONNECT, reconnections
 from bench.capabilities.plain_proxy import PlainProxy
 from bench.machine.processes import Child, ChildError
 from bench.machine.servers import address_behind, serving
@@ -197,7 +197,7 @@ CHECKS: Final[dict[str, tuple[Check, tuple[str, ...]]]] = {
     "waits_for_data": (waits_for_data, POLLS),
     "asks_on_a_clock": (asks_on_a_clock, POLLS),
     "opens_connections": (opens_connections, POLLS),
-    "reconnects_in_a_browser": (reconnects_in_a_browser, ("sse", "websocket")),
+    "reconnects_in_a_browser": (reconnects_in_a_browser, tuple(CONNECT)),
 }
 """Check by name, and the transports that it makes sense for."""
 WITHOUT_EVENTS: Final = ("reconnects_in_a_browser",)

@@ -15,7 +15,7 @@ from bench.results.files import CAPABILITIES_FILE, save
 from bench.run.folders import OUT_HELP, folder_for, remove_if_empty
 from bench.run.options import among
 from bench.run.progress import Progress
-from bench.run.shell import orchestrate, report
+from bench.run.shell import orchestrate, report, say_what_is_next, this_command
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
 from feed.transports import CONTENDERS
@@ -35,24 +35,28 @@ def capabilities(transports: list[str] | None, out: Path | None) -> None:
     """
     folder = folder_for(out, CAPABILITIES_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
-    command = ["python", "-m", "bench", *sys.argv[1:]]
 
-    async def measure(reporter: Progress) -> None:
-        reporter.begin(EXPECTED_S, 1)
-        found = await check_all(transports or list(CONTENDERS), command, place, folder, reporter)
-        reporter.finished("capability checks", f"{len(found)} tried", 0.0)
+    async def measure(progress: Progress) -> None:
+        progress.begin(EXPECTED_S, 1)
+        found = await check_all(transports or list(CONTENDERS), this_command(), place, folder, progress)
+        progress.finished("capability checks", f"{len(found)} tried", 0.0)
 
-    interrupted = orchestrate(measure, place, new_console())
-    sys.exit(INTERRUPTED if interrupted else report(str(folder)))
+    console = new_console()
+    interrupted = orchestrate(measure, place, console)
+    if interrupted:
+        sys.exit(INTERRUPTED)
+    rendered = report(str(folder))
+    say_what_is_next(console, folder)
+    sys.exit(rendered)
 
 
 async def check_all(
-    names: list[str], command: list[str], place: Placement, folder: Path, reporter: Progress
+    names: list[str], command: list[str], place: Placement, folder: Path, progress: Progress
 ) -> list[CapabilityCheck]:
     """Run the checks of these transports and save what they found in ``folder``."""
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
-    reporter.starting("capability checks", EXPECTED_S)
+    progress.starting("capability checks", EXPECTED_S)
     found = await run_checks(names, place.server, logs)
     remove_if_empty(logs)
     save(CapabilityResults(**provenance(command, place) | {"finished": True}, checks=found), folder, CAPABILITIES_FILE)

@@ -20,7 +20,7 @@ MAX_BODY_BYTES: Final = 1 << 20
 
 
 class PlainProxy:
-    """In front of ``target`` (``http://host:port``). An async context manager; ``port`` is where it listens."""
+    """A proxy in front of ``target`` (``http://host:port``), listening on ``port``. An async context manager."""
 
     def __init__(self, target: str) -> None:
         self._target = target

@@ -1,4 +1,4 @@
-"""``python -m bench verify``: are our own meters right?"""
+"""``python -m bench verify``: the meters of the benchmark against a packet capture."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from bench.plan.presets import PlanError
 from bench.results.files import VERIFY_FILE
 from bench.run.folders import OUT_HELP, folder_for
 from bench.run.options import among
-from bench.run.shell import orchestrate, report
+from bench.run.shell import orchestrate, report, say_what_is_next, this_command
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
 from feed.transports import TRANSPORTS
@@ -27,10 +27,10 @@ from feed.transports import TRANSPORTS
 @click.option(
     "--transports", callback=among(TRANSPORTS), help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
 )
-@click.option("--seed", type=int, help="Of schedules and phases.")
+@click.option("--seed", type=int, help="Seed of schedules and phases.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def verify(preset: str, transports: list[str] | None, seed: int | None, out: Path | None) -> None:
-    """Hold our own meters against a packet capture: bytes on the wire, and receive times.
+    """Check the benchmark's own meters against a packet capture: bytes on the wire, and receive times.
 
     One ordinary trial per transport, about 2 minutes. Needs tcpdump and the right to capture. The exit code is 0 only
     if every check holds for every transport.
@@ -44,11 +44,12 @@ def verify(preset: str, transports: list[str] | None, seed: int | None, out: Pat
         raise click.ClickException(str(error)) from error
     folder = folder_for(out, VERIFY_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
-    results = new_verify_results(plan, ["python", "-m", "bench", *sys.argv[1:]], place)
+    results = new_verify_results(plan, this_command(), place)
     console = new_console()
-    interrupted = orchestrate(lambda reporter: run_verify(results, folder, place, reporter), place, console)
+    interrupted = orchestrate(lambda progress: run_verify(results, folder, place, progress), place, console)
     rendered = report(str(folder))
     broken = [one for one in results.trials if one.broken]
     for one in broken:
         console.print(f"[red]{one.trial.transport} does not hold:[/] {escape('; '.join(one.broken))}", highlight=False)
+    say_what_is_next(console, folder)
     sys.exit(INTERRUPTED if interrupted else rendered or int(bool(broken)))

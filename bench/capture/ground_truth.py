@@ -1,7 +1,7 @@
-"""What our own meters said of a trial, held against a packet capture of it (docs/method.md, Ground truth). Pure.
+"""The meters' readings of a trial against a packet capture of it (docs/method.md, Ground truth). Pure.
 
-Bytes: the ledger's sum over all connections against the captured packets' lengths. Receive times: what the client noted
-in its first line of code against the kernel's stamp of the packet that completed the message.
+Bytes: the ledger's sum over all connections against the captured packets' lengths. Receive times: the client's, taken
+in its first line of code, against the kernel's stamp of the packet that completed the message.
 """
 
 from typing import Any, Final, NamedTuple
@@ -18,28 +18,28 @@ from feed.instruments.clock import NS_PER_MS, NS_PER_US
 
 BYTES_TOLERANCE: Final = 0.01
 USER_SHARE: Final = 0.2
-"""Of the median latency: the most that the way from the kernel to the application may take of it."""
+"""Largest allowed time from the kernel to the application, as a share of the median latency."""
 CLOCK_DRIFT_US: Final = 100.0
 STAMP_SLACK_MS: Final = 0.05
-"""How exact the conversion between the two clocks is, at the least."""
+"""Uncertainty of the conversion between the two clocks."""
 SLOWEST: Final = 3
-"""Of each transport: the events whose lives are drawn."""
+"""Events of each transport whose timeline is drawn."""
 
 
 class Evidence(NamedTuple):
-    """What was gathered around one trial."""
+    """What was recorded around one trial."""
 
     segments: list[Segment]
     port: int
     """Where the generator connected."""
     counted_bytes: int
-    """The ledger's."""
+    """Sum of the ledger."""
     publications: dict[int, int]
-    """When each event was published, by when it was due (CLOCK_MONOTONIC, ns)."""
+    """Due time of an event -> when it was published (CLOCK_MONOTONIC, ns)."""
     offset_ns: int
     """CLOCK_REALTIME minus CLOCK_MONOTONIC before the trial."""
     drift_ns: int
-    """How much that grew until after it."""
+    """Growth of that difference during the trial."""
 
 
 class Deliveries(NamedTuple):
@@ -87,7 +87,7 @@ def verify(trial: Trial, deliveries: Deliveries, evidence: Evidence) -> Verifica
 
 
 def match(deliveries: Deliveries, evidence: Evidence) -> list[Match]:
-    """Each delivery whose message is in the capture. One subscriber a room, so number and due instant name it."""
+    """Each delivery whose message is in the capture, found by number and due instant: a room has one subscriber."""
     sent: dict[tuple[int, int], Arrival] = {}
     for stream in sent_from(evidence.port, evidence.segments):
         for arrival in arrivals(stream):
@@ -101,7 +101,7 @@ def match(deliveries: Deliveries, evidence: Evidence) -> list[Match]:
 
 
 def slowest(matches: list[Match], publications: dict[int, int]) -> list[LateEvent]:
-    """The lives of the latest events, the latest first."""
+    """The timelines of the latest events, the latest first."""
     known = [one for one in matches if one.due_ns in publications]
     latest = sorted(known, key=lambda one: one.due_ns - one.receive_ns)[:SLOWEST]
     return [
@@ -131,11 +131,11 @@ def _byte_reasons(found: Verification) -> list[str]:
 def _clock_reasons(found: Verification) -> list[str]:
     if abs(found.clock_drift_us) <= CLOCK_DRIFT_US:
         return []
-    return [f"the clocks moved {found.clock_drift_us:.0f} us against each other, allowed {CLOCK_DRIFT_US:g}"]
+    return [f"the clocks drifted {found.clock_drift_us:.0f} us apart, allowed {CLOCK_DRIFT_US:g}"]
 
 
 def _receive_reasons(found: Verification, away_ms: Any) -> list[str]:
-    """Why the probes' receive times are not to be trusted."""
+    """Why the probes' receive times cannot be trusted."""
     reasons = []
     if found.matched < max(found.deliveries, 2 * MIN_EVENTS_BEYOND):
         reasons.append(
@@ -147,7 +147,7 @@ def _receive_reasons(found: Verification, away_ms: Any) -> list[str]:
     median_ms, latency_ms = found.user_minus_kernel_ms_p50, found.trial.values.get("latency_ms_p50")
     if median_ms is not None and latency_ms is not None and median_ms > USER_SHARE * latency_ms:
         reasons.append(
-            f"from the kernel to the application it took {median_ms:.2f} ms, over {USER_SHARE:.0%} of the latency's "
-            f"median of {latency_ms:.2f} ms"
+            f"the median time from the kernel to the application was {median_ms:.2f} ms, over {USER_SHARE:.0%} of the "
+            f"median latency ({latency_ms:.2f} ms)"
         )
     return reasons

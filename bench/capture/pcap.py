@@ -1,7 +1,7 @@
-"""Reads what tcpdump wrote: TCP segments over IPv4 with the kernel's stamps, from a classic pcap file. Pure.
+"""Reads a capture of tcpdump: TCP segments over IPv4 with the kernel's stamps, from a classic pcap file. Pure.
 
-Format: IETF draft-ietf-opsawg-pcap. Only Ethernet framing is read, which is what Linux puts around the loopback's
-packets. Lengths are those of the IP packet, so Ethernet is not counted, as nowhere in this project.
+Format: IETF draft-ietf-opsawg-pcap, with Ethernet framing only, which Linux puts around the loopback's packets. Lengths
+are those of the IP packet: Ethernet is counted nowhere in this project.
 """
 
 import struct
@@ -89,7 +89,7 @@ def _records(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _byte_order(data: bytes) -> tuple[str, int]:
-    """How its numbers are written, and nanoseconds per unit of its stamps' fractions."""
+    """Byte order of the file's numbers, and nanoseconds per unit of the fractions of its stamps."""
     if len(data) < _FILE_HEADER_BYTES:
         raise CaptureError(f"{len(data)} bytes are no capture: its header alone has {_FILE_HEADER_BYTES}")
     for order in "<>":

@@ -1,7 +1,7 @@
-"""What a server sent on each captured connection, put together again, and when each byte was there to be read. Pure.
+"""Reassembles what a server sent on each captured connection, and when each byte became readable. Pure.
 
-A byte can be read once all bytes before it have come: a segment that overtook another waits for it, and what comes
-again changes nothing (RFC 9293, section 3.10.7.4).
+A byte is readable once all bytes before it have arrived: a segment that overtook another waits for it, and a
+retransmission changes nothing (RFC 9293, section 3.10.7.4).
 """
 
 import heapq
@@ -30,7 +30,7 @@ class Stream:
         self._waiting: list[tuple[int, bytes]] = []
 
     def add(self, sequence: int, payload: bytes, at_ns: int) -> None:
-        """Take a segment, in the order of arrival."""
+        """Add the next segment in the order of arrival."""
         heapq.heappush(self._waiting, (self._offset(sequence), payload))
         before = len(self.data)
         while self._waiting and self._waiting[0][0] <= len(self.data):
@@ -42,26 +42,26 @@ class Stream:
             self._arrivals_ns.append(at_ns)
 
     def complete_ns(self, end: int) -> int:
-        """When the first ``end`` bytes had all come. Raises ``IndexError`` if they never did."""
+        """When the first ``end`` bytes had all arrived. Raises ``IndexError`` if they never did."""
         return self._arrivals_ns[bisect_left(self._ends, end)]
 
     def _offset(self, sequence: int) -> int:
-        """Where a segment lies in the stream: sequence numbers begin again after 4 GiB, the nearest is meant."""
+        """The place of a segment in the stream. Sequence numbers repeat after 4 GiB; the nearest place is taken."""
         ahead = (sequence - self.first - len(self.data)) % _SEQUENCES
         return len(self.data) + (ahead if ahead < _SEQUENCES // 2 else ahead - _SEQUENCES)
 
 
 class Arrival(NamedTuple):
-    """One event's message in a stream. Two events of a schedule are hardly ever due at one instant."""
+    """One event's message in a stream."""
 
     n: int
     due_ns: int
     complete_ns: int
-    """When its last byte had come: CLOCK_REALTIME, nanoseconds."""
+    """When its last byte had arrived: CLOCK_REALTIME, nanoseconds."""
 
 
 def sent_from(port: int, captured: Iterable[Segment]) -> list[Stream]:
-    """The streams that were sent from this port, one per connection that began within the capture."""
+    """The streams sent from this port, one per connection that began within the capture."""
     streams: list[Stream] = []
     newest: dict[int, Stream] = {}
     for segment in captured:
@@ -78,10 +78,10 @@ def sent_from(port: int, captured: Iterable[Segment]) -> list[Stream]:
 
 
 def arrivals(stream: Stream) -> Iterator[Arrival]:
-    """The events in a stream, each complete when the outermost envelope it is in is: a poll's answer holds several.
+    """The events in a stream. An event is complete when its outermost envelope is: a poll's answer holds several.
 
-    Envelopes are JSON on every transport. What frames end with (an SSE event's empty line, a chunk's end) follows in
-    the same segment.
+    Envelopes are JSON on every transport. The end of a frame (an SSE event's empty line, a chunk's end) follows in the
+    same segment.
     """
     text = stream.data.decode("latin-1")  # one character per byte, so that places stay places
     place = text.find(_ENVELOPE)
@@ -93,7 +93,7 @@ def arrivals(stream: Stream) -> Iterator[Arrival]:
 
 
 def _end_of_json(text: str, begin: int) -> int:
-    """Where the JSON value that begins here ends; the next place to look if it is cut off."""
+    """The end of the JSON value that begins here; for a value that is cut off, the next place to look."""
     try:
         return _JSON.raw_decode(text, begin)[1]
     except ValueError:

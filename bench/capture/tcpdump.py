@@ -17,14 +17,14 @@ START_TIMEOUT_S: Final = 10.0
 CHECK_S: Final = 0.02
 QUIET_S: Final = 0.2
 MAX_PACKET_BYTES: Final = 16_384
-"""The kernel keeps a place of this size for every packet that waits, so a larger one makes the buffer hold fewer."""
+"""The kernel reserves this size for every waiting packet, so a larger one makes the buffer hold fewer packets."""
 KERNEL_BUFFER_KIB: Final = 65_536
 _DROPPED: Final = re.compile(r"(\d+) packets dropped by kernel")
 
 
 @asynccontextmanager
 async def captured(port: int, file: Path, core: int | None = None) -> AsyncIterator[None]:
-    """Capture into ``file`` what goes to and from that TCP port, from entry until the port is quiet after the block.
+    """Capture all packets of a TCP port into ``file``, from entry until the port is quiet after the block.
 
     ``core``: where tcpdump runs. Raises ``CaptureError`` saying what to install or allow, or that packets were lost.
     """
@@ -46,7 +46,7 @@ async def captured(port: int, file: Path, core: int | None = None) -> AsyncItera
 
 
 async def check_capture() -> None:
-    """Is a capture possible? Raises ``CaptureError`` saying what to install or allow."""
+    """Try a capture. Raises ``CaptureError`` saying what to install or allow."""
     with tempfile.TemporaryDirectory(prefix="pushmark-") as folder, socket.create_server(("127.0.0.1", 0)) as listener:
         async with captured(listener.getsockname()[1], Path(folder) / "check.pcap"):
             pass

@@ -51,7 +51,7 @@ def new_verify_results(plan: Plan, command: list[str], place: Placement) -> Veri
 
 
 class Witness:
-    """Watches one trial: captures its packets, and gathers what else there is to compare."""
+    """Watches one trial: captures its packets, and records everything else that is compared."""
 
     def __init__(self, folder: Path, core: int) -> None:
         self._file = folder / "logs" / "capture.pcap"
@@ -79,7 +79,7 @@ class Witness:
 def clock_offset_ns(
     monotonic_ns: Callable[[], int] = time.monotonic_ns, real_ns: Callable[[], int] = time.time_ns
 ) -> int:
-    """CLOCK_REALTIME minus CLOCK_MONOTONIC: the reading, of several, that took the least time."""
+    """CLOCK_REALTIME minus CLOCK_MONOTONIC in ns: the reading, of several, that took the least time."""
     readings = []
     for _ in range(CLOCK_READINGS):
         before_ns, at_ns, after_ns = monotonic_ns(), real_ns(), monotonic_ns()
@@ -87,22 +87,22 @@ def clock_offset_ns(
     return min(readings)[1]
 
 
-async def run_verify(results: VerifyResults, folder: Path, place: Placement, reporter: Progress) -> None:
+async def run_verify(results: VerifyResults, folder: Path, place: Placement, progress: Progress) -> None:
     """All trials in order, saved after each. Cancelling it stops all processes."""
     for name in (SAMPLES_FOLDER, "logs"):
         (folder / name).mkdir(exist_ok=True)
     planned = trials(results.plan)
     left = [expected_s(results.plan, trial) + CAPTURE_EXPECTED_S for trial in planned]
-    reporter.begin(sum(left), len(planned))
+    progress.begin(sum(left), len(planned))
     hiccups = Hiccups()
     try:
         await hiccups.start(sorted({place.server, place.relay, *place.generator}), folder / "logs")
         for number, trial in enumerate(planned):
-            reporter.starting(trial.id, left[number])
+            progress.starting(trial.id, left[number])
             found = await _verified(RunContext(results.plan, folder, place, hiccups, {}), trial)
             results.trials.append(found)
             await asyncio.to_thread(save, results, folder, VERIFY_FILE)
-            reporter.finished(trial.id, _said(found), sum(left[number + 1 :]))
+            progress.finished(trial.id, _outcome(found), sum(left[number + 1 :]))
         results.finished = True
     finally:
         save(results, folder, VERIFY_FILE)
@@ -111,7 +111,7 @@ async def run_verify(results: VerifyResults, folder: Path, place: Placement, rep
 
 
 async def _verified(context: RunContext, trial: TrialPlan) -> Verification:
-    """Measure one trial, and hold it against what was captured."""
+    """Measure one trial, and compare it with what was captured."""
     trial = trial._replace(id=f"verify-{trial.transport}")
     witness = Witness(context.folder, context.placement.server)
     record = await run_trial(context._replace(watch=witness.watch), trial, 1)
@@ -123,12 +123,12 @@ async def _verified(context: RunContext, trial: TrialPlan) -> Verification:
 
 
 def _life_bytes(records_file: Path) -> int:
-    """What all connections of the generator moved, from their SYN to their last segment, as the ledger counts it."""
+    """Bytes of all connections of the generator, from SYN to last segment, as the ledger counts them."""
     finals = [Totals(**record.final.totals) for record in load_records(records_file)]
     return sum(final.stream_bytes + final.header_bytes for final in finals)
 
 
-def _said(found: Verification) -> str:
+def _outcome(found: Verification) -> str:
     if found.broken:
         return f"DOES NOT HOLD: {'; '.join(found.broken)}"
     away = found.counted_bytes / found.captured_bytes - 1

@@ -1,6 +1,6 @@
-"""A locust run by hand: which server it is of, and a failure by name if it measured nothing.
+"""A locust run by hand: finds out what the server at ``--host`` serves, and names a run that measured nothing.
 
-Failures go into locust's own statistics: so the web UI and the CSV files show them, workers send them to their master,
+Failures go into locust's own statistics, so the web UI and the CSV files show them, workers send them to their master,
 and the exit code is 1 (``--exit-code-on-error``).
 """
 
@@ -15,17 +15,17 @@ from typing import Any, Final
 
 from bench.generators.locust_stats import METHOD
 from bench.generators.spec import LoadSpec
-from clients.core.options import TRANSPORTS
 from feed.console.printable import printable
 from feed.rooms import MAX_ROOMS
+from feed.transports import BASELINE, TRANSPORTS
 
 ABOUT_TIMEOUT_S: Final = 5.0
 MAX_ABOUT_BYTES: Final = 65_536
-"""Of a server's words about itself, which take some hundred: what is no server of ours may send anything."""
-MAX_TOLD: Final = 10
-"""Different failures named on standard error; locust's report has all."""
+"""Largest answer of a server about itself. Ours has some hundred bytes; anything else may send any number."""
+MAX_NAMED: Final = 10
+"""Different failures named on standard error; locust's report has all of them."""
 NOTHING: Final = "nothing was delivered until the test ended, so nothing was measured"
-"""Said at the end and not before, since only the end tells nothing from a feed that is slow."""
+"""Reported at the end, since only then silence differs from a slow feed."""
 
 
 class HostError(ValueError):
@@ -33,10 +33,10 @@ class HostError(ValueError):
 
 
 def spec_by_hand(options: Any, host: str) -> LoadSpec:
-    """What to do, from locust's options and the server's own words. Raises ``HostError``."""
+    """The load, from locust's options and what the server says about itself. Raises ``HostError``."""
     if not host:
-        raise HostError("name the server: --host http://127.0.0.1:8000 (tcp://127.0.0.1:8000 for raw)")
-    transport, rooms = ("raw", 1) if host.startswith(("tcp://", "tcps://")) else _about(host)
+        raise HostError(f"name the server: --host http://127.0.0.1:8000 (tcp://127.0.0.1:8000 for {BASELINE})")
+    transport, rooms = (BASELINE, 1) if host.startswith(("tcp://", "tcps://")) else _about(host)
     if options.transport not in (None, transport):
         raise HostError(
             f"{host} serves {transport}, not {options.transport}: allowed is --transport {transport}, or none"
@@ -52,7 +52,7 @@ def spec_by_hand(options: Any, host: str) -> LoadSpec:
 
 
 def _about(host: str) -> tuple[str, int]:
-    """The transport and the rooms of the server, as ``GET /`` says them."""
+    """The server's transport and its number of rooms, from ``GET /``. Raises ``HostError``."""
     url = f"http{host[2:]}" if host.startswith(("ws://", "wss://")) else host
     url = f"{url.rstrip('/')}/"
     try:
@@ -69,21 +69,21 @@ def _about(host: str) -> tuple[str, int]:
 
 
 def record_failure(environment: Any, reason: str) -> None:
-    """An entry in locust's failures."""
+    """Add an entry to locust's failures."""
     environment.runner.stats.log_error(METHOD, environment.host or "no host", printable(reason))
 
 
 def judge(environment: Any) -> None:
-    """At the end of a test, with everybody's statistics in: silence is a failure; each is named on standard error."""
+    """At the end of a test, with all workers' statistics: silence is a failure; name each on standard error."""
     stats = environment.runner.stats
     if not stats.total.num_requests and not stats.errors:
         record_failure(environment, NOTHING)
-    for entry in list(stats.errors.values())[:MAX_TOLD]:
+    for entry in list(stats.errors.values())[:MAX_NAMED]:
         print(f"Failed: {entry.error} ({entry.occurrences} times)", file=sys.stderr)
 
 
 def number_within(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:
-    """An option's type for argparse: a number of that kind within a range."""
+    """An option's type for argparse: a number of a kind from ``least`` to ``most``."""
 
     def parse(text: str) -> float:
         with suppress(ValueError):

@@ -7,7 +7,7 @@ The channel is a Unix socket with one JSON object a line. The steps, each sent b
 2. ``go`` with ``url``, to the generator: connect there.
 3. ``connected``: every subscriber is.
 4. ``window`` with ``start_ns``: the feed starts at that instant (CLOCK_MONOTONIC).
-5. ``records``: the records are in the spec's ``records_file``, and everybody is disconnected.
+5. ``records``: the records are in the spec's ``records_file``, and all subscribers are disconnected.
 """
 
 import json
@@ -33,14 +33,14 @@ class Steps(Protocol):
         """Wait until every subscriber exists."""
 
     def connect(self, url: str) -> None:
-        """Begin to connect everybody to the server at ``url``."""
+        """Begin to connect all subscribers to the server at ``url``."""
 
     @property
     def opened(self) -> int:
         """Subscribers that have connected."""
 
     def measure(self, start_ns: int) -> list[Records]:
-        """Record until the drain is over, and disconnect everybody."""
+        """Record until the drain is over, and disconnect all subscribers."""
 
 
 def follow(spec: LoadSpec, generator: Steps) -> None:

@@ -25,7 +25,7 @@ RECORDS: Final = "pushmark_records"
 
 
 class ProbesApart(UsersDispatcher):
-    """Puts all users of class ``Probe`` on the first worker, and all others on the others (on it, if it is alone)."""
+    """Puts users of class ``Probe`` on the first worker, and all other users on the other workers if there are any."""
 
     def __init__(self, worker_nodes: list[Any], user_classes: list[Any]) -> None:
         super().__init__(worker_nodes, user_classes)

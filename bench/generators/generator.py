@@ -1,4 +1,4 @@
-"""One generator process: an event loop in a thread, the population on it, and its link to locust's statistics."""
+"""One generator process of locust: an event loop in a thread, the population on it, and locust's statistics."""
 
 from typing import Any, NamedTuple
 

@@ -1,6 +1,6 @@
-"""Puts deliveries into locust's own statistics, many at a time, so that its web UI, CSV files and summary are true.
+"""Adds deliveries to locust's own statistics, many at a time, so that its web UI, CSV files and summary are true.
 
-locust's ``request`` event costs more than receiving the delivery does; one merge a second costs next to nothing.
+locust's ``request`` event costs more than receiving the delivery does; one merge per second costs next to nothing.
 Its percentiles are whole milliseconds: they are for its own views, never for the results.
 """
 

@@ -1,4 +1,4 @@
-"""One uvloop event loop in a native thread of a process that locust has monkey-patched (PITFALLS 3.6).
+"""One uvloop event loop in a native thread of a process that locust has monkey-patched.
 
 gevent replaces threads by greenlets; the loop needs the original, or it would block every greenlet.
 """
@@ -15,7 +15,7 @@ POLL_S = 0.01
 
 
 class LoopThread:
-    """Runs coroutines for greenlets."""
+    """Runs functions and coroutines on the event loop on behalf of greenlets."""
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -30,12 +30,12 @@ class LoopThread:
         loop.run_forever()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call in the loop's thread, soon."""
+        """Call a function in the loop's thread, without waiting for it."""
         assert self.loop is not None
         self.loop.call_soon_threadsafe(function, *arguments)
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call in the loop's thread, await the result if it can be awaited, and return it; the greenlet waits.
+        """Call a function or coroutine function in the loop's thread and return its result; only this greenlet waits.
 
         Raises what the function raises.
         """

@@ -47,7 +47,7 @@ class Population:
         self._lag_task = asyncio.ensure_future(measure_loop_lag(self.shared.timer, self.loop_lag))
 
     def add(self, index: int) -> None:
-        """Add subscriber ``index``; it connects at its place in the ramp once ``connect`` was called."""
+        """Add subscriber ``index``; it connects at its instant of the ramp, which ``connect`` begins."""
         self._tasks[index] = asyncio.ensure_future(self._subscribe(index))
 
     def remove(self, index: int) -> None:
@@ -98,7 +98,7 @@ class Population:
                 self.failures.append(f"subscriber {index}: without a connection at the end: {client.last_failure}")
 
     async def finish(self) -> Records:
-        """Disconnect everybody after the measured part.
+        """Disconnect all subscribers after the measured part.
 
         Returns the records without samples, failures and the subscribers' numbers, which the caller collects.
         """
@@ -121,7 +121,7 @@ class Population:
         )
 
     async def close(self) -> None:
-        """Disconnect everybody and wait until the kernel has counted the last segments."""
+        """Disconnect all subscribers and wait until the kernel has counted the last segments."""
         await self._sending.stop()
         tasks = list(self._tasks.values())
         for task in tasks:

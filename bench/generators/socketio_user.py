@@ -28,7 +28,7 @@ SPEC = load_spec(Path(os.environ[SPEC_VARIABLE]))
 
 
 class State:
-    """What the users of this process share."""
+    """State that the users of this process share."""
 
     url = ""
     opened = 0

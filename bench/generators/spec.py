@@ -1,4 +1,4 @@
-"""What the orchestrator tells the generator about one trial, and what the generator sends back. Plain data.
+"""The load of one trial, from orchestrator to generator, and the records that the generator sends back. Plain data.
 
 The generator's processes get the path of a ``LoadSpec`` file in the environment (``SPEC_VARIABLE``).
 """
@@ -34,7 +34,7 @@ class RequestLoad(msgspec.Struct, frozen=True):
     kind: str
     """The name of these requests in the records."""
     type: str
-    """What is asked for (docs/protocol.md, Requests)."""
+    """The request's ``type`` (docs/protocol.md, Requests)."""
     schedule: Schedule
     fields: dict[str, Any] = {}
     """The other fields of each request."""
@@ -67,15 +67,15 @@ class LoadSpec(msgspec.Struct, frozen=True):
     seed: int = 1
     ramp_s: float = 0.5
     drain_s: float = 1.0
-    """After the last event, missing deliveries and answers are awaited for at most this long ..."""
+    """Longest wait for missing deliveries and answers after the last event ..."""
     settle_s: float = 0.0
-    """... and connections stay open for at least this long."""
+    """... and shortest time after it until connections are closed."""
     warmup_events: int = 0
     schedule: Schedule = Schedule()
     """Warm-up and measured events of the feed."""
     payload_bytes: int = 256
     requests: list[RequestLoad] = []
-    """What subscribers send; empty: all of them only receive."""
+    """Requests of subscribers; empty: every subscriber only receives."""
     cores: list[int] = []
     """Cores of the generator's processes, in turn; the probes' first."""
     socket: str = ""
@@ -105,7 +105,7 @@ class Mark(msgspec.Struct):
     totals: dict[str, int]
     cpu_ns: int
     at_ns: int
-    """When they were read: a busy event loop comes to it late."""
+    """When they were read; a busy event loop reads them late."""
 
 
 class RequestSample(msgspec.Struct, array_like=True):
@@ -154,12 +154,12 @@ class GeneratorRecords(msgspec.Struct):
 
 
 def save_records(records: list[Records], path: Path) -> None:
-    """Write what every process recorded. Raises ``OSError``."""
+    """Write the records of every process. Raises ``OSError``."""
     path.write_bytes(msgspec.msgpack.encode(GeneratorRecords(records)))
 
 
 def load_records(path: Path) -> list[Records]:
-    """What every process recorded: MessagePack, or JSON from a generator that is not Python."""
+    """The records of every process: MessagePack, or JSON from a generator that is not Python."""
     data = path.read_bytes()
     decode = msgspec.json.decode if data[:1] == b"{" else msgspec.msgpack.decode
     return decode(data, type=GeneratorRecords).processes

@@ -1,7 +1,7 @@
-"""How late a 1 ms timer wakes on each core: what the host takes away from everybody on it.
+"""Lateness of a 1 ms timer on each core, in microseconds: stalls of the host that delay every process on it.
 
-``python -m bench.machine.hiccup`` is one meter, pinned by its starter; each line on stdin is answered by one JSON line
-with the lateness since the last.
+``python -m bench.machine.hiccup`` is one meter, pinned to a core by its starter. It answers each line on stdin with one
+JSON line: the lateness since the line before.
 """
 
 import json
@@ -16,8 +16,8 @@ from feed.instruments.clock import now_ns, run_first, timerfd_create, timerfd_se
 from feed.instruments.meters import Lateness
 
 INTERVAL_NS: Final = 1_037_000
-"""About a millisecond, and never in step with the kernel's tick (1, 4 or 10 ms), by which it charges CPU time: a meter
-that is awake at every tick would pass for a busy core (decision 0010)."""
+"""About 1 ms, and never in step with the kernel's tick (1, 4 or 10 ms), by which CPU time is charged: a meter that is
+awake at every tick would make its core look busy (decision 0010)."""
 
 
 class Hiccups:
@@ -50,9 +50,9 @@ class Hiccups:
 
 
 def record_ticks(lateness: Lateness, due_ns: int, expirations: int, at_ns: int) -> int:
-    """Record every tick that a wake-up at ``at_ns`` answers, the first of them due at ``due_ns``; returns the next due.
+    """Record every tick that a wake-up at ``at_ns`` answers, the first one due at ``due_ns``. Returns the next due.
 
-    A timer that was not heard for 100 ms has some 100 ticks, 100 to 1 ms late: to record only one would hide the stall.
+    A wake-up after a stall of 100 ms answers some 100 ticks, 100 to 1 ms late; recording only one would hide the stall.
     """
     for tick in range(expirations):
         lateness.record(at_ns - (due_ns + tick * INTERVAL_NS))
@@ -61,7 +61,7 @@ def record_ticks(lateness: Lateness, due_ns: int, expirations: int, at_ns: int) 
 
 def measure() -> None:
     """Be one meter until stdin ends."""
-    run_first(2)  # before relay and probes, too: it is the host that is metered, not the neighbours on its core
+    run_first(2)  # before relay and probes, too: the meter is for the host, not for other processes of ours on its core
     lateness = Lateness()
     timer = timerfd_create()
     due_ns = now_ns() + INTERVAL_NS

@@ -28,7 +28,7 @@ PACKAGES: Final = (
 
 
 class Placement(NamedTuple):
-    """Which core runs what. The generator's processes take its cores in turn, the probes' process the first."""
+    """The core of each process. The generator's processes take its cores in turn, the probes' process the first."""
 
     server: int
     relay: int
@@ -45,7 +45,7 @@ def placement(cores: list[int]) -> Placement:
 
 
 def facts() -> dict[str, object]:
-    """Host facts, units in their names."""
+    """Facts about the host, with units in their names."""
     return {
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
@@ -62,7 +62,7 @@ def facts() -> dict[str, object]:
 
 
 def versions() -> dict[str, str]:
-    """Python and every package that takes part in a measurement."""
+    """Versions of Python and of every package that takes part in a measurement."""
     return {"python": sys.version.split()[0], **{name: metadata.version(name) for name in PACKAGES}}
 
 

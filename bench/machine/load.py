@@ -1,4 +1,4 @@
-"""What the whole machine did while a trial ran: time stolen by the hypervisor, and time that others took."""
+"""Load of the whole machine during a trial: time stolen by the hypervisor, and time used by other processes."""
 
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ STAT: Final = Path("/proc/stat")
 
 
 class Machine(NamedTuple):
-    """Sums over all cores since the machine started, in seconds; ``ours_s`` is the CPU of this process and its own."""
+    """Seconds over all cores since the machine started; ``ours_s`` is the CPU of this process and its children."""
 
     busy_s: float
     stolen_s: float
@@ -31,7 +31,7 @@ class Around(NamedTuple):
 
 
 def read_machine() -> Machine:
-    """Read now. Processes of ours that have ended do not count: none does in the measured part."""
+    """Read the counters. Children that have ended are not in ``ours_s``; none ends during the measured part."""
     ours_ns = time.process_time_ns()
     for child in psutil.Process().children(recursive=True):
         try:
@@ -42,9 +42,10 @@ def read_machine() -> Machine:
 
 
 def parse_stat(text: str) -> tuple[float, float, float]:
-    """Seconds busy in processes, stolen, and in all, of the first line of proc_stat(5).
+    """Seconds in processes, stolen seconds and all seconds, from the first line of proc_stat(5).
 
-    Interrupts are in neither: the kernel charges loopback's to nobody's process. Raises ``ValueError``.
+    Interrupts are in neither of the first two: the kernel charges those of the loopback to no process. Raises
+    ``ValueError``.
     """
     name, *fields = text.partition("\n")[0].split()
     if name != "cpu" or len(fields) < 8:
@@ -54,7 +55,7 @@ def parse_stat(text: str) -> tuple[float, float, float]:
 
 
 def between(begin: Machine, end: Machine) -> Around:
-    """What happened from one reading to the next."""
+    """Shares from one reading to the next."""
     total_s = max(end.total_s - begin.total_s, 1 / TICKS_PER_S)
     others_s = (end.busy_s - begin.busy_s) - (end.ours_s - begin.ours_s)
     return Around((end.stolen_s - begin.stolen_s) / total_s, max(0.0, others_s) / total_s)

@@ -19,7 +19,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class ChildError(Exception):
-    """A process did not start, or ended before it should; the message carries the end of what it said."""
+    """A process did not start, or ended early; the message has the end of its stderr."""
 
 
 class Child:
@@ -49,7 +49,7 @@ class Child:
     def last_words(self) -> str:
         """The end of its stderr."""
         text = self.log.read_text(errors="replace").strip() if self.log.exists() else ""
-        return text[-800:] or "it said nothing"
+        return text[-800:] or "nothing on stderr"
 
     def check_alive(self) -> None:
         """Raise ``ChildError`` if the process has ended."""
@@ -57,14 +57,14 @@ class Child:
             raise ChildError(f"{self.name} ended with code {self.process.returncode}: {self.last_words()}")
 
     async def kill(self) -> None:
-        """End a process that has nothing more to say, and its own children, at once."""
+        """End the process and its children at once (SIGKILL)."""
         if self.process.returncode is None:
-            with suppress(ProcessLookupError):  # it has just ended, and we have not heard of it
+            with suppress(ProcessLookupError):  # it has just ended
                 os.killpg(self.process.pid, signal.SIGKILL)
             await self.process.wait()
 
     async def stop(self) -> int:
-        """End the process, kindly first. Returns its exit code."""
+        """End the process (SIGTERM, and SIGKILL after ``STOP_TIMEOUT_S``). Returns its exit code."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -72,7 +72,7 @@ class Child:
                     await self.process.wait()
             except TimeoutError:
                 await self.kill()
-            except asyncio.CancelledError:  # Ctrl-C does not wait, and leaves nothing either
+            except asyncio.CancelledError:  # Ctrl-C does not wait, and leaves no process either
                 await self.kill()
                 raise
         if self.log.exists() and not self.log.stat().st_size:
@@ -88,7 +88,7 @@ async def start(name: str, arguments: list[str], core: int | None, log: Path, **
 async def start_program(name: str, command: list[str], core: int | None, log: Path, **environment: str) -> Child:
     """Start a program in the checkout, pinned to ``core``, in a session of its own.
 
-    A terminal's Ctrl-C reaches only us, and we stop the children; should we be killed, the kernel stops them.
+    A terminal's Ctrl-C reaches only this process, which stops its children; if it is killed, the kernel stops them.
     """
 
     def prepare() -> None:
@@ -111,10 +111,10 @@ async def start_program(name: str, command: list[str], core: int | None, log: Pa
 
 
 async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
-    """All results, as of ``asyncio.gather``, or the first error; however it ends, each has ended before.
+    """Run all at once. Returns all results or raises the first error, after every one of them has ended.
 
-    ``asyncio.gather`` itself leaves the others to themselves when one fails or when it is cancelled. What would still
-    be stopping a process then would lose its loop.
+    ``asyncio.gather`` lets the others go on when one fails or when it is cancelled. One that still stops a process
+    would then lose its event loop.
     """
     results = await asyncio.gather(*work, return_exceptions=True)
     for result in results:
@@ -124,7 +124,7 @@ async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
 
 
 def cpu_ns(pid: int) -> int:
-    """CPU time of all threads of a process so far, from schedstat: nanoseconds, user and system together."""
+    """CPU time of all threads of a process so far in nanoseconds, user and system together, from schedstat."""
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
@@ -144,13 +144,13 @@ def user_and_system_ticks(pid: int) -> tuple[int, int]:
 
 
 def rss_bytes(pid: int) -> int:
-    """Resident memory of a process."""
+    """Resident memory of a process in bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def kernel_tcp_bytes() -> int:
-    """Memory that the kernel holds for all TCP sockets of this network namespace's host (/proc/net/sockstat)."""
+    """Kernel memory of all TCP sockets of the host in bytes (/proc/net/sockstat)."""
     for line in Path("/proc/net/sockstat").read_text().splitlines():
         if line.startswith("TCP:"):
             fields = line.split()

@@ -1,4 +1,4 @@
-"""Where results come from: what every results file says about the command, the machine, and the options in force."""
+"""Provenance of results: the command, the machine and the options in force, as in every results file."""
 
 from datetime import UTC, datetime
 from importlib import metadata
@@ -13,7 +13,7 @@ from feed.instruments.tcp import CONGESTION_CONTROL, MAX_SEGMENT_BYTES
 
 
 def provenance(command: list[str], placement: Placement) -> dict[str, Any]:
-    """The fields that all results have, of a run that has not measured anything yet."""
+    """The fields that all results have, for a run that has not measured anything yet."""
     return {
         "schema_version": SCHEMA_VERSION,
         "pushmark_version": _pushmark_version(),
@@ -39,7 +39,7 @@ def _options_in_force(placement: Placement) -> dict[str, object]:
 
 
 def _pushmark_version() -> str:
-    """Of this checkout as it was set up."""
+    """Version of this checkout as it was set up."""
     try:
         return metadata.version("pushmark")
     except metadata.PackageNotFoundError:  # run without `make setup`

@@ -52,7 +52,7 @@ def _arguments(**options: Any) -> list[str]:
 async def _ready(child: Child) -> Child:
     try:
         await child.await_ready()
-    except BaseException:  # also if it was cancelled: nobody else knows of the process yet
+    except BaseException:  # also if it was cancelled: no other code knows of the process yet
         await child.stop()
         raise
     return child

@@ -6,7 +6,7 @@ import msgspec
 
 from bench.results.run import Plan
 from clients.core.options import HEADER_SETS
-from feed.faults import SabotageError, parse_sabotage
+from feed.faults import FaultError, parse_fault
 from feed.networks import RANGES as NETWORK_RANGES
 from feed.networks import Network, NetworkError, make_network
 from feed.rooms import MAX_ROOMS
@@ -162,8 +162,8 @@ def _check_faults(faults: dict[str, str], transports: list[str]) -> None:
         for transport, fault in faults.items():
             if transport not in transports:
                 raise PlanError(f"inject_fault {transport!r}: allowed are {', '.join(transports)}, which are measured")
-            parse_sabotage(fault)
-    except SabotageError as error:
+            parse_fault(fault)
+    except FaultError as error:
         raise PlanError(str(error)) from error
 
 

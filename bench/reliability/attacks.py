@@ -1,4 +1,4 @@
-"""What hostile clients do to a server, each attack for the time of a block. They are plain sockets."""
+"""Attacks of hostile clients, which are plain sockets. Each attack is a context manager that lasts for its block."""
 
 import asyncio
 import socket

@@ -8,7 +8,7 @@ import click
 
 from bench.machine.host import placement
 from bench.machine.provenance import provenance
-from bench.reliability.planned import Planned
+from bench.reliability.planned_fault import PlannedFault
 from bench.reliability.run import run_faults
 from bench.reliability.soak import new_soak
 from bench.reliability.soak import soak as run_soak
@@ -17,7 +17,7 @@ from bench.results.reliability import ATTACKS, FAULTS, FaultResults, SoakResults
 from bench.results.upgrade import ATTACKS_V1
 from bench.run.folders import OUT_HELP, folder_for
 from bench.run.options import among
-from bench.run.shell import orchestrate, report
+from bench.run.shell import orchestrate, report, say_what_is_next, this_command
 from clients.core.errors import ClientError
 from feed.console.command_line import INTERRUPTED
 from feed.console.ranges import FiniteRange
@@ -60,7 +60,7 @@ def faults(
     Shows time to recover, lost events, duplicates and gaps, and the latency of good clients next to hostile ones.
     """
     planned = [
-        Planned(name, kind, repeat)
+        PlannedFault(name, kind, repeat)
         for repeat in range(1, REPEATS[preset] + 1)
         for kind in kinds or KINDS
         for name in transports or TRANSPORTS
@@ -69,21 +69,25 @@ def faults(
     folder = folder_for(out, FAULTS_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
     results = FaultResults(
-        **provenance(_command(), place),
+        **provenance(this_command(), place),
         seed=seed,
         rate_hz=rate_hz,
         window_events=WINDOW_EVENTS[preset],
         trials=[],
         hostile=[],
     )
-    count = clients or CLIENTS[preset]
+    count, console = clients or CLIENTS[preset], new_console()
     try:
         interrupted = orchestrate(
-            lambda reporter: run_faults(results, planned, count, folder, place, reporter), place, new_console()
+            lambda progress: run_faults(results, planned, count, folder, place, progress), place, console
         )
     except (TimeoutError, ClientError) as error:  # before the fault: there is no trial to keep
         raise click.ClickException(f"{error}; what was measured before is kept in {folder}") from error
-    sys.exit(INTERRUPTED if interrupted else report(str(folder)))
+    if interrupted:
+        sys.exit(INTERRUPTED)
+    rendered = report(str(folder))
+    say_what_is_next(console, folder)
+    sys.exit(rendered)
 
 
 @click.command()
@@ -109,16 +113,14 @@ def soak(duration_s: float, transports: list[str] | None, clients: int, seed: in
     folder = folder_for(out, SOAK_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
     results = SoakResults(
-        **provenance(_command(), place),
+        **provenance(this_command(), place),
         seed=seed,
         duration_s=duration_s,
         clients=clients,
         servers=[new_soak(name) for name in transports or TRANSPORTS],
     )
-    interrupted = orchestrate(lambda reporter: run_soak(results, folder, place, reporter), place, new_console())
+    console = new_console()
+    interrupted = orchestrate(lambda progress: run_soak(results, folder, place, progress), place, console)
     rendered = report(str(folder))
+    say_what_is_next(console, folder)
     sys.exit(INTERRUPTED if interrupted else rendered or int(any(kept(one) for one in results.servers)))
-
-
-def _command() -> list[str]:
-    return ["python", "-m", "bench", *sys.argv[1:]]

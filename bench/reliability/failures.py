@@ -1,7 +1,7 @@
 """Causes a fault while many clients are connected, and measures how they recover: ``python -m bench faults``.
 
 * kill: SIGKILL of the server, and a new one on its port. The history is gone, so clients must be told of a gap.
-* cut: the relay between server and clients is killed and started again. The server keeps running and resumes everybody.
+* cut: the relay between server and clients is killed and started again. The server goes on and resumes all clients.
 * stall: SIGSTOP of the server. Connections stay open; it is shorter than every time-out, so none is closed.
 """
 
@@ -15,7 +15,7 @@ from typing import Final
 from bench.machine.host import Placement
 from bench.machine.processes import Child, together
 from bench.machine.servers import address_behind, start_relay, start_server
-from bench.reliability.planned import Planned
+from bench.reliability.planned_fault import PlannedFault
 from bench.results.reliability import FaultTrial
 from clients.control import Control
 from clients.core.client import Client, new_client, new_shared
@@ -61,7 +61,7 @@ class Observed:
 class FailureScenario:
     """A server, a relay in front of it where the fault needs one, and the clients."""
 
-    def __init__(self, planned: Planned, folder: Path, place: Placement, seed: int) -> None:
+    def __init__(self, planned: PlannedFault, folder: Path, place: Placement, seed: int) -> None:
         self.planned = planned
         self.clients: list[Observed] = []
         self._logs = folder / "logs"
@@ -151,7 +151,7 @@ FAULTS: Final[dict[str, Fault]] = {
 
 
 async def run_fault(
-    planned: Planned, clients: int, rate_hz: float, folder: Path, place: Placement, seed: int
+    planned: PlannedFault, clients: int, rate_hz: float, folder: Path, place: Placement, seed: int
 ) -> FaultTrial:
     """One trial: connect, publish, cause the fault, wait until every client is back, publish again, count."""
     scenario = FailureScenario(planned, folder, place, seed)
@@ -183,7 +183,7 @@ def _all_back(clients: list[Observed], expected: int) -> bool:
     return all(one.back_ns and (one.client.session.delivered >= expected or one.client.session.gaps) for one in clients)
 
 
-def _trial(planned: Planned, clients: list[Observed], before: list[int], outage_s: float) -> FaultTrial:
+def _trial(planned: PlannedFault, clients: list[Observed], before: list[int], outage_s: float) -> FaultTrial:
     cut_off = [one for one, earlier in zip(clients, before, strict=True) if one.client.reconnects > earlier]
     sessions = [one.client.session for one in clients]
     return FaultTrial(

@@ -16,7 +16,7 @@ from bench.machine.host import Placement
 from bench.machine.processes import Child, rss_bytes
 from bench.machine.servers import serving
 from bench.reliability.attacks import ATTACKS, HOSTILE_CLIENTS
-from bench.reliability.planned import Planned
+from bench.reliability.planned_fault import PlannedFault
 from bench.results.reliability import HostileTrial
 from clients.control import Control
 from clients.core.client import Client, new_client, new_shared
@@ -34,7 +34,7 @@ SETTLE_S: Final = 0.5
 ARRIVE_TIMEOUT_S: Final = 30.0
 
 
-async def run_attack(planned: Planned, events: int, folder: Path, place: Placement, seed: int) -> HostileTrial:
+async def run_attack(planned: PlannedFault, events: int, folder: Path, place: Placement, seed: int) -> HostileTrial:
     """One trial: a window of ``events`` at baseline and one under attack, with the growth of the server's memory.
 
     Raises ``TimeoutError`` if the good clients do not receive everything.

@@ -7,7 +7,7 @@ from typing import Final
 from bench.machine.host import Placement
 from bench.reliability.failures import run_fault
 from bench.reliability.hostile import run_attack
-from bench.reliability.planned import Planned
+from bench.reliability.planned_fault import PlannedFault
 from bench.results.files import FAULTS_FILE, save
 from bench.results.reliability import ATTACKS, FaultResults, FaultTrial, HostileTrial
 from bench.run.progress import Progress, duration
@@ -17,7 +17,7 @@ EXPECTED_S: Final = 12.0
 
 
 async def run_faults(
-    results: FaultResults, planned: list[Planned], clients: int, folder: Path, place: Placement, progress: Progress
+    results: FaultResults, planned: list[PlannedFault], clients: int, folder: Path, place: Placement, progress: Progress
 ) -> None:
     """Measure everything planned into ``results``, saved after each trial. Cancelling it stops all processes."""
     (folder / "logs").mkdir(exist_ok=True)

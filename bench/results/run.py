@@ -38,7 +38,7 @@ class Counts(msgspec.Struct, frozen=True):
     gaps: Count
     reconnects: Count
     late: Count | None = None
-    """Came more than ``bench.plan.presets.LATE_MS`` after the latest that protocol and network allow, the host's
+    """Came more than ``bench.plan.timing.LATE_MS`` after the latest that protocol and network allow, the host's
     longest stall left out; ``None`` where that is not known: networks with loss or limited bandwidth, and older
     files."""
 

@@ -37,13 +37,13 @@ NOT_SETTLED: Final = 3
     type=click.Path(path_type=Path),
     help="Published run  [default: results/latest or docs/runs/table]",
 )
-@click.option("--seed", type=int, help="Of the new schedules  [default: another than the published one]")
+@click.option("--seed", type=int, help="Seed of the new schedules.  [default: another than the published one]")
 @click.option("--blocks", type=click.IntRange(2, 1000), default=BLOCKS, show_default=True, help="Trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
 def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks: int, out: Path | None) -> None:
     """Measure one cell of a published table again, and say whether it agrees.
 
-    Exit code 0: agrees; 1: differs from published; 3: not settled, more blocks are needed or no trial was valid.
+    Exit code 0: agrees; 1: better or worse than published; 3: not settled, as more blocks or a valid trial are needed.
     results/latest stays where it points.
     """
     try:

@@ -37,7 +37,7 @@ def _sections(context: click.Context, parameter: click.Parameter, text: str | No
 )
 @click.option("--sections", callback=_sections, help=f"Comma-separated, of {','.join(SECTIONS)}  [default: all]")
 @click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm, of the sections that have 3 or more.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and of the order of trials.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of schedules and of the order of trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 @click.option("--tls", is_flag=True, help="Instead: streams with and without TLS, in bytes, CPU and handshake time.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object on stdout.")
@@ -62,7 +62,7 @@ def cost(
 @click.command()
 @click.option("--preset", type=click.Choice(list(GENERATOR_PRESETS)), default="default", show_default=True)
 @click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm, of the sections that have 3 or more.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and of the order of trials.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of schedules and of the order of trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def generator(preset: str, blocks: int | None, seed: int, out: Path | None) -> None:
     """What the load side costs per received event: locust, the same client without it, and Node's ws."""
@@ -81,7 +81,9 @@ def generator(preset: str, blocks: int | None, seed: int, out: Path | None) -> N
 @click.option(
     "--transports", callback=among(TRANSPORTS), help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Of schedules, phases and the order of trials.")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Seed of schedules, phases and the order of trials."
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def sensitivity(preset: str, transports: list[str] | None, seed: int, out: Path | None) -> None:
     """A grid of round trip, poll interval and rate of events: which word each transport would earn in each setting.
@@ -96,7 +98,7 @@ def sensitivity(preset: str, transports: list[str] | None, seed: int, out: Path 
 @click.command()
 @click.option("--preset", type=click.Choice(AA_PRESETS), default="default", show_default=True)
 @click.option("--transport", type=click.Choice(list(TRANSPORTS)), default="websocket", show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True, help="Of schedules and the order of trials.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of schedules and of the order of trials.")
 @click.option(
     "--planted",
     is_flag=True,

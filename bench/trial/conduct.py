@@ -28,12 +28,12 @@ LEAD_NS: Final = 100 * NS_PER_MS
 
 
 async def run_trial(context: RunContext, trial: TrialPlan, attempt: int) -> Trial:
-    """Carry out one trial. Never raises for what goes wrong in it: that becomes its status and reasons."""
+    """Carry out one trial. An error in it is not raised: it becomes the trial's status and reasons."""
     began, started_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     record = blank(context.plan, trial, attempt, started_at)
     try:
         evaluate(context, trial, record, await _measure(context, trial, record))
-    except Exception as error:  # one transport's failure, whatever it is, never costs the others their trials
+    except Exception as error:  # whatever fails, the other transports keep their trials
         record.status = "failed"
         record.reasons.append(f"{type(error).__name__}: {error}")
         record.metrics, record.latency_ms, record.counts = {}, {}, None
@@ -95,7 +95,7 @@ async def _conduct(context: RunContext, trial: TrialPlan, processes: TrialProces
     await await_ramp(processes)
     async with AsyncExitStack() as stack:
         controls = [await stack.enter_async_context(Control(url)) for url in _control_urls(processes)]
-        await _reset(controls)  # a first request costs more, and shall not cost it in the measured part
+        await _reset(controls)  # a first request costs more, and must come before the measured part
         start_ns = await controls[0].start_feed(schedule_of(plan, trial), plan.payload_bytes, now_ns() + LEAD_NS)
         await processes.channel.send(steps.WINDOW, start_ns=start_ns)
         await _sleep_until(start_ns + part.begin_ns)
@@ -105,7 +105,7 @@ async def _conduct(context: RunContext, trial: TrialPlan, processes: TrialProces
         await _sleep_until(start_ns + part.end_ns)
         end = _read(processes)
         hiccups = await context.hiccups.read()
-        await asyncio.sleep(settle_s(plan, trial))  # everybody is still connected, and has received events
+        await asyncio.sleep(settle_s(plan, trial))  # every subscriber is still connected, and has received events
         growth = rss_bytes(pid) - rss_before, kernel_tcp_bytes() - kernel_before
         stats = [await control.stats() for control in controls]
         published = await controls[0].stop_feed()
@@ -129,7 +129,7 @@ async def _conduct(context: RunContext, trial: TrialPlan, processes: TrialProces
 
 
 async def await_ramp(processes: TrialProcesses) -> None:
-    """Wait until everybody is connected.
+    """Wait until every subscriber is connected.
 
     Raises ``TrialError`` for an incomplete ramp, and ``ChildError`` if a process ends meanwhile.
     """

@@ -1,4 +1,4 @@
-"""What a trial works with: what all trials of a run share, and the processes that are its own."""
+"""The context of a run, which all its trials share, and the processes of one trial."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -21,11 +21,11 @@ class TrialProcesses(NamedTuple):
     generator: Child
     channel: GeneratorChannel
     spec: LoadSpec
-    """What the generator was told to do; its ``records_file`` is where it leaves what it recorded."""
+    """The generator's task; it leaves its records in ``spec.records_file``."""
     url: str
     """Where the generator connects: the server's address, or that of what stands in front of it."""
     server_idle_share: float
-    """The server's CPU before anybody connected, as a share of a core."""
+    """The server's CPU without connections, as a share of a core."""
 
     @property
     def all(self) -> list[Child]:
@@ -42,7 +42,7 @@ Watch = Callable[[TrialProcesses], AbstractAsyncContextManager[object]]
 
 
 class RunContext(NamedTuple):
-    """What all trials of a run share."""
+    """Plan, folder, placement and meters, which all trials of a run share."""
 
     plan: Plan
     folder: Path

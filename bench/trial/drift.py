@@ -1,4 +1,4 @@
-"""Did latency drift while a trial ran? First half against second. Pure."""
+"""Drift of latency during a trial: its second half against its first. Pure."""
 
 import math
 from typing import Final
@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 
 LEAST_SHARE: Final = 0.10
 LEAST_MS: Final = 1.0
-"""A drift is of interest from the larger of the two on."""
+"""A drift is of interest if it exceeds both."""
 Z: Final = 4.5
-"""Of the rank test: by chance one trial in 150,000, so not one in a lifetime of runs."""
+"""Standard score of the rank test above which a drift is sure: one trial in 150,000 exceeds it by chance."""
 LEAST_EVENTS: Final = 28
 """With fewer, even halves that do not overlap at all stay below ``Z``."""
 
 
 def drift(latency_ms: NDArray[np.float64], due_ns: NDArray[np.int64]) -> float | None:
-    """By which share the median of the events due in the second half is above that of the first; 0 unless it is sure.
+    """The share by which the second half's median latency is above the first half's; 0 unless the drift is sure.
 
-    ``None`` with fewer than ``LEAST_EVENTS``, where it could never be.
+    ``None`` with fewer than ``LEAST_EVENTS`` events, where no drift can be sure.
 
-    Deliveries of one event are one observation: their mean stands for it. Sure: the Mann-Whitney test with its normal
-    approximation (Ann. Math. Stat. 18:50-60, 1947) is beyond ``Z``, and the difference is of interest.
+    Deliveries of one event are one observation: their mean stands for it. A drift is sure if the Mann-Whitney test with
+    its normal approximation (Ann. Math. Stat. 18:50-60, 1947) is beyond ``Z`` and the difference is of interest.
     """
     dues, place = np.unique(due_ns, return_inverse=True)
     if len(dues) < LEAST_EVENTS:

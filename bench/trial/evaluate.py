@@ -1,4 +1,4 @@
-"""Turns what was measured in a trial into its record: counts, metrics, samples, and whether it is valid."""
+"""Fills the record of a trial from its measurement: counts, metrics, samples, and whether it is valid."""
 
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +18,7 @@ SAMPLES_FOLDER: Final = "samples"
 
 
 class Measurement(NamedTuple):
-    """What was recorded and read in one trial."""
+    """Records and readings of one trial."""
 
     part: Window
     start_ns: int
@@ -31,7 +31,7 @@ class Measurement(NamedTuple):
 
 
 def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Measurement) -> None:
-    """Fill the record. Raises ``TrialError`` for a measurement that says nothing at all."""
+    """Fill the record. Raises ``TrialError`` if subscribers failed, or without deliveries, or with impossible ones."""
     plan, part, gauges, records = context.plan, measured.part, measured.gauges, measured.records
     samples = _samples(plan, measured)
     record.counts = metrics.count(
@@ -58,7 +58,7 @@ def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Mea
 
 
 def _samples(plan: Plan, measured: Measurement) -> metrics.Samples:
-    """The deliveries of the measured part. Raises ``TrialError`` if there are none, or some that cannot be."""
+    """The deliveries of the measured part; raises as ``evaluate``."""
     part, records = measured.part, measured.records
     failures = [failure for process in records for failure in process.failures]
     if failures:
@@ -84,20 +84,20 @@ def _reasons(plan: Plan, trial: TrialPlan, record: Trial, measured: Measurement)
     scheduled = schedule_of(plan, trial).limit
     if measured.published != scheduled:
         found.append(
-            f"the publisher was the bottleneck: it published {measured.published} of {scheduled} events in time"
+            f"the publisher was the bottleneck: {measured.published} of {scheduled} events were published in time"
         )
     return found
 
 
 def _late_after_ms(plan: Plan, trial: TrialPlan, gauges: metrics.Gauges) -> float | None:
-    """From which latency on a delivery is late; ``None`` where the network alone may delay it by any time."""
+    """The latency above which a delivery is late; ``None`` where the network alone may delay it by any time."""
     if trial.rtt_ms and (plan.loss or plan.bandwidth_mbit_s):
         return None
     return latest_ms(plan, trial) + LATE_MS + metrics.worst_hiccup_ms(gauges.hiccups + gauges.drain_hiccups)
 
 
 def _unrecorded(measured: Measurement) -> int:
-    """How many latenesses were beyond what their meters can hold."""
+    """The number of latenesses above the range of their meters."""
     gauges = measured.gauges
     meters: list[dict[str, Any]] = [gauges.server_stats["publisher_lateness"], gauges.server_stats["loop_lag"]]
     if gauges.relay_stats:
@@ -107,7 +107,7 @@ def _unrecorded(measured: Measurement) -> int:
 
 
 def _save_samples(context: RunContext, record: Trial, samples: metrics.Samples, records: list[Records]) -> str:
-    """Every probe sample, compressed: subscriber, room, n, due_ns, receive_ns."""
+    """Write the probes' samples, compressed: subscriber, room, n, due_ns, receive_ns. Returns the file's name."""
     probe_numbers = np.array([index for process in records for index in process.probes], dtype=np.int64)
     probes = samples.of(np.isin(samples.subscriber, probe_numbers))
     name = f"{SAMPLES_FOLDER}/{record.id}-{record.attempt}.npz"

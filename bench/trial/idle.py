@@ -1,7 +1,7 @@
-"""What a subscriber costs while nothing happens: the bytes of one heartbeat or empty poll cycle.
+"""Bytes of an idle subscriber: one heartbeat or empty poll cycle.
 
-Measured apart from the trials, with a short period so that several cycles fit into seconds; the bytes of a cycle do not
-depend on its period, and ``Idle.period_s`` says over which one they are spread.
+Measured apart from the trials, with a short period so that several cycles fit into seconds. The bytes of a cycle do not
+depend on its period; ``Idle.period_s`` is the period in the trials, over which they are spread.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from bench.results.run import Idle, Plan
 from clients.core.client import Client, new_client, new_shared
 from clients.core.ledger import Totals
 from clients.core.options import ClientOptions
-from feed.transports import POLLS
+from feed.transports import POLLING, POLLS
 
 PERIOD_S: Final = 0.25
 CYCLES: Final = 6
@@ -25,9 +25,9 @@ TIMEOUT_S: Final = 30.0
 
 
 async def measure_idle(plan: Plan, core: int, folder: Path) -> dict[str, Idle]:
-    """One cycle of every transport, all at the same time: bytes do not depend on load.
+    """One cycle of every transport, all transports at the same time: bytes do not depend on load.
 
-    A transport that fails here is left out; its trials will say why.
+    A transport that fails here is left out; its trials show the reason.
     """
     measured = await asyncio.gather(
         *(_measure(plan, name, core, folder) for name in plan.transports), return_exceptions=True
@@ -56,8 +56,15 @@ async def _measure(plan: Plan, transport: str, core: int, folder: Path) -> Idle:
         cycle_bytes=(moved.stream_bytes + moved.header_bytes) / cycles,
         cycle_stream_bytes=moved.stream_bytes / cycles,
         cycles=cycles,
-        period_s={"polling": plan.poll_interval_s, "long_polling": plan.hold_s}.get(transport, plan.heartbeat_s),
+        period_s=_period_s(plan, transport),
     )
+
+
+def _period_s(plan: Plan, transport: str) -> float:
+    """The period of a cycle in the trials."""
+    if transport == POLLING:
+        return plan.poll_interval_s
+    return plan.hold_s if transport in POLLS else plan.heartbeat_s
 
 
 async def _receive(client: Client) -> None:
@@ -69,7 +76,7 @@ async def _receive(client: Client) -> None:
 async def _after_cycles(client: Client, transport: str, count: int) -> Totals:
     """The totals in the quiet part after ``count`` more cycles."""
     target = _cycles(client.ledger.totals(), transport) + count
-    while _cycles(client.ledger.totals(), transport) < target:  # noqa: ASYNC110 - counters in the path that is measured, which wakes nobody
+    while _cycles(client.ledger.totals(), transport) < target:  # noqa: ASYNC110 - counters in the path that is measured, which wakes no task
         await asyncio.sleep(LOOK_S)
     await asyncio.sleep(SETTLE_S)
     return client.ledger.totals()

@@ -1,4 +1,4 @@
-"""From what the processes of a trial recorded to its counts and metrics (docs/method.md says each in words). Pure."""
+"""Counts and metrics of a trial, from what its processes recorded (docs/method.md defines each). Pure."""
 
 import math
 from typing import Any, Final, NamedTuple
@@ -14,7 +14,7 @@ from bench.results.run import Counts, Idle, Plan
 from bench.trial.drift import drift
 from clients.core.ledger import Totals
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
-from feed.transports import POLLS
+from feed.transports import POLLING, POLLS
 
 MIN_EVENTS_BEYOND: Final = 10
 """A percentile is printed only if at least this many independent events lie above it, and below it."""
@@ -36,7 +36,7 @@ class Samples(NamedTuple):
         return (self.receive_ns - self.due_ns) / NS_PER_MS
 
     def of(self, chosen: NDArray[np.bool_]) -> "Samples":
-        """Some of them."""
+        """The chosen entries."""
         return Samples(*(column[chosen] for column in self))
 
 
@@ -51,13 +51,13 @@ class Reading(NamedTuple):
 
 
 class Gauges(NamedTuple):
-    """What was read around the measured part, outside the generator."""
+    """Readings around the measured part, outside the generator."""
 
     window_s: float
     begin: Reading
     end: Reading
     server_idle_share: float
-    """CPU of the server with nobody connected, as a share of a core."""
+    """CPU of the server without connections, as a share of a core."""
     rss_growth_bytes: int
     kernel_growth_bytes: int
     server_stats: dict[str, Any]
@@ -96,7 +96,7 @@ def measured_samples(records: list[Records], part: Window, rooms: int) -> Sample
 
 
 def wrong_dues(samples: Samples, part: Window, rooms: int, start_ns: int) -> int:
-    """How many deliveries carry another due instant than the schedule says, or came before it: each is a bug."""
+    """Deliveries with another due instant than the schedule's, or received before it. Each one is a bug."""
     expected = {(due.room, due.n): start_ns + due.offset_ns for due in part.events}
     keys = zip((samples.subscriber % rooms).tolist(), samples.n.tolist(), strict=True)
     dues = np.array([expected[key] for key in keys], dtype=np.int64)
@@ -106,7 +106,7 @@ def wrong_dues(samples: Samples, part: Window, rooms: int, start_ns: int) -> int
 def count(
     samples: Samples, records: list[Records], part: Window, rooms: int, subscribers: int, late_after_ms: float | None
 ) -> Counts:
-    """Completeness over all subscribers; what took longer than ``late_after_ms`` is late (``None``: not judged)."""
+    """Completeness over all subscribers. A latency above ``late_after_ms`` is late (``None``: not judged)."""
     per_room = np.bincount([due.room for due in part.events], minlength=rooms)
     expected = int(per_room[np.arange(subscribers) % rooms].sum())
     delivered = len(np.unique(_places(samples)))
@@ -116,7 +116,7 @@ def count(
         delivered=delivered,
         lost=expected - delivered,
         duplicate=totals["duplicates"] + len(samples.n) - delivered,
-        # What comes out of its server's order is found by both.
+        # Both find a delivery that is out of its server's order.
         out_of_order=max(totals["out_of_order"], overtaken(samples)),
         gaps=totals["gaps"],
         reconnects=totals["reconnects"],
@@ -131,9 +131,9 @@ def _places(samples: Samples) -> NDArray[np.int64]:
 
 
 def overtaken(samples: Samples) -> int:
-    """How many deliveries came after one of a later event to the same subscriber, repeats left out.
+    """Deliveries received after one of a later event by the same subscriber, repeats left out.
 
-    Clients find what comes out of its server's order; this finds events that the server itself put out of order.
+    Clients find deliveries that are out of the server's order; this also finds events that the server put out of order.
     """
     places = _places(samples)[np.argsort(samples.subscriber, kind="stable")]
     _, first = np.unique(places, return_index=True)
@@ -150,7 +150,7 @@ def percentiles_ms(latency_ms: NDArray[np.float64], independent_events: int) -> 
 
 
 def unsupported(plan: Plan, records: list[Records], part: Window) -> list[str]:
-    """Which headline percentiles have too few independent events in this trial, a sentence each."""
+    """Headline percentiles with too few independent events in this trial, a sentence each."""
     events = independent_events(records, part, plan.rooms)
     wanted = {"p50": 0.5, "p95": 0.95}
     needed = {name: math.ceil(MIN_EVENTS_BEYOND / (1 - q) - 1e-9) for name, q in wanted.items()}
@@ -158,7 +158,7 @@ def unsupported(plan: Plan, records: list[Records], part: Window) -> list[str]:
 
 
 def independent_events(records: list[Records], part: Window, rooms: int) -> int:
-    """How many measured events any probe was to receive."""
+    """The number of measured events due to at least one probe."""
     probed_rooms = {index % rooms for record in records for index in record.probes}
     return sum(due.room in probed_rooms for due in part.events)
 
@@ -187,7 +187,7 @@ def latency_metrics(samples: Samples, records: list[Records], part: Window, room
 
 
 def probe_percentiles(samples: Samples, records: list[Records], part: Window, rooms: int) -> dict[str, float]:
-    """The latency percentiles of the probes, for the curve."""
+    """Latency percentiles of the probes."""
     probe_numbers = np.array([index for record in records for index in record.probes], dtype=np.int64)
     probes = samples.of(np.isin(samples.subscriber, probe_numbers))
     return percentiles_ms(probes.latency_ms, independent_events(records, part, rooms))
@@ -207,7 +207,7 @@ def _spreads_ms(probes: Samples, rooms: int) -> NDArray[np.float64]:
 
 
 def totals(records: list[Records], begin: str, end: str) -> Totals:
-    """What all processes' connections moved between two marks."""
+    """What the connections of all processes moved between two marks."""
     spans = [Totals(**getattr(record, end).totals).since(Totals(**getattr(record, begin).totals)) for record in records]
     return Totals(*(sum(values) for values in zip(*spans, strict=True)))
 
@@ -222,8 +222,8 @@ def byte_metrics(
 ) -> dict[str, float]:
     """Bytes per delivered event by cause, and bytes per connection.
 
-    Counted between the two marks: what moved, over what was delivered. A stream's heartbeats fall into a short window
-    by chance, so the ones that did are taken out, and their long-run rate is put in.
+    Bytes moved between the two marks are divided by deliveries between them. A stream's heartbeats fall into a short
+    window by chance, so those in it are subtracted and heartbeats at their long-run rate added.
     """
     moved, life = totals(records, "begin", "end"), life_totals(records)
     metrics: dict[str, float] = {}
@@ -248,12 +248,12 @@ def byte_metrics(
         metrics["closing_bytes_per_connection"] = life.closing_bytes / max(1, life.closed)
         metrics["life_bytes_per_event"] = (life.stream_bytes + life.header_bytes) / life.deliveries
     if idle is not None:
-        metrics["idle_bytes_per_s"] = idle.cycle_bytes / (poll_interval_s if transport == "polling" else idle.period_s)
+        metrics["idle_bytes_per_s"] = idle.cycle_bytes / (poll_interval_s if transport == POLLING else idle.period_s)
     return metrics
 
 
 def life_totals(records: list[Records]) -> Totals:
-    """What all processes' connections moved from first to last."""
+    """What the connections of all processes moved from their first segment to their last."""
     finals = [Totals(**record.final.totals) for record in records]
     return Totals(*(sum(values) for values in zip(*finals, strict=True)))
 
@@ -269,7 +269,7 @@ def worst_hiccup_ms(hiccups: list[dict[str, Any]]) -> float:
 
 
 def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> dict[str, float]:
-    """CPU, memory, and how late everything that keeps time was."""
+    """CPU, memory, and lateness of everything that keeps time."""
     moved = totals(records, "begin", "end")
     window_ns = gauges.window_s * NS_PER_S
     busy_us = (gauges.server_cpu_ns - gauges.server_idle_share * window_ns) / 1000
@@ -299,7 +299,7 @@ def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> di
     if moved.deliveries:
         metrics["generator_cpu_us_per_event"] = sum(generator_ns) / 1000 / moved.deliveries
         metrics["received_events_per_s"] = sum(map(_received_hz, records))
-    if moved.deliveries and busy_us > 0:  # else the server's idle cost drowned it: nothing was measured
+    if moved.deliveries and busy_us > 0:  # else it is below the noise of the server's idle cost
         metrics["server_cpu_us_per_event"] = busy_us / moved.deliveries
     if moved.requests and busy_us > 0:
         metrics["server_cpu_us_per_request"] = busy_us / moved.requests

@@ -21,7 +21,7 @@ from bench.trial.tls import Certificate, make_certificate
 from feed.instruments.clock import now_ns
 
 SETTLE_READINGS_S: Final = 0.1
-"""For reading memory and statistics before anybody disconnects."""
+"""For reading memory and statistics before the first subscriber disconnects."""
 LOCUST: Final = ("-m", "locust", "--headless", "--only-summary", "--loglevel", "ERROR", "-f")
 GENERATORS: Final = {
     "locust": (*LOCUST, "bench/locustfile.py"),
@@ -29,7 +29,7 @@ GENERATORS: Final = {
     "node": ("-m", "bench.generators.node"),
     "socketiouser": (*LOCUST, "bench/generators/socketio_user.py"),
 }
-"""What can receive in a trial, by name: the arguments of Python that start it."""
+"""Generator by name: the arguments of Python that start it."""
 
 
 @asynccontextmanager
@@ -47,7 +47,7 @@ async def trial_processes(context: RunContext, trial: TrialPlan) -> AsyncIterato
                 children.append(generator)
                 server = await _start_server(context, trial, certificate)
                 children.append(server)
-                # Nobody is connected yet; the relay boots meanwhile.
+                # No client is connected yet; the relay boots meanwhile.
                 idle_share, relay = await together(
                     _idle_share(server, context.plan.idle_measure_s), _start_relay(context, trial, server, children)
                 )
@@ -58,7 +58,7 @@ async def trial_processes(context: RunContext, trial: TrialPlan) -> AsyncIterato
 
 
 def load_spec_of(context: RunContext, trial: TrialPlan, scratch: Path, certificate: Certificate | None) -> LoadSpec:
-    """What the generator is to do in this trial."""
+    """The generator's task in this trial."""
     plan = context.plan
     return LoadSpec(
         transport=trial.transport,
@@ -133,7 +133,7 @@ async def _start_relay(context: RunContext, trial: TrialPlan, server: Child, chi
 
 
 async def _idle_share(server: Child, measure_s: float) -> float:
-    """The server's CPU with nobody connected, as a share of a core: what is subtracted from its cost."""
+    """The server's CPU without connections, as a share of a core, to subtract from its cost."""
     before, began_ns = cpu_ns(server.pid), now_ns()
     await asyncio.sleep(measure_s)
     return (cpu_ns(server.pid) - before) / (now_ns() - began_ns)

@@ -1,4 +1,4 @@
-"""TLS for trials: a throw-away certificate, and what a handshake costs on its own."""
+"""TLS for trials: a throw-away certificate, and the cost of a handshake on its own."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ HANDSHAKE_TIMEOUT_S: Final = 5.0
 
 
 class Certificate(NamedTuple):
-    """Files of an authority and of a certificate for this machine."""
+    """Files of an authority's certificate, and of a certificate for this machine with its key."""
 
     ca: Path
     chain: Path
@@ -38,7 +38,7 @@ def make_certificate(folder: Path) -> Certificate:
 
 
 async def handshake_metrics(server: Child, ca_file: str) -> dict[str, float]:
-    """Open and close connections one after another, without a request: the median time, and the server's CPU for each.
+    """Median time (ms) and server CPU (us) of a handshake: connections opened one after the other, without a request.
 
     With TLS every handshake is a full one: no session is resumed.
     """

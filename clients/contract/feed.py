@@ -1,7 +1,7 @@
 """The contract that makes the servers interchangeable, as checks that run against a live server.
 
-The tests run all of them over every transport. The benchmark runs the same ones as its preflight, on the very server
-it is about to time: a transport that fails one gets no numbers.
+The tests run all of them over every transport. The benchmark runs them before each measurement, on the server that it
+is about to time: a transport that fails a check gets no numbers.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ REFUSALS: Final = {
     "a future cursor": ("bad_cursor", "handshake_refused"),
     "no room": ("unknown_room", "handshake_refused"),
 }
-"""The codes a client is told. aiohttp hides the body of a refused WebSocket handshake, so there only that is known."""
+"""What is wrong -> allowed error codes. aiohttp hides the body, and so the code, of a refused WebSocket handshake."""
 OTHER_EPOCH: Final = "00000000-5"
 
 
 class ContractError(Exception):
-    """A server broke the contract; the message says which check and how."""
+    """A server broke the contract; the message names the check and the reason."""
 
 
 class Target(NamedTuple):
-    """A live server of ours."""
+    """A live server to check."""
 
     transport: str
     url: str
@@ -44,11 +44,11 @@ class Target(NamedTuple):
     variant: str = ""
     ca_file: str = ""
     token_of: Callable[[str], str] | None = None
-    """Makes a token for a user, where the server wants one."""
+    """Makes a token for a user, if the server requires one."""
 
 
 class Bench(NamedTuple):
-    """What a check works with."""
+    """A live server, with its control address and what clients share."""
 
     target: Target
     control: Control
@@ -70,14 +70,14 @@ class Bench(NamedTuple):
         return new_client(self.target.transport, self.target.url, options, self.shared)
 
     async def publish(self, count: int) -> None:
-        """Have ``count`` events published in quick succession."""
+        """Let the server publish ``count`` events in quick succession."""
         await self.control.start_feed(Schedule("constant", RATE_HZ, 1, 1, limit=count), PAYLOAD_BYTES)
 
 
 async def delivers_in_order(bench: Bench) -> None:
-    """Events come complete, in order, without holes, never before they are due, with the payload that was asked for."""
+    """Events come complete, in order, without holes, never before they are due, with the configured payload size."""
     async with _opened(bench.client()) as (welcome, stream):
-        expect(welcome.resume == "new", f"a first connection was told {welcome.resume!r}, not 'new'")
+        expect(welcome.resume == "new", f"a first connection got {welcome.resume!r}, not 'new'")
         await bench.publish(20)
         got = await _take(stream, 20)
     numbers = [decode_stamp(received.envelope.data).n for received in got]
@@ -86,8 +86,8 @@ async def delivers_in_order(bench: Bench) -> None:
         expect(len(bytes(envelope.data)) == PAYLOAD_BYTES, f"data has {len(bytes(envelope.data))} bytes, not 256")
         late_ns = receive_ns - decode_stamp(envelope.data).due_ns
         expect(0 <= late_ns <= now_ns(), f"an event came {-late_ns} ns before it was due")
-    places = [parse_cursor(received.envelope.id) for received in got]
-    expect(all(b.seq == a.seq + 1 for a, b in pairwise(places)), "ids have holes")
+    cursors = [parse_cursor(received.envelope.id) for received in got]
+    expect(all(b.seq == a.seq + 1 for a, b in pairwise(cursors)), "ids have holes")
 
 
 async def everybody_gets_everything(bench: Bench) -> None:
@@ -99,7 +99,7 @@ async def everybody_gets_everything(bench: Bench) -> None:
 
 
 async def resumes_without_loss(bench: Bench) -> None:
-    """After a cut, a client that names its cursor gets exactly what it missed, and is told that nothing is missing."""
+    """After a cut, a client with its cursor gets exactly what it missed, and the welcome says that nothing is lost."""
     async with _opened(bench.client()) as (_, stream):
         await bench.publish(3)
         last = (await _take(stream, 3))[-1].envelope.id
@@ -112,7 +112,7 @@ async def resumes_without_loss(bench: Bench) -> None:
 
 
 async def admits_a_gap(bench: Bench) -> None:
-    """A cursor of another life of the server is answered with a gap of unknown size, and then with what there is."""
+    """A cursor of another epoch is answered with a gap of unknown size, and then with what the history holds."""
     async with _opened(bench.client()) as (_, stream):
         await bench.publish(1)
         await _take(stream, 1)
@@ -122,7 +122,7 @@ async def admits_a_gap(bench: Bench) -> None:
 
 
 async def refuses_nonsense(bench: Bench) -> None:
-    """A room that does not exist, or a cursor ahead of the newest event, is refused before anything is sent."""
+    """An unknown room, or a cursor ahead of the newest event, is refused before anything is sent."""
     async with _opened(bench.client()) as (_, stream):
         await bench.publish(1)
         here = parse_cursor((await _take(stream, 1))[0].envelope.id)
@@ -145,7 +145,7 @@ CHECKS: Final[tuple[Callable[[Bench], Awaitable[None]], ...]] = (
 
 
 async def preflight(target: Target) -> list[str]:
-    """Run every check, one after the other. Returns their names; raises ``ContractError`` at the first that fails."""
+    """Run every check in turn. Returns their names; raises ``ContractError`` at the first that fails."""
     shared = new_shared(seed=1)
     try:
         async with Control(target.control_url) as control:
@@ -159,7 +159,7 @@ async def preflight(target: Target) -> list[str]:
 
 
 async def run_check(check: Callable[[Bench], Awaitable[None]], bench: Bench) -> None:
-    """Run one check. Raises ``ContractError`` naming it."""
+    """Run one check. Raises ``ContractError`` that names it."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             await check(bench)
@@ -171,7 +171,7 @@ async def run_check(check: Callable[[Bench], Awaitable[None]], bench: Bench) -> 
 
 @asynccontextmanager
 async def _opened(client: Client) -> AsyncIterator[tuple[Welcome, AsyncIterator[Received]]]:
-    """A connected client: its welcome, and the stream of what follows."""
+    """A connected client: its welcome, and the stream of envelopes after it."""
     async with aclosing(client.events()) as stream:
         first = await anext(stream)
         expect(first.envelope.type == "welcome", f"the first message is {first.envelope.type!r}, not 'welcome'")
@@ -179,7 +179,7 @@ async def _opened(client: Client) -> AsyncIterator[tuple[Welcome, AsyncIterator[
 
 
 async def _take(stream: AsyncIterator[Received], count: int) -> list[Received]:
-    """The next ``count`` events; a notice among them is an error."""
+    """The next ``count`` events. Raises ``ContractError`` for a notice among them."""
     got: list[Received] = []
     while len(got) < count:
         received = await anext(stream)
@@ -189,6 +189,6 @@ async def _take(stream: AsyncIterator[Received], count: int) -> list[Received]:
 
 
 def expect(holds: bool, otherwise: str) -> None:
-    """Raise ``ContractError`` saying what is wrong, unless it holds."""
+    """Raise ``ContractError`` with the message ``otherwise``, unless the condition holds."""
     if not holds:
         raise ContractError(otherwise)

@@ -1,24 +1,24 @@
-"""How long to wait before trying again: exponential, with full jitter, and not for ever.
+"""How long a client waits before it tries again: exponential back-off with full jitter, and a bound on attempts.
 
-Full jitter draws uniformly from zero to the exponential bound, which spreads a crowd of clients that lost the same
-server best (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). Where the server has said how
-long to wait at least, the jitter comes on top of that.
+Full jitter draws uniformly from zero to the exponential bound, which spreads clients that lost the same server best
+(Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). Where the server says how long to wait at
+least, the jitter is added to that.
 """
 
 import random
 from typing import Final
 
 MAX_ASKED_WAIT_S: Final = 3600.0
-"""What a server may ask to wait at most: as long as the lowest rate that ours can be limited to, one an hour, needs."""
+"""Longest wait that a server can ask for: what the lowest rate limit of our servers, one request an hour, needs."""
 
 
 def asked_at_most_s(asked_s: float) -> float:
-    """What a server asks to wait, within the bound: nobody can put a client to sleep for ever."""
+    """Seconds that a server asks to wait, bounded by ``MAX_ASKED_WAIT_S``: no server can stop a client for ever."""
     return min(max(asked_s, 0.0), MAX_ASKED_WAIT_S)
 
 
 class Backoff:
-    """Counts consecutive failures. ``delay_s`` after each one, ``succeeded`` after a success."""
+    """Counts consecutive failures. Call ``delay_s`` after each failure and ``succeeded`` after a success."""
 
     def __init__(self, base_s: float, factor: float, cap_s: float, max_attempts: int, draw: random.Random) -> None:
         self._base_s = base_s
@@ -29,13 +29,13 @@ class Backoff:
         self.failures = 0
 
     def bound_s(self, failures: int) -> float:
-        """Longest possible wait after that many failures in a row, if the server asks for none."""
+        """Longest wait in seconds after so many failures in a row, if the server asks for none."""
         return min(self._cap_s, self._base_s * self._factor ** min(failures - 1, 64))
 
     def delay_s(self, at_least_s: float = 0.0) -> float | None:
-        """Note a failure; the seconds to wait before the next attempt, ``None`` if there shall be none.
+        """Count a failure. Seconds to wait before the next attempt, or ``None`` if no attempt is left.
 
-        ``at_least_s``: what the server asks for, of which ``MAX_ASKED_WAIT_S`` is kept to.
+        ``at_least_s``: the wait that the server asks for; it is honoured up to ``MAX_ASKED_WAIT_S``.
         """
         self.failures += 1
         if self.failures > self._max_attempts:

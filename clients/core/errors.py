@@ -1,4 +1,4 @@
-"""Why a client stops, or tries again: its errors, and which failures are an end."""
+"""Why a client stops or tries again: its errors, and which failures are permanent."""
 
 from typing import Final
 
@@ -11,25 +11,25 @@ from feed.rooms import RoomNameError
 from feed.wire import TooLargeError, WireError
 
 RETRIED: Final = (aiohttp.ClientError, OSError, TimeoutError, EOFError, ValueError)
-"""Failures after which another attempt may help, unless ``end_if_permanent`` knows better."""
+"""Failures after which another attempt may help, unless ``end_if_permanent`` raises."""
 SENSELESS: Final = (msgspec.DecodeError, UnicodeDecodeError, WireError, CursorError, RoomNameError)
-"""Bytes that make no sense."""
+"""Errors for bytes that cannot be read as a message of this feed."""
 PASSING: Final = frozenset(
     {"rate_limited", "too_many_connections", "unknown_session", "closed", "internal_error", "request_timeout"}
 )
-"""Reasons to end a connection after which another one may be had; so are those that say when to try again."""
+"""Error codes after which another attempt may succeed; so may any error with ``retry_after_s``."""
 NOT_PUSHMARK: Final = "not_pushmark"
-"""Code of what was found where no server of this feed answers."""
+"""Error code: the address is not that of a server of this feed."""
 TOO_LARGE: Final = "too_large"
-"""Code of what was over a bound: it would come again."""
+"""Error code: something was over a bound, and would be again."""
 
 
 class ClientError(Exception):
-    """A client that has stopped for good; the message says why."""
+    """The client has stopped for good; the message says why."""
 
 
 class RefusedError(ClientError):
-    """The server refused the request itself, or is none of ours; asking again would not help.
+    """The server refused the subscription, or is none of ours; another attempt would not help.
 
     ``code`` is one of docs/protocol.md, or ``not_pushmark``, ``too_large``, ``handshake_refused``.
     """
@@ -40,7 +40,7 @@ class RefusedError(ClientError):
 
 
 class RequestError(ClientError):
-    """The server did not do what was asked. ``code`` is one of docs/protocol.md; ``retry_after_s`` where it helps."""
+    """The server refused a request. ``code`` is one of docs/protocol.md; ``retry_after_s`` if the server sent one."""
 
     def __init__(self, code: str, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(f"{code}: {message}")
@@ -49,16 +49,16 @@ class RequestError(ClientError):
 
     @property
     def is_passing(self) -> bool:
-        """May asking again later help?"""
+        """May the same request succeed later?"""
         return self.code in PASSING or self.retry_after_s is not None
 
 
 class GaveUpError(ClientError):
-    """No success within the allowed attempts."""
+    """All allowed attempts have failed."""
 
 
 class PassingError(ConnectionError):
-    """An answer after which another attempt may help, but not before ``retry_after_s``."""
+    """An answer after which another attempt may succeed, at the earliest after ``retry_after_s``."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -66,29 +66,29 @@ class PassingError(ConnectionError):
 
 
 def failure(error: ErrorData) -> RefusedError | PassingError:
-    """What an ``error`` message that ends a connection, or refuses one, is to its client."""
+    """The exception for an ``error`` message that refuses or ends a connection."""
     if error.code in PASSING or error.retry_after_s is not None:
         return PassingError(f"{error.code}: {error.message}", error.retry_after_s)
     return RefusedError(error.code, error.message)
 
 
 def asked_wait_s(error: Exception) -> float:
-    """How long to wait at least after a failure, as far as the server has said."""
+    """Seconds that the server asks to wait after a failure; 0 if it asks for none."""
     asked_s = error.retry_after_s if isinstance(error, PassingError | RequestError) else None
     return asked_s or 0.0
 
 
 def words(error: Exception) -> str:
-    """A failure in a few words: aiohttp wraps the system's words in its own."""
+    """A failure in a few words: the system's, where aiohttp wraps them in its own."""
     cause = getattr(error, "os_error", error)
     return f"{type(cause).__name__}: {cause}".removesuffix(": ")
 
 
 def end_if_permanent(error: Exception, opened: bool) -> None:
-    """Raise ``RefusedError`` if another attempt cannot help; ``opened``: after a good welcome.
+    """Raise ``RefusedError`` if another attempt cannot help. ``opened``: the connection had a good welcome.
 
-    Without a welcome, bytes that make no sense are no feed at all; after one they may be an accident on the way, which
-    another connection may not have.
+    Before a welcome, unreadable bytes mean that the server is none of ours. After one they may have been damaged on
+    the way, and another connection may bring them whole.
     """
     if isinstance(error, TooLargeError):
         raise RefusedError(TOO_LARGE, str(error)) from error
@@ -98,5 +98,5 @@ def end_if_permanent(error: Exception, opened: bool) -> None:
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL):
         raise RefusedError(NOT_PUSHMARK, f"got {words(error)}; expected is an HTTP/1.1 answer") from error
     if isinstance(error, SENSELESS) and not opened:
-        text = f"got what is no message of this feed ({error}); expected is a 'welcome' first"
+        text = f"got no message of this feed ({error}); expected is a 'welcome' first"
         raise RefusedError(NOT_PUSHMARK, text) from error

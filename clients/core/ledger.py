@@ -1,8 +1,8 @@
-"""What the connections of this process have moved, from the kernel's own counters.
+"""The bytes that the connections of this process have moved, from the kernel's own counters.
 
 When a connection ends, its last segments have not been sent yet. So the ledger ends the sending side itself
 (shutdown(2), which sends the FIN whatever else holds the socket), keeps a duplicate of the descriptor until the peer's
-end has come or ``LINGER_S`` has passed, and reads the counters then: the closing segments are counted, not assumed.
+FIN has come or ``LINGER_S`` has passed, and reads the counters then: the closing segments are counted, not assumed.
 """
 
 import asyncio
@@ -14,11 +14,12 @@ from typing import Final, NamedTuple
 from feed.instruments.tcp import CLOSED_STATES, TcpInfo, read_tcp_info
 
 LINGER_S: Final = 1.0
+"""Longest wait for the peer's FIN."""
 LINGER_CHECK_S: Final = 0.02
 
 
 class Totals(NamedTuple):
-    """Sums over all connections since the process began. Differences of two readings describe what lies between."""
+    """Sums over all connections since the process began. The difference of two readings covers the time between."""
 
     opened: int = 0
     closed: int = 0
@@ -36,12 +37,12 @@ class Totals(NamedTuple):
     payload_bytes: int = 0
 
     def since(self, earlier: "Totals") -> "Totals":
-        """What happened between two readings."""
+        """The difference of two readings."""
         return Totals(*(now - then for now, then in zip(self, earlier, strict=True)))
 
 
 class Meter:
-    """One connection."""
+    """The counters of one connection."""
 
     __slots__ = ("_final", "_last", "_ledger", "_loop", "_sock", "answered")
 
@@ -54,7 +55,7 @@ class Meter:
         self.answered = False
 
     def read(self) -> TcpInfo:
-        """The counters now, or the last ones if the connection is gone."""
+        """The counters now, or the last ones if the connection has ended."""
         if self._final is not None:
             return self._final
         with suppress(OSError, ValueError):  # closed, and connection_lost not called yet: the last reading stands
@@ -62,13 +63,13 @@ class Meter:
         return self._last
 
     def first_answer(self) -> None:
-        """The connection has brought its first answer: what it moved until now was setting it up."""
+        """The connection has brought its first answer: the bytes so far are its set-up."""
         if not self.answered:
             self.answered = True
             self._ledger.setup_bytes += self.read().wire_bytes
 
     def lost(self) -> None:
-        """Call in ``connection_lost``: ends the sending side and counts what still comes."""
+        """End the sending side and count what still comes. Call in ``connection_lost``."""
         before = self.read()
         sock = self._sock
         try:
@@ -96,7 +97,7 @@ class Meter:
 
 
 class Ledger:
-    """All connections of one process. Clients add their requests, heartbeats and deliveries to it."""
+    """All connections of one process; clients add their requests, heartbeats and deliveries."""
 
     def __init__(self) -> None:
         self._live: set[Meter] = set()
@@ -110,9 +111,9 @@ class Ledger:
         self.payload_bytes = 0
 
     def open(self, transport: asyncio.BaseTransport) -> Meter:
-        """Meter a new connection; call from its event loop, in ``connection_made``.
+        """Meter a new connection. Call from its event loop, in ``connection_made``.
 
-        Over TLS, uvloop closes the socket before it says that the connection is lost: there a duplicate is read.
+        Over TLS, uvloop closes the socket before it calls ``connection_lost``, so that a duplicate is read there.
         """
         sock = transport.get_extra_info("socket")
         if transport.get_extra_info("sslcontext") is not None:
@@ -123,7 +124,7 @@ class Ledger:
         return meter
 
     def finished(self, meter: Meter, final: TcpInfo, closing_bytes: int) -> None:
-        """A connection has moved its last segment."""
+        """Add up a connection that has moved its last segment."""
         self._live.discard(meter)
         past = self._past
         self._past = past._replace(
@@ -134,7 +135,7 @@ class Ledger:
         )
 
     def totals(self) -> Totals:
-        """The sums at this moment, live connections included."""
+        """The sums now, live connections included."""
         live = [meter.read() for meter in self._live]
         return self._past._replace(
             opened=self.opened,
@@ -148,7 +149,7 @@ class Ledger:
         )
 
     async def settle(self) -> None:
-        """Wait until every ended connection has been counted, at most ``LINGER_S`` and a little."""
+        """Wait until every ended connection is counted, at most twice ``LINGER_S``."""
         for _ in range(round(2 * LINGER_S / LINGER_CHECK_S)):
             if not self.lingering:
                 return

@@ -1,4 +1,4 @@
-"""Another token before the one in use expires, so that a connection outlives every one of its tokens."""
+"""A fresh token before the one in use expires, so that a connection outlives every one of its tokens."""
 
 import asyncio
 import base64
@@ -13,12 +13,12 @@ from clients.core.client import Client
 from clients.core.errors import ClientError, asked_wait_s
 
 RENEWED_AFTER: Final = 0.8
-"""Of the time that a token is still good for when it is taken."""
+"""Share of a token's remaining lifetime after which it is renewed."""
 RETRY_S: Final = 1.0
-"""After a source that failed, or a server that did not answer."""
+"""Shortest wait after a token source that failed, or a server that did not answer."""
 
 TokenSource = Callable[[], Awaitable[str]]
-"""Gets a fresh token from who issues them."""
+"""Fetches a fresh token from its issuer."""
 
 
 class _Claims(msgspec.Struct, frozen=True):
@@ -26,11 +26,11 @@ class _Claims(msgspec.Struct, frozen=True):
 
 
 class TokenError(ValueError):
-    """The text is no JSON Web Token that says when it expires."""
+    """The text is no JSON Web Token with an expiry time."""
 
 
 def expires_at_s(token: str) -> float:
-    """When a token expires, UNIX time in seconds; read without checking it. Raises ``TokenError``."""
+    """When a token expires, UNIX time in seconds. Its signature is not checked. Raises ``TokenError``."""
     try:
         payload = token.split(".")[1]
         return msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=_Claims).exp
@@ -39,11 +39,11 @@ def expires_at_s(token: str) -> float:
 
 
 async def keep_renewed(client: Client, source: TokenSource) -> None:
-    """Renew the client's token again and again, until cancelled. Run it beside ``client.run()``.
+    """Renew the client's token again and again, until cancelled. Run it next to ``client.run()``.
 
-    A source that fails, or a server that does not renew, is asked again after ``RETRY_S`` or what the server asks for,
-    and up to ``RETRY_S`` more; when the token has expired meanwhile, the server says so and the client ends. Raises
-    ``TokenError`` for what cannot be a token.
+    After a source that fails, or a server that does not renew, the next attempt comes after ``RETRY_S`` or the time
+    that the server asks for, and up to ``RETRY_S`` more. If the token expires meanwhile, the server says so and the
+    client ends. Raises ``TokenError`` for what cannot be a token.
     """
     while True:
         await asyncio.sleep(max(0.0, expires_at_s(client.token) - time.time()) * RENEWED_AFTER)
@@ -52,7 +52,7 @@ async def keep_renewed(client: Client, source: TokenSource) -> None:
 
 
 async def _renewed(client: Client, source: TokenSource) -> bool:
-    """Try once; after a failure wait as long as the next try has to."""
+    """Try once; after a failure, wait until the next attempt may come."""
     try:
         await client.renew(await source())
         return True

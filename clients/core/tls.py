@@ -1,4 +1,4 @@
-"""Whom a client trusts when the address says TLS."""
+"""The certificate authorities that a client trusts, for TLS."""
 
 import ssl
 from functools import cache
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 class TlsError(ValueError):
-    """The file holds no certificate that could be trusted; the message names it."""
+    """The file holds no usable certificate; the message names it."""
 
 
 @cache
 def client_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Trust the authority in a PEM file, or with ``None`` those of the system. Raises ``TlsError``.
+    """A context that trusts the authority in a PEM file, or those of the system if it is ``None``. Raises ``TlsError``.
 
-    One for all connections of a process: it holds the parsed certificates, a megabyte of the system's.
+    All connections of a process share it, since the system's parsed certificates take a megabyte.
     """
     try:
         context = ssl.create_default_context(cafile=ca_file)

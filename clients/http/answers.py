@@ -1,10 +1,10 @@
-"""What may come back over HTTP: which answers end a client, which pass, and how long to wait for another.
+"""HTTP answers: which of them end a client, which allow another attempt, and how long to wait for it.
 
-Passing are 408, 425, 429 and the 5xx but 501 and 505 (RFC 9110, section 15; RFC 8470, section 5.2). Everything else
-that is no 200 of the expected type would come again, and ends the client, as WHATWG HTML 9.2.3 says of an EventSource.
-So does a whole answer that cannot be read. One that was cut passes, and is known by its framing; without any (no
-length, no chunks; RFC 9112, section 6.3) nobody can tell a cut from an end, and what cannot be read counts as cut.
-Redirects are followed as aiohttp does: to http and https only, ten in a row.
+Another attempt follows 408, 425, 429 and every 5xx but 501 and 505 (RFC 9110, section 15; RFC 8470, section 5.2). Any
+other answer that is no 200 of the expected type would come again, and ends the client, as WHATWG HTML 9.2.3 says of an
+EventSource; so does a whole answer that cannot be read. An answer that was cut is known by its framing, and another
+attempt follows. Without framing (no length, no chunks; RFC 9112, section 6.3) a cut looks like an end, so an unreadable
+answer counts as cut. Redirects are followed as aiohttp does: to http and https only, ten in a row.
 """
 
 import time
@@ -23,25 +23,25 @@ from feed.wire import TooLargeError
 JSON: Final = "application/json"
 EVENT_STREAM: Final = "text/event-stream"
 MAX_ANSWER_BYTES: Final = 16 << 20
-"""Of the body of one answer that is no stream, decompressed. A whole history may come in one."""
+"""Largest body of an answer that is no stream, decompressed. One answer may bring a whole history."""
 MAX_ERROR_BYTES: Final = 65_536
-"""Of the body of an answer that is none of the expected: more is not looked at."""
+"""Largest body that is searched for an error."""
 BODY_WITHIN_S: Final = 10.0
-"""The body of an answer may take so long, and as much more as its bytes take at ``SLOWEST_BYTES_PER_S``."""
+"""How long an answer's body may take, in addition to the time of its bytes at ``SLOWEST_BYTES_PER_S``."""
 SLOWEST_BYTES_PER_S: Final = 16_384
-"""A mobile network at its worst."""
+"""Rate of a very slow mobile network."""
 _PASSING: Final = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}
 
 
 def is_passing(status: int) -> bool:
-    """May the same request be answered otherwise later?"""
+    """May the same request get another answer later?"""
     return status in _PASSING
 
 
 def retry_after_s(value: str, now_s: float) -> float:
     """Seconds that a ``Retry-After`` asks to wait (RFC 9110, section 10.2.3): delta-seconds, or an HTTP-date.
 
-    ``now_s`` is UNIX time. 0.0 for none, for an instant in the past, and for what is neither.
+    ``now_s`` is UNIX time. 0.0 if the header is empty, in the past, or unreadable.
     """
     value = value.strip()
     if value.isascii() and value.isdigit():
@@ -54,7 +54,7 @@ def retry_after_s(value: str, now_s: float) -> float:
 
 
 async def check_answer(response: aiohttp.ClientResponse, content_type: str) -> None:
-    """Raise ``RefusedError`` or ``PassingError`` for what is no 200 with that content type; parameters are allowed."""
+    """Raise ``RefusedError`` or ``PassingError`` unless it is a 200 of that content type; parameters are allowed."""
     if response.status != HTTPStatus.OK:
         raise failure_of(response, await read_error(response), content_type)
     if response.content_type != content_type:
@@ -64,7 +64,7 @@ async def check_answer(response: aiohttp.ClientResponse, content_type: str) -> N
 def failure_of(
     response: aiohttp.ClientResponse, error: Envelope | None, content_type: str
 ) -> RefusedError | PassingError:
-    """What an answer with another status than 200 means; ``error`` is its body, if that is an error envelope."""
+    """The exception for an answer that is no 200; ``error`` is its body, if that is an error envelope."""
     said = None if error is None else decode_error(error.data)
     if is_passing(response.status):
         asked_s = max(retry_after_header_s(response.headers), (said.retry_after_s if said else None) or 0.0)
@@ -76,7 +76,7 @@ def failure_of(
 
 
 def handshake_failure(error: aiohttp.WSServerHandshakeError) -> RefusedError | PassingError:
-    """What a refused WebSocket handshake means; its body, which says more, is not to be had."""
+    """The exception for a refused WebSocket handshake, whose body aiohttp does not give."""
     if is_passing(error.status):
         return PassingError(f"handshake refused with status {error.status}", retry_after_header_s(error.headers))
     text = f"status {error.status} for {error.request_info.real_url}; expected is 101"
@@ -84,12 +84,12 @@ def handshake_failure(error: aiohttp.WSServerHandshakeError) -> RefusedError | P
 
 
 def retry_after_header_s(headers: Mapping[str, str] | None) -> float:
-    """Seconds from now that the headers of an answer ask to wait."""
+    """Seconds from now that an answer's ``Retry-After`` asks to wait; 0 without one."""
     return retry_after_s((headers or {}).get("Retry-After", ""), time.time())
 
 
 async def read_error(response: aiohttp.ClientResponse) -> Envelope | None:
-    """The error envelope in the body of an answer; ``None`` if it is none."""
+    """The error envelope in an answer's body, or ``None``."""
     try:
         envelope = decode_envelope(await read_body(response, MAX_ERROR_BYTES))
         decode_error(envelope.data)
@@ -99,9 +99,9 @@ async def read_error(response: aiohttp.ClientResponse) -> Envelope | None:
 
 
 async def read_body(response: aiohttp.ClientResponse, at_most_bytes: int = MAX_ANSWER_BYTES) -> bytes:
-    """The whole body. Raises ``TooLargeError``, having taken a piece more at most, and ``PassingError`` if it drips.
+    """The whole body. Raises ``TooLargeError`` after at most one piece too many, and ``PassingError`` if it drips.
 
-    In pieces, since aiohttp decompresses all at once for who asks for all at once.
+    It is read in pieces, as aiohttp would otherwise decompress all of it at once.
     """
     body = bytearray()
     began_s = time.monotonic()
@@ -117,7 +117,7 @@ async def read_body(response: aiohttp.ClientResponse, at_most_bytes: int = MAX_A
 
 
 async def read_envelope(response: aiohttp.ClientResponse, *types: str) -> Envelope:
-    """The envelope of one of these types in the body of a 200. Raises as the module says."""
+    """The envelope in the body of a 200. Raises as the module says, also if its type is none of ``types``."""
     body = await read_body(response)
     expected = f"an envelope of type {' or '.join(types)}"
     try:
@@ -129,7 +129,7 @@ async def read_envelope(response: aiohttp.ClientResponse, *types: str) -> Envelo
     except SENSELESS as error:
         if not ("content-length" in response.headers or "transfer-encoding" in response.headers):
             raise PassingError(f"the answer was cut: {error}") from error
-        raise RefusedError(NOT_PUSHMARK, f"got a body that is none ({error}); expected is {expected}") from error
+        raise RefusedError(NOT_PUSHMARK, f"got a body that is no envelope ({error}); expected is {expected}") from error
     if envelope.type not in types:
         raise RefusedError(NOT_PUSHMARK, f"got an envelope of type {envelope.type!r:.40}; expected is {expected}")
     return envelope

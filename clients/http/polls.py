@@ -1,4 +1,4 @@
-"""What polling and long polling share: one request, and the envelopes in its answer."""
+"""What polling and long polling share: one poll, and the envelopes in its answer."""
 
 import asyncio
 from contextlib import suppress
@@ -8,9 +8,10 @@ import aiohttp
 
 from clients.core.client import Received, Shared
 from clients.core.errors import NOT_PUSHMARK, PASSING, SENSELESS, PassingError, RefusedError, failure
-from clients.core.options import ClientOptions, authorization, header_set, target
+from clients.core.options import ClientOptions
 from clients.http.answers import JSON, check_answer, read_envelope
-from clients.http.requests import HttpAsking
+from clients.http.headers import authorization, header_set
+from clients.http.requests import HttpClient
 from clients.http.stamped import OneConnection, new_session
 from feed.cursor import Cursor, parse_cursor
 from feed.envelope import (
@@ -25,38 +26,37 @@ from feed.envelope import (
 )
 
 LEAVE_TIMEOUT_S: Final = 1.0
+"""How long a client that stops waits for the server to close its session."""
 
 
-class Poller(HttpAsking):
-    """A client that asks again and again. Its connection outlives each request, if ``keep_alive``."""
-
-    path = ""
+class Poller(HttpClient):
+    """A client that polls again and again. Its connection outlives each poll, if ``keep_alive``."""
 
     def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
         super().__init__(url, options, shared)
-        self._target = target(url, "http", self.path, options.namespace)
-        self._headers = header_set(options.headers, "fetch", str(self._target.origin()))
-        self._session: aiohttp.ClientSession | None = None
-        self._first = True
+        self.is_first_poll = True
         """Is the next answer the first of a connection? Then it begins with a ``welcome``, as a stream does."""
+        self._headers = header_set(options.headers, "fetch", str(self.target.origin()))
+        self._session: aiohttp.ClientSession | None = None
         self._connector: OneConnection
 
-    async def _poll(self, extra: dict[str, str], answer_within_s: float) -> list[Received]:
-        """One request; the envelopes in its answer, notices included."""
+    async def poll(self, extra: dict[str, str], answer_within_s: float) -> list[Received]:
+        """Poll once; the envelopes in the answer, notices included. Raises as ``clients.http.answers``."""
         if self._session is None:
             self._connector = OneConnection(self.ledger, self.options.keep_alive, self.options.ca_file)
             self._session = new_session(self._connector, self.options.connect_timeout_s)
         params = {"room": self.options.room, **extra}
         if self.session.cursor is not None:
             params["since"] = str(self.session.cursor)
-        if self._secret:
-            params["also"] = ",".join(f"{room}={place.cursor}" for room, place in self.places.items() if place.cursor)
+        if self.secret:
+            others = self.sessions.others.items()
+            params["also"] = ",".join(f"{room}={of.cursor}" for room, of in others if of.cursor)
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=self.options.connect_timeout_s, sock_read=answer_within_s
         )
         self.ledger.requests += 1
-        url = self._target.update_query(params)
-        headers = self._headers | authorization(self.token) | self._session_header()
+        url = self.target.update_query(params)
+        headers = self._headers | authorization(self.token) | self.session_header()
         async with (
             asyncio.timeout(self.options.connect_timeout_s + answer_within_s) as limit,
             self._session.get(url, headers=headers, timeout=timeout) as response,
@@ -67,47 +67,52 @@ class Poller(HttpAsking):
             protocol = self._connector.protocol
             receive_ns = protocol.receive_ns
             protocol.meter.first_answer()
-        first, self._first = self._first, False
+        first, self.is_first_poll = self.is_first_poll, False
         return [Received(envelope, receive_ns) for envelope in _unpack(batch, first)]
 
     async def _check(self, response: aiohttp.ClientResponse) -> None:
         try:
             await check_answer(response, JSON)
         except RefusedError as error:
-            if not self._secret or error.code not in PASSING:
+            if not self.secret or error.code not in PASSING:
                 raise
-            self._secret = ""  # the server has forgotten the session; the next request opens another
+            self.secret = ""  # the server has forgotten the session; the next request opens another
             raise PassingError(str(error)) from error
 
-    async def _open_session(self) -> None:
+    async def open_session(self) -> None:
         """Open the session that requests need; from now on every poll names it."""
-        url = self._beside("sessions").update_query({"room": self.options.room})
-        answer = await self._post(url, b"", "welcome")
+        url = self.sibling("sessions").update_query({"room": self.options.room})
+        answer = await self.post(url, b"", "welcome")
         if answer.type == "error":
             raise failure(decode_error(answer.data))
         welcome = decode_welcome(answer.data)
-        self.id, self._secret = welcome.client, welcome.session
+        self.id, self.secret = welcome.client, welcome.session
 
-    def _needs_renewal(self) -> bool:
-        return bool(self._secret)  # else every poll shows its own
+    async def renew(self, token: str) -> None:
+        """Continue with another token; without a session the next poll shows it."""
+        if self.secret:
+            await super().renew(token)
+        else:
+            self.token = token
 
-    async def _leave_session(self) -> None:
-        """Tell the server, or it would find out only when no poll comes."""
-        if self._secret and self._asking is not None:
+    async def _close_session(self) -> None:
+        """Tell the server, which otherwise notices only that no poll comes."""
+        if self.secret and self.request_session is not None:
             timeout = aiohttp.ClientTimeout(total=LEAVE_TIMEOUT_S)
+            url, headers = self.sibling("sessions"), self.session_header()
             with suppress(aiohttp.ClientError, OSError, TimeoutError):
-                await self._asking.delete(self._beside("sessions"), headers=self._session_header(), timeout=timeout)
+                await self.request_session.delete(url, headers=headers, timeout=timeout)
 
-    async def _release(self) -> None:
-        await self._leave_session()
-        await super()._release()
+    async def release(self) -> None:
+        await self._close_session()
+        await super().release()
         if self._session is not None:
             await self._session.close()
             self._session = None
 
 
 def _unpack(envelope: Envelope, first: bool) -> list[Envelope]:
-    """The envelopes in an answer. Raises ``RefusedError``: it came whole, so another would be no better."""
+    """The envelopes in an answer. Raises ``RefusedError``: the answer is whole, so another would be no better."""
     try:
         return _entries(envelope, first)
     except SENSELESS as error:

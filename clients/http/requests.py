@@ -1,4 +1,4 @@
-"""Requests of the HTTP transports: POST by a connection of its own, with the session of the receiving side."""
+"""Requests of the HTTP transports: POST on a connection of their own, with the session of the subscription."""
 
 from http import HTTPStatus
 from typing import Final
@@ -7,48 +7,48 @@ import aiohttp
 from yarl import URL
 
 from clients.core.client import Client, Shared
-from clients.core.options import ClientOptions, authorization
+from clients.core.options import ClientOptions, target
 from clients.http.answers import JSON, check_answer, failure_of, is_passing, read_envelope, read_error
+from clients.http.headers import authorization
 from clients.http.stamped import OneConnection, new_session
 from feed.envelope import Envelope, decode_error
 
-SESSION_HEADER = "pushmark-session"
+SESSION_HEADER: Final = "pushmark-session"
 ANSWERED_PASSING: Final = frozenset({429, 504})
-"""Passing statuses with which a request is answered, if the body says so: who asked may ask again."""
+"""Passing statuses that answer a request if the body says so: the caller may send another."""
 
 
-class HttpAsking(Client):
-    """What polling, long polling and SSE share: how to ask."""
-
-    _target: URL
-    """Where it receives; the other addresses lie beside it."""
+class HttpClient(Client):
+    """What polling, long polling and SSE share: their address, and how requests are sent."""
 
     def __init__(self, url: str, options: ClientOptions, shared: Shared) -> None:
         super().__init__(url, options, shared)
-        self._asking: aiohttp.ClientSession | None = None
+        self.target = target(url, self.transport, options.namespace)
+        """Address of the subscription; the other addresses have the same parent."""
+        self.request_session: aiohttp.ClientSession | None = None
 
-    async def _ask(self, id_: str, body: bytes) -> Envelope:
-        if not self._secret:
-            await self._open_session()
-        answer = await self._post(self._beside("requests"), body, "ack")
+    async def send_request(self, id_: str, body: bytes) -> Envelope:
+        if not self.secret:
+            await self.open_session()
+        answer = await self.post(self.sibling("requests"), body, "ack")
         if answer.type == "error" and decode_error(answer.data).code == "unknown_session":
-            self._secret = ""
+            self.secret = ""
             raise ConnectionResetError("the session has ended")
         return answer
 
-    async def _open_session(self) -> None:
-        """Get a session, where the receiving side has not brought one."""
+    async def open_session(self) -> None:
+        """Open the session that requests need, if the subscription itself brings none."""
         raise ConnectionResetError("the stream has not been welcomed yet")
 
-    async def _post(self, url: URL, body: bytes, expected: str) -> Envelope:
-        """The answer to a POST: an envelope of the expected type, or an error. Raises as ``answers`` says."""
-        if self._asking is None:
+    async def post(self, url: URL, body: bytes, expected: str) -> Envelope:
+        """The answer to a POST: an envelope of the expected type, or an error. Raises as ``clients.http.answers``."""
+        if self.request_session is None:
             connector = OneConnection(self.ledger, keep_alive=True, ca_file=self.options.ca_file)
-            self._asking = new_session(connector, self.options.connect_timeout_s)
-        headers = {"content-type": "application/json"} | authorization(self.token) | self._session_header()
+            self.request_session = new_session(connector, self.options.connect_timeout_s)
+        headers = {"content-type": "application/json"} | authorization(self.token) | self.session_header()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.options.connect_timeout_s)
         self.ledger.requests += 1
-        async with self._asking.post(url, data=body, headers=headers, timeout=timeout) as response:
+        async with self.request_session.post(url, data=body, headers=headers, timeout=timeout) as response:
             if response.status == HTTPStatus.OK:
                 await check_answer(response, JSON)
                 return await read_envelope(response, expected, "error")
@@ -57,13 +57,15 @@ class HttpAsking(Client):
                 raise failure_of(response, error, JSON)
             return error
 
-    def _beside(self, name: str) -> URL:
-        return self._target.with_path(f"{self._target.path.rpartition('/')[0]}/{name}")
+    def sibling(self, name: str) -> URL:
+        """The address with the same parent as the subscription's."""
+        return self.target.with_path(f"{self.target.path.rpartition('/')[0]}/{name}")
 
-    def _session_header(self) -> dict[str, str]:
-        return {SESSION_HEADER: self._secret} if self._secret else {}
+    def session_header(self) -> dict[str, str]:
+        """The header that names the session; no header without one."""
+        return {SESSION_HEADER: self.secret} if self.secret else {}
 
-    async def _release(self) -> None:
-        if self._asking is not None:
-            await self._asking.close()
-            self._asking = None
+    async def release(self) -> None:
+        if self.request_session is not None:
+            await self.request_session.close()
+            self.request_session = None

@@ -1,7 +1,7 @@
-"""aiohttp as all HTTP clients here use it: one connection per subscriber, receive times, kernel counters.
+"""aiohttp for all HTTP clients: one connection per subscriber, with receive times and the kernel's counters.
 
-aiohttp makes its protocol objects in one place, the connector's factory; a subclass of the protocol notes the time in
-the first line of ``data_received`` and hands the socket to the ledger.
+aiohttp makes its protocol objects in the connector's factory. A subclass of the protocol notes the time in the first
+line of ``data_received`` and hands the socket to the ledger.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from feed.instruments.tcp import tune
 from feed.wire import TooLargeError, WireError
 
 KEEP_ALIVE_S: Final = 60.0
-"""Longer than any poll interval used here and shorter than the servers' 75 s: the client, not the server, ends it."""
+"""Longer than any poll interval here and shorter than the servers' 75 s, so that the client ends the connection."""
 MAX_MESSAGE_BYTES: Final = 1 << 20
-"""Of one WebSocket message, all its fragments together."""
+"""Largest WebSocket message, all its fragments together."""
 CLOSE_TIMEOUT_S: Final = 2.0
 """How long a WebSocket waits for the peer's closing frame."""
 
 
 class StampedProtocol(ResponseHandler):
-    """aiohttp's client protocol with receive times; of an answer that is no stream, only the newest."""
+    """aiohttp's client protocol with receive times; for an answer that is no stream, only the newest."""
 
     def __init__(self, ledger: Ledger, connector: "OneConnection", is_stream: bool) -> None:
         super().__init__(asyncio.get_running_loop())
@@ -39,12 +39,12 @@ class StampedProtocol(ResponseHandler):
         self.receive_ns = 0
         """When the newest bytes came (CLOCK_MONOTONIC, ns)."""
         self.stamps: deque[tuple[int, int]] = deque()
-        """(count, receive time): body bytes (streams) or queued messages (WebSocket) there were after each read.
+        """After each read: (body bytes of a stream or messages of a WebSocket so far, receive time).
 
-        As many as reads that have not been asked for: who reads has to ask ``stamp`` for all it takes."""
+        Entries stay until ``stamp`` is called for what they brought, so a reader must call it for all that it takes."""
         self.messages = 0
         self.has_refused_frame = False
-        """Has a WebSocket frame come that breaks the protocol, or a bound? There are no messages behind it."""
+        """Has a WebSocket frame broken the protocol, or a bound? No message follows it."""
         self._silence_watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -59,14 +59,14 @@ class StampedProtocol(ResponseHandler):
         super().connection_lost(exc)
 
     def set_parser(self, parser: Any, payload: Any, *args: Any, **kwargs: Any) -> None:
-        """This becomes a WebSocket, perhaps after polls on the same connection: stamps count messages from now on."""
+        """The connection becomes a WebSocket, perhaps after polls on it: from now on stamps count messages."""
         self.stamps.clear()
         super().set_parser(parser, payload, *args, **kwargs)
 
     def data_received(self, data: bytes) -> None:
         at_ns = self.receive_ns = now_ns()
         payload: Any = self._payload
-        # Asked before: the parser is gone after a frame that it refuses, and those before it want their stamp.
+        # Read first: aiohttp drops the parser at a frame that it refuses, and the messages before it need their stamp.
         is_websocket = self._payload_parser is not None
         queued = len(payload._buffer) if is_websocket else 0
         super().data_received(data)
@@ -78,7 +78,7 @@ class StampedProtocol(ResponseHandler):
             self.stamps.append((self._payload.total_bytes, at_ns))
 
     def watch_silence(self, timeout_s: float) -> None:
-        """Cut the connection once it has brought nothing, not even a heartbeat, for ``timeout_s``."""
+        """Cut the connection once it has brought nothing for ``timeout_s``, not even a heartbeat."""
         left_s = timeout_s - (now_ns() - self.receive_ns) / NS_PER_S
         if left_s <= 0:
             self.abort()
@@ -86,7 +86,7 @@ class StampedProtocol(ResponseHandler):
             self._silence_watch = self._loop.call_later(left_s, self.watch_silence, timeout_s)
 
     def stamp(self, count: int) -> int:
-        """When the read came that brought the ``count``-th body byte or message. Ask in rising order."""
+        """Receive time of the ``count``-th body byte or message (CLOCK_MONOTONIC, ns). Call in rising order."""
         stamps = self.stamps
         while len(stamps) > 1 and stamps[0][0] < count:
             stamps.popleft()
@@ -94,14 +94,14 @@ class StampedProtocol(ResponseHandler):
 
 
 def refused_frame(code: int | None) -> WireError:
-    """Why a WebSocket was closed with that code after a frame that was refused (RFC 6455, section 7.4.1)."""
+    """The exception for a frame that aiohttp refused with this close code (RFC 6455, section 7.4.1)."""
     if code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
         return TooLargeError(f"a message is over the bound of {MAX_MESSAGE_BYTES} bytes; closed with code {code}")
     return WireError(f"a frame that breaks the WebSocket protocol; closed with code {code}")
 
 
 class OneConnection(aiohttp.TCPConnector):
-    """A connector for one subscriber, that knows the protocol object of its newest connection."""
+    """A connector for one subscriber; ``protocol`` is that of its newest connection."""
 
     def __init__(self, ledger: Ledger, keep_alive: bool, ca_file: str = "", is_stream: bool = False) -> None:
         lifetime: dict[str, Any] = {} if keep_alive else {"force_close": True}
@@ -127,7 +127,7 @@ def _socket(address: Any) -> socket.socket:
 
 
 def new_session(connector: OneConnection, connect_timeout_s: float) -> aiohttp.ClientSession:
-    """A session without aiohttp's total time-out, which would end every stream after five minutes."""
+    """A session without aiohttp's total timeout, which would end every stream after five minutes."""
     return aiohttp.ClientSession(
         connector=connector,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s),

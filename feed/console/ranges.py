@@ -1,4 +1,4 @@
-"""Ranges of numbers on a command line: both ends mean the same by them."""
+"""Ranges of numbers on a command line."""
 
 import math
 from typing import Any
@@ -7,10 +7,10 @@ import click
 
 
 class FiniteRange(click.FloatRange):
-    """``click.FloatRange`` that refuses NaN, which is neither below a minimum nor above a maximum, and infinity."""
+    """A ``click.FloatRange`` that also refuses infinity and NaN, which no comparison catches."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number, if it is one within the range."""
+        """The number, if it is finite and within the range."""
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
             least, most = (bound if bound is not None else "anything" for bound in (self.min, self.max))

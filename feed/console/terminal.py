@@ -1,4 +1,4 @@
-"""The terminal, for all command lines: whatever is printed, what somebody else wrote in it is harmless."""
+"""Printing for all command lines, so that text from other programs cannot control the terminal."""
 
 from typing import Any, Final
 
@@ -8,11 +8,11 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook,
 from feed.console.printable import printable
 
 _LAYOUT: Final = "\n"
-"""What stands in rendered text of its own."""
+"""Control characters of our own in rendered text."""
 
 
 class _Harmless:
-    """Something to render, whose text is made harmless once its styles are known; they are sequences of our own."""
+    """A renderable whose text is made harmless after its styles are known, as those are control sequences too."""
 
     def __init__(self, of: ConsoleRenderable) -> None:
         self._of = of
@@ -23,26 +23,26 @@ class _Harmless:
 
 
 class _Hook(RenderHook):
-    """Where rich lets all that it prints be replaced."""
+    """rich's hook for everything that it prints."""
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         return [*map(_Harmless, renderables)]
 
 
 def new_console(**options: Any) -> Console:
-    """A rich console (its options) that prints no control characters but its own."""
-    console = Console(emoji=False, **options)  # ``:on:`` in somebody's text is not ours to draw
+    """A rich console that prints only its own control characters. ``options``: those of ``Console``."""
+    console = Console(emoji=False, **options)  # ``:on:`` in other programs' text is no emoji
     console.push_render_hook(_Hook())
     return console
 
 
 def echo(text: str, err: bool = False) -> None:
-    """Print lines of text."""
+    """Print lines of text without other control characters."""
     click.echo(printable(text, keep=_LAYOUT), err=err)
 
 
 class PrintableErrors(click.Command):
-    """A command that says what went wrong without control characters."""
+    """A command whose error messages have no control characters."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -53,4 +53,4 @@ class PrintableErrors(click.Command):
 
 
 class PrintableGroup(PrintableErrors, click.Group):
-    """Such a group."""
+    """A group of commands whose error messages have no control characters."""

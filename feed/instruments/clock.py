@@ -1,7 +1,7 @@
-"""The clock that both ends must agree on: CLOCK_MONOTONIC in nanoseconds, and timers on it that are not early.
+"""The clock of both ends, CLOCK_MONOTONIC in nanoseconds, and timers on it that never fire early.
 
-An event loop's own timers are whole milliseconds and may fire up to one millisecond early, which is more than a
-loopback delivery takes. An absolute timerfd read through the loop's ``add_reader`` is neither (timerfd_create(2)).
+An event loop's own timers have whole milliseconds and may fire up to one millisecond early, which is more than a
+loopback delivery takes. An absolute timerfd, read through the loop's ``add_reader``, is exact (timerfd_create(2)).
 """
 
 import asyncio
@@ -19,7 +19,7 @@ NS_PER_US: Final = 1_000
 now_ns = time.monotonic_ns
 
 _FIRST_PRIORITY: Final = 1
-"""The lowest of the real-time priorities: before every ordinary thread."""
+"""Lowest real-time priority, which is above every ordinary thread."""
 _TFD_NONBLOCK_CLOEXEC: Final = os.O_NONBLOCK | os.O_CLOEXEC
 _TFD_TIMER_ABSTIME: Final = 1
 
@@ -45,7 +45,7 @@ def timerfd_create() -> int:
 
 
 def timerfd_set(fd: int, due_ns: int, interval_ns: int = 0) -> None:
-    """Make ``fd`` readable at the absolute instant ``due_ns`` (0 disarms), then every ``interval_ns``."""
+    """Make ``fd`` readable at the instant ``due_ns`` (0 disarms it), then every ``interval_ns``. Raises ``OSError``."""
     seconds, nanoseconds = divmod(due_ns, NS_PER_S)
     every_s, every_ns = divmod(interval_ns, NS_PER_S)
     spec = _ITimerSpec(_TimeSpec(every_s, every_ns), _TimeSpec(seconds, nanoseconds))
@@ -54,12 +54,11 @@ def timerfd_set(fd: int, due_ns: int, interval_ns: int = 0) -> None:
 
 
 def run_first(priority: int = _FIRST_PRIORITY) -> str:
-    """Let the calling thread run as soon as it can, also on a core that it shares; returns the policy in force.
+    """Give the calling thread real-time scheduling (SCHED_FIFO). Returns the policy in force: ``fifo`` or ``other``.
 
-    ``priority``: of those that run first, the highest runs before the others.
-
-    For what stands for the network or notes an instant: neither waits for the end of somebody's time slice. Where
-    real-time scheduling is not allowed the ordinary policy stays, and what lateness this costs is reported as always.
+    Code that models the network or notes an instant must not wait for the end of another thread's time slice. Where
+    real-time scheduling is not allowed, the ordinary policy stays, and the lateness is reported as always.
+    ``priority``: among real-time threads, the highest runs first.
     """
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
@@ -69,7 +68,7 @@ def run_first(priority: int = _FIRST_PRIORITY) -> str:
 
 
 class Timer:
-    """Calls back at absolute instants, never early. One per event loop; call from the loop's thread only."""
+    """Calls back at absolute instants, never early. One per event loop; use it in the loop's thread only."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -80,7 +79,7 @@ class Timer:
         loop.add_reader(self._fd, self._fire)
 
     def call_at(self, due_ns: int, callback: Callable[[], None]) -> None:
-        """Call ``callback`` at ``due_ns``; an instant in the past means at the next turn of the loop."""
+        """Call ``callback`` at ``due_ns``; for an instant in the past, at the loop's next turn."""
         heapq.heappush(self._heap, (due_ns, next(self._order), callback))
         if not self._armed_ns or due_ns < self._armed_ns:
             self._arm(due_ns)
@@ -95,7 +94,7 @@ class Timer:
         await future
 
     def close(self) -> None:
-        """Release the descriptor; what is still waiting is never called."""
+        """Release the descriptor; callbacks that are not due yet are never called."""
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
         self._heap.clear()

@@ -1,4 +1,4 @@
-"""Meters that every process of a trial reads alike: lateness, the event loop's lag, garbage collection."""
+"""Meters of every process of a trial: lateness, the event loop's lag, garbage collection."""
 
 import asyncio
 import gc
@@ -14,14 +14,14 @@ _DIGITS: Final = 3
 
 
 class Lateness:
-    """A histogram of how late something was, from 1 us to 10 minutes, three significant digits."""
+    """A histogram of lateness, from 1 us to 10 minutes with three significant digits."""
 
     def __init__(self) -> None:
         self._histogram = HdrHistogram(1, _MAX_US, _DIGITS)
         self.unrecorded = 0
 
     def record(self, late_ns: int) -> None:
-        """Add one lateness. What the histogram cannot hold is counted, never dropped unseen."""
+        """Add one lateness. Values that the histogram cannot hold are counted as unrecorded."""
         if late_ns < 0 or not self._histogram.record_value(max(1, late_ns // NS_PER_US)):
             self.unrecorded += 1
 
@@ -44,11 +44,11 @@ class Lateness:
         return self.count * float(self._histogram.get_mean_value()) if self.count else 0.0
 
     def value_us(self, quantile: float) -> float:
-        """The lateness in microseconds that this share, from 0 to 1, does not exceed."""
+        """The lateness in microseconds that a share of values, from 0 to 1, does not exceed."""
         return float(self._histogram.get_value_at_percentile(100 * quantile))
 
     def summary(self) -> dict[str, float]:
-        """Count, p50, p99 and maximum in microseconds, and how many could not be recorded."""
+        """Count; p50, p99 and maximum in microseconds; number of unrecorded values."""
         histogram = self._histogram
         return {
             "count": histogram.get_total_count(),
@@ -60,7 +60,7 @@ class Lateness:
 
 
 class GcPauses:
-    """How often Python's garbage collector ran and how long it stopped the process."""
+    """Number and length of the pauses of Python's garbage collector."""
 
     def __init__(self) -> None:
         self._started_ns = 0
@@ -86,13 +86,13 @@ class GcPauses:
 
 
 async def measure_loop_lag(timer: Timer, lag: Lateness) -> None:
-    """Record for ever how late a 20 Hz timer fires on this event loop."""
+    """Record how late a 20 Hz timer fires on this event loop, until cancelled."""
     due_ns = now_ns()
     while True:
         due_ns += LAG_INTERVAL_NS
         await timer.sleep_until(due_ns)
         late_ns = now_ns() - due_ns
         lag.record(late_ns)
-        if late_ns > NS_PER_S:  # after a stop of the process, start afresh instead of catching up
+        if late_ns > NS_PER_S:  # after a stop of the process, start anew instead of catching up
             due_ns = now_ns()
         await asyncio.sleep(0)

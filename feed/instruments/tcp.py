@@ -1,4 +1,4 @@
-"""What the kernel says a TCP connection moved: TCP_INFO (tcp(7), struct tcp_info of linux/tcp.h), both ends alike."""
+"""The kernel's counters of a TCP connection: TCP_INFO (tcp(7), struct tcp_info of linux/tcp.h), for both ends."""
 
 import resource
 import socket
@@ -6,15 +6,15 @@ import struct
 from typing import Final, NamedTuple
 
 CONGESTION_CONTROL: Final = "cubic"
-"""Set on every socket where the kernel allows it: pacing controls such as BBR would shape a loopback unlike a LAN."""
+"""Set on every socket if the kernel allows it, as pacing by BBR and its like shapes a loopback unlike a LAN."""
 MAX_SEGMENT_BYTES: Final = 1460
-"""TCP_MAXSEG: segments as on a path with an MTU of 1500, not loopback's 64 KiB. Timestamps take 12 of them."""
+"""TCP_MAXSEG for segments as on a path with an MTU of 1500, not loopback's 64 KiB. Timestamps take 12 bytes of it."""
 
 IP_HEADER_BYTES: Final = 20
 TCP_HEADER_BYTES: Final = 20
 TIMESTAMP_BYTES: Final = 12
 SYN_EXTRA_BYTES: Final = 8
-"""A SYN has 20 bytes of options (MSS, SACK permitted, timestamps, window scale) where other segments have 12."""
+"""A SYN has 20 bytes of options (MSS, SACK permitted, timestamps, window scale), other segments 12."""
 
 ESTABLISHED: Final = 1
 CLOSED_STATES: Final = (6, 7)  # TIME_WAIT, CLOSE
@@ -33,11 +33,11 @@ _FIELDS: Final = {
     "notsent_bytes": (144, "I"),
     "bytes_sent": (200, "Q"),
 }
-"""Where each field stands in ``struct tcp_info``: offset in bytes, and type. The one table of both readers."""
+"""Offset in bytes and type of each field in ``struct tcp_info``."""
 
 
 def _layout(*names: str) -> struct.Struct:
-    """The structure's beginning, up to the last of these fields, which are in the order of their offsets."""
+    """The structure up to the last of these fields, which must be in the order of their offsets."""
     text, at = "=", 0
     for name in names:
         offset, kind = _FIELDS[name]
@@ -51,7 +51,7 @@ _PROGRESS: Final = _layout("unacked_segments", "bytes_acked", "notsent_bytes")
 
 
 class TcpInfo(NamedTuple):
-    """One reading. Byte counts are of the TCP stream, from the connection's beginning."""
+    """One reading. Byte counts are those of the TCP stream since the connection's beginning."""
 
     state: int
     options: int
@@ -68,17 +68,17 @@ class TcpInfo(NamedTuple):
 
     @property
     def timestamps(self) -> bool:
-        """Does every segment carry the option of time stamps?"""
+        """Does every segment carry the timestamps option?"""
         return bool(self.options & _TIMESTAMPS_OPTION)
 
     @property
     def stream_bytes(self) -> int:
-        """What the two ends handed to TCP, both directions, retransmissions included."""
+        """Bytes that both ends handed to TCP, retransmissions included."""
         return self.bytes_sent + self.bytes_received
 
     @property
     def header_bytes(self) -> int:
-        """TCP and IP headers of every segment so far, both directions."""
+        """Bytes of TCP and IP headers of all segments so far, both directions."""
         per_segment = IP_HEADER_BYTES + TCP_HEADER_BYTES + (TIMESTAMP_BYTES if self.timestamps else 0)
         return (self.segments_out + self.segments_in) * per_segment + 2 * SYN_EXTRA_BYTES
 
@@ -89,14 +89,14 @@ class TcpInfo(NamedTuple):
 
 
 def read_tcp_info(sock: socket.socket) -> TcpInfo:
-    """Ask the kernel. Raises ``OSError`` if the socket is gone or the kernel's structure is too short."""
+    """Read the counters. Raises ``OSError`` if the socket is closed or the kernel's structure is too short."""
     return TcpInfo(*_read(sock, _ALL))
 
 
 def read_progress(sock: socket.socket) -> tuple[bool, int]:
-    """The two facts that tell a stalled peer, at a third of the cost of ``read_tcp_info``.
+    """Does the peer still owe acknowledgements, and how many bytes has it acknowledged? Raises ``OSError``.
 
-    Are there bytes that the peer has not acknowledged, and how many has it acknowledged so far? Raises ``OSError``.
+    By these a stalled peer is recognised, at a third of the cost of ``read_tcp_info``.
     """
     unacked, acked, notsent = _read(sock, _PROGRESS)
     return bool(unacked or notsent), acked
@@ -112,8 +112,8 @@ def _read(sock: socket.socket, layout: struct.Struct) -> tuple[int, ...]:
 def tune(sock: socket.socket) -> None:
     """Make a loopback connection's segments and congestion control those of an ordinary path.
 
-    For a socket that has neither connected nor begun to listen; what it accepts inherits both. A kernel that does
-    not offer the congestion control keeps its own: ``describe`` tells what is in force.
+    Call it before the socket connects or listens; accepted sockets inherit both. A kernel that lacks the congestion
+    control keeps its own: ``describe`` shows what is in force.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, MAX_SEGMENT_BYTES)
     try:
@@ -123,14 +123,14 @@ def tune(sock: socket.socket) -> None:
 
 
 def raise_open_files() -> int:
-    """Let this process have as many sockets as the system allows it (getrlimit(2)). Returns how many."""
+    """Raise this process's limit of open files to what the system allows (getrlimit(2)). Returns the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 def describe(sock: socket.socket) -> dict[str, object]:
-    """The options in force that move a number, for the record."""
+    """The socket options in force that can change a measurement, for the record."""
     congestion = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).split(b"\0")[0].decode()
     return {
         "congestion_control": congestion,

@@ -1,4 +1,4 @@
-"""``python -m reports compare A B``: two runs side by side, for people and for CI."""
+"""``python -m reports compare A B``: run B next to run A, for people and for CI."""
 
 import json
 import sys
@@ -13,49 +13,49 @@ from bench.results.run import Results
 from bench.results.thresholds import ThresholdError, parse_cell, parse_change
 from feed.console.printable import printable_json
 from feed.console.terminal import echo, new_console
+from reports.compare.next_steps import after_agreeing, after_comparing
 from reports.compare.runs import (
     CAUTION,
     PointChanges,
     agreement,
+    cases,
     common,
     compare_all,
     compare_cell,
     environment,
-    failures,
     table,
     unlike,
 )
 from reports.layout import Section
-from reports.statistics import DIFFERS, EQUAL, OPEN
+from reports.statistics import BETTER, EQUAL, OPEN, WORSE
+from reports.writers.junit import to_junit
 from reports.writers.markdown import section_text
 from reports.writers.terminal import show_section
 
 WIDTH_WITHOUT_TERMINAL: Final = 140
-EXIT_CODES: Final = {EQUAL: 0, DIFFERS: 1, OPEN: 3}
+EXIT_CODES: Final = {EQUAL: 0, BETTER: 1, WORSE: 1, OPEN: 3}
 NONE: Final = "Host, versions and options are the same."
 
 
 @click.command()
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--allow-unlike", is_flag=True, help="Compare although the plans measured different things.")
+@click.option("--allow-unlike", is_flag=True, help="Compare runs whose plans measured different things.")
 @click.option(
     "--fail-on",
     "limits",
     multiple=True,
     metavar="'METRIC > P%'",
-    help="Exit with 1 if that metric differs and is worse in B by more than P %, or if B lacks it (repeatable); also "
-    "TRANSPORT/METRIC.",
+    help="Exit with 1 if METRIC (or TRANSPORT/METRIC) is worse in B by more than P %, or if B lacks it (repeatable).",
 )
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write the comparison there too.")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the metrics there as JUnit XML.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
-def compare(
-    a: Path, b: Path, allow_unlike: bool, limits: tuple[str, ...], markdown: Path | None, as_json: bool
-) -> None:
+def compare(a: Path, b: Path, allow_unlike: bool, limits: tuple[str, ...], as_json: bool, **files: Path | None) -> None:
     """Compare run B with run A (folders, or their results.json): per transport and metric the ratio B / A.
 
-    What differs in host and versions comes first. Every operating point that both runs have is compared. Exit code 1: a
-    limit was passed, or there was nothing to compare.
+    Differences in host and versions come first. Every operating point that both runs have is compared. Exit code 1: a
+    metric passed a limit, or there was nothing to compare.
     """
     try:
         wanted = [parse_change(text) for text in limits]
@@ -63,20 +63,23 @@ def compare(
         pairs = common(of_a, _points(b))
         _check(pairs, allow_unlike)
         points = compare_all(of_a, pairs)
-        failed = failures(points, wanted) or _nothing(points)
-        section = _section(a, b, pairs[0], points)
-        if markdown is not None:
+        found = cases(points, wanted)
+        section, of_b = _section(a, b, pairs[0], points), pairs[0][1]
+        if (markdown := files["markdown"]) is not None:
             markdown.write_text(section_text(section), encoding="utf-8")
+        if (junit := files["junit"]) is not None:
+            junit.write_bytes(to_junit("pushmark comparison", found, of_b.created_at))
     except (ResultsError, ThresholdError) as error:
         raise click.UsageError(str(error)) from error
     except OSError as error:
         raise click.UsageError(f"{error.filename}: {error.strerror}") from error
+    failed = [case.failure for case in found if case.failure]
     if as_json:
         click.echo(printable_json(json.dumps({"points": msgspec.to_builtins(points), "failed": failed})))
     else:
-        show_section(
-            section, new_console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
-        )
+        width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
+        show_section(section, new_console(width=width, highlight=False))
+        _next(after_comparing(a, b, of_b.plan, points, is_limited=bool(wanted)))
     for reason in failed:
         echo(f"Failed: {reason}", err=True)
     sys.exit(int(bool(failed)))
@@ -87,17 +90,25 @@ def compare(
 @click.argument("fresh", type=click.Path(path_type=Path))
 @click.argument("cell", metavar="TRANSPORT/METRIC")
 def agree(published: Path, fresh: Path, cell: str) -> None:
-    """Does one cell, measured again, agree with the published one? (`python -m bench cell` measures and asks.)
+    """Say whether one cell, measured again, agrees with the published one. (`python -m bench cell` measures it.)
 
-    Exit code 0: agrees, within the margin; 1: differs from published; 3: not settled.
+    Exit code 0: agrees, within the margin; 1: better or worse than published; 3: not settled.
     """
     try:
         transport, metric = parse_cell(cell)
-        found = compare_cell(load(published), load(fresh), transport, metric)
+        again = load(fresh)
+        found = compare_cell(load(published), again, transport, metric)
     except (ResultsError, ThresholdError) as error:
         raise click.UsageError(str(error)) from error
     echo(agreement(found))
-    sys.exit(EXIT_CODES[found.comparison.verdict.word])
+    _next([after_agreeing(published, fresh, again.plan, found)])
+    sys.exit(EXIT_CODES[found.comparison.word])
+
+
+def _next(steps: list[str]) -> None:
+    echo("\nNext:")
+    for step in steps:
+        echo(f"  - {step}")
 
 
 def _points(path: Path) -> list[Results]:
@@ -109,13 +120,7 @@ def _check(pairs: list[tuple[Results, Results]], allow_unlike: bool) -> None:
     differences = [f"{a.plan.point}: {text}" for a, b in pairs for text in unlike(a, b)]
     if differences and not allow_unlike:
         said = "; ".join(differences)
-        raise ResultsError(f"the plans are unlike ({said}): --allow-unlike compares them all the same")
-
-
-def _nothing(points: list[PointChanges]) -> list[str]:
-    return (
-        [] if any(of.changes for of in points) else ["nothing to compare: no metric was measured validly in both runs"]
-    )
+        raise ResultsError(f"the plans measured different things ({said}): --allow-unlike compares them all the same")
 
 
 def _section(a: Path, b: Path, first: tuple[Results, Results], points: list[PointChanges]) -> Section:
@@ -123,4 +128,4 @@ def _section(a: Path, b: Path, first: tuple[Results, Results], points: list[Poin
     way = "paired by block, as both have the same seed" if seeds[0] == seeds[1] else "as independent samples (Welch)"
     title = f"A: {a} ({first[0].created_at}); B: {b} ({first[1].created_at}); compared {way}"
     different = environment(*first)
-    return Section("Comparing runs", title, [*(different or [NONE]), CAUTION], [table(of) for of in points], [])
+    return Section("Comparing runs", title, [*(different or [NONE]), CAUTION], [table(of) for of in points])

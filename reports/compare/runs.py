@@ -1,6 +1,6 @@
-"""Two runs side by side: per transport and metric the ratio with its interval and a verdict. Pure.
+"""Run B next to run A: per transport and metric the ratio with its interval and a verdict. Pure.
 
-Blocks of runs with the same seed had the same schedules and are compared in pairs; otherwise the means are compared
+Runs with the same seed had the same schedules, so their blocks are compared in pairs; otherwise the means are compared
 (Welch). Neither covers what differs between two hours of one machine: that is one observation, whatever the blocks say.
 """
 
@@ -16,9 +16,9 @@ from bench.results.files import ResultsError
 from bench.results.run import Results
 from bench.results.thresholds import ChangeLimit
 from reports.blocks import Blocks, main_blocks
-from reports.formats import counted, joined, with_interval
-from reports.layout import Table
-from reports.statistics import DIFFERS, EQUAL, MARGINS, OPEN, Comparison, compare_runs
+from reports.formats import NOT_MEASURED, counted, joined, with_interval
+from reports.layout import Case, Table
+from reports.statistics import BETTER, EQUAL, MARGINS, OPEN, WORSE, Comparison, compare_runs
 from reports.style import LOOKS
 
 COMPARED: Final = tuple(name for name, metric in METRICS.items() if metric.compared)
@@ -40,11 +40,12 @@ MAY_DIFFER: Final = frozenset(
         "inject_fault",
     }
 )
-"""Of a plan: how long and how often was measured, not what; and what the server itself did differently."""
+"""Names of a plan that two runs need not share: how long and how often was measured, and planted faults."""
 CAUTION: Final = (
     "The intervals cover the spread over blocks within the runs, not what differs between two hours of one machine, or "
     "between two machines: for that, compare several runs."
 )
+NOTHING: Final = "nothing to compare: no metric was measured validly in both runs"
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -60,7 +61,7 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def worse(self) -> float:
-        """By which share B is above A; negative if it is below. Less is better for every compared metric."""
+        """The share by which B is above A, negative if it is below. Less is better in every compared metric."""
         if self.comparison.is_ratio:
             return self.comparison.factor - 1
         return self.comparison.factor / self.level if self.level else math.copysign(math.inf, self.comparison.factor)
@@ -160,44 +161,65 @@ def compare_cell(published: Results, fresh: Results, transport: str, metric: str
     return found
 
 
-AGREES: Final = {EQUAL: "agrees", DIFFERS: "differs from published", OPEN: "not settled"}
+AGREES: Final = {EQUAL: "agrees", BETTER: "better than published", WORSE: "worse than published", OPEN: OPEN}
 
 
 def agreement(of: Change) -> str:
     """The outcome in one line."""
     unit, found = METRICS[of.metric].unit, of.comparison
     return (
-        f"{of.transport}/{of.metric}: {AGREES[found.verdict.word]}. Published {of.before} {unit}, measured again "
+        f"{of.transport}/{of.metric}: {AGREES[found.word]}. Published {of.before} {unit}, measured again "
         f"{of.after} {unit}: {_size(found)}"
     )
 
 
-def failures(points: Sequence[PointChanges], limits: Sequence[ChangeLimit]) -> list[str]:
-    """Why a build is to fail.
+def cases(points: Sequence[PointChanges], limits: Sequence[ChangeLimit]) -> list[Case]:
+    """One case per compared metric, and one per limit that nothing was compared for.
 
-    The metric differs (Holm-corrected, with its margin) and by more than is allowed; or B lacks what A has of it; or
-    there was nothing to compare at all.
+    A case fails if the metric is worse (Holm-corrected, with its margin) by more than a limit allows, or if B lacks
+    what a limit is about. What is not settled is skipped. A comparison without any metric fails as a whole.
     """
-    return [reason for limit in limits for reason in _failures(points, limit)]
+    found = [_changed(of.point, change, limits) for of in points for change in of.changes]
+    found += [_gone(of.point, *name, limits) for of in points for name in of.gone]
+    found += [_empty(limit) for limit in limits if not _is_about_any(limit, points)]
+    if not any(of.changes for of in points) and not any(case.failure for case in found):
+        found.append(Case("comparison", "metrics", NOT_MEASURED, failure=NOTHING))
+    return found
 
 
-def _failures(points: Sequence[PointChanges], limit: ChangeLimit) -> list[str]:
-    changes = [
-        (of.point, change) for of in points for change in of.changes if limit.is_about(change.transport, change.metric)
-    ]
-    gone = [(of.point, name) for of in points for name, metric in of.gone if limit.is_about(name, metric)]
-    if not changes and not gone:
-        who = limit.transport or "any transport"
-        return [f"{limit.metric} of {who}: nothing was compared (compared is what A has of {', '.join(COMPARED)})"]
-    worse = [
-        f"{point}: {LOOKS[change.transport].name} {change.metric} is {100 * change.worse:+.1f} % "
-        f"({change.before} -> {change.after}), allowed {100 * limit.share:g} %"
-        for point, change in changes
-        if change.comparison.verdict.word == DIFFERS and change.worse > limit.share
-    ]
-    return worse + [
-        f"{point}: {LOOKS[name].name} {limit.metric} was measured in A and not in B" for point, name in gone
-    ]
+def failures(points: Sequence[PointChanges], limits: Sequence[ChangeLimit]) -> list[str]:
+    """Why a build fails, one line per case."""
+    return [case.failure for case in cases(points, limits) if case.failure]
+
+
+def _changed(point: str, change: Change, limits: Sequence[ChangeLimit]) -> Case:
+    name, found = LOOKS[change.transport].name, change.comparison
+    about = [limit.share for limit in limits if limit.is_about(change.transport, change.metric)]
+    failure = ""
+    if found.word == WORSE and about and change.worse > min(about):
+        failure = (
+            f"{point}: {name} {change.metric} is {100 * change.worse:+.1f} % ({change.before} -> {change.after}), "
+            f"allowed {100 * min(about):g} %"
+        )
+    said = f"{_word(found)}: {change.before} -> {change.after}, B / A {_size(found)}"
+    return Case(f"{point}.{change.transport}", change.metric, said, failure, said if found.word == OPEN else "")
+
+
+def _gone(point: str, transport: str, metric: str, limits: Sequence[ChangeLimit]) -> Case:
+    said = f"{point}: {LOOKS[transport].name} {metric} was measured in A and not in B"
+    is_limited = any(limit.is_about(transport, metric) for limit in limits)
+    return Case(f"{point}.{transport}", metric, NOT_MEASURED, said if is_limited else "", said)
+
+
+def _is_about_any(limit: ChangeLimit, points: Sequence[PointChanges]) -> bool:
+    measured = {(change.transport, change.metric) for of in points for change in of.changes}
+    return any(limit.is_about(*name) for name in measured.union(*(of.gone for of in points)))
+
+
+def _empty(limit: ChangeLimit) -> Case:
+    scope = limit.transport or "any transport"
+    failure = f"{limit.metric} of {scope}: nothing was compared (compared is what A has of {', '.join(COMPARED)})"
+    return Case("limits", f"{limit.metric} of {scope}", NOT_MEASURED, failure)
 
 
 def table(of: PointChanges) -> Table:
@@ -226,7 +248,7 @@ def _size(of: Comparison) -> str:
 
 def _word(of: Comparison) -> str:
     more = of.verdict.more_blocks
-    return f"{of.verdict.word}, about {counted(more, 'more block')}" if more else of.verdict.word
+    return f"{of.word}, about {counted(more, 'more block')}" if more else of.word
 
 
 def _differences(a: dict[str, Any], b: dict[str, Any], names: Any) -> list[str]:

@@ -1,9 +1,10 @@
-"""A against A as a section: how often the pipeline finds a difference where there is none. Pure."""
+"""A against A: how often the pipeline finds a difference where there is none. Reads ``aa.json``."""
 
 from collections import Counter
 from typing import Final
 
 from bench.results.catalogue import METRICS
+from bench.results.files import AA_FILE
 from bench.results.run import Trial
 from bench.results.sweep import SweepResults
 from reports.blocks import PAIRED_METRICS
@@ -11,8 +12,15 @@ from reports.formats import counted, joined
 from reports.layout import Section, Table
 from reports.statistics import ALPHA, DIFFERS, EQUAL, MARGINS, OPEN, Comparison, compare_runs, estimate
 from reports.style import LOOKS
+from reports.table.run import RunFolder
 
 NAME: Final = "A against A"
+
+
+def build(run: RunFolder) -> list[Section]:
+    """One table over all experiments, and one with a line for each."""
+    results = run.read(AA_FILE, SweepResults)
+    return [] if results is None else [aa_section(results)]
 
 
 def aa_section(results: SweepResults) -> Section:
@@ -21,11 +29,11 @@ def aa_section(results: SweepResults) -> Section:
     rows = [
         _row(metric, [found for of in experiments if (found := _compared(of, metric))]) for metric in PAIRED_METRICS
     ]
-    burnt = _sabotage(results)
+    planted = _planted(results)
     rule = (
-        f"In each experiment the server of B was told to use more CPU ({burnt} %), and A's was not: '{DIFFERS}' in "
-        "server CPU is true, and in bytes false. Latency waits for what is burned."
-        if burnt
+        f"In each experiment the server of B was told to use more CPU ({planted} %), and A's was not: '{DIFFERS}' in "
+        "server CPU is true, and in bytes false. Latency waits for CPU."
+        if planted
         else f"Each experiment compares a transport with itself, so every '{DIFFERS}' is false. Without a margin "
         f"{100 * ALPHA:g} % of them may say so; with the margins, outside of which the whole interval must lie, fewer."
     )
@@ -39,8 +47,8 @@ def aa_section(results: SweepResults) -> Section:
     cautions += [] if results.finished else ["The run was interrupted."]
     names = sorted({LOOKS[one.trial.transport].name for one in results.trials})
     title = f"{', '.join(names) or 'Nothing'} against itself, {len(results.trials)} trials, seed {results.seed}"
-    name, what = ("A planted slowdown", "Found where CPU was planted") if burnt else (NAME, "Found where nothing is")
-    return Section(name, title, cautions, [Table(what, head, rows, notes), _each(results)], [])
+    name, what = ("A planted slowdown", "Found where CPU was planted") if planted else (NAME, "Found where nothing is")
+    return Section(name, title, cautions, [Table(what, head, rows, notes), _each(results)])
 
 
 def _each(results: SweepResults) -> Table:
@@ -55,7 +63,7 @@ def _each(results: SweepResults) -> Table:
     return Table(f"{metric}, experiment by experiment", ["", "blocks", "A / B", "verdict"], rows, [], False)
 
 
-def _sabotage(results: SweepResults) -> str:
+def _planted(results: SweepResults) -> str:
     faults = {fault for of in results.loads.values() for plan in of.values() for fault in plan.inject_fault.values()}
     return ", ".join(sorted(fault.partition(":")[2] for fault in faults))
 

@@ -1,4 +1,4 @@
-"""Where polling begins to pay, and what an idle user costs: a section of the report. Pure."""
+"""Where polling begins to pay, and what an idle user costs. Reads ``results.json``."""
 
 from typing import Final
 
@@ -8,9 +8,11 @@ from bench.results.run import Results
 from feed.transports import POLLING
 from reports.blocks import Blocks
 from reports.formats import joined, number
-from reports.layout import Table
+from reports.layout import FigureSpec, Section, Table, Widget
 from reports.style import LOOKS
 from reports.table.answer import prose
+from reports.table.run import RunFolder
+from reports.theory import bytes as theory_bytes
 from reports.theory.traffic import (
     HIGHEST_HZ,
     LOWEST_HZ,
@@ -28,6 +30,15 @@ RIVALS: Final = ("long_polling", "sse", "websocket", "socketio")
 NEVER: Final = "never"
 ALWAYS: Final = "always"
 AWAKE: Final = "awake all the time"
+HEADING: Final = "Where polling begins to pay"
+CAPTION: Final = (
+    "Wire bytes per second and subscriber. Lines: from the coefficients that were measured; markers: measured as such."
+)
+SLIDER_CONSTANTS: Final = {
+    "empty_answer_bytes": theory_bytes.EMPTY_ANSWER_BYTES,
+    "mss_bytes": theory_bytes.MSS_BYTES,
+    "segment_bytes": theory_bytes.SEGMENT_BYTES,
+}
 
 
 class BreakEven(msgspec.Struct, frozen=True):
@@ -39,6 +50,18 @@ class BreakEven(msgspec.Struct, frozen=True):
     measured: dict[str, float]
     """Bytes per second and subscriber at the operating point, by transport."""
     tables: list[Table]
+
+
+def build(run: RunFolder) -> list[Section]:
+    """One section, of the first operating point where polling and its idle cycle were measured."""
+    found = ((of, break_evens(of.results, of.blocks)) for of in run.points)
+    summary, even = next(((of, even) for of, even in found if even), (None, None))
+    if summary is None or even is None:
+        return []
+    lines = {LOOKS[line.transport].name: msgspec.to_builtins(line) for line in even.lines}
+    sliders = Widget("sliders.html", {"lines": lines, "constants": SLIDER_CONSTANTS})
+    figures = [FigureSpec("break_even", CAPTION, "breakeven.draw", even)]
+    return [Section(HEADING, f"{summary.point}: {summary.title}", [], even.tables, figures, widget=sliders)]
 
 
 def break_evens(results: Results, blocks: Blocks) -> BreakEven | None:
@@ -74,7 +97,7 @@ def _table(by_block: dict[str, dict[int, Traffic]], poll_interval_s: float) -> T
         "Coefficients: bytes per cycle of polls and per event of streams, measured; an event's share of an answer and "
         "requests per event, by theory. Intervals are of the scatter between blocks, not of what theory leaves out.",
     ]
-    return Table("Where polling begins to pay", head, rows, notes)
+    return Table(HEADING, head, rows, notes)
 
 
 def _cell(by_block: dict[str, dict[int, Traffic]], rival: str, interval_s: float) -> str:

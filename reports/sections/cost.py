@@ -1,4 +1,4 @@
-"""What the cost benchmark measured, as tables ready to lay out: CPU, memory, growth, and the goals. Pure."""
+"""What a delivery costs the server: CPU, memory, growth, and the goals. Reads ``cost.json``."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,15 @@ from typing import Final
 
 import msgspec
 
+from bench.results.files import COST_FILE
 from bench.results.sweep import SweepResults, SweepTrial
 from reports.formats import NOT_MEASURED, counted, listed, number, with_interval
-from reports.layout import Table
+from reports.layout import FigureSpec, Section, Table
 from reports.sections.cost_trials import PER_EVENT, Bar, Valid, arm_name, arm_of, size_of
 from reports.sections.tls import tls_table
 from reports.statistics import Estimate
 from reports.style import LOOKS
+from reports.table.run import RunFolder
 
 KIB: Final = 1024
 PER_REQUEST: Final = "server_cpu_us_per_request"
@@ -54,6 +56,19 @@ SWEEPS: Final = {
 """Section -> what its loads are labelled by."""
 
 
+FIGURES: Final = (
+    (
+        "cost_cpu",
+        "cost.draw_cpu",
+        "Server CPU, user and system stacked; hatched: variants. Line at the end: 95 % interval; dotted: the baseline.",
+    ),
+    ("cost_socketio", "cost.draw_fewer", "The same with Socket.IO, at a rate that its client can take on one core."),
+    ("cost_memory", "cost.draw_memory", "Resident memory per connection; hatched: variants."),
+    ("cost_growth", "cost.draw_growth", "Server CPU per delivered event under other loads. Single trials."),
+)
+"""Name, drawing, and what it shows in words."""
+
+
 class CostSummary(msgspec.Struct, frozen=True):
     """The cost section in numbers and tables."""
 
@@ -67,6 +82,16 @@ class CostSummary(msgspec.Struct, frozen=True):
     memory: dict[str, Estimate]
     growth: dict[str, dict[str, dict[str, float]]]
     """Sweep -> arm -> label of the load -> microseconds per delivered event."""
+
+
+def build(run: RunFolder) -> list[Section]:
+    """Every table and figure of the benchmark."""
+    results = run.read(COST_FILE, SweepResults)
+    if results is None:
+        return []
+    of = summarize_cost(results)
+    figures = [FigureSpec(name, caption, drawing, of) for name, drawing, caption in FIGURES]
+    return [Section("What a delivery costs the server", of.title, of.cautions, of.tables, figures)]
 
 
 def summarize_cost(results: SweepResults) -> CostSummary:

@@ -1,4 +1,4 @@
-"""How transports take breaking, and long use, as a section: tables and figure from faults.json and soak.json. Pure."""
+"""How transports behave when something fails, under attack, and over long use. Reads ``faults.json``, ``soak.json``."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -7,11 +7,13 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from bench.results.files import FAULTS_FILE, SOAK_FILE
 from bench.results.reliability import FaultResults, FaultTrial, SoakResult, SoakResults, kept, slope_bytes_per_min
 from reports.formats import NOT_MEASURED, counted, number
-from reports.layout import Table
-from reports.sections.sieges import siege_table
+from reports.layout import FigureSpec, Section, Table
+from reports.sections.hostile import hostile_table
 from reports.style import LOOKS
+from reports.table.run import RunFolder
 
 MIB: Final = 1024 * 1024
 FAULT_NAMES: Final = {
@@ -52,6 +54,17 @@ class FaultSummary(msgspec.Struct, frozen=True):
     tables: list[Table]
 
 
+def build(run: RunFolder) -> list[Section]:
+    """One section of both files; either may be missing."""
+    faults, soak = run.read(FAULTS_FILE, FaultResults), run.read(SOAK_FILE, SoakResults)
+    if faults is None and soak is None:
+        return []
+    of = summarize_faults(faults, soak)
+    caption = "Time until clients received from the server again: half, nine in ten, and the last of them."
+    figures = [FigureSpec("recovery", caption, "faults.draw", of)]
+    return [Section("What happens when something fails", of.title, of.cautions, of.tables, figures)]
+
+
 def summarize_faults(faults: FaultResults | None, soak: SoakResults | None) -> FaultSummary:
     """Everything the report says about faults and soak; either may be missing."""
     recoveries = _recoveries(faults.trials) if faults else []
@@ -64,18 +77,21 @@ def summarize_faults(faults: FaultResults | None, soak: SoakResults | None) -> F
     if lost:
         cautions.append(f"events were lost in silence on {', '.join(lost)}")
     if faults and any(one.delivered != one.expected for one in faults.hostile):
-        cautions.append("events were lost under siege")
+        cautions.append("events were lost under attack")
     titles = []
     if faults and faults.trials:
         repeats = max(trial.repeat for trial in faults.trials)
         clients = max(trial.clients for trial in faults.trials)
         titles.append(f"{counted(clients, 'client')}, {number(faults.rate_hz)} events/s, {counted(repeats, 'repeat')}")
     if faults and faults.hostile:
-        titles.append("sieges by bad peers")
+        titles.append("hostile clients")
     if soak:
         titles.append(f"soak of {number(soak.duration_s / 60)} min with {counted(soak.clients, 'client')} per server")
-    sieges = faults.hostile if faults else []
-    tables = [_recovery_table(recoveries), siege_table(sieges), _soak_table(soak.servers if soak else [])]
+    tables = [
+        _recovery_table(recoveries),
+        hostile_table(faults.hostile if faults else []),
+        _soak_table(soak.servers if soak else []),
+    ]
     return FaultSummary("; ".join(titles), cautions, recoveries, [table for table in tables if table.rows])
 
 

@@ -1,10 +1,14 @@
-"""What the load side costs, as a section: locust beside the same client without it, and beside Node's ``ws``. Pure."""
+"""What receiving costs the load side: locust next to the same client without it, and to Node's ``ws``.
+
+Reads ``generator.json``.
+"""
 
 import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Final
 
+from bench.results.files import GENERATOR_FILE
 from bench.results.run import STATUSES
 from bench.results.sweep import SweepResults, SweepTrial
 from reports.formats import NOT_MEASURED, counted, number, with_interval
@@ -13,6 +17,7 @@ from reports.sections.cost import reached
 from reports.sections.cost_trials import arm_name, arm_of
 from reports.statistics import Estimate, estimate
 from reports.style import LOOKS
+from reports.table.run import RunFolder
 
 PER_EVENT: Final = "generator_cpu_us_per_event"
 SHARE: Final = "generator_cpu_share"
@@ -27,6 +32,12 @@ NAMES: Final = {
 GOAL_RATIO: Final = 1.1
 GOAL_EVENTS_PER_S: Final = 40_000
 VALID_SHARE: Final = 0.9
+
+
+def build(run: RunFolder) -> list[Section]:
+    """Every table of the benchmark."""
+    results = run.read(GENERATOR_FILE, SweepResults)
+    return [] if results is None else [generator_section(results)]
 
 
 def generator_section(results: SweepResults) -> Section:
@@ -45,7 +56,7 @@ def generator_section(results: SweepResults) -> Section:
         f"One core, {counted(subscribers, 'subscriber')}, 256 B payload, loopback, seed {results.seed}; "
         "served by the cheapest variants"
     )
-    return Section("What receiving costs the load side", title, cautions, [t for t in tables if t.rows], [])
+    return Section("What receiving costs the load side", title, cautions, [table for table in tables if table.rows])
 
 
 def _of(

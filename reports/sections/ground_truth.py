@@ -1,14 +1,16 @@
-"""How far our own meters can be trusted, as a section: tables and figure from verify.json. Pure."""
+"""How far our own meters can be trusted. Reads ``verify.json``."""
 
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
+from bench.results.files import VERIFY_FILE
 from bench.results.verify import LateEvent, Verification, VerifyResults
 from reports.formats import NOT_MEASURED, counted, fixed, number
-from reports.layout import Table
+from reports.layout import FigureSpec, Section, Table
 from reports.style import LOOKS
+from reports.table.run import RunFolder
 
 TOO_FEW: Final = "n too small"
 
@@ -39,6 +41,19 @@ class TruthSummary(msgspec.Struct, frozen=True):
     tables: list[Table]
     lives: dict[str, list[Life]]
     """Of the slowest events by transport, the slowest first."""
+
+
+def build(run: RunFolder) -> list[Section]:
+    """Bytes and receive times against a packet capture, and where the time of the slowest events went."""
+    results = run.read(VERIFY_FILE, VerifyResults)
+    if results is None:
+        return []
+    of = summarize_truth(results)
+    caption = (
+        "The slowest events of each transport, from due to application. An arrow: the bar goes on beyond the axis."
+    )
+    figures = [FigureSpec("late_events", caption, "ground_truth.draw", of)]
+    return [Section("Ground truth", of.title, of.cautions, of.tables, figures)]
 
 
 def summarize_truth(results: VerifyResults) -> TruthSummary:

@@ -1,4 +1,4 @@
-"""How the article's words would change with the setting, as a section: maps and tables from sensitivity.json. Pure."""
+"""How the rating words change with the setting. Reads ``sensitivity.json``."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -6,20 +6,38 @@ from typing import Final
 
 import msgspec
 
-from bench.results.files import ResultsError
+from bench.results.files import SENSITIVITY_FILE, ResultsError
 from bench.results.run import Plan
 from bench.results.sweep import SweepResults, SweepTrial
 from feed.transports import POLLING
 from reports.formats import NOT_MEASURED, counted, listed, number
-from reports.layout import Table
+from reports.layout import FigureSpec, Section, Table
 from reports.style import LOOKS
 from reports.table.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, NOT_IN_ARTICLE, Claim, rate, rules
+from reports.table.run import RunFolder
 from reports.theory.predict import predict
 
 HEADING: Final = "How the words change with the setting"
 SHAPE: Final = (
     "One trial per setting, without intervals: a shape, which settles nothing, and on which no claim is judged."
 )
+
+
+FIGURES: Final = (
+    (
+        "sensitivity_latency",
+        "sensitivity.draw_latency",
+        "Latency's word in each setting: median over the one-way transit, in brackets predicted. Framed: the article's "
+        "word. Single trials.",
+    ),
+    (
+        "sensitivity_bandwidth",
+        "sensitivity.draw_bandwidth",
+        "Bandwidth's word in each setting: wire bytes per event over the payload, in brackets predicted. Framed: the "
+        "article's word. Single trials.",
+    ),
+)
+"""Name, drawing, and what it shows in words."""
 
 
 class Scale(msgspec.Struct, frozen=True):
@@ -102,6 +120,16 @@ class SensitivitySummary(msgspec.Struct, frozen=True):
     cautions: list[str]
     maps: list[Map]
     tables: list[Table]
+
+
+def build(run: RunFolder) -> list[Section]:
+    """Maps and tables over the grid of settings."""
+    results = run.read(SENSITIVITY_FILE, SweepResults)
+    if results is None:
+        return []
+    of = summarize_sensitivity(results)
+    figures = [FigureSpec(name, caption, drawing, of) for name, drawing, caption in FIGURES]
+    return [Section(HEADING, of.title, of.cautions, of.tables, figures)]
 
 
 def summarize_sensitivity(results: SweepResults) -> SensitivitySummary:

@@ -1,86 +1,117 @@
-"""The result at an operating point, in a few lines: what is practically equal, what differs by which factor, what is
-not settled, and how sure all that is. Pure."""
+"""Which transport? The answer at one operating point, in at most five lines, for readers without statistics. Pure.
 
+It names the transports that are equal for the user and by which factor the others differ, what each costs, when polling
+is enough, and what the run did not settle. Every word is derived from the measurement; the intervals stand in the table
+of pairs, and the margins that "equal" rests on in docs/method.md (Statistics).
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from bench.results.catalogue import METRICS
+from bench.results.run import Plan, Results
+from feed.transports import POLLING
 from reports.blocks import Blocks, find
-from reports.formats import counted, listed, number, parts
-from reports.statistics import ALPHA, DIFFERS, EQUAL, Comparison
+from reports.formats import counted, listed, number
+from reports.layout import Part
+from reports.statistics import DIFFERS, EQUAL, Comparison
 from reports.style import LOOKS
-
-
-class Part(msgspec.Struct, frozen=True):
-    """One line: what it is about, and what is said of it."""
-
-    label: str
-    text: str
+from reports.theory.traffic import HIGHEST_HZ, average, break_even_hz, traffic
 
 
 class Wording(msgspec.Struct, frozen=True):
-    """How the answer speaks of one metric."""
+    """How the answer speaks of one metric. ``{names}`` and ``{size}`` are filled in."""
 
     label: str
     metric: str
     equal: str
-    least: str
+    """Several transports are practically equal, and none is better."""
+    lowest: str
+    """One transport has the lowest number."""
     verb: str
-    differs: str
-    """Follows the factors; the leader's name follows it."""
+    factor: str
+    """Follows the factors of the transports that differ."""
+    topic: str
+    """What the metric is called where it is not settled."""
 
 
 WORDINGS = (
     Wording(
         label="Latency",
         metric="latency_ms_p50",
-        equal="show no practical difference in the median",
-        least="has the lowest measured median",
+        equal="{names} are equal for the user: half of all events arrive within {size}",
+        lowest="{names} has the lowest latency as measured: half of its events arrive within {size}",
         verb="takes",
-        differs="as long as",
+        factor="as long",
+        topic="latency",
     ),
     Wording(
-        label="Wire bytes",
+        label="Bytes",
         metric="wire_bytes_per_event",
-        equal="show no practical difference per event",
-        least="moves the fewest measured per event",
+        equal="{names} are equal in bytes: each moves {size} per event",
+        lowest="{names} moves the fewest bytes as measured, {size} per event",
         verb="moves",
-        differs="as many as",
+        factor="as many",
+        topic="bytes",
+    ),
+    Wording(
+        label="CPU",
+        metric="server_cpu_us_per_event",
+        equal="{names} cost the server the same CPU, {size} per event",
+        lowest="{names} costs the server the least CPU as measured, {size} per event",
+        verb="takes",
+        factor="as much",
+        topic="server CPU",
     ),
 )
+NETWORK = ", of which the network takes {:g} ms"
+IMPLEMENTATIONS = "CPU is the cost of these implementations, not of the protocols."
 NOT_SETTLED = "Not settled"
 
 
-def answer(blocks: Blocks, comparisons: Mapping[str, Sequence[Comparison]]) -> list[Part]:
-    """Latency and bandwidth of all transports but the baseline."""
-    counts = sorted({len(blocks.trials[name]) for name in blocks.contenders})
+class Finding(msgspec.Struct, frozen=True):
+    """What is known of one metric: the leaders, and each other transport next to the first of them."""
+
+    leaders: list[str]
+    levels: dict[str, float]
+    others: dict[str, Comparison | None]
+    """``None``: the two have no block in common."""
+
+    def of_word(self, word: str) -> dict[str, Comparison]:
+        """The transports whose comparison with the first leader came out so."""
+        return {name: of for name, of in self.others.items() if of is not None and of.verdict.word == word}
+
+    @property
+    def open(self) -> dict[str, Comparison | None]:
+        """The transports whose comparison with the first leader is not settled."""
+        settled = (*self.of_word(DIFFERS), *self.of_word(EQUAL))
+        return {name: of for name, of in self.others.items() if name not in settled}
+
+
+def answer(results: Results, blocks: Blocks, comparisons: Mapping[str, Sequence[Comparison]]) -> list[Part]:
+    """Latency, bytes and CPU of all transports but the baseline; polling; and what is not settled."""
     if not any(blocks.values(name, WORDINGS[0].metric) for name in blocks.contenders):
         return [Part("Result", "There is no valid measurement to compare.")]
-    if counts[-1] == 1:
+    if max(len(blocks.trials[name]) for name in blocks.contenders) == 1:
         measured = [Part(wording.label, _measured(blocks, wording.metric)) for wording in WORDINGS]
-        return [*measured, Part(NOT_SETTLED, "Anything: a single block has no intervals.")]
-    said, unsettled = [], []
-    for wording in WORDINGS:
-        clause, open_ = _said(wording, blocks, comparisons[wording.metric])
-        said.append(Part(wording.label, clause))
-        unsettled += [f"{wording.label.lower()} of {pair}" for pair in open_]
-    said += [Part(NOT_SETTLED, _sentence("; ".join(unsettled)))] if unsettled else []
-    return [*said, Part("How sure", _sure(counts))]
-
-
-def _sure(counts: Sequence[int]) -> str:
-    valid = counted(counts[-1], "valid block") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} valid blocks"
-    return (
-        f"{valid} of each; brackets are the intervals that the verdicts rest on. Over all pairs of a metric, the "
-        f"chance of any false difference is at most {100 * ALPHA:g} %."
-    )
+        return [*measured, Part(NOT_SETTLED, "A single block has no intervals, so it settles nothing.")]
+    found = {wording: _finding(blocks, wording.metric, comparisons[wording.metric]) for wording in WORDINGS}
+    said = [Part(wording.label, _said(wording, of, results.plan)) for wording, of in found.items() if of]
+    said += _polling(results, blocks)
+    unsettled = [_unsettled(wording, of) for wording, of in found.items() if of and of.open]
+    return said + ([Part(NOT_SETTLED, _sentence("; ".join(unsettled)))] if unsettled else [])
 
 
 def prose(transport: str) -> str:
     """A transport's name inside a sentence."""
     name = LOOKS[transport].name
     return name if name[1:] != name[1:].lower() else name.lower()
+
+
+def _names(transports: Sequence[str]) -> str:
+    return listed([prose(name) for name in transports])
 
 
 def _sentence(text: str) -> str:
@@ -90,37 +121,22 @@ def _sentence(text: str) -> str:
 def _measured(blocks: Blocks, metric: str) -> str:
     found = [(name, blocks.estimate(name, metric)) for name in blocks.contenders]
     unit = METRICS[metric].unit
-    return _sentence(listed([f"{prose(name)} {number(of.value)} {unit}" for name, of in found if of]))
+    return _sentence(listed([f"{prose(name)} {number(of.value)} {unit}" for name, of in found if of]) or "not measured")
 
 
-def _said(wording: Wording, blocks: Blocks, comparisons: Sequence[Comparison]) -> tuple[str, list[str]]:
-    """What is known of a metric, as a sentence; and the pairs of which it is not."""
-    found = {name: blocks.estimate(name, wording.metric) for name in blocks.contenders}
+def _finding(blocks: Blocks, metric: str, comparisons: Sequence[Comparison]) -> Finding | None:
+    found = {name: blocks.estimate(name, metric) for name in blocks.contenders}
     levels = {name: of.value for name, of in found.items() if of}
-    alone = {name for name, of in found.items() if of and of.low is None}  # a single block, which leads nobody
+    alone = {name for name, of in found.items() if of and of.low is None}  # a single block leads nobody
     names = sorted(levels, key=lambda name: (name in alone, levels[name]))
     if not names:
-        return "Not measured.", []
-    group = _equals(names, comparisons)
-    others = {name: find(comparisons, name, names[0]) for name in names if name not in group}
-    clauses = [_leaders(wording, group, levels)]
-    known = [(name, of) for name, of in others.items() if of is not None]
-    clauses += _differing(wording, names[0], [(name, of) for name, of in known if of.verdict.word == DIFFERS])
-    clauses += [
-        f"{prose(name)} and {prose(names[0])} show {EQUAL} ({_times(of)})"
-        for name, of in known
-        if of.verdict.word == EQUAL
-    ]
-    unsettled = [
-        _unsettled(name, names[0], of)
-        for name, of in others.items()
-        if of is None or of.verdict.word not in (DIFFERS, EQUAL)
-    ]
-    return _sentence("; ".join(clauses)), unsettled
+        return None
+    leaders = _leaders(names, comparisons)
+    return Finding(leaders, levels, {name: find(comparisons, name, names[0]) for name in names if name not in leaders})
 
 
-def _equals(names: list[str], comparisons: Sequence[Comparison]) -> list[str]:
-    """The leader and those that are practically equal to it and to each other."""
+def _leaders(names: list[str], comparisons: Sequence[Comparison]) -> list[str]:
+    """The first, and those that are practically equal to it and to each other."""
     group = names[:1]
     for name in names[1:]:
         found = [find(comparisons, name, member) for member in group]
@@ -129,30 +145,86 @@ def _equals(names: list[str], comparisons: Sequence[Comparison]) -> list[str]:
     return group
 
 
-def _leaders(wording: Wording, group: list[str], levels: Mapping[str, float]) -> str:
-    unit = METRICS[wording.metric].unit
-    low, high = number(levels[group[0]]), number(levels[group[-1]])
-    if len(group) == 1:
-        return f"{prose(group[0])} {wording.least} ({low} {unit})"
-    span = low if low == high else f"{low} to {high}"
-    return f"{listed([prose(name) for name in group])} {wording.equal} ({span} {unit})"
+def _said(wording: Wording, of: Finding, plan: Plan) -> str:
+    """What is known of a metric."""
+    unit, sizes = METRICS[wording.metric].unit, [number(of.levels[name]) for name in of.leaders]
+    size = f"{sizes[0]} to {sizes[-1]} {unit}" if sizes[0] != sizes[-1] else f"{sizes[0]} {unit}"
+    first = (wording.equal if len(of.leaders) > 1 else wording.lowest).format(names=_names(of.leaders), size=size)
+    if wording.label == "Latency" and plan.rtt_ms:
+        first += NETWORK.format(plan.rtt_ms / 2)
+    clauses = [first, *_differing(wording, of)]
+    clauses += [f"{prose(name)} is equal to {prose(of.leaders[0])}" for name in of.of_word(EQUAL)]
+    said = _sentence("; ".join(clauses))
+    return f"{said} {IMPLEMENTATIONS}" if wording.label == "CPU" else said
 
 
-def _differing(wording: Wording, leader: str, others: list[tuple[str, Comparison]]) -> list[str]:
-    factors = [
-        f"{prose(name)} {'' if place else wording.verb + ' '}{_times(of)}" for place, (name, of) in enumerate(others)
-    ]
-    return [f"{listed(factors)} {wording.differs} {prose(leader)}"] if factors else []
+def _differing(wording: Wording, of: Finding) -> list[str]:
+    """The ratios to the leader in one clause; a difference, which replaces a ratio to 0 or below, has its own."""
+    ratios: list[str] = []
+    differences: list[str] = []
+    for name, found in of.of_word(DIFFERS).items():
+        verb = "" if ratios and found.is_ratio else f"{wording.verb} "
+        said = f"{prose(name)} {verb}{_size(wording, found)}"
+        (ratios if found.is_ratio else differences).append(said)
+    return ([f"{listed(ratios)} {wording.factor}"] if ratios else []) + differences
 
 
-def _times(of: Comparison) -> str:
-    value, interval = parts(of.factor, of.low, of.high)
-    return f"{value} times {interval}".rstrip()
+def _unsettled(wording: Wording, of: Finding) -> str:
+    """The transports that may or may not differ from the leader, the measured sizes, and what would tell."""
+    verb = "differ" if len(of.open) > 1 else "differs"
+    sizes = [_size(wording, found) for found in of.open.values()]
+    if all(found and found.is_ratio for found in of.open.values()):  # "1.01, 1.10 and 1.16 times"
+        sizes[:-1] = [size.removesuffix(" times") for size in sizes[:-1]]
+    needed = [found.verdict.more_blocks if found else None for found in of.open.values()]
+    known = [more for more in needed if more]
+    tell = f"; about {counted(max(known), 'more block')} would tell" if len(known) == len(needed) else ""
+    return (
+        f"whether {_names(list(of.open))} {verb} from {prose(of.leaders[0])} in {wording.topic} ({listed(sizes)}{tell})"
+    )
 
 
-def _unsettled(name: str, leader: str, of: Comparison | None) -> str:
-    pair = f"{prose(name)} against {prose(leader)}"
+def _size(wording: Wording, of: Comparison | None) -> str:
     if of is None:
-        return f"{pair} (no block in common)"
-    more = f", about {counted(of.verdict.more_blocks, 'more block')}" if of.verdict.more_blocks else ""
-    return f"{pair} ({_times(of)}{more})"
+        return "no block in common"
+    return f"{number(of.factor)} times" if of.is_ratio else f"{number(of.factor)} {METRICS[wording.metric].unit} more"
+
+
+def _polling(results: Results, blocks: Blocks) -> list[Part]:
+    """When polling is enough: how late it is, and the event rate from which it moves the fewest bytes."""
+    median = blocks.estimate(POLLING, WORDINGS[0].metric) if POLLING in blocks.trials else None
+    if median is None:
+        return []
+    interval_s = results.plan.poll_interval_s
+    said = (
+        f"Polling is enough where events may come half a polling interval late: with a poll every {interval_s:g} s, "
+        f"half of all events arrive within {number(median.value)} ms."
+    )
+    above_hz = fewest_bytes_above_hz(results, blocks)
+    return [Part("Polling", said if above_hz is None else f"{said} {_pays(above_hz, results.plan)}")]
+
+
+def _pays(above_hz: float, plan: Plan) -> str:
+    here = f"{plan.rate_hz / plan.rooms:.3g} events/s"
+    if math.isinf(above_hz):
+        return f"It never moves the fewest bytes at that interval, however many events a room has (here {here})."
+    if not above_hz:
+        return f"At that interval it moves the fewest bytes, however few events a room has (here {here})."
+    return f"It moves the fewest bytes only in rooms with more than {number(above_hz)} events/s (here {here})."
+
+
+def fewest_bytes_above_hz(results: Results, blocks: Blocks) -> float | None:
+    """Events per second in a room above which polling moves fewer bytes than every other transport.
+
+    0: at any rate. Infinity: at none. ``None``: the idle cost of polling, or every rival, was not measured.
+    """
+    found = {name: traffic(results, blocks, name) for name in blocks.contenders}
+    lines = {name: average(of) for name, of in found.items() if of}
+    polling = lines.pop(POLLING, None)
+    if polling is None or not lines:
+        return None
+    interval_s = results.plan.poll_interval_s
+    limits = []
+    for rival in lines.values():
+        never = polling.bytes_per_s(HIGHEST_HZ, interval_s) >= rival.bytes_per_s(HIGHEST_HZ, interval_s)
+        limits.append(math.inf if never else break_even_hz(polling, rival, interval_s) or 0.0)
+    return max(limits)

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from feed.transports import TRANSPORTS
+
 HIGHEST: Final = "high"
 LATENCY_BOUNDS: Final = ((1.25, "very low"), (2.0, "low"), (5.0, "medium"))
 """Up to so many one-way transits (half a round trip each) the median latency has this word; above them: high."""
@@ -101,7 +103,9 @@ SOCKETIO_DUTIES: Final = (
     Duty(DEPLOYER, "sticky sessions for as long as it polls", "Socket.IO docs, Multiple nodes", SOCKETIO_NODES),
 )
 
-ARTICLE: Final[dict[str, Claim]] = {
+ARTICLE: Final[dict[str, Claim]] = dict.fromkeys(
+    TRANSPORTS, Claim(NOT_IN_ARTICLE, NOT_IN_ARTICLE, NOT_IN_ARTICLE, NOT_IN_ARTICLE)
+) | {
     "polling": Claim(
         "High",
         "High",
@@ -137,6 +141,5 @@ ARTICLE: Final[dict[str, Claim]] = {
         "Chat",
         SOCKETIO_DUTIES,
     ),
-    "raw": Claim(NOT_IN_ARTICLE, NOT_IN_ARTICLE, NOT_IN_ARTICLE, NOT_IN_ARTICLE),
 }
-"""One row per technology, as the article has it. Socket.IO stands only in its second table, the baseline in none."""
+"""One row per technology, as the article has it. Socket.IO stands only in its second table, others in none."""

@@ -1,10 +1,9 @@
 """The comparison table: what was measured in each cell, its rating word, the article's word beside it. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 
-from bench.results.catalogue import METRICS
 from bench.results.run import Counts, Plan, Results, Trial
 from feed.transports import BASELINE
 from reports.blocks import Blocks
@@ -14,7 +13,7 @@ from reports.style import LOOKS
 from reports.table.claims import BYTES, LATENCY
 from reports.table.clients import client_lines
 from reports.table.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, NOT_IN_ARTICLE, Duty, rate, rules
-from reports.table.verdicts import Measured, command_of, scale
+from reports.table.verdicts import command_of
 from reports.theory.predict import predictions
 
 COLUMNS = ("Technology", "Latency", "Bandwidth", "Complexity", "Use case")
@@ -25,7 +24,7 @@ POINT_NAMES = {"sparse": "Many quiet rooms", "broadcast": "One busy room"}
 """Operating point -> what it is, for people."""
 
 
-class Cell(msgspec.Struct, frozen=True):
+class Measurement(msgspec.Struct, frozen=True):
     """A measured cell, ready to print: value with unit, interval, rating word, the article's word, small print."""
 
     value: str
@@ -48,8 +47,8 @@ class Row(msgspec.Struct, frozen=True):
 
     transport: str
     technology: str
-    latency: Cell
-    bandwidth: Cell
+    latency: Measurement
+    bandwidth: Measurement
     complexity: str
     effort: str
     use_case: str
@@ -60,10 +59,10 @@ class Row(msgspec.Struct, frozen=True):
         return self.transport == BASELINE
 
 
-def rows(results: Results, blocks: Blocks, beside: Sequence[Measured] = ()) -> list[Row]:
-    """One row per transport, the baseline last. ``beside``: the run's other operating points, for a line each."""
+def rows(results: Results, blocks: Blocks) -> list[Row]:
+    """One row per transport, the baseline last."""
     theory = predictions(results, blocks)
-    return [_row(results, blocks, name, beside, theory.get(name, {})) for name in blocks.trials]
+    return [_row(results, blocks, name, theory.get(name, {})) for name in blocks.trials]
 
 
 def rating_rules(plan: Plan) -> list[str]:
@@ -83,13 +82,13 @@ def rating_rules(plan: Plan) -> list[str]:
     ]
 
 
-def _row(results: Results, blocks: Blocks, name: str, beside: Sequence[Measured], theory: Mapping[str, float]) -> Row:
+def _row(results: Results, blocks: Blocks, name: str, theory: Mapping[str, float]) -> Row:
     claim = ARTICLE[name]
     return Row(
         transport=name,
         technology=LOOKS[name].name,
-        latency=_latency(results, blocks, name, beside, theory.get(LATENCY)),
-        bandwidth=_bandwidth(results.plan, blocks, name, beside, theory.get(BYTES)),
+        latency=_latency(results, blocks, name, theory.get(LATENCY)),
+        bandwidth=_bandwidth(results.plan, blocks, name, theory.get(BYTES)),
         complexity=claim.complexity,
         effort=_effort(name),
         use_case=claim.use_case,
@@ -103,9 +102,7 @@ def _effort(name: str) -> str:
     return "" if lines is None else f"client: {lines} lines"
 
 
-def _latency(
-    results: Results, blocks: Blocks, name: str, beside: Sequence[Measured], predicted_ms: float | None
-) -> Cell:
+def _latency(results: Results, blocks: Blocks, name: str, predicted_ms: float | None) -> Measurement:
     plan, p50 = results.plan, blocks.estimate(name, "latency_ms_p50")
     p95, counts = blocks.estimate(name, "latency_ms_p95"), blocks.counts(name)
     transit_ms = plan.rtt_ms / 2
@@ -119,22 +116,9 @@ def _latency(
         notes.append(f"p95 {with_interval(p95)} ms")
     if counts:
         notes.append(_arrived(counts))
-    notes += [text for of in beside if (text := _elsewhere(of, name, LATENCY))]
     cautions += _missing_percentiles(blocks, name) + incomplete(counts) + _noise(blocks.trials[name])
     command = command_of(name, LATENCY, plan)
     return _cell(p50, "ms", word, ARTICLE[name].latency, notes, cautions, command)
-
-
-def _elsewhere(of: Measured, name: str, metric: str) -> str:
-    """The same number at another operating point, with its rating word; nothing where it was not measured."""
-    found = of.blocks.estimate(name, metric) if name in of.blocks.trials else None
-    unit, _, bounds = scale(metric, of.plan)
-    if found is None or not unit:
-        return ""
-    value, interval = parts(found.value, found.low, found.high)
-    where = POINT_NAMES.get(of.plan.point, of.plan.point).lower()
-    size = " ".join(filter(None, (value, METRICS[metric].unit, interval)))
-    return f"{where}: {size}, {rate(found.value / unit, bounds)}"
 
 
 def _predicted(value: float | None, unit: float) -> str:
@@ -142,9 +126,7 @@ def _predicted(value: float | None, unit: float) -> str:
     return "" if value is None else f", predicted {number(value / unit)}"
 
 
-def _bandwidth(
-    plan: Plan, blocks: Blocks, name: str, beside: Sequence[Measured], predicted_bytes: float | None
-) -> Cell:
+def _bandwidth(plan: Plan, blocks: Blocks, name: str, predicted_bytes: float | None) -> Measurement:
     wire, payload = blocks.estimate(name, "wire_bytes_per_event"), plan.payload_bytes
     notes, cautions = [], [] if wire is None else _single(wire)
     word = ""
@@ -157,18 +139,17 @@ def _bandwidth(
         notes.append(f"set-up {number(setup.value)} B/connection")
     if idle:
         notes.append(f"idle {number(idle.value)} B/s")
-    notes += [text for of in beside if (text := _elsewhere(of, name, BYTES))]
     command = command_of(name, BYTES, plan)
     return _cell(wire, "B/event", word, ARTICLE[name].bandwidth, notes, cautions, command)
 
 
 def _cell(
     of: Estimate | None, unit: str, word: str, article: str, notes: list[str], cautions: list[str], command: str
-) -> Cell:
+) -> Measurement:
     if of is None:
-        return Cell(NOT_MEASURED, "", word, article, notes, cautions)
+        return Measurement(NOT_MEASURED, "", word, article, notes, cautions)
     value, interval = parts(of.value, of.low, of.high)
-    return Cell(f"{value} {unit}", interval, word, article, notes, cautions, command)
+    return Measurement(f"{value} {unit}", interval, word, article, notes, cautions, command)
 
 
 def _arrived(counts: Counts) -> str:

@@ -1,21 +1,21 @@
-"""From a run's results to everything the report says, ready to lay out in any format. Pure."""
+"""From the results of one operating point to everything the report says about it. Pure."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from bench.results.capabilities import CapabilityResults
+from bench.results.capabilities import CapabilityCheck
 from bench.results.catalogue import METRICS
 from bench.results.run import Results, Trial
 from reports.blocks import PAIRED_METRICS, Blocks, left_out, main_blocks
 from reports.formats import counted, joined
-from reports.statistics import ALPHA, DIFFERS, MARGINS, OPEN, Comparison
+from reports.layout import Part
+from reports.statistics import ALPHA, BETTER, EQUAL, MARGINS, OPEN, WORSE, Comparison
 from reports.style import LOOKS
-from reports.table.answer import Part, answer
+from reports.table.answer import answer
 from reports.table.curve import Point, points
 from reports.table.details import CPU, Group, groups
-from reports.table.quiet import quiet_sentence
 from reports.table.rows import POINT_NAMES, Row, incomplete, rating_rules, rows
 from reports.table.verdicts import Line, Measured, judge_all
 
@@ -42,7 +42,7 @@ class PairLine(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """The whole report as text and numbers; ``page``, ``markdown``, ``terminal`` and the figures only lay it out."""
+    """One operating point as text and numbers, which sections and figures only lay out."""
 
     results: Results
     blocks: Blocks
@@ -50,10 +50,6 @@ class Summary(msgspec.Struct, frozen=True):
     """What its operating point is, in words."""
     title: str
     answer: list[Part]
-    verdicts: list[Line]
-    """On the article's claims, at this point and those beside it."""
-    beside: list["Summary"]
-    """The same run's other operating points."""
     cautions: list[str]
     rows: list[Row]
     rules: list[str]
@@ -65,38 +61,19 @@ class Summary(msgspec.Struct, frozen=True):
     left_out: list[Trial]
     facts: dict[str, dict[str, str]]
 
-    @property
-    def quiet(self) -> str:
-        """Whether the host was quiet enough, over all points."""
-        return quiet_sentence([of.results for of in self.points])
 
-    @property
-    def points(self) -> list["Summary"]:
-        """Every operating point, this one first."""
-        return [self, *self.beside]
-
-    @property
-    def point_names(self) -> dict[str, str]:
-        """The operating points by their names in the plan."""
-        return {of.results.plan.point: of.point for of in self.points}
-
-
-def summarize(results: Results, others: Sequence[Results] = (), probes: CapabilityResults | None = None) -> Summary:
-    """Work out the whole report of a run. ``others``: its other operating points."""
+def summarize(results: Results) -> Summary:
+    """Work out everything about one operating point."""
     blocks = main_blocks(results)
     comparisons = {metric: blocks.compare(metric) for metric in PAIRED_METRICS}
-    beside = [summarize(other) for other in others]
-    measured = [Measured(results.plan, blocks), *(Measured(of.results.plan, of.blocks) for of in beside)]
     return Summary(
         results=results,
         blocks=blocks,
         point=POINT_NAMES.get(results.plan.point, results.plan.point),
-        verdicts=judge_all(measured, probes.checks if probes else None),
-        beside=beside,
         title=_title(results),
-        answer=answer(blocks, comparisons),
+        answer=answer(results, blocks, comparisons),
         cautions=_cautions(results, blocks),
-        rows=rows(results, blocks, measured[1:]),
+        rows=rows(results, blocks),
         rules=rating_rules(results.plan),
         comparisons=comparisons,
         pairs=_pairs(comparisons),
@@ -106,6 +83,11 @@ def summarize(results: Results, others: Sequence[Results] = (), probes: Capabili
         left_out=left_out(results),
         facts=_facts(results),
     )
+
+
+def judge(points: Sequence[Summary], checks: Sequence[CapabilityCheck] | None) -> list[Line]:
+    """A verdict on every claim of the article. ``checks``: ``None`` if no capability was tried."""
+    return judge_all([Measured(of.results.plan, of.blocks) for of in points], checks)
 
 
 def _title(results: Results) -> str:
@@ -157,7 +139,7 @@ def _pair_cell(metric: str, of: Sequence[Comparison], a: str, b: str) -> PairCel
     found = next((comparison for comparison in of if (comparison.a, comparison.b) == (a, b)), None)
     if found is None:
         return None
-    verdict, word = found.verdict, found.verdict.word
+    verdict, word = found.verdict, found.word
     if found.low is None:
         word = f"{OPEN}: 1 block"
     elif verdict.word == OPEN and verdict.more_blocks:
@@ -172,9 +154,10 @@ def _pair_rules() -> list[str]:
     return [
         "The ratio of the first to the second, paired by block. Margins of no practical interest: "
         f"latency {latency}, bytes {relative['bytes']}, CPU {relative['cpu']}.",
-        f"Interval wholly outside the margin: {DIFFERS}; wholly inside: no practical difference; else {OPEN}. "
-        f"Holm's procedure sets each interval's level, so that over all pairs of a metric the chance of any false "
-        f"'{DIFFERS}' is at most {100 * ALPHA:g} %, and so is that of any false 'no practical difference'.",
+        f"Interval wholly outside the margin: {BETTER} or {WORSE}, the first next to the second (less is better in "
+        f"every column); wholly inside: {EQUAL}; else {OPEN}. Holm's procedure sets each interval's level, so that "
+        f"over all pairs of a metric the chance of any false '{BETTER}' or '{WORSE}' is at most {100 * ALPHA:g} %, and "
+        f"so is that of any false '{EQUAL}'.",
     ]
 
 

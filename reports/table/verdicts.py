@@ -1,7 +1,9 @@
 """A verdict on every claim of the article, at each operating point. Pure.
 
-*holds* and *does not hold* need the whole interval on one side; what lies across is *not settled*, and what differs by
-less than the committed margin is *no practical difference*. Functional claims are what their probe saw.
+*Holds*, *better than claimed* and *worse than claimed* need the whole interval on one side of the bounds; an interval
+across a bound is *not settled*. A claimed difference below the committed margin is *no practical difference*. Better is
+what serves the user better: every metric that is claimed is a cost, so less of it is better. A claim about a capability
+is judged by what its check saw (decisions 0010 and 0011).
 """
 
 import math
@@ -30,35 +32,37 @@ from reports.statistics import (
     more_blocks,
 )
 from reports.table.answer import prose
-from reports.table.claims import BYTES, CLAIMS, LATENCY, ByOrder, ByProbe, ByWord, Claim, Judged
+from reports.table.claims import BURDENS, BYTES, CLAIMS, LATENCY, ByCheck, ByOrder, ByWord, Claim, Judged
 from reports.table.ratings import BANDWIDTH_BOUNDS, HIGHEST, LATENCY_BOUNDS, rate
 
 HOLDS: Final = "holds"
-FAILS: Final = "does not hold"
+BETTER_THAN_CLAIMED: Final = "better than claimed"
+WORSE_THAN_CLAIMED: Final = "worse than claimed"
 UNJUDGED: Final = "not judged"
+WORDS: Final = (HOLDS, BETTER_THAN_CLAIMED, WORSE_THAN_CLAIMED, EQUAL, OPEN)
+"""Every verdict that a claim can get, in the order in which they are counted."""
 
 VERDICT_RULES: Final = (
-    "A rating word holds or does not hold if the whole 95 % interval lies on one side of the bounds; else it is not "
-    "settled. More and fewer are judged by pairs, with their margins and Holm's procedure over the claim's own pairs.",
-    "Functional claims were tried on real servers: yes or no, with what happened.",
-    "Complexity and use cases are not judged: the first is no number, the second a question of scenarios.",
+    f"A rating word (such as low) {HOLDS} if the whole 95 % interval lies within its bounds. If all of it lies "
+    f"outside, the claim is {BETTER_THAN_CLAIMED} or {WORSE_THAN_CLAIMED}; an interval across a bound is {OPEN}.",
+    "A claim of more or fewer is judged by pairs, with their margins and Holm's procedure over the claim's own pairs. "
+    f"A difference within the margin is {EQUAL}.",
+    "Better means better for the user: less latency, fewer bytes and requests, less CPU, one more useful capability.",
+    "Claims about capabilities were tried on real servers: yes or no, with what happened.",
+    "Complexity and use cases are not judged: complexity is not a number, and use cases are a question of scenarios.",
 )
 
 Bounds = tuple[tuple[float, str], ...]
-HIGH_TO_LOW: Final = (HIGHEST, *(word for _, word in reversed(LATENCY_BOUNDS)))
-"""The rating words, worst first; bandwidth has the same."""
+LOW_TO_HIGH: Final = (*(word for _, word in LATENCY_BOUNDS), HIGHEST)
+"""The rating words, best first; bandwidth has the same."""
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """A verdict, what it rests on, and the command that measures it again (empty where nothing was measured).
-
-    ``better``: the claim does not hold because what was measured is better than it says.
-    """
+    """A verdict, its evidence, and the command that measures it again (empty where nothing was measured)."""
 
     word: str
     evidence: str
     command: str = ""
-    better: bool = False
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -70,38 +74,37 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What was measured at one operating point."""
+    """One operating point: its plan, and the trials that count."""
 
     plan: Plan
     blocks: Blocks
 
 
-def judge_all(points: Sequence[Measured], probes: Sequence[CapabilityCheck] | None) -> list[Line]:
-    """Every claim about a transport that was measured. ``probes``: ``None`` if none were run."""
+def judge_all(points: Sequence[Measured], checks: Sequence[CapabilityCheck] | None) -> list[Line]:
+    """Every claim about a transport that was measured. ``checks``: ``None`` if none were run."""
     present = {name for of in points for name in of.blocks.trials}
-    return [_line(claim, points, probes) for claim in CLAIMS if claim.transport in present]
+    return [_line(claim, points, checks) for claim in CLAIMS if claim.transport in present]
 
 
 def tally(lines: Sequence[Line]) -> dict[str, int]:
-    """How many judgements have which word, the unjudged left out."""
-    found = [judgement.word for judgement in _judgements(lines)]
-    return {word: found.count(word) for word in (HOLDS, FAILS, EQUAL, OPEN) if word in found}
+    """How many judgements have which word; unjudged claims are left out."""
+    found = [judgement.word for line in lines for judgement in judgements(line)]
+    return {word: found.count(word) for word in WORDS if word in found}
 
 
-def _judgements(lines: Sequence[Line]) -> list[Judgement]:
-    return [judgement for line in lines for judgement in (*line.points.values(), line.functional) if judgement]
+def judgements(line: Line) -> list[Judgement]:
+    """A claim's judgements: one per operating point, or the single one of a claim about a capability."""
+    return [line.functional] if line.functional else list(line.points.values())
 
 
 def tally_text(lines: Sequence[Line]) -> str:
     """The tally in one sentence; empty if nothing was judged."""
     found = tally(lines)
-    better = sum(judgement.better for judgement in _judgements(lines))
-    beside = {FAILS: f" ({better} of them better than claimed)" if better else ""}
-    said = ", ".join(f"{word} {count}{beside.get(word, '')}" for word, count in found.items())
+    said = ", ".join(f"{word} {count}" for word, count in found.items())
     return f"{counted(sum(found.values()), 'verdict')} on the article's claims: {said}." if found else ""
 
 
-def _line(claim: Claim, points: Sequence[Measured], probes: Sequence[CapabilityCheck] | None) -> Line:
+def _line(claim: Claim, points: Sequence[Measured], checks: Sequence[CapabilityCheck] | None) -> Line:
     by: Judged = claim.by
     if isinstance(by, ByWord | ByOrder) and (reason := _unfit(points)):
         return Line(claim, {of.plan.point: Judgement(UNJUDGED, reason) for of in points})
@@ -110,8 +113,8 @@ def _line(claim: Claim, points: Sequence[Measured], probes: Sequence[CapabilityC
             return Line(claim, {of.plan.point: _by_word(claim, by, of) for of in points})
         case ByOrder():
             return Line(claim, {of.plan.point: _by_order(claim, by, of) for of in points})
-        case ByProbe():
-            return Line(claim, {}, _by_probe(claim, by, probes))
+        case ByCheck():
+            return Line(claim, {}, _by_check(claim, by, checks))
         case _:
             return Line(claim, {}, Judgement(UNJUDGED, by.reason))
 
@@ -140,21 +143,22 @@ def _by_word(claim: Claim, by: ByWord, of: Measured) -> Judgement:
     if set(words) <= set(by.words):
         return Judgement(HOLDS, f"{evidence}: {words[0]}", command)
     if not set(words) & set(by.words):
-        better = HIGH_TO_LOW.index(words[-1]) > max(HIGH_TO_LOW.index(word) for word in by.words)
-        direction = "better than claimed" if better else f"worse than claimed{_bare(by, of)}"
-        said = f"{evidence}: {' to '.join(words)}, {direction}"
-        return Judgement(FAILS, said, command, better)
+        better = LOW_TO_HIGH.index(words[-1]) < min(LOW_TO_HIGH.index(word) for word in by.words)
+        said = f"{evidence}: {' to '.join(words)}"
+        if better:
+            return Judgement(BETTER_THAN_CLAIMED, said, command)
+        return Judgement(WORSE_THAN_CLAIMED, said + _bare(by, of), command)
     more = _blocks_to_clear(values, [bound * unit for bound, _ in bounds])
     return Judgement(OPEN, f"{evidence}: {' to '.join(words)}{more}", command)
 
 
 def _bare(by: ByWord, of: Measured) -> str:
-    """That bare TCP misses the words as well, where it does: no framing is to blame then."""
+    """The baseline's number where bare TCP misses the claimed words as well, so that no framing is to blame."""
     found = of.blocks.estimate(BASELINE, by.metric) if BASELINE in of.blocks.trials else None
     unit, name, bounds = scale(by.metric, of.plan)
     if found is None or set(spanned(found, unit, bounds)) & set(by.words):
         return ""
-    return f" (bare TCP: {number(found.value / unit)} {name})"
+    return f" (bare TCP as well: {number(found.value / unit)} {name})"
 
 
 def spanned(of: Estimate, unit: float, bounds: Bounds) -> list[str]:
@@ -166,7 +170,7 @@ def spanned(of: Estimate, unit: float, bounds: Bounds) -> list[str]:
 
 
 def scale(metric: str, plan: Plan) -> tuple[float, str, Bounds]:
-    """What a rating counts in: its size in the metric's unit, its name, and the bounds."""
+    """The unit that a rating counts in (its size in the metric's own unit, and its name), and the bounds."""
     if metric == LATENCY:
         return plan.rtt_ms / 2, "one-way transits", LATENCY_BOUNDS
     assert metric == BYTES
@@ -182,7 +186,7 @@ def _blocks_to_clear(values: list[float], bounds: list[float]) -> str:
 
 
 def _by_order(claim: Claim, by: ByOrder, of: Measured) -> Judgement:
-    """One rival that refutes it is enough, by having as much or by having more; else all have to be settled."""
+    """One rival with as much, or on the other side, refutes the claim; for it to hold, every pair must be settled."""
     names = [name for name in (claim.transport, *by.rivals) if name in of.blocks.trials]
     values = {name: of.blocks.values(name, by.metric) for name in names}
     own = values.get(claim.transport, {})
@@ -191,16 +195,17 @@ def _by_order(claim: Claim, by: ByOrder, of: Measured) -> Judgement:
     margin = MARGINS[METRICS[by.metric].margin]
     known = compare_runs({name: (own, values[name]) for name in by.rivals}, margin, paired=True)
     evidence = listed([f"{_ratio(found)} {prose(name)}" for name, found in known.items()])
-    sides = [_side(found, by.more) for found in known.values()]
-    word = next((word for word in (FAILS, EQUAL, OPEN) if word in sides), HOLDS)
+    refuted = BETTER_THAN_CLAIMED if by.more else WORSE_THAN_CLAIMED
+    sides = [_side(found, by.more, refuted) for found in known.values()]
+    word = next((word for word in (refuted, EQUAL, OPEN) if word in sides), HOLDS)
     more = _more(list(known.values())) if word == OPEN else ""
     return Judgement(word, evidence + more, command_of(claim.transport, by.metric, of.plan))
 
 
-def _side(found: Comparison, more: bool) -> str:
+def _side(found: Comparison, more: bool, refuted: str) -> str:
     if found.verdict.word != DIFFERS:
         return found.verdict.word
-    return HOLDS if found.a_is_more == more else FAILS
+    return HOLDS if found.a_is_more == more else refuted
 
 
 def _ratio(found: Comparison) -> str:
@@ -212,14 +217,17 @@ def _more(known: Sequence[Comparison]) -> str:
     return f"; about {counted(max(needed), 'more block')}" if needed else ""
 
 
-def _by_probe(claim: Claim, by: ByProbe, probes: Sequence[CapabilityCheck] | None) -> Judgement:
-    command = f"python -m bench probes --transports {claim.transport}"
-    found = next((of for of in probes or () if (of.transport, of.check) == (claim.transport, by.probe)), None)
+def _by_check(claim: Claim, by: ByCheck, checks: Sequence[CapabilityCheck] | None) -> Judgement:
+    command = f"python -m bench capabilities --transports {claim.transport}"
+    found = next((of for of in checks or () if (of.transport, of.check) == (claim.transport, by.check)), None)
     if found is None:
         return Judgement(UNJUDGED, "not tried in this run", command)
     if found.holds is None:
         return Judgement(OPEN, found.evidence, command)
-    return Judgement(HOLDS if found.holds == by.answer else FAILS, found.evidence, command)
+    if found.holds == by.answer:
+        return Judgement(HOLDS, found.evidence, command)
+    better = found.holds != (by.check in BURDENS)
+    return Judgement(BETTER_THAN_CLAIMED if better else WORSE_THAN_CLAIMED, found.evidence, command)
 
 
 def command_of(transport: str, metric: str, plan: Plan) -> str:

@@ -1,7 +1,8 @@
-"""``results.csv``: one row per trial, every metric a column; units are in the names."""
+"""``results.csv``: one row per trial of every operating point, every metric a column; units are in the names."""
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Final
 
 from bench.results.catalogue import METRICS
@@ -28,12 +29,12 @@ FIELDS: Final = (
 COUNTS: Final = tuple(Counts.__struct_fields__)
 
 
-def to_csv(results: Results) -> str:
+def to_csv(points: Sequence[Results]) -> str:
     """All trials, whatever their status; what was not measured is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*FIELDS, *COUNTS, *METRICS])
-    writer.writerows(_row(trial) for trial in results.trials)
+    writer.writerow(["point", *FIELDS, *COUNTS, *METRICS])
+    writer.writerows([of.plan.point, *_row(trial)] for of in points for trial in of.trials)
     return text.getvalue()
 
 

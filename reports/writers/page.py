@@ -1,31 +1,21 @@
 """``index.html``: one file that opens from disk and loads nothing."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from feed.console.printable import printable
-from reports import style
-from reports.blocks import PAIRED_METRICS
-from reports.figures.draw import inline
-from reports.layout import Drawn, Section
-from reports.sections.breakeven import BreakEven
-from reports.statistics import DIFFERS, EQUAL
-from reports.table.rows import COLUMNS
-from reports.table.summary import PAIR_TITLES, Summary
-from reports.table.verdicts import VERDICT_RULES, tally_text
-from reports.theory import bytes as theory_bytes
+from reports.layout import Drawn, Figure
+from reports.style import LOOKS, RATING_TINTS
 
-TABLE_FIGURE: Final = "table"
+INTERVAL: Final = re.compile(r"\[-?[\d.,]+, (?:-?[\d.,]+|∞)\]")
 
 
-def render(
-    summary: Summary | None, drawn: Sequence[Drawn], sections: Sequence[Section], even: BreakEven | None = None
-) -> str:
-    """The report as a page; the table itself is HTML there, so its figure is left to the folder."""
+def render(report: Sequence[Drawn]) -> str:
+    """The whole report. What sections say in words stands on the first screen, before all tables and figures."""
     environment = Environment(
         loader=PackageLoader("reports.writers"),
         autoescape=True,
@@ -34,20 +24,20 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    figures = [(figure, Markup(inline(figure))) for figure in drawn if figure.name != TABLE_FIGURE]
-    return environment.get_template("index.html").render(
-        summary=summary,
-        style=style,
-        figures=figures,
-        sections=sections,
-        picture=lambda figure: Markup(inline(figure)),
-        columns=COLUMNS,
-        pair_titles=[PAIR_TITLES[metric] for metric in PAIRED_METRICS],
-        verdict_classes={DIFFERS: "differs", EQUAL: "equal"},
-        tally=tally_text(summary.verdicts) if summary else "",
-        verdict_rules=VERDICT_RULES,
-        theory_bytes=theory_bytes,
-        even=even,
-        even_json=Markup(msgspec.json.encode(even.lines).decode().replace("<", "\\u003c")) if even else "",
-        names=[style.LOOKS[name].name for name in summary.blocks.trials] if summary else [],
-    )
+    environment.filters |= {"grey": _grey, "inline": _inline, "css": lambda word: re.sub("[^a-z]+", "-", word.lower())}
+    return environment.get_template("index.html").render(report=report, looks=LOOKS, tints=RATING_TINTS)
+
+
+def _grey(text: str) -> Markup:
+    """Text with its intervals in grey, none of them broken over two lines."""
+    safe = str(escape(printable(text)))
+    return Markup(INTERVAL.sub(lambda found: f'<span class="interval">{found[0]}</span>', safe))
+
+
+def _inline(figure: Figure) -> Markup:
+    """The SVG as an element of a page: no prolog or metadata, names of its parts made unique to it."""
+    svg = figure.svg[figure.svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{figure.name}-", svg)
+    label = escape(figure.caption)
+    return Markup(re.sub(r'<svg width="[^"]*" height="[^"]*"', f'<svg role="img" aria-label="{label}"', svg, count=1))

@@ -1,4 +1,4 @@
-"""What stands before every connection: where it comes from, who it is, and whether there is room for it."""
+"""Admission of connections: the user, the origin of the page, and the limits."""
 
 from typing import NamedTuple
 
@@ -11,26 +11,26 @@ from servers.gate.logs import log_refused
 from servers.gate.origins import Origins
 
 
-class Gate(NamedTuple):
-    """One for all transports and namespaces of a server."""
+class Admission(NamedTuple):
+    """What decides on connections; one for all transports and namespaces of a server."""
 
     authenticator: Authenticator | None
-    """``None``: everybody is anonymous."""
+    """``None``: every user is anonymous."""
     origins: Origins
     limits: Limits
 
-    def identify(self, scope: Scope, said: str = "") -> Identity:
-        """Who asks: by the token it ``said``, or by that of the request. Raises ``Refusal``."""
+    def identify(self, scope: Scope, token: str = "") -> Identity:
+        """The user of a request, by ``token`` if that is given, else by the request's own. Raises ``Refusal``."""
         if self.authenticator is None:
             return ANONYMOUS
         try:
-            return self.authenticator.identify(said) if said else self.authenticator.identify(*find_token(scope))
+            return self.authenticator.identify(token) if token else self.authenticator.identify(*find_token(scope))
         except Refusal as refusal:
             log_refused(address_of(scope), refusal.code)
             raise
 
     def admit(self, address: str, user: str) -> None:
-        """Count a connection that is about to be accepted. Raises ``Refusal`` where there are too many."""
+        """Count a connection that is about to be accepted. Raises ``Refusal`` if there are too many."""
         try:
             self.limits.admit(address, user)
         except Refusal as refusal:
@@ -38,11 +38,11 @@ class Gate(NamedTuple):
             raise
 
     def renewed(self, token: str) -> Identity:
-        """Who holds a token that comes in the place of another. Raises ``Refusal``."""
+        """The user of a token that replaces another. Raises ``Refusal``."""
         return ANONYMOUS if self.authenticator is None else self.authenticator.identify(token)
 
 
 def address_of(scope: Scope) -> str:
-    """The peer's address, without its port."""
+    """The client's address without its port; empty if it is not known."""
     client = scope.get("client")
     return client[0] if client else ""

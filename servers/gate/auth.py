@@ -1,4 +1,4 @@
-"""Who asks: JSON Web Tokens signed with HS256 (RFC 7519), where a request carries one, and the key they need."""
+"""Authentication: JSON Web Tokens signed with HS256 (RFC 7519), where requests carry them, and the key."""
 
 import math
 import os
@@ -26,15 +26,16 @@ MAX_TOKEN_CHARACTERS: Final = 4096
 MIN_KEY_BYTES: Final = 32
 """As long as the hash (RFC 7518, section 3.2)."""
 DEV_KEY: Final = b"pushmark-dev-key-that-everybody-knows"
+"""Published here, so that tokens for tests and demonstrations need no secret."""
 
 REGISTERED_CLAIMS: Final = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti"})
-"""What these say is laid down (RFC 7519, section 4.1)."""
+"""Claims whose meaning is fixed (RFC 7519, section 4.1)."""
 
 _LAST_INSTANT_S: Final = 2**53
 _NO_CLAIMS: Final[Mapping[str, Any]] = MappingProxyType({})
 
-# One spelling per token: decoders of base64 overlook foreign characters, and the two bits that 43 characters have more
-# than a hash of 32 bytes, so that without this an altered signature could still be the right one.
+# Exactly one spelling per token: decoders of base64 ignore foreign characters, and the two bits by which 43 characters
+# are longer than a hash of 32 bytes, so that without this rule an altered signature could still be valid.
 _TOKEN: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII)
 
 _FAULTS: Final[Mapping[type[Exception], str]] = {
@@ -47,11 +48,11 @@ _FAULTS: Final[Mapping[type[Exception], str]] = {
 
 
 class AuthKeyError(ValueError):
-    """There is no key to check tokens with, or it is no good."""
+    """The key to check tokens with is missing or unusable; the message says why."""
 
 
 class Identity(NamedTuple):
-    """Who a connection belongs to, by a token that was checked."""
+    """The user of a connection, by a token that was verified."""
 
     user: str = ""
     """Empty: anonymous."""
@@ -64,9 +65,9 @@ ANONYMOUS: Final = Identity()
 
 
 class Authenticator:
-    """Checks tokens with one key; without a key everybody is anonymous.
+    """Verifies tokens with one key; without a key every user is anonymous.
 
-    ``query_token_max_s`` bounds the whole life of a token that came in a URL, in seconds; ``now_s`` is UNIX time.
+    ``query_token_max_s``: longest lifetime of a token that came in a URL. ``now_s`` returns UNIX time in seconds.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Authenticator:
         self._now_s = now_s
 
     def identify(self, token: str, in_query: bool = False) -> Identity:
-        """Who holds this token; empty: none was given. ``in_query``: it came in a URL.
+        """The user of a token; empty: no token was given. ``in_query``: it came in a URL.
 
         Raises ``Refusal`` with ``token_missing``, ``token_invalid``, ``token_expired`` or ``token_too_long_lived``.
         """
@@ -94,7 +95,7 @@ class Authenticator:
             raise Refusal("token_expired", "the token has expired")
         if max(issued_at_s, _instant_s(claims, "nbf")) > now_s:
             raise _invalid("the token is not valid yet")
-        # A URL ends up in logs. Rounded, as a UNIX time with a fraction is only good to a quarter of a microsecond.
+        # URLs end up in logs. Rounded, since a fraction of a UNIX time is only exact to a quarter of a microsecond.
         if in_query and round(expires_at_s - issued_at_s, 3) > self._query_token_max_s:
             text = f"a token in a URL may live {self._query_token_max_s:g} s, counted from its claim 'iat'"
             raise Refusal("token_too_long_lived", text)
@@ -102,12 +103,12 @@ class Authenticator:
 
 
 def may_enter(identity: Identity, claim: str) -> bool:
-    """Does the identity hold a claim of that name that is neither false, nor zero, nor empty?"""
+    """True if the user holds a claim of that name that is not false, zero or empty."""
     return bool(identity.claims.get(claim))
 
 
 def check_user(name: str) -> str:
-    """Return ``name`` if it is a user name, which looks like a room's, else raise ``ValueError``."""
+    """Return ``name`` if it is a user name, which has the form of a room's. Raises ``ValueError``."""
     try:
         return check_room(name)
     except RoomNameError as error:
@@ -115,13 +116,13 @@ def check_user(name: str) -> str:
 
 
 def mint(key: bytes, user: str, ttl_s: float, now_s: float, claims: Mapping[str, Any] = _NO_CLAIMS) -> str:
-    """A token for a user that is good for ``ttl_s`` seconds from ``now_s``, a UNIX time, on."""
+    """A token for a user that is valid for ``ttl_s`` seconds from ``now_s``, a UNIX time in seconds."""
     payload = {**claims, "sub": user, "iat": now_s, "exp": now_s + ttl_s}
     return jwt.encode(payload, key, ALGORITHM)
 
 
 def find_token(scope: Scope) -> tuple[str, bool]:
-    """The token of a request, and whether it came in the query: from the header, else the cookie, else the query."""
+    """The token of a request (from the header, else the cookie, else the query), and whether it came in the query."""
     scheme, _, bearer = header(scope, b"authorization").partition(" ")
     if scheme.lower() == "bearer" and bearer.strip():
         return bearer.strip(), False
@@ -133,7 +134,7 @@ def find_token(scope: Scope) -> tuple[str, bool]:
 
 
 def load_key(environ: Mapping[str, str], key_file: Path | None) -> bytes:
-    """The key, from a file or from the environment, without line ends behind it. Raises ``AuthKeyError``."""
+    """The key from a file or the environment, without line ends after it. Raises ``AuthKeyError``."""
     from_variable = os.fsencode(environ.get(KEY_VARIABLE, ""))
     if key_file is None and not from_variable:
         raise AuthKeyError(f"checking tokens needs a key: give a key file or {KEY_VARIABLE}")
@@ -157,12 +158,12 @@ def _read(path: Path) -> bytes:
 
 
 def _verify(token: str, key: bytes) -> dict[str, Any]:
-    """The claims of a token whose signature is right, its instants not looked at. Raises ``Refusal``."""
+    """Verify the signature and return the claims; their times are not checked. Raises ``Refusal``."""
     if len(token) > MAX_TOKEN_CHARACTERS:
         raise _invalid(f"the token has over {MAX_TOKEN_CHARACTERS} characters")
     if _TOKEN.fullmatch(token) is None:
         raise _invalid(f"this is no JSON Web Token signed with {ALGORITHM}")
-    # The instants are compared by who calls this, on a clock that a test can set.
+    # The caller checks the times, on a clock that tests can set.
     options: Options = {"require": ["exp", "sub"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
     try:
         return jwt.decode(token, key, algorithms=[ALGORITHM], options=options)
@@ -171,11 +172,11 @@ def _verify(token: str, key: bytes) -> dict[str, Any]:
 
 
 def _instant_s(claims: Mapping[str, Any], name: str) -> float:
-    """An instant among the claims, minus infinity if there is none of that name. Raises ``Refusal``."""
+    """A claim that is a UNIX time in seconds; minus infinity if it is missing. Raises ``Refusal``."""
     if name not in claims:
         return -math.inf
     value = claims[name]
-    if type(value) not in (int, float) or not 0 <= value <= _LAST_INSTANT_S:  # neither true, nor NaN, nor without end
+    if type(value) not in (int, float) or not 0 <= value <= _LAST_INSTANT_S:  # not true, NaN or infinite
         raise _invalid(f"the claim {name!r} of the token is no UNIX time in seconds")
     return float(value)
 

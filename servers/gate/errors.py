@@ -1,4 +1,4 @@
-"""Refusals: one shape on every transport, and the status or close code that goes with each (docs/protocol.md)."""
+"""Refusals: one form on every transport, and the status or close code of each error code (docs/protocol.md)."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from feed.envelope import encode_error
 
 
 class Kind(NamedTuple):
-    """How one error code shows itself on HTTP and on a WebSocket."""
+    """What an error code becomes on HTTP (status) and on a WebSocket (close code)."""
 
     status: int
     close_code: int
@@ -57,10 +57,10 @@ KINDS: Final = {
 }
 
 
-class Refusal(Exception):  # noqa: N818 - it is what the peer is told, not a fault of ours
-    """A request that is refused, with the code and the sentence that the peer gets.
+class Refusal(Exception):  # noqa: N818 - an answer to the peer, not a failure of the server
+    """A request is refused with an error code and a sentence for the peer.
 
-    ``retry_after_s``: when asking again may help. ``id``: of the request, where it had one.
+    ``retry_after_s``: how long the peer should wait before it asks again. ``id_``: that of the request, if it had one.
     """
 
     def __init__(self, code: str, message: str, retry_after_s: float | None = None, id_: str = "") -> None:
@@ -85,9 +85,9 @@ def error_response(refusal: Refusal, headers: Mapping[str, str] = MappingProxyTy
 
 
 def raw_error_response(refusal: Refusal, **headers: str) -> bytes:
-    """The refusal as the bytes of an HTTP/1.1 response that ends the connection, for where no application answers.
+    """The refusal as the bytes of an HTTP/1.1 response that ends the connection, for where no application runs.
 
-    ``headers``: more of them, with ``_`` in the place of ``-``.
+    ``headers``: further ones, with ``_`` instead of ``-`` in their names.
     """
     fields = {
         "date": formatdate(usegmt=True),
@@ -103,7 +103,7 @@ def raw_error_response(refusal: Refusal, **headers: str) -> bytes:
 
 
 def _headers(refusal: Refusal) -> dict[str, str]:
-    """What the status demands beside the body."""
+    """The headers that the status requires."""
     headers: dict[str, str] = {}
     if refusal.retry_after_s is not None:
         headers["retry-after"] = str(math.ceil(refusal.retry_after_s))  # whole seconds (RFC 9110, section 10.2.3)

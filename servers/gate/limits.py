@@ -1,8 +1,8 @@
-"""How much one address, one user and one connection may ask for.
+"""Limits on the connections and requests of one address, one user and one connection.
 
-The buckets are those of throttled-py, with its GCRA: a token bucket that keeps the instant at which it will be full
-again in place of a count. The library's own ``token_bucket`` reads the wall clock in whole seconds: it gives the tokens
-of a second at once, and none at all for as long as the clock was set back.
+The buckets are throttled-py's GCRA: a token bucket that stores the time at which it will be full again instead of a
+count. The library's own ``token_bucket`` reads the wall clock in whole seconds: it hands out the tokens of a second at
+once, and none for as long as the clock is set back.
 """
 
 import math
@@ -17,16 +17,16 @@ from throttled.rate_limiter import GCRARateLimiter
 from servers.gate.errors import Refusal
 
 RETRY_FULL_AFTER_S: Final = 5.0
-"""What is said to who has too many connections: nobody knows when one of them will close."""
+"""Advice to a client with too many connections; when one of them will close is not known."""
 LONGEST_PERIOD_S: Final = 3600
-"""The library takes whole numbers of requests per whole seconds: no rate is under one in this time."""
+"""Longest time per request: the library takes whole numbers of requests per whole seconds."""
 MAX_BUCKETS: Final = 100_000
-"""So many of each kind are kept at most; beyond that, who has been quiet for longest counts as new."""
+"""Most buckets of each kind; beyond that, the one that was unused for longest is forgotten."""
 SWEPT_AT_ONCE: Final = 100
-"""At most so many full buckets are dropped by one call, so that none takes long after a flood."""
+"""Most full buckets that one call drops, so that no call takes long after a flood."""
 
 MAX_COUNT: Final = 1_000_000_000
-"""Of what is counted, and of a rate per second: more than any machine can do, and no trouble to calculate with."""
+"""Highest limit, of counts and of rates per second: more than a machine can do, and small enough for exact sums."""
 
 _PREFIX: Final = "pushmark"
 
@@ -41,34 +41,34 @@ _FORMS: Final = {
 
 
 class LimitOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Limits of one server. High, as a benchmark opens ten thousand connections from one address."""
+    """Limits of one server. They are high, since a benchmark opens ten thousand connections from one address."""
 
     connections_per_address: Count = 20_000
-    """Open at the same time."""
+    """Open connections of one address."""
     connections_per_user: Count = 100
-    """Open at the same time; anonymous ones are not counted."""
+    """Open connections of one user; anonymous ones are not counted."""
     handshakes_per_address_hz: Rate = 5000.0
-    """New connections per second, in the long run."""
+    """New connections of one address per second, in the long run."""
     handshake_burst: Count = 20_000
-    """New connections at once."""
+    """New connections of one address at once."""
     messages_per_connection_hz: Rate = 50.0
-    """Requests per second, in the long run."""
+    """Requests of one connection per second, in the long run."""
     message_burst: Count = 100
-    """Requests at once."""
+    """Requests of one connection at once."""
     messages_per_user_hz: Rate = 200.0
-    """Requests per second over all connections of a user, in the long run; anonymous ones are not counted."""
+    """Requests of one user per second, in the long run, over all connections; anonymous ones are not counted."""
     user_message_burst: Count = 400
-    """Requests at once over all connections of a user."""
+    """Requests of one user at once, over all connections."""
     rooms_per_connection: CountOrNone = 64
-    """Rooms that a connection may be a member of."""
+    """Rooms of which one connection may be a member."""
     message_bytes: Count = 65_536
-    """Length of a request in bytes."""
+    """Longest request in bytes."""
     strikes: CountOrNone = 3
-    """Requests in a row that may be over a limit; the next one ends the connection."""
+    """Successive requests that may be over a limit; the next one ends the connection."""
 
 
 def parse_limit(name: str, text: str) -> float:
-    """The value of one limit as it was written. Raises ``ValueError`` naming the limit and what is allowed."""
+    """Read the value of a limit. Raises ``ValueError`` naming the limit and what is allowed."""
     types = {field.name: field.type for field in msgspec.structs.fields(LimitOptions)}
     if name not in types:
         raise ValueError(f"{name!r} is no limit: there are {', '.join(types)}")
@@ -80,10 +80,10 @@ def parse_limit(name: str, text: str) -> float:
 
 
 class Limits:
-    """What counts against the limits of one server. Call from the event loop's thread only.
+    """Counts connections and requests against the limits of one server. Call in the event loop's thread only.
 
-    ``admit`` comes before a connection, ``message`` before each of its requests, ``release`` and ``forget`` after it.
-    Raises ``ValueError`` for a rate that cannot be kept to.
+    Call ``admit`` before a connection, ``message`` before each of its requests, ``release`` and ``forget`` after it.
+    Raises ``ValueError`` for a rate that is out of range.
     """
 
     def __init__(self, options: LimitOptions) -> None:
@@ -114,7 +114,7 @@ class Limits:
         self._by_address[address] = self._by_address.get(address, 0) + 1
 
     def release(self, address: str, user: str) -> None:
-        """A connection that was admitted is gone. Raises ``KeyError`` for one that was not."""
+        """Count down for an admitted connection that has ended. Raises ``KeyError`` for one that was not admitted."""
         _take_one_off(self._by_address, address)
         if user:
             _take_one_off(self._by_user, user)
@@ -129,13 +129,13 @@ class Limits:
             self._user_messages.take(user)
 
     def forget(self, connection_id: str) -> None:
-        """Free what is kept of a connection."""
+        """Free the bucket of a connection that has ended."""
         self._messages.drop(connection_id)
         self._sweep()
 
     @property
     def kept(self) -> int:
-        """Counters and buckets in memory."""
+        """Number of counters and buckets in memory."""
         buckets = self._handshakes.size + self._messages.size + self._user_messages.size
         return len(self._by_address) + len(self._by_user) + buckets
 
@@ -145,7 +145,7 @@ class Limits:
 
 
 class _Store(MemoryStore):
-    """The library's memory, with what it has no public way for: to drop buckets, and to count them."""
+    """The library's store in memory, with ways to drop and count buckets, which have no public interface."""
 
     @property
     def size(self) -> int:
@@ -155,10 +155,10 @@ class _Store(MemoryStore):
         self._backend.delete(key)
 
     def sweep(self) -> None:
-        """Drop buckets that are full, which the library only does when it is asked for one.
+        """Drop full buckets, which the library itself only does when one of them is used.
 
-        They are in the order of their last use, and none takes longer to fill than an empty one: behind one that is
-        not full there may be some that are, but not for long.
+        They are in the order of their last use. It stops at the first that is not full: full ones behind it are found
+        soon, since no bucket takes longer to fill than an empty one.
         """
         buckets = self._backend.get_client()
         for _ in range(SWEPT_AT_ONCE):
@@ -169,7 +169,7 @@ class _Store(MemoryStore):
 
 
 class _Buckets:
-    """Token buckets of one kind, one per key. A full one takes no memory."""
+    """Token buckets of one kind, one per key. A full bucket takes no memory."""
 
     def __init__(self, what: str, rate_hz: float, burst: int) -> None:
         if not 1 / LONGEST_PERIOD_S <= rate_hz < math.inf or burst < 1:
@@ -183,18 +183,18 @@ class _Buckets:
 
     @property
     def size(self) -> int:
-        """Buckets that are not full, or have not been looked at since."""
+        """Number of buckets that are not full, or have not been swept since they were."""
         return self._store.size
 
     def take(self, key: str) -> None:
-        """Take a token. Raises ``Refusal``, saying when there will be one; that costs nothing."""
+        """Take a token. Raises ``Refusal`` that says when there will be one; a refused attempt takes none."""
         result = self._limiter.limit(key)
         if result.limited:
-            # Half a millisecond to one and a half more, as the instant may be a rounding error away.
+            # 0.5 to 1.5 ms more, so that a rounding error does not make the client come too early.
             raise Refusal("rate_limited", self._refusal, round(result.state.retry_after + 0.001, 3))
 
     def drop(self, key: str) -> None:
-        """Forget a key, whose bucket is full then."""
+        """Forget a key, as if its bucket were full."""
         self._store.drop(self._key + key)
 
     def sweep(self) -> None:
@@ -209,7 +209,7 @@ def _require_room(counts: dict[str, int], key: str, most: int, whose: str) -> No
 
 
 def _take_one_off(counts: dict[str, int], key: str) -> None:
-    """Count down, and keep nothing of what is at zero."""
+    """Count down, and drop a counter that is at zero."""
     counts[key] -= 1
     if not counts[key]:
         del counts[key]

@@ -1,7 +1,7 @@
 """Structured logs: one JSON object a line, with the client's public id; never a token, a cookie, a URL or a payload.
 
-What is logged is a fixed sentence and named fields. A filter takes out what looks like a token all the same, since the
-libraries below log too, and a URL of theirs may have one in its query.
+A record is a fixed sentence and named fields. Anything that looks like a token is removed all the same, since libraries
+log too, and a URL in their messages may have a token in its query.
 """
 
 import logging
@@ -27,7 +27,7 @@ _log: Final = logging.getLogger("pushmark")
 
 
 def configure(level: str, stream: TextIO) -> None:
-    """Log to ``stream`` from ``level`` on, what the libraries say included. May be called again."""
+    """Log to ``stream`` from ``level`` on, messages of libraries included. Calling it again replaces the stream."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Redacting(_FORMAT, rename_fields=_RENAMED))
     root = logging.getLogger()
@@ -36,7 +36,7 @@ def configure(level: str, stream: TextIO) -> None:
 
 
 class _Redacting(JsonFormatter):
-    """JSON lines of ASCII without secrets and control characters, whoever wrote them: exceptions are text too."""
+    """JSON lines in ASCII without secrets and control characters, the text of exceptions included."""
 
     def format(self, record: logging.LogRecord) -> str:
         text: str = super().format(record)
@@ -44,16 +44,16 @@ class _Redacting(JsonFormatter):
 
 
 def log_connected(client: str, transport: str, address: str, user: str) -> None:
-    """A client is connected; ``user`` is empty for an anonymous one."""
+    """Log that a client has connected; ``user`` is empty for an anonymous one."""
     fields = {"client": client, "transport": transport, "address": address, "user": user}
     _log.info("connected", extra=fields)
 
 
 def log_disconnected(client: str, reason: str, duration_s: float) -> None:
-    """A client is gone; ``reason`` is what either side said, or that it said nothing."""
+    """Log that a client has disconnected; ``reason`` is what either side gave, or that neither gave one."""
     _log.info("disconnected", extra={"client": client, "reason": reason[:100], "duration_s": round(duration_s, 3)})
 
 
 def log_refused(address: str, code: str) -> None:
-    """Somebody was not let in; ``code`` is that of the error."""
+    """Log that a connection was refused; ``code`` is the error code."""
     _log.info("refused", extra={"address": address, "code": code})

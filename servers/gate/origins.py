@@ -1,8 +1,8 @@
-"""Which pages may connect: those of the server's own origin, and those on one list for every transport.
+"""Origins whose pages may connect: the server's own, and those on one list for every transport.
 
-A browser sends cookies to any server that any page names, and asks nobody before it opens a WebSocket: without this
-check every site could use a visitor's login here (RFC 6455, section 10.2). Who is no browser sends no ``Origin``, and
-could send any: this protects visitors, it does not say who asks.
+A browser sends cookies to any server that a page names, and opens a WebSocket without asking: without this check every
+site could use a visitor's login here (RFC 6455, section 10.2). Other programs send no ``Origin``, and could send any;
+so the check protects visitors, and authenticates nobody.
 """
 
 import ipaddress
@@ -27,11 +27,11 @@ _PREFLIGHT: Final = (
 
 
 class OriginError(ValueError):
-    """The text is no origin that could be allowed."""
+    """The text is not an origin that can be allowed; the message shows the form."""
 
 
 class Origins:
-    """The origins that may connect beside the server's own. Raises ``OriginError`` for what is no origin."""
+    """The origins that may connect next to the server's own. Raises ``OriginError`` for text that is no origin."""
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
         self._allowed = frozenset(map(_check, allowed))
@@ -57,7 +57,7 @@ class Origins:
         raise Refusal("origin_not_allowed", f"pages of the origin {text[:100]!r} may not connect here")
 
     def response_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
-        """What lets a page of that origin read an answer (CORS)."""
+        """CORS headers with which the browser lets a page of that origin read an answer."""
         return [
             (b"access-control-allow-origin", origin.encode()),
             (b"access-control-allow-credentials", b"true"),
@@ -65,15 +65,15 @@ class Origins:
         ]
 
     def preflight_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
-        """What lets a page of that origin ask at all (CORS)."""
+        """CORS headers with which the browser lets a page of that origin send a request."""
         return [*self.response_headers(origin), *_PREFLIGHT]
 
 
 def check_local(scope: Scope) -> None:
-    """Refuse every page, and every name of this machine but the loopback's own.
+    """Refuse requests of pages, and requests whose Host is not a loopback name or address. Raises ``Refusal``.
 
-    A page of any site can make its visitor's browser look its own name up again and be sent to 127.0.0.1 (DNS
-    rebinding): to the browser it then speaks to its own server. Only the name in ``Host`` tells. Raises ``Refusal``.
+    Any site can point its own name at 127.0.0.1 (DNS rebinding), and its page then reaches this machine under an origin
+    that the browser takes for the page's own. Only the name in ``Host`` reveals it.
     """
     names = [name for name, _ in scope["headers"]]
     if b"origin" in names:
@@ -116,14 +116,14 @@ def _parse(text: str) -> tuple[str, str, int] | None:
 
 
 def _serialize(scheme: str, host: str, port: int) -> str:
-    """As a browser writes it: it compares what it is allowed as text."""
+    """Write an origin as browsers do, since they compare it as text."""
     return f"{scheme}://{host}" if port == _DEFAULT_PORTS[scheme] else f"{scheme}://{host}:{port}"
 
 
 def _is_own(scope: Scope, scheme: str, host: str, port: int) -> bool:
-    """Is the page from the host and port that this request was sent to?
+    """True if the page is from the host and port that the request was sent to.
 
-    The scheme is only compared where TLS ends here: behind a proxy that ends it, this server sees plain HTTP.
+    The scheme is compared only if TLS ends here: behind a proxy that ends it, this server sees plain HTTP.
     """
     if scope.get("scheme") in ("https", "wss") and scheme != "https":
         return False

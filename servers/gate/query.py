@@ -1,4 +1,4 @@
-"""What a request's query and headers say."""
+"""Reading a request's query and headers."""
 
 import math
 import re
@@ -11,13 +11,13 @@ from starlette.types import Scope
 from servers.gate.errors import Refusal
 
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
-"""What Python takes for a number beyond that (``1_0``, other scripts' digits, white space), nobody else does."""
+"""Narrower than Python's ``float``, which also takes ``1_0``, digits of other scripts, and white space."""
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """A header of the request, by its name in lower case; empty if it is not there.
+    """A header of the request, by its name in lower case; empty if it is missing.
 
-    Starlette's ``Request.headers`` would keep a copy of them all for as long as the response lasts.
+    Starlette's ``Request.headers`` would keep a copy of all headers for as long as the response lasts.
     """
     for found, value in scope["headers"]:
         if found == name:
@@ -27,9 +27,9 @@ def header(scope: Scope, name: bytes) -> str:
 
 
 def parameters(query: bytes) -> dict[str, str]:
-    """The parameters of a query; the last of a name counts, as in Starlette. Every transport reads them by this.
+    """The parameters of a query, on every transport; the last one of a name counts, as in Starlette.
 
-    A query without an escape is cut by hand, at a quarter of what the standard library takes for it.
+    A query without escapes is split by hand, in a quarter of the time that the standard library takes.
     """
     text = query.decode("latin-1")
     if "%" in text or "+" in text:
@@ -38,7 +38,7 @@ def parameters(query: bytes) -> dict[str, str]:
 
 
 def number(params: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
-    """A number from the query; empty is absent. Raises ``Refusal`` naming the parameter and its range."""
+    """A number from the query; ``default`` if empty or missing. Raises ``Refusal`` naming the range."""
     text = params.get(name)
     if not text:
         return default

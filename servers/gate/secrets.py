@@ -1,4 +1,4 @@
-"""From what the command line says about keys and certificates to the secrets a server runs with."""
+"""The secrets of a server, read from the keys and certificates that its command line names."""
 
 import os
 import ssl
@@ -10,22 +10,22 @@ from servers.gate.tls import DevAuthority, server_context
 
 AUTH_MODES: Final = ("none", "jwt", "dev")
 DEV_WARNING: Final = (
-    "AUTHENTICATION IS IN DEV MODE: tokens are signed with a key that is in the source code, so anybody can be anybody."
-    " Never serve the public like this."
+    "AUTHENTICATION IS IN DEV MODE: tokens are signed with a key that is published with the source code, so everybody"
+    " can make a token for any user. Never serve the public like this."
 )
 
 
 class SecurityError(ValueError):
-    """Options that contradict each other; the message says which."""
+    """Options contradict each other; the message says which."""
 
 
 class Secrets(NamedTuple):
-    """What must not stand in the options, which are stored with results: the key of tokens, and of the certificate."""
+    """The keys of tokens and of the certificate, which must not be in the options, as these are stored with results."""
 
     jwt_key: bytes | None = None
     tls: ssl.SSLContext | None = None
     ca_file: Path | None = None
-    """Certificate of the throw-away authority, for clients to trust."""
+    """Certificate of the throw-away authority, which clients must trust."""
 
 
 def load_secrets(

@@ -1,4 +1,4 @@
-"""TLS for any transport: a certificate from files, or from an authority that lives as long as the server."""
+"""TLS for every transport: a certificate from files, or of an authority that lives as long as the server."""
 
 import ssl
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Final
 import trustme
 
 DEV_NAMES: Final = ("localhost", "127.0.0.1", "::1")
-"""What the throw-away certificate is good for."""
+"""Names in the throw-away certificate."""
 
 
 class TlsError(ValueError):
@@ -15,7 +15,7 @@ class TlsError(ValueError):
 
 
 def server_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """Serve with a certificate chain and its private key, both PEM. Raises ``TlsError``."""
+    """TLS with a certificate chain and its private key, both PEM. Raises ``TlsError``."""
     for path in (cert, key):
         _require_readable(path)
     context = _new_context()
@@ -27,7 +27,7 @@ def server_context(cert: Path, key: Path) -> ssl.SSLContext:
 
 
 class DevAuthority:
-    """A certificate authority that nobody else trusts, and its certificate for this machine, good for a day."""
+    """A throw-away certificate authority, and its certificate for this machine, which is valid for a day."""
 
     def __init__(self, folder: Path) -> None:
         self._authority = trustme.CA()
@@ -35,14 +35,14 @@ class DevAuthority:
         self._authority.cert_pem.write_to_path(self.ca_file)
 
     def server_context(self) -> ssl.SSLContext:
-        """Serve with a certificate of this authority."""
+        """TLS with a certificate of this authority."""
         context = _new_context()
         self._authority.issue_cert(*DEV_NAMES).configure_cert(context)
         return context
 
 
 def _new_context() -> ssl.SSLContext:
-    """TLS 1.2 or newer, and HTTP/1.1 on top, which is all that is spoken here."""
+    """TLS 1.2 or newer, with HTTP/1.1 as the only protocol (ALPN)."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
@@ -50,7 +50,7 @@ def _new_context() -> ssl.SSLContext:
 
 
 def _no_password() -> str:
-    """Instead of asking on the terminal, which OpenSSL does by itself."""
+    """Refuse an encrypted key; without this, OpenSSL would ask for its pass phrase on the terminal."""
     raise TlsError("the private key is encrypted: give one without a pass phrase")
 
 

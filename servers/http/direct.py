@@ -1,7 +1,7 @@
 """The tuned variants of the polls: an ASGI application without Starlette between it and uvicorn.
 
-It gives the same answers as the row of the table. What it saves is the router, the middleware, the request and
-response objects, and one of the two system calls and segments in which uvicorn sends an answer.
+It gives the same answers as the variant of the table. It saves the router, the middleware, the request and response
+objects, and one of the two system calls and segments in which uvicorn sends an answer.
 """
 
 import asyncio
@@ -14,18 +14,18 @@ from servers.gate.errors import Refusal, error_response
 from servers.gate.query import parameters
 from servers.http.protocols import PROTOCOL
 
-Answer = Callable[[dict[str, str], Scope], Awaitable[bytes]]
+Handler = Callable[[dict[str, str], Scope], Awaitable[bytes]]
 """From the query's parameters and the scope to the JSON body. Raises ``Refusal``."""
 
 HEADERS: Final = [(b"cache-control", b"no-store"), (b"content-type", b"application/json")]
 
 
-def direct(answer: Answer) -> ASGIApp:
-    """An application that answers GET with what ``answer`` returns."""
+def direct(handler: Handler) -> ASGIApp:
+    """An application that answers GET with the body that ``handler`` returns."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await answer(parameters(scope["query_string"]), scope)
+            body = await handler(parameters(scope["query_string"]), scope)
         except Refusal as refusal:
             await error_response(refusal)(scope, receive, send)
             return
@@ -40,7 +40,7 @@ def direct(answer: Answer) -> ASGIApp:
 
 
 class HeadWithBody:
-    """What one answer is written to: holds its head back until the body comes, and writes both at once."""
+    """The transport of one answer: it holds the head back until the body comes, and writes both at once."""
 
     __slots__ = ("_head", "_transport")
 

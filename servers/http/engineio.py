@@ -1,7 +1,7 @@
-"""Engine.IO under Socket.IO: python-engineio's server, and what it takes for granted about packets looked at before.
+"""Engine.IO under Socket.IO: python-engineio's server, and checks of the packets whose form it takes for granted.
 
-A payload that is no payload is answered with the error that names it, where the library would report a failure of its
-own and answer that all is well (https://socket.io/docs/v4/engine-io-protocol/).
+A malformed payload is answered with an error that names the fault; the library alone would log a failure and answer
+with success (https://socket.io/docs/v4/engine-io-protocol/).
 """
 
 import asyncio
@@ -19,20 +19,20 @@ from starlette.types import Message, Receive, Scope, Send
 from servers.gate.errors import Refusal
 
 WEBSOCKET_PACKETS: Final = frozenset("2345")
-"""First characters of a client's text messages on a WebSocket: ping (the probe), pong, message, upgrade; 1 is close."""
+"""First characters of a client's text messages on a WebSocket: ping (a probe), pong, message, upgrade; 1 is close."""
 VERSION: Final = "4"
 TRANSPORTS: Final = {"http": "polling", "websocket": "websocket"}
-"""What a request comes by -> what it must say that it does."""
+"""Type of an ASGI scope -> the ``transport`` that its query must name."""
 POSTED_PACKETS: Final = frozenset("134b")
-"""The same in the body of a POST: close, pong, message, and a message that is binary, as base64."""
+"""First characters of packets in the body of a POST: close, pong, message, and binary message in base64."""
 MAX_PACKETS: Final[int] = Payload.max_decode_packets
-"""Packets in the body of one POST."""
+"""Most packets in the body of one POST."""
 SEPARATOR: Final = "\x1e"
 PROTOCOL_ERROR: Final = 1002
 
 
 class Engine(engineio.AsyncServer):  # type: ignore[misc]  # the library has no types
-    """Engine.IO with a bound on what waits for one client; its own queues have none."""
+    """Engine.IO with a bound on the packets that wait for one client, which the library's queues do not have."""
 
     def __init__(self, max_queued: int, abort: Callable[[str], None], **options: Any) -> None:
         super().__init__(**options)
@@ -48,13 +48,13 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # the library has no 
                 self._abort(sid)
                 await client.close(wait=False, abort=True, reason="too slow")
             return
-        with suppress(SocketIsClosedError):  # nobody looks at the result of this, and it is told by other means
+        with suppress(SocketIsClosedError):  # the end of the session is reported elsewhere
             await client.send(pkt)
 
     def forget_closed(self, sid: str) -> None:
-        """A session that its client has closed is none, and a poll that is held is answered.
+        """Drop a session that its client has closed, and answer its held poll.
 
-        The library keeps both for a while, and fails if such a session is posted to.
+        The library keeps both for a while, and fails when a client posts to such a session.
         """
         client = self.sockets.get(sid)
         if client is not None and client.closed:
@@ -62,9 +62,9 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # the library has no 
             client.queue.put_nowait(Packet(NOOP))
 
     def end_upgrade(self, sid: str) -> None:
-        """A WebSocket has ended: if the session did not move to it, polls are answered again as before.
+        """Answer polls again after the end of a WebSocket to which the session did not move.
 
-        The library forgets this where the WebSocket ends before its first packet.
+        The library does not, if the WebSocket ends before its first packet.
         """
         client = self.sockets.get(sid)
         if client is not None and not client.upgraded:
@@ -72,9 +72,9 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]  # the library has no 
 
 
 def packets_only(receive: Receive) -> Receive:
-    """Whoever says goodbye has left, and so has, for the library, who sends text that is no Engine.IO packet.
+    """Turn a close packet, and text that is no Engine.IO packet, into the end of the connection.
 
-    It would fail with a traceback on the latter, and keep the connection of the former.
+    The library would keep the connection after the former, and fail with a traceback on the latter.
     """
 
     async def receiving() -> Message:
@@ -88,9 +88,9 @@ def packets_only(receive: Receive) -> Receive:
 
 
 def check_query(params: Mapping[str, str], scope_type: str, polls: bool, sessions: Container[str]) -> None:
-    """Raise ``Refusal`` unless the query is of this protocol's version, names how it comes, and a session that is.
+    """Raise ``Refusal`` unless the query names version 4, the transport that it uses, and an existing session if any.
 
-    ``polls``: is polling spoken here?
+    ``polls``: the server takes polls.
     """
     if params.get("EIO") != VERSION:
         raise Refusal("bad_request", f"EIO={params.get('EIO', '')[:20]!r}: spoken here is Engine.IO {VERSION}")
@@ -104,7 +104,10 @@ def check_query(params: Mapping[str, str], scope_type: str, polls: bool, session
 
 @contextmanager
 def unless_gone(receive: Receive, gone: Callable[[], object]) -> Iterator[Callable[[Send], Send]]:
-    """Call ``gone`` if the client leaves while inside, unless it has been answered through the ``send`` handed out."""
+    """Within the context, call ``gone`` if the client leaves before an answer has begun.
+
+    The context is a function that wraps ``send``, so that it is known when the answer begins.
+    """
     answered = False
 
     def answering(send: Send) -> Send:
@@ -129,9 +132,9 @@ def unless_gone(receive: Receive, gone: Callable[[], object]) -> Iterator[Callab
 
 
 async def whole_request(scope: Scope, receive: Receive, max_bytes: int) -> tuple[Scope, Receive] | None:
-    """The request with its body as one piece, of known length; ``None`` if the client has left. Raises ``Refusal``.
+    """The request with its body in one piece, of known length; ``None`` if the client has left. Raises ``Refusal``.
 
-    The library reads as much as ``Content-Length`` says, nothing where that is not said, and fails for who has left.
+    The library reads as many bytes as ``Content-Length`` says, none without it, and fails if the client has left.
     """
     body = b""
     more = True
@@ -152,7 +155,7 @@ async def whole_request(scope: Scope, receive: Receive, max_bytes: int) -> tuple
 
 
 def check_payload(body: bytes, max_bytes: int) -> None:
-    """Raise ``Refusal`` unless the body of a POST is packets that a client may send."""
+    """Raise ``Refusal`` unless the body of a POST consists of packets that a client may send."""
     if len(body) > max_bytes:
         raise Refusal("body_too_large", f"{len(body)} bytes: a payload may have {max_bytes}")
     try:

@@ -1,7 +1,7 @@
-"""What the head of a request must be, whatever its path: the rules of RFC 9110, 9112 and 6455. Pure.
+"""Rules for the head of every request, from RFC 9110, 9112 and 6455. Pure.
 
-The parser below (llhttp) knows the grammar; what is here is what the grammar allows and the protocols do not.
-docs/protocol.md has the table of rules and their tests.
+llhttp, the parser, checks the grammar; here is what the grammar allows and the protocols forbid. docs/protocol.md has
+the table of rules, each with its test.
 """
 
 import base64
@@ -18,9 +18,9 @@ Headers = list[tuple[bytes, bytes]]
 
 WEBSOCKET_VERSION: Final = b"13"
 HANDSHAKE_FIELDS: Final = (b"host", b"upgrade", b"connection", b"origin", b"sec-websocket-")
-"""What the WebSocket library needs of a handshake; beginnings of names."""
+"""Fields of a handshake that the WebSocket library needs: how their names begin."""
 UPGRADE_FIELDS: Final = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade")]
-"""What a handshake asks for, without the other protocols that the client would take as well."""
+"""The upgrade that a handshake asks for, without other protocols that the client also offers."""
 _VERSIONS: Final = ("1.0", "1.1")
 _HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:[0-9]{0,5})?")
 _KEY_BYTES: Final = 16
@@ -33,18 +33,19 @@ def tokens(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def check_version(version: str) -> None:
-    """HTTP/1.0 and 1.1 are spoken here. Raises ``Refusal``."""
+    """Raise ``Refusal`` unless the version is HTTP/1.0 or 1.1."""
     if version not in _VERSIONS:
         raise Refusal("bad_request", f"HTTP/{version}: spoken here are HTTP/1.1 and 1.0")
 
 
 def check_head(version: str, headers: Headers) -> None:
-    """Exactly one Host, which HTTP/1.0 may leave out, and no framing but a length or chunks. Raises ``Refusal``.
+    """Raise ``Refusal`` unless there is exactly one Host, and the body is framed by a length or by chunks.
 
-    RFC 9112, sections 3.2 and 6.1: HTTP/1.0 has no ``Transfer-Encoding``, and no other coding is undone here.
+    HTTP/1.0 may leave Host out, and has no ``Transfer-Encoding``; chunks are the only coding that is undone (RFC 9112,
+    sections 3.2 and 6.1).
     """
     hosts, codings = [], []
-    for name, value in headers:  # once over all of them: every request passes here
+    for name, value in headers:  # one pass, since every request comes here
         if name == b"host":
             hosts.append(value)
         elif name == b"transfer-encoding":
@@ -58,10 +59,10 @@ def check_head(version: str, headers: Headers) -> None:
 
 
 def origin_form(method: str, url: bytes) -> tuple[bytes, bytes | None]:
-    """A request target as a path with its query, and the host that it names, if any (RFC 9112, section 3.2).
+    """The path and query of a request target, and the host that it names, if any (RFC 9112, section 3.2).
 
-    The absolute form has a host, which counts in the place of the Host header; ``OPTIONS *`` asks about the server as
-    ``OPTIONS /`` does. Raises ``Refusal`` for what only a proxy could answer.
+    A target in absolute form names a host, which replaces the Host header. ``OPTIONS *`` is answered as ``OPTIONS /``.
+    Raises ``Refusal`` for a target that only a proxy could answer.
     """
     if url.startswith(b"/"):
         return url, None
@@ -79,14 +80,14 @@ def origin_form(method: str, url: bytes) -> tuple[bytes, bytes | None]:
 
 
 def wants_websocket(version: str, headers: Headers) -> bool:
-    """Does this ask for WebSocket? HTTP/1.0 cannot, and other protocols are ignored (RFC 9110, section 7.8)."""
+    """True if the request asks for WebSocket. HTTP/1.0 cannot; other protocols are ignored (RFC 9110, section 7.8)."""
     if version != "1.1" or b"upgrade" not in tokens(headers, b"connection"):
         return False
     return b"websocket" in tokens(headers, b"upgrade")
 
 
 def check_handshake(method: str, headers: Headers) -> None:
-    """What RFC 6455, section 4.2.1 demands of a handshake. Raises ``Refusal`` naming what is wrong with it."""
+    """Check a handshake by RFC 6455, section 4.2.1. Raises ``Refusal`` naming what is wrong."""
     versions = [value for name, value in headers if name == b"sec-websocket-version"]
     if versions and versions != [WEBSOCKET_VERSION]:
         said = b", ".join(versions)[:40].decode("latin-1")
@@ -104,12 +105,12 @@ def check_handshake(method: str, headers: Headers) -> None:
 
 
 def without(headers: Headers, name: bytes) -> Headers:
-    """All headers but those of one name."""
+    """All headers except those of one name."""
     return [(found, value) for found, value in headers if found != name]
 
 
 def encode_head(method: str, target: bytes, version: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A request's head as bytes, for another parser."""
+    """The head of a request as bytes, for another parser."""
     lines = [b"%s %s HTTP/%s" % (method.encode(), target, version.encode())]
     lines += [name + b": " + value for name, value in headers]
     return b"\r\n".join(lines) + b"\r\n\r\n"

@@ -1,4 +1,4 @@
-"""HTTP and WebSocket service on uvicorn: every option explicit, and what stands before every application.
+"""HTTP and WebSocket on uvicorn: every option explicit, and the checks in front of every application.
 
 The protocols are those of ``servers.http.protocols`` and ``servers.http.sockets``.
 """
@@ -32,7 +32,7 @@ from servers.platform.context import Serving
 from servers.platform.options import ServerOptions
 
 HANDSHAKE: Final = "websocket"
-"""Stands among the methods of a path that takes WebSocket handshakes."""
+"""An entry in the methods of a path that takes WebSocket handshakes."""
 READ_METHODS: Final = frozenset({"GET", "HEAD"})
 FALSE_ALARMS: Final = frozenset(
     {"ASGI callable returned without completing handshake.", "Invalid UTF-8 sequence received from client."}
@@ -48,10 +48,10 @@ logging.getLogger("uvicorn.error").addFilter(_no_false_alarm)
 
 
 class HttpListener:
-    """Starlette routes on uvicorn. ``bypass``: applications at exact paths, which Starlette does not see, and what
-    methods they take.
+    """Starlette routes on uvicorn.
 
-    ``ws_ping``: are heartbeats WebSocket pings? Else they are the application's own.
+    ``bypass``: applications at exact paths, past Starlette; they take ``bypass_methods``. ``ws_ping``: heartbeats are
+    WebSocket pings; otherwise the application sends its own.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class HttpListener:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: ``servers.process.app`` decides when to stop, and the exit code is 0."""
+    """uvicorn without its signal handlers: ``servers.process`` decides when to stop, and the exit code is 0."""
 
     when_started: Callable[[], None]
 
@@ -91,13 +91,13 @@ class _Server(uvicorn.Server):
 
 
 def _config(serving: Serving, app: ASGIApp, websocket: bool, ws_ping: bool) -> uvicorn.Config:
-    options, guard, tls = serving.options, serving.guard, serving.tls
+    options, watchdog, tls = serving.options, serving.watchdog, serving.tls
 
     def http_protocol(**kwargs: Any) -> asyncio.Protocol:
-        return accepting(lambda: BoundedHttp(guard, options, **kwargs), guard, tls, options)()
+        return accepting(lambda: BoundedHttp(watchdog, options, **kwargs), watchdog, tls, options)()
 
     def websocket_protocol(**kwargs: Any) -> asyncio.Protocol:
-        return BoundedWebSocket(guard, **kwargs)
+        return BoundedWebSocket(watchdog, **kwargs)
 
     return uvicorn.Config(
         app,
@@ -130,12 +130,12 @@ def _application(routes: Sequence[BaseRoute]) -> Starlette:
             Exception: _on_failure,
         },
     )
-    app.router.redirect_slashes = False  # it would send the client to whatever host the request names
+    app.router.redirect_slashes = False  # a redirect leads to whatever host the request names
     return app
 
 
 def _about(options: ServerOptions) -> Callable[[HttpRequest], Awaitable[Response]]:
-    """What this server is, so that a client needs nothing but its address."""
+    """``GET /``: transport, variant and rooms, so that a client needs nothing but the address."""
 
     async def about(request: HttpRequest) -> Response:
         return JSONResponse({"transport": options.transport, "variant": options.variant, "rooms": options.rooms})
@@ -144,7 +144,7 @@ def _about(options: ServerOptions) -> Callable[[HttpRequest], Awaitable[Response
 
 
 def _methods(routes: Iterable[BaseRoute]) -> dict[str, frozenset[str]]:
-    """Path -> the methods that it takes, over all routes of that path; of a WebSocket's its own word."""
+    """Path -> the methods of all its routes; ``HANDSHAKE`` for that of a WebSocket."""
     found: dict[str, frozenset[str]] = {}
     for route in routes:
         if isinstance(route, Route):
@@ -158,7 +158,7 @@ _CLOSE: Final = {"connection": "close"}
 
 
 class _Front:
-    """What every request passes before its application, whichever that is: origin, method, size of the body."""
+    """Checks in front of every application: origin, path, method, size of the body."""
 
     def __init__(
         self, app: ASGIApp, bypass: Mapping[str, ASGIApp], methods: Mapping[str, frozenset[str]], serving: Serving
@@ -171,7 +171,7 @@ class _Front:
         self._max_body_bytes = serving.options.max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])  # which of them there are: every request passes here, so ask in one go
+        headers = dict(scope["headers"])  # one pass for all questions, since every request comes here
         if b"origin" in headers or self._local:
             try:
                 origin = self._check_origin(scope)
@@ -185,15 +185,15 @@ class _Front:
                     return
                 send = _with_headers(self._origins.response_headers(origin), send)
         app = self._bypass.get(scope["path"], self._app)
-        if int(headers.get(b"content-length", 0)) > self._max_body_bytes:  # the parser lets nothing but digits pass
+        if int(headers.get(b"content-length", 0)) > self._max_body_bytes:  # the parser has let nothing but digits pass
             app = error_response(Refusal("body_too_large", f"the body is over {self._max_body_bytes} bytes"), _CLOSE)
         else:
             method = HANDSHAKE if scope["type"] == "websocket" else scope["method"]
-            # By the path as it is: Starlette's own routes would take a line feed behind it too.
+            # The exact path: Starlette's routes would also match one with a line feed at its end.
             methods = self._methods.get(scope["path"])
             if methods is None or method not in methods:
                 app = self._refused(scope["path"], method, methods)
-        del headers  # which the application may hold for long
+        del headers  # not needed while the application runs, maybe for long
         await app(scope, receive, send)
 
     def _check_origin(self, scope: Scope) -> str | None:
@@ -203,7 +203,7 @@ class _Front:
         return self._origins.check(scope)
 
     def _refused(self, path: str, method: str, allowed: frozenset[str] | None) -> ASGIApp:
-        """Say that there is nothing, or which methods there are (RFC 9110, sections 9.3.7 and 15.5.6)."""
+        """Answer 404, 405, or OPTIONS with the methods (RFC 9110, sections 9.3.7 and 15.5.6)."""
         if allowed is None or method == HANDSHAKE:
             text = f"there is nothing at {path[:200]!r}; GET / says what this server is"
             return error_response(Refusal("not_found", text))
@@ -220,7 +220,7 @@ async def _no_content(headers: list[tuple[bytes, bytes]], send: Send) -> None:
 
 
 def _with_headers(headers: list[tuple[bytes, bytes]], send: Send) -> Send:
-    """For a page of another origin that is on the allow-list: let the browser hand it the answer."""
+    """Add headers to the answer, with which the browser lets a page of an allowed origin read it."""
 
     async def sending(message: Message) -> None:
         if message["type"] in ("http.response.start", "websocket.http.response.start"):
@@ -241,7 +241,7 @@ async def _on_refusal(request: HttpRequest, error: Exception) -> Response:
 
 
 async def _on_client_disconnect(request: HttpRequest, error: Exception) -> Response:
-    """The client left, or was refused, before its body was complete: no failure, and nobody hears this answer."""
+    """The client left, or was refused, before its body was complete: no failure, and this answer is never sent."""
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 

@@ -1,4 +1,4 @@
-"""What polling and long polling share: who asks, what they read, and the body of an answer.
+"""What polling and long polling share: sessions, what a poll reads, and the body of its answer.
 
 Without a session a poll is stateless. A client that wants to send, or to join rooms, opens one (``POST /sessions``)
 and names it with every poll; the cursors of all its rooms stay with the client.
@@ -9,7 +9,7 @@ import math
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,61 +24,62 @@ from servers.gate.auth import Identity
 from servers.gate.errors import Refusal
 from servers.gate.query import header, parameters
 from servers.http.requests import SESSION_HEADER, request_routes
-from servers.hub.hub import Reader, Room
+from servers.hub.reader import Reader
 from servers.hub.ring import Resume
-from servers.platform.connections import Peer
+from servers.hub.room import Room
+from servers.platform.connections import Connection
 from servers.platform.context import Context
 from servers.platform.names import prefix
-from servers.platform.namespace import Platform
+from servers.platform.namespace import Namespace
 
-ANSWER_BYTES: Final = 8 << 20
-"""An answer that has so many bytes of events gets no more of them: they come with the next poll."""
-TAKEN_AT_ONCE: Final = 64
-"""Events of one room, before it is looked how large the answer is: at most 4 MiB more than the bound."""
+BATCH_BYTES: Final = 8 << 20
+"""A batch with so many bytes of events gets no more of them: the rest comes with the next poll."""
+TAKE_EVENTS: Final = 64
+"""Events taken from a room between two looks at the batch's size: at most 4 MiB more than the bound."""
 HEADERS = {"cache-control": "no-store", "content-type": "application/json"}
 
 
-class Place(NamedTuple):
-    """Where a room was joined: for as long as the client has not named a cursor of its own there."""
+class JoinedAt(NamedTuple):
+    """Where a room was joined: its start for polls that name no cursor of their own there."""
 
     since: Cursor
     resume: Resume
 
 
-class PollPeer(Peer):
+class PollSession(Connection):
     """A polling client that has opened a session. It ends when no poll has come for ``timeout_s``."""
 
-    __slots__ = ("_held", "_platform", "_timeout_s", "_timer", "places", "session")
+    __slots__ = ("_held", "_namespace", "_timeout_s", "_timer", "joined", "session")
 
-    def __init__(self, identity: Identity, address: str, platform: Platform, timeout_s: float) -> None:
+    def __init__(self, identity: Identity, address: str, namespace: Namespace, timeout_s: float) -> None:
         super().__init__(identity, address)
         self.session = secrets.token_hex(16)
-        self.places: dict[str, Place] = {}
-        self._platform = platform
+        self.joined: dict[str, JoinedAt] = {}
+        self._namespace = namespace
         self._timeout_s = timeout_s
         self._held: set[Reader] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def attach(self, room: Room, since: Cursor | None) -> None:
         resume = room.ring.resume(since)
-        self.places[room.name] = Place(Cursor(room.ring.epoch, resume.seq), resume)
+        self.joined[room.name] = JoinedAt(Cursor(room.ring.epoch, resume.seq), resume)
         self._answer_held()
 
     def detach(self, room: str) -> None:
-        self.places.pop(room, None)
+        self.joined.pop(room, None)
 
     def start_of(self, room: str) -> int | None:
-        place = self.places.get(room)
-        return None if place is None else place.since.seq
+        joined = self.joined.get(room)
+        return None if joined is None else joined.since.seq
 
     def reads(self, room: str) -> bool:
-        """Also by a poll that is held: its room is that poll's own, and not a place of the session."""
+        """Also by a poll that is held: the poll's own room need not be one that the session has joined."""
         return super().reads(room) or any(reader.room.name == room for reader in self._held)
 
     def end(self, refusal: Refusal) -> None:
         super().end(refusal)
         self._answer_held()
-        self._platform.leave(self, refusal.code, self.session, refusal)
+        self._namespace.leave(self, refusal.code, self.session, refusal)
         self._expect_poll(None)
 
     def hold(self, reader: Reader) -> None:
@@ -102,61 +103,60 @@ class PollPeer(Peer):
             self._timer = asyncio.get_running_loop().call_later(within_s, self.end, gone)
 
     def _answer_held(self) -> None:
-        """What is held was asked for without the new room: the client asks again at once."""
+        """Answer the polls that are held, which know nothing of the new room: the client polls again at once."""
         for reader in self._held:
             reader.nudge()
 
 
-class Asked(NamedTuple):
-    """A poll: what it reads, and whose it is, if it has a session, which lives at least as long as its poll."""
+class PollRead(NamedTuple):
+    """What one poll reads, and its session, if it has one. A context manager: the session lives as long as its poll."""
 
     reader: Reader
-    peer: PollPeer | None
+    session: PollSession | None
     expires_at_s: float = math.inf
-    """UNIX time until which it may be held; one that has a session ends with that."""
+    """UNIX time until which it may be held; a poll with a session ends with that."""
 
-    def __enter__(self) -> "Asked":
-        if self.peer is not None:
-            self.peer.hold(self.reader)
+    def __enter__(self) -> Self:
+        if self.session is not None:
+            self.session.hold(self.reader)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.peer is not None:
-            self.reader.__exit__()  # the other rooms, to which it listens from the start
-            self.peer.release(self.reader)
+        if self.session is not None:
+            self.reader.__exit__()  # it has listened to the session's other rooms since ``open_poll``
+            self.session.release(self.reader)
 
 
-def asked(platform: Platform, params: Mapping[str, str], scope: Scope) -> Asked:
-    """What a poll asks for. Raises ``Refusal``."""
+def open_poll(namespace: Namespace, params: Mapping[str, str], scope: Scope) -> PollRead:
+    """What a poll's query and headers ask to read. Raises ``Refusal``."""
     room, since = params.get("room"), params.get("since")
-    session = header(scope, SESSION_HEADER)
-    if not session:
-        identity = platform.gate.identify(scope)
-        return Asked(platform.subscribe(identity, room, since), None, identity.expires_at_s)
-    peer = platform.by_session(session)
-    if not isinstance(peer, PollPeer):
+    secret = header(scope, SESSION_HEADER)
+    if not secret:
+        identity = namespace.admission.identify(scope)
+        return PollRead(namespace.subscribe(identity, room, since), None, identity.expires_at_s)
+    session = namespace.connections.by_session(secret)
+    if not isinstance(session, PollSession):
         raise Refusal("unknown_session", "this session belongs to a stream")
     known = _cursors(params.get("also", ""))
-    reader = platform.subscribe(peer.identity, room, since)
-    reader.selects = peer
+    reader = namespace.subscribe(session.identity, room, since)
+    reader.selects = session
     try:
-        for name, place in peer.places.items():
+        for name, joined in session.joined.items():
             if name != reader.room.name:
-                _add(platform, reader, name, place, known.get(name))
+                _add(reader, namespace.hub.room(name), joined, known.get(name))
     except Refusal:
         reader.__exit__()
         raise
-    return Asked(reader, peer)
+    return PollRead(reader, session)
 
 
-def _add(platform: Platform, reader: Reader, name: str, place: Place, cursor: Cursor | None) -> None:
-    room = platform.hub.room(name)
+def _add(reader: Reader, room: Room, joined: JoinedAt, cursor: Cursor | None) -> None:
     try:
-        other = reader.add(room, cursor or place.since, announce=cursor is None)
+        other = reader.add(room, cursor or joined.since, announce=cursor is None)
     except CursorError as error:
-        raise Refusal("bad_cursor", f"{name}: {error}") from error
+        raise Refusal("bad_cursor", f"{room.name}: {error}") from error
     if cursor is None:
-        other.resume = place.resume
+        other.resume = joined.resume
     elif other.resume.verdict != "resumed":
         reader.add(room, cursor, announce=True)
 
@@ -170,41 +170,37 @@ def _cursors(text: str) -> dict[str, Cursor]:
         raise Refusal("bad_cursor", f"also: {error}") from error
 
 
-def batch(context: Context, asked_: Asked) -> bytes:
-    """The body of an answer: what is newer than the cursors, all of it unless that is over ``ANSWER_BYTES``."""
-    reader, peer, _ = asked_
-    if peer is not None and peer.ended is not None:
-        raise peer.ended
-    resume = reader.resume
+def batch(poll: PollRead) -> bytes:
+    """The body of an answer: everything newer than the cursors, up to ``BATCH_BYTES``. Raises ``Refusal``."""
+    reader, session, _ = poll
+    if session is not None and session.ended is not None:
+        raise session.ended
+    resume = reader.begin()
     events = _take(reader)
-    context.stats.requests += 1
-    context.stats.deliveries += len(events)
-    context.stats.gaps += resume.verdict == "gap"
-    entries: Sequence[HasJson] = events if peer is None else [*events, *_of_others(context, reader, events)]
+    entries: Sequence[HasJson] = events if session is None else [*events, *_of_other_rooms(reader, events)]
     return encode_batch(reader.cursor, reader.room.name, resume.verdict, resume.missed, entries)
 
 
 def _take(reader: Reader) -> list[Event]:
-    """What is newer in the first room; the rest of a long past stays for the next poll."""
-    events = reader.take(TAKEN_AT_ONCE).events
-    if len(events) < TAKEN_AT_ONCE:
+    """The newer events of the first room; the rest of a long past stays for the next poll."""
+    events = reader.take(TAKE_EVENTS).events
+    if len(events) < TAKE_EVENTS:
         return events
     size = _size(events)
-    while size < ANSWER_BYTES and (more := reader.take(TAKEN_AT_ONCE).events):
+    while size < BATCH_BYTES and (more := reader.take(TAKE_EVENTS).events):
         events = [*events, *more]
         size += _size(more)
     return events
 
 
-def _of_others(context: Context, reader: Reader, events: list[Event]) -> Iterator[HasJson]:
-    """What the rooms have that the session joined, beside the events of the first one."""
+def _of_other_rooms(reader: Reader, events: list[Event]) -> Iterator[HasJson]:
+    """The notices and events of the rooms that the session has joined, after ``events`` of the first room."""
     size = _size(events)
-    while size < ANSWER_BYTES and (delivery := reader.take_other(TAKEN_AT_ONCE)) is not None:
+    while size < BATCH_BYTES and (delivery := reader.take_other(TAKE_EVENTS)) is not None:
         if delivery.notice is not None:
             yield delivery.notice
         yield from delivery.events
         size += _size(delivery.events)
-        context.stats.deliveries += len(delivery.events)
 
 
 def _size(events: Iterable[Event]) -> int:
@@ -216,18 +212,19 @@ def respond(body: bytes) -> Response:
     return Response(body, headers=HEADERS)
 
 
-def routes_beside(context: Context, platform: Platform) -> list[BaseRoute]:
-    """What the polls have beside the poll itself: sessions, and requests."""
-    path = f"{prefix(platform.name)}/sessions"
-    return [Route(path, partial(_open, context, platform), methods=["POST"]), *request_routes(platform)]
+def session_routes(context: Context, namespace: Namespace) -> list[BaseRoute]:
+    """The routes next to the poll itself: opening and closing a session, and its requests."""
+    path = f"{prefix(namespace.name)}/sessions"
+    timeout_s = context.options.session_timeout_s
+    return [Route(path, partial(_open, namespace, timeout_s), methods=["POST"]), *request_routes(namespace)]
 
 
-async def _open(context: Context, platform: Platform, request: Request) -> Response:
-    """Open a session: answers with a welcome that has its secret."""
-    identity = platform.gate.identify(request.scope)
-    peer = PollPeer(identity, address_of(request.scope), platform, context.options.session_timeout_s)
-    room = platform.subscribe(identity, parameters(request.scope["query_string"]).get("room"), None)
-    platform.enter(peer, peer.session)
-    peer.release()
-    welcome = Welcome("new", 0, peer.client, peer.session)
-    return respond(encode_envelope("welcome", str(room.cursor), room.room.name, welcome))
+async def _open(namespace: Namespace, timeout_s: float, request: Request) -> Response:
+    """Open a session: the answer is a welcome that has its secret."""
+    identity = namespace.admission.identify(request.scope)
+    session = PollSession(identity, address_of(request.scope), namespace, timeout_s)
+    reader = namespace.subscribe(identity, parameters(request.scope["query_string"]).get("room"), None)
+    namespace.enter(session, session.session)
+    session.release()
+    welcome = Welcome("new", 0, session.client, session.session)
+    return respond(encode_envelope("welcome", str(reader.cursor), reader.room.name, welcome))

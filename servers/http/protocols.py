@@ -1,7 +1,7 @@
 """uvicorn's HTTP/1.1 protocol with the bounds and the rules that it lacks.
 
-Each connection is reported to the guard (``servers.gate.guard``), a request over a bound is refused before it is held
-in memory, and what RFC 9110, 9112 and 6455 demand of a server is done here, for every route and variant alike.
+Each connection is reported to ``servers.gate.watchdog``, a request over a bound is refused before it is held in memory,
+and the rules of RFC 9110, 9112 and 6455 for servers are kept here, for every route and variant alike.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from servers.gate.errors import Refusal, raw_error_response
-from servers.gate.guard import Guard, Link
+from servers.gate.watchdog import ConnectionWatchdog, WatchedConnection
 from servers.http.heads import (
     UPGRADE_FIELDS,
     check_handshake,
@@ -29,54 +29,36 @@ from servers.http.heads import (
 from servers.platform.options import ServerOptions
 
 PROTOCOL: Final = "pushmark.protocol"
-"""Extension of a scope: a weak reference to the connection's protocol object, for the variants that go past ASGI."""
+"""Extension of a scope: a weak reference to the connection's protocol object, for variants that bypass ASGI."""
 MAX_PIPELINED: Final = 16
-"""Requests that wait for the answers before theirs; each takes some 2.5 KB."""
+"""Most requests of a connection that wait for earlier answers; each takes some 2.5 KB."""
 _FIELD_OVERHEAD_BYTES: Final = 4
-"""A colon, a space and the end of the line."""
+"""Colon, space and line end of a header."""
 
 
-class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 protocol with a deadline for a complete request and bounds on its head and body."""
+class WatchedHttp(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol, watched, with one answer per request, in their order."""
 
-    __slots__ = (
-        "_behind",
-        "_body_bytes",
-        "_field_bytes",
-        "_guard",
-        "_head_bytes",
-        "_in_head",
-        "_link",
-        "_options",
-        "_running",
-        "_when_lost",
-    )
-    # With these in its dict an object would have more attributes than share their names: a kilobyte per connection.
+    __slots__ = ("_in_head", "_options", "_running", "_watchdog", "_watched", "_when_lost")
+    # In the object's dict, these would be more attributes than objects can share the names of: 1 KB per connection.
 
-    def __init__(self, guard: Guard, options: ServerOptions, **kwargs: Any) -> None:
+    def __init__(self, watchdog: ConnectionWatchdog, options: ServerOptions, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._guard = guard
+        self._watchdog = watchdog
         self._options = options
-        self._link: Link
-        self._head_bytes = 0
-        """Of a head whose end has not come: what was read of it."""
-        self._field_bytes = 0
-        """Of headers and trailers that the parser has understood."""
-        self._body_bytes = 0
+        self._watched: WatchedConnection
         self._in_head = True
-        self._behind = False
-        """Has a request ended in the read that is being parsed? What follows it has a head of its own."""
         self._running: RequestResponseCycle | None = None
         self._when_lost: Callable[[], None] = _nothing
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own narrows the type as well
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows the type too
         super().connection_made(transport)
         transport.set_write_buffer_limits(self._options.write_buffer_bytes)
-        self._link = self._guard.opened_by(transport, self._on_overdue)
+        self._watched = self._watchdog.watch(transport, self._on_overdue)
 
     @contextlib.contextmanager
     def telling(self, lost: Callable[[], None]) -> Iterator[None]:
-        """Call ``lost`` if the connection ends while inside, or has ended already."""
+        """Within the context, call ``lost`` when the connection ends, or at once if it has ended already."""
         self._when_lost = lost
         if self.transport.is_closing():
             lost()
@@ -86,16 +68,57 @@ class BoundedHttp(HttpToolsProtocol):
             self._when_lost = _nothing
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._guard.lost(self.transport)
+        self._watchdog.lost(self.transport)
         self._when_lost()
         if self._running is not None:
-            self._running.disconnected = True  # uvicorn tells the newest of several that are pipelined, not this one
+            self._running.disconnected = True  # of pipelined requests, uvicorn only marks the newest
         super().connection_lost(exc)
-        self._unset_keepalive_if_required()  # uvicorn leaves it running after a reset, holding the whole connection
+        self._unset_keepalive_if_required()  # which uvicorn does not do after a reset: it would keep all this alive
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app if cycle.keep_alive else cast(Any, _closing(app, cycle)))
+
+    def _on_overdue(self) -> None:
+        if self._may_answer():
+            limit_s = self._options.request_timeout_s
+            self._write(Refusal("request_timeout", f"no complete request within {limit_s:g} s"))
+
+    def _refuse(self, refusal: Refusal, **headers: str) -> None:
+        if self._may_answer():
+            self._write(refusal, **headers)
+        self.transport.close()
+
+    def _may_answer(self) -> bool:
+        """True if an answer may be sent: there is one per request, in their order (RFC 9112, section 9.3.2)."""
+        running = self._running
+        if self.transport.is_closing():
+            return False
+        if self._in_head:  # of the next request: all earlier ones must have been answered
+            return running is None or running.response_complete
+        return running is self.cycle and not self.cycle.response_started
+
+    def _write(self, refusal: Refusal, **headers: str) -> None:
+        answer = raw_error_response(refusal, **headers)
+        if self.parser.get_method() == b"HEAD":
+            answer = answer[: len(answer) - len(refusal.body)]
+        self.transport.write(answer)
+
+
+class BoundedHttp(WatchedHttp):
+    """The same with bounds on the head and the body of a request, and with the rules that the parser does not know."""
+
+    __slots__ = ("_behind", "_body_bytes", "_field_bytes", "_head_bytes")
+
+    def __init__(self, watchdog: ConnectionWatchdog, options: ServerOptions, **kwargs: Any) -> None:
+        super().__init__(watchdog, options, **kwargs)
+        self._head_bytes = 0
+        """Bytes read of a head that is not complete."""
+        self._field_bytes = 0
+        """Bytes of the headers and trailers that were parsed."""
+        self._body_bytes = 0
+        self._behind = False
+        """A request has ended in the read that is being parsed; what follows it has a head of its own."""
 
     def data_received(self, data: bytes) -> None:
         self._behind = False
@@ -114,14 +137,15 @@ class BoundedHttp(HttpToolsProtocol):
                 self._begin_websocket(rest)
             else:
                 self._ignore_upgrade(rest)
-        except httptools.HttpParserError as error:  # raised by the parser, or by one of the callbacks below
+        except httptools.HttpParserError as error:  # of the parser itself, or raised in one of the callbacks below
             cause = error.__context__
             self._refuse(cause if isinstance(cause, Refusal) else Refusal("bad_request", "this is no HTTP/1.1 request"))
 
     def _ignore_upgrade(self, rest: bytes) -> None:
-        """An offer of another protocol that is not taken (RFC 9110, section 7.8): read the request as if without.
+        """Ignore the offer of another protocol (RFC 9110, section 7.8): parse the request as if it were not there.
 
-        The parser takes what follows such a head for that protocol's, a body too; so another one reads it again.
+        After such a head the parser takes everything, even the body, for data of that protocol. So a new parser reads
+        the request again without the offer.
         """
         method, version = self.parser.get_method().decode(), self.parser.get_http_version()
         head = encode_head(method, self.url, version, without(self.headers, b"upgrade"))
@@ -132,10 +156,10 @@ class BoundedHttp(HttpToolsProtocol):
             self._feed(rest)
 
     def on_message_begin(self) -> None:
-        # Not before: empty lines between requests are ignored (RFC 9112, section 2.2), and keep nothing open either.
+        # Only now: empty lines before a request are ignored (RFC 9112, section 2.2), and keep no connection open.
         self._unset_keepalive_if_required()
-        if not self._link.request_due_ns:
-            self._guard.expect_request(self._link)
+        if not self._watched.request_due_ns:
+            self._watchdog.expect_request(self._watched)
         self._head_bytes = self._field_bytes = self._body_bytes = 0
         super().on_message_begin()
         self.scope["extensions"] = {PROTOCOL: weakref.ref(self)}  # type: ignore[dict-item]  # asgiref types none but its own
@@ -150,11 +174,11 @@ class BoundedHttp(HttpToolsProtocol):
         if self._field_bytes > self._options.max_head_bytes:
             raise self._head_too_large()
         if not self._in_head:
-            return  # a trailer, which must not be taken for a header (RFC 9110, section 6.5.1)
+            return  # a trailer, which is no header (RFC 9110, section 6.5.1)
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
-        self.headers.append((name, value))  # all of uvicorn's own on_header, without a call to it for every header
+        self.headers.append((name, value))  # what uvicorn's on_header does, without a call per header
 
     def on_headers_complete(self) -> None:
         version = self.parser.get_http_version()
@@ -167,9 +191,9 @@ class BoundedHttp(HttpToolsProtocol):
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise Refusal("bad_request", "CONNECT is for proxies, and this is none (RFC 9110, section 9.3.6)")
-            return  # the parser stops here, whatever is offered, and ``_feed`` goes on
+            return  # the parser stops here, whatever the offer, and ``_feed`` continues
         if version == "1.0":
-            self.expect_100_continue = False  # which is to be ignored there (RFC 9110, section 10.1.1)
+            self.expect_100_continue = False  # which HTTP/1.0 does not have (RFC 9110, section 10.1.1)
         self._in_head = False
         super().on_headers_complete()
 
@@ -186,9 +210,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
-            return  # this was the head only
+            return  # only the head was read
         self._in_head, self._behind = True, True
-        self._guard.request_complete(self._link)
+        self._watchdog.request_complete(self._watched)
         super().on_message_complete()
 
     def _should_upgrade(self) -> bool:
@@ -209,9 +233,9 @@ class BoundedHttp(HttpToolsProtocol):
         self.handle_websocket_upgrade()
 
     def handle_websocket_upgrade(self) -> None:
-        """Hand the connection to the WebSocket protocol, whose own parser sees nothing but the handshake.
+        """Hand the connection to the WebSocket protocol, and show the application all headers.
 
-        That parser has bounds of its own on lines and their number; what the application is shown is the whole head.
+        The parser of that protocol is given the fields of the handshake only, since it has tighter bounds on lines.
         """
         self.connections.discard(self)
         protocol = cast(Any, self.ws_protocol_class)(
@@ -222,40 +246,14 @@ class BoundedHttp(HttpToolsProtocol):
         others = without(without(self.headers, b"upgrade"), b"connection")
         protocol.begin(self.url, [*UPGRADE_FIELDS, *others])
 
-    def _on_overdue(self) -> None:
-        if self._may_answer():
-            limit_s = self._options.request_timeout_s
-            self._write(Refusal("request_timeout", f"no complete request within {limit_s:g} s"))
-
     def _head_too_large(self) -> Refusal:
         return Refusal("headers_too_large", f"the request head is over {self._options.max_head_bytes} bytes")
 
-    def _refuse(self, refusal: Refusal, **headers: str) -> None:
-        if self._may_answer():
-            self._write(refusal, **headers)
-        self.transport.close()
-
-    def _may_answer(self) -> bool:
-        """One answer to each request, in their order (RFC 9112, section 9.3.2)."""
-        running = self._running
-        if self.transport.is_closing():
-            return False
-        if self._in_head:  # of the next request, before which all others must have been answered
-            return running is None or running.response_complete
-        return running is self.cycle and not self.cycle.response_started
-
-    def _write(self, refusal: Refusal, **headers: str) -> None:
-        answer = raw_error_response(refusal, **headers)
-        if self.parser.get_method() == b"HEAD":
-            answer = answer[: len(answer) - len(refusal.body)]
-        self.transport.write(answer)
-
 
 def _closing(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
-    """For an answer after which the connection ends: no promise to keep it, and no chunks for HTTP/1.0.
+    """Wrap an application whose answer ends the connection: no ``keep-alive``, and no chunks for HTTP/1.0.
 
-    HTTP/1.0 does not know ``Transfer-Encoding`` (RFC 9112, section 6.1): there the end of the connection is that of
-    the answer, unless it says its length.
+    HTTP/1.0 has no ``Transfer-Encoding`` (RFC 9112, section 6.1): an answer without a length ends with the connection.
     """
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
@@ -271,7 +269,7 @@ def _closing(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
                 if by_the_end:
                     cycle.chunked_encoding = False
             elif by_the_end:
-                cycle.expected_content_length = len(message.get("body", b""))  # uvicorn takes off what it writes
+                cycle.expected_content_length = len(message.get("body", b""))  # uvicorn subtracts what it writes
             await send(message)
 
         await app(scope, receive, sending)
@@ -284,4 +282,4 @@ def _keeps_alive(name: bytes, value: bytes) -> bool:
 
 
 def _nothing() -> None:
-    """For where somebody is called and nobody needs to be."""
+    """Do nothing when the connection is lost."""

@@ -1,4 +1,7 @@
-"""Requests over HTTP: ``POST /requests`` with the session of the receiving side, for what has no socket of its own."""
+"""Requests over HTTP: ``POST /requests`` with the session of the receiving side, for transports without a socket.
+
+``DELETE /sessions`` ends that session.
+"""
 
 import asyncio
 from functools import partial
@@ -12,26 +15,25 @@ from starlette.routing import BaseRoute, Route
 from feed.envelope import decode_envelope, decode_error
 from servers.gate.errors import Refusal, error_response
 from servers.gate.query import header
+from servers.platform.connections import Connection
 from servers.platform.names import prefix
-from servers.platform.namespace import Platform
+from servers.platform.namespace import Namespace
 
 SESSION_HEADER: Final = b"pushmark-session"
 
 
-def request_routes(platform: Platform) -> list[BaseRoute]:
+def request_routes(namespace: Namespace) -> list[BaseRoute]:
     """The routes of one namespace."""
-    before = prefix(platform.name)
+    before = prefix(namespace.name)
     return [
-        Route(f"{before}/requests", partial(_handle, platform), methods=["POST"]),
-        Route(f"{before}/sessions", partial(_close, platform), methods=["DELETE"]),
+        Route(f"{before}/requests", partial(_handle, namespace), methods=["POST"]),
+        Route(f"{before}/sessions", partial(_close, namespace), methods=["DELETE"]),
     ]
 
 
-async def _handle(platform: Platform, request: Request) -> Response:
-    peer = platform.by_session(header(request.scope, SESSION_HEADER))
-    answer = platform.handle(peer, await request.body())
-    body = answer if isinstance(answer, bytes) else await asyncio.shield(answer)
-    return _respond(body)
+async def _handle(namespace: Namespace, request: Request) -> Response:
+    reply = namespace.requests.handle(_connection(namespace, request), await request.body())
+    return _respond(reply if isinstance(reply, bytes) else await asyncio.shield(reply))
 
 
 def _respond(body: bytes) -> Response:
@@ -45,8 +47,12 @@ def _respond(body: bytes) -> Response:
     return error_response(refusal, headers)
 
 
-async def _close(platform: Platform, request: Request) -> Response:
+async def _close(namespace: Namespace, request: Request) -> Response:
     """The client leaves of its own accord; a stream ends, and a session of polls is forgotten."""
-    peer = platform.by_session(header(request.scope, SESSION_HEADER))
-    peer.end(Refusal("closed", "the client has left"))
+    _connection(namespace, request).end(Refusal("closed", "the client has left"))
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _connection(namespace: Namespace, request: Request) -> Connection:
+    """The receiving side that a request belongs to. Raises ``Refusal``."""
+    return namespace.connections.by_session(header(request.scope, SESSION_HEADER))

@@ -1,6 +1,6 @@
-"""Socket.IO's packets as clients send them: the JSON in them stays text until it is known what it has to be.
+"""Socket.IO's packets as clients send them. The JSON in them stays text until its place in the protocol is known.
 
-So a request is decoded once, strictly, from the very bytes that were sent, as on every other transport
+So a request is decoded once, strictly, from the bytes that were sent, as on every other transport
 (https://socket.io/docs/v4/socket-io-protocol/).
 """
 
@@ -12,9 +12,9 @@ import msgspec
 from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
 
 REQUEST: Final = "request"
-"""The name of the one event that clients send."""
+"""Name of the only event that clients send."""
 MAX_NAMESPACE_CHARACTERS: Final = 100
-"""Of a namespace in a packet; answers name it again. Ours are shorter."""
+"""Longest name of a namespace in a packet, which answers repeat. Ours are shorter."""
 
 _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _NAME: Final = msgspec.json.Decoder(str)
@@ -22,11 +22,11 @@ _ARGUMENT: Final = re.compile(rf'\s*\[\s*"{REQUEST}"\s*,(.*)\]\s*', re.DOTALL)
 
 
 class PacketError(ValueError):
-    """What came is no packet that a client may send. The message says what is wrong and what is allowed."""
+    """A client must not send this packet; the message says what is wrong and what is allowed."""
 
 
 class Json:
-    """JSON as the libraries want it: what comes stays text, and answers, which are JSON already, are passed on."""
+    """JSON codec for the libraries: incoming JSON stays text, and answers, which are JSON already, pass unchanged."""
 
     @staticmethod
     def dumps(value: Any, **options: Any) -> str:
@@ -42,13 +42,13 @@ class Json:
 
 
 class TextPacket(Packet):  # type: ignore[misc]  # the library has no types
-    """A packet whose ``data`` is JSON text when it was decoded, and a value when it is to be encoded."""
+    """A packet whose ``data`` is JSON text after decoding, and a value before encoding."""
 
     json = Json
 
 
 def parse_packet(text: str) -> TextPacket:
-    """Take a packet apart. Raises ``PacketError``."""
+    """Parse a packet. Raises ``PacketError``."""
     try:
         packet = TextPacket(encoded_packet=text)
     except ValueError:  # of its type, of its attachments, or of an id with over 100 digits
@@ -63,7 +63,7 @@ def parse_packet(text: str) -> TextPacket:
 
 
 def request_of(text: str) -> bytes:
-    """The request in the JSON text of an event, as it was sent and not looked at. Raises ``PacketError``."""
+    """The request in the JSON text of an event, not decoded. Raises ``PacketError``."""
     try:
         name, *arguments = _PARTS.decode(text)
         event = _NAME.decode(name)
@@ -71,9 +71,9 @@ def request_of(text: str) -> bytes:
         argument = _ARGUMENT.fullmatch(text)
         if argument is None:
             raise PacketError(f'not an event: expected is ["{REQUEST}", {{...}}]') from None
-        return argument[1].encode()  # who decodes it will say what is wrong with it
+        return argument[1].encode()  # decoding it will say what is wrong
     if event != REQUEST:
-        raise PacketError(f"event {event[:40]!r}: the one that is known is {REQUEST!r}")
+        raise PacketError(f"event {event[:40]!r}: the only one allowed is {REQUEST!r}")
     if len(arguments) != 1:
         raise PacketError(f"{len(arguments)} arguments: {REQUEST!r} has one, an object")
     return bytes(arguments[0])

@@ -1,6 +1,6 @@
-"""python-socketio's server, which takes for granted that packets make sense: here each that does not is answered.
+"""python-socketio's server, with an answer to every packet that the library takes for valid and is not.
 
-The answer is the acknowledgement of an event that wants one, else an event ``error``.
+The answer is an acknowledgement if the client asked for one, else an event ``error``.
 """
 
 import asyncio
@@ -17,16 +17,16 @@ from servers.http.engineio import Engine
 from servers.http.socketio_packets import Json, PacketError, TextPacket, parse_packet
 
 DEFAULT_NAMESPACE: Final = "/"
-UNASKED: Final = "this server asks for no acknowledgements: a client connects, disconnects, and sends events"
+UNASKED: Final = "this server asks for no acknowledgements: a client may connect, disconnect, and send events"
 NOT_CONNECTED: Final = Refusal("bad_request", "not connected to this namespace: connect to it first").body
 LEAVING: Final = Refusal("closed", "this connection is ending").body
 
 
 class Space(Protocol):
-    """Who answers for the clients of one namespace."""
+    """One namespace, as it answers its clients; ``sid`` names the client."""
 
     async def answer(self, sid: str, event: str) -> bytes:
-        """Of a client: the answer to an event, whose JSON text is given."""
+        """The answer to an event, given as its JSON text."""
 
     def reject(self, sid: str, size_bytes: int, message: str) -> bytes:
         """The error for something that is no event."""
@@ -36,11 +36,11 @@ class Space(Protocol):
 
 
 Answering = Callable[[Space, str], bytes]
-"""From the namespace and the client in it to an answer."""
+"""Makes an answer from the namespace and the ``sid`` of the client."""
 
 
 class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no types
-    """Ends who is in no namespace in a while: the library keeps them for ever, Node's has its ``connectTimeout``."""
+    """Ends sessions that join no namespace in time: the library keeps them for ever; Node's has ``connectTimeout``."""
 
     def __init__(
         self, connect_timeout_s: float, close: Callable[[str], Coroutine[Any, Any, None]], **options: Any
@@ -51,22 +51,23 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
         self._close = close
         self._closing: set[asyncio.Task[None]] = set()
         self._announced: dict[str, int] = {}
-        """Engine.IO session -> binary messages to come that belong to an event which has been answered."""
+        """Engine.IO session -> binary messages that are still to come for an event that was answered."""
 
     def end_unless_used(self, eio_sid: str) -> None:
-        """End an Engine.IO session that is in no namespace in a while."""
-        asyncio.get_running_loop().call_later(self._connect_timeout_s, self._end_unused, eio_sid)
+        """Schedule the end of an Engine.IO session that is in no namespace by then."""
+
+        def end_unused() -> None:
+            namespaces = tuple(self.manager.get_namespaces())
+            if not any(self.manager.sid_from_eio_sid(eio_sid, name) for name in namespaces):
+                self.end(eio_sid)
+
+        asyncio.get_running_loop().call_later(self._connect_timeout_s, end_unused)
 
     def end(self, eio_sid: str) -> None:
-        """End an Engine.IO session, once what waits for it is on its way."""
+        """End an Engine.IO session after the packets that wait for it are sent."""
         closing = asyncio.ensure_future(self._close(eio_sid))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
-
-    def _end_unused(self, eio_sid: str) -> None:
-        namespaces = tuple(self.manager.get_namespaces())
-        if not any(self.manager.sid_from_eio_sid(eio_sid, name) for name in namespaces):
-            self.end(eio_sid)
 
     async def _handle_eio_connect(self, eio_sid: str, environ: Mapping[str, Any]) -> None:
         await super()._handle_eio_connect(eio_sid, environ)
@@ -78,7 +79,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
 
     async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
         if eio_sid not in self.environ:
-            return  # it has ended since, and the library would look for it
+            return  # it has ended, and the library would fail to find it
         if isinstance(data, bytes):
             await self._handle_attachment(eio_sid, len(data))
             return
@@ -122,7 +123,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         if self.manager.is_connected(sid, namespace):
             await super()._handle_event(eio_sid, namespace, id, data)
-            await asyncio.sleep(0)  # its task begins, before the packet behind it is looked at: a goodbye maybe
+            await asyncio.sleep(0)  # lets its task begin before the next packet, which may disconnect
         else:
             await self._answer(eio_sid, namespace, id, lambda at, sid: LEAVING)
 
@@ -134,7 +135,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
             await self._say(eio_sid, namespace, id, body)
 
     async def _handle_attachment(self, eio_sid: str, size: int) -> None:
-        """A binary message: of an event that has been answered, or by itself."""
+        """Take a binary message: an attachment of an event that was answered, or one on its own."""
         name, announced = self._any_namespace(eio_sid), self._announced.get(eio_sid, 0)
         if announced:
             self._announced[eio_sid] = announced - 1
@@ -142,7 +143,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
             await self._answer(eio_sid, name, None, lambda at, sid: at.answer_binary(sid, size))
 
     def _any_namespace(self, eio_sid: str) -> str:
-        """Where a session can be told what is about none in particular."""
+        """A namespace of the session, for answers that concern no namespace in particular."""
         inside = (name for name in self.spaces if self.manager.sid_from_eio_sid(eio_sid, name) is not None)
         return next(inside, DEFAULT_NAMESPACE)
 

@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol with the bounds that it lacks. Handshakes have passed ``protocols`` before."""
+"""uvicorn's WebSocket protocol with the bounds that it lacks. ``servers.http.protocols`` has checked the handshake."""
 
 import asyncio
 import contextlib
@@ -13,30 +13,30 @@ from websockets.http11 import Request
 from websockets.protocol import State
 
 from servers.gate.errors import Refusal, raw_error_response
-from servers.gate.guard import Guard
+from servers.gate.watchdog import ConnectionWatchdog
 from servers.http.heads import HANDSHAKE_FIELDS, encode_head
 from servers.http.protocols import PROTOCOL
 from servers.hub.push import Push
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol, seen by the guard; an application finds it in its scope as ``PROTOCOL``."""
+    """uvicorn's WebSocket protocol, watched; an application finds it in its scope as ``PROTOCOL``."""
 
-    __slots__ = ("_guard", "push")
+    __slots__ = ("_watchdog", "push")
 
-    def __init__(self, guard: Guard, **kwargs: Any) -> None:
+    def __init__(self, watchdog: ConnectionWatchdog, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._guard = guard
+        self._watchdog = watchdog
         self.push: Push | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        # Another callback than before, which would keep the HTTP protocol and its request for as long as this lives.
-        link = self._guard.opened_by(cast(asyncio.Transport, transport), _no_request)
-        self._guard.request_complete(link)  # or this protocol would not be here
+        # Replaces the HTTP protocol's callback, which would keep that object and its request alive.
+        watched = self._watchdog.watch(cast(asyncio.Transport, transport), _no_request)
+        self._watchdog.request_complete(watched)  # the handshake
 
     def begin(self, target: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        """Answer a handshake that has been checked."""
+        """Answer a handshake that was checked."""
         needed = [field for field in headers if field[0].startswith(HANDSHAKE_FIELDS)]
         self.data_received(encode_head("GET", b"/", "1.1", needed))
         if not self.transport.is_closing():
@@ -53,7 +53,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self.scope["extensions"][PROTOCOL] = weakref.ref(self)  # type: ignore[assignment]  # asgiref types none but its own
 
     def start_keepalive(self) -> None:
-        """The handshake is done: forget its headers, a quarter of a connection's memory (decision 0008)."""
+        """After the handshake, free its headers: a quarter of a connection's memory (decision 0008)."""
         super().start_keepalive()
         self.request.headers.clear()  # its parser still holds the request
         del self.response
@@ -63,7 +63,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().pause_writing()
         if self.push is not None:
             self.push.pause()
-        self.transport.pause_reading()  # a ping is answered whether the peer reads or not: take no more of them
+        self.transport.pause_reading()  # pings are answered even if the peer does not read: take no more of them
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -75,28 +75,28 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if not self.handshake_initiated and not self.transport.is_closing():
-            self._refuse()  # the first data is the whole handshake, and uvicorn waits for ever if it cannot be read
+            self._refuse()  # the first data is the whole handshake; uvicorn waits for ever if it cannot parse it
 
     def _refuse(self) -> None:
-        """What the library finds wrong with a handshake beyond our own rules: lists that are none, mostly."""
+        """Refuse a handshake that meets our rules but not the library's, mostly for malformed lists."""
         refusal = Refusal("bad_request", "not a WebSocket handshake (RFC 6455, section 4.1)")
         self.transport.write(raw_error_response(refusal, sec_websocket_version="13"))
         self.transport.close()
 
     def send_receive_event_to_app(self) -> None:
-        with contextlib.suppress(InvalidState):  # bad text, which uvicorn closes for, and the peer's close behind it
+        with contextlib.suppress(InvalidState):  # the peer's close after bad text, for which uvicorn has closed
             super().send_receive_event_to_app()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._guard.lost(self.transport)
+        self._watchdog.lost(self.transport)
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        if self.conn.state is State.CLOSING:  # where uvicorn would try to begin closing again, and fail
+        if self.conn.state is State.CLOSING:  # uvicorn would begin to close again, and fail
             self.transport.close()
         else:
             super().shutdown()
 
 
 def _no_request() -> None:
-    """No request is expected any more that could be overdue."""
+    """Answer nothing: after the handshake no request is expected."""

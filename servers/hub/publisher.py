@@ -1,4 +1,4 @@
-"""Publishes a source's events when they are due: open loop, never early, its lateness recorded."""
+"""Publishes a source's events when they are due: open loop, never early, and records how late."""
 
 import asyncio
 import itertools
@@ -11,11 +11,11 @@ from feed.instruments.meters import Lateness
 from feed.sources import Item
 
 MAX_PUBLICATIONS: Final = 4096
-"""Of how many events, the newest, the instants are kept: under 1 MB."""
+"""How many of the newest events keep their instants: under 1 MB."""
 
 
 class Publisher:
-    """At most one feed at a time, into ``publish`` (room, data). It never waits for subscribers."""
+    """Runs at most one feed at a time, into ``publish`` (room, data). It never waits for subscribers."""
 
     def __init__(self, publish: Callable[[str, bytes], object], timer: Timer, lateness: Lateness) -> None:
         self._publish = publish
@@ -23,9 +23,9 @@ class Publisher:
         self._lateness = lateness
         self._task: asyncio.Task[None] | None = None
         self.published = 0
-        """Events published by the feed that runs, or ran last."""
+        """Events published by the current feed, or by the last one."""
         self.publications: deque[tuple[int, int]] = deque(maxlen=MAX_PUBLICATIONS)
-        """Of its newest events: when each was due and when it was published (CLOCK_MONOTONIC, ns)."""
+        """For each of the newest events: when it was due and when it was published (CLOCK_MONOTONIC, ns)."""
 
     @property
     def running(self) -> bool:

@@ -9,38 +9,36 @@ import asyncio
 from collections.abc import Callable
 
 from feed.wire import Event
-from servers.hub.hub import Delivery, Notice, Reader
-from servers.platform.context import Context
+from servers.hub.reader import Delivery, Notice, Reader
 
 
 class Push:
     """One subscriber.
 
-    ``encode`` gives an event's bytes on this transport, ``wrap`` those of a notice from its JSON and its id. The
-    protocol calls ``pause`` and ``resume`` from its ``pause_writing`` and ``resume_writing``.
+    ``encode`` gives an event's bytes on this transport, ``wrap`` those of a notice from its JSON and its id. One
+    write has at most ``batch_events`` events. The protocol calls ``pause`` and ``resume`` from its ``pause_writing``
+    and ``resume_writing``.
     """
 
     def __init__(
         self,
-        context: Context,
         reader: Reader,
         transport: asyncio.Transport,
         encode: Callable[[Event], bytes],
         wrap: Callable[[bytes, str], bytes],
+        batch_events: int,
     ) -> None:
-        self._stats = context.stats
-        self._batch_events = context.options.stream_batch_events
         self._reader = reader
         self._transport = transport
         self._encode = encode
         self._wrap = wrap
+        self._batch_events = batch_events
         self.paused = False
         """Is the transport over its high-water mark?"""
 
     def start(self, client: str = "") -> None:
-        """Say how the cursor was understood, send what is newer, and from now on all that is published."""
-        self._stats.requests += 1
-        self._tell(self._reader.welcome(client))
+        """Send how the cursor was understood, then what is newer, and from now on all that is published."""
+        self._notify(self._reader.welcome(client))
         self._reader.room.listeners[self.send_new] = None
         self._reader.on_nudge = self.send_others
         self.send_new()
@@ -68,14 +66,13 @@ class Push:
         while not self.paused and not self._transport.is_closing():
             event = reader.take_newest()
             if event is not None:
-                self._stats.deliveries += 1
                 self._transport.write(self._encode(event))
                 return
             if not self._send(reader.take(self._batch_events)):
                 return
 
     def send_others(self) -> None:
-        """Write what the rooms have that were joined beside the first."""
+        """Write what the rooms have that were joined next to the first."""
         while not self.paused and not self._transport.is_closing():
             delivery = self._reader.take_other(self._batch_events)
             if delivery is None:
@@ -85,12 +82,10 @@ class Push:
     def _send(self, delivery: Delivery) -> bool:
         events, notice = delivery
         if notice is not None:
-            self._tell(notice)
-        self._stats.deliveries += len(events)
+            self._notify(notice)
         if events:
             self._transport.write(b"".join(map(self._encode, events)))
         return bool(events)
 
-    def _tell(self, notice: Notice) -> None:
-        self._stats.gaps += notice.data.resume == "gap"
+    def _notify(self, notice: Notice) -> None:
         self._transport.write(self._wrap(notice.json, str(notice.cursor)))

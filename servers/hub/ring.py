@@ -1,19 +1,18 @@
 """The bounded history of one room, from which every subscriber reads at its own cursor.
 
-Subscribers are cursors over one ring and not queues of their own, so memory does not grow with a slow reader:
-who falls off the ring is told how much is gone.
+Subscribers are cursors over one ring and not queues of their own, so memory does not grow with a slow reader. A
+reader that falls off the ring is told how much is gone.
 """
 
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from feed.cursor import Cursor, CursorError
 
-DEFAULT_HISTORY: Final = 1024
 MAX_HISTORY: Final = 1_000_000
 
 
 class HasSeq(Protocol):
-    """Anything the ring can hold: it only needs a sequence number."""
+    """What the ring can hold: anything with a sequence number."""
 
     @property
     def seq(self) -> int: ...
@@ -23,7 +22,7 @@ T = TypeVar("T", bound=HasSeq)
 
 
 class Resume(NamedTuple):
-    """Answer to a cursor: where reading goes on, and what is missing.
+    """The answer to a cursor: where reading goes on, and what is missing.
 
     ``verdict`` is ``new``, ``resumed`` or ``gap``; ``missed`` counts lost events, ``None`` if that cannot be known.
     """
@@ -43,10 +42,10 @@ class Ring(Generic[T]):
         self.capacity = capacity
         self.last_seq = 0
         self.oldest_seq = 1
-        """Sequence number of the oldest event held; ``last_seq + 1`` while empty."""
+        """Sequence number of the oldest event held; ``last_seq + 1`` while the ring is empty."""
         self.newest: T | None = None
         self._slots: list[T] = []
-        """Grows up to the capacity, so that a quiet room costs little; event n is at (n - 1) modulo capacity."""
+        """Event n is at (n - 1) modulo capacity. Grows up to the capacity, so that a quiet room costs little."""
 
     @property
     def tail(self) -> Cursor:

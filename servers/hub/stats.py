@@ -5,13 +5,23 @@ from typing import Any
 from feed.instruments.meters import GcPauses, Lateness
 
 
-class Stats:
-    """Counters of one server. Transports count what they hand over; the guard counts connections and bytes."""
+class Counters:
+    """What readers of rooms have handed out."""
 
     def __init__(self) -> None:
         self.deliveries = 0
+        """Events, once for each subscriber."""
         self.requests = 0
+        """Polls answered and streams begun."""
         self.gaps = 0
+        """Times a subscriber was told that events are missing."""
+
+
+class Stats(Counters):
+    """The counters of one server, and its meters. Connections and bytes are counted where they are watched."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.publisher_lateness = Lateness()
         self.loop_lag = Lateness()
         self.gc_pauses = GcPauses()
@@ -23,7 +33,7 @@ class Stats:
         self.gc_pauses.reset()
 
     def summary(self) -> dict[str, Any]:
-        """Everything above, ready for JSON."""
+        """All counters and meters, ready for JSON."""
         return {
             "deliveries": self.deliveries,
             "requests": self.requests,

@@ -1,7 +1,7 @@
-"""A model of one direction of one TCP connection: when the network would have delivered what is given to it. Pure.
+"""A model of one direction of one TCP connection: when a network would deliver the bytes sent into it. Pure.
 
-Time comes in as integer nanoseconds and goes out as such; chance comes from a seeded ``Random``. The formulas are
-those of docs/method.md, "Network". Loss is a model of TCP's answer to it, not TCP's answer itself.
+Times are integer nanoseconds; random numbers come from a seeded ``Random``. The formulas are those of docs/method.md,
+"Network". Loss is a model of how TCP recovers from it; no segment is really dropped.
 """
 
 from random import Random
@@ -12,27 +12,30 @@ from feed.instruments.tcp import MAX_SEGMENT_BYTES
 from feed.networks import Network
 
 DUPLICATES_FOR_FAST_RETRANSMIT: Final = 3
-"""So many later segments must arrive before the sender knows that one is missing (RFC 5681, section 3.2)."""
+"""Later segments that must arrive before the sender resends a missing one (RFC 5681, section 3.2)."""
 MAX_RETRANSMISSIONS: Final = 15
-"""Linux gives a connection up after so many (net.ipv4.tcp_retries2); the model lets the last one through."""
+"""Linux gives up a connection after this many (net.ipv4.tcp_retries2); the model lets the last one through."""
 MAX_TIMEOUT_NS: Final = 120 * NS_PER_S
-"""However often it is doubled (TCP_RTO_MAX, include/net/tcp.h)."""
+"""Longest retransmission time-out, however often it was doubled (TCP_RTO_MAX, include/net/tcp.h)."""
 BITS_PER_MBIT: Final = 1_000_000
 TIMESTAMP_OPTION_BYTES: Final = 12
 SEGMENT_BYTES: Final = MAX_SEGMENT_BYTES - TIMESTAMP_OPTION_BYTES
-"""Of the stream in a full segment: 1,448, as TCP's option of time stamps takes its part (RFC 7323, appendix A)."""
+"""Payload of a full segment: 1,448 bytes, since TCP's timestamp option takes 12 (RFC 7323, appendix A)."""
 
 
 class Release(NamedTuple):
-    """So many bytes are delivered at that instant."""
+    """Bytes that are delivered together, and when."""
 
     at_ns: int
     size_bytes: int
 
 
-class Path:
-    """Delivers in order. Counters: ``segments`` sent, retransmissions included; of these ``lost``; ``stalls``:
-    how often the stream stood still until something lost had been sent again."""
+class LinkModel:
+    """One direction of one connection, which delivers in order.
+
+    Counters: ``segments`` sent, retransmissions included; ``lost`` among them; ``stalls``: how often the stream waited
+    for a lost segment to be sent again.
+    """
 
     def __init__(self, network: Network, random: Random) -> None:
         self.network = network
@@ -44,10 +47,10 @@ class Path:
         self.segments = self.lost = self.stalls = 0
 
     def releases(self, arrival_ns: int, size_bytes: int) -> list[Release]:
-        """When the bytes that arrived together are delivered, in pieces of at most one segment.
+        """When bytes that arrived together are delivered, in pieces of at most one segment.
 
-        A network that only delays delivers them in one piece. Nothing (0 bytes) is the end of the stream: it has its
-        place in the order, and is neither delayed by more than the rest nor lost.
+        A network with a constant delay and nothing else delivers them in one piece. A size of 0 is the end of the
+        stream: it keeps its place in the order, has no jitter, and is never lost.
         """
         if self.network.is_plain or not size_bytes:
             self.segments += -(-size_bytes // SEGMENT_BYTES)
@@ -64,12 +67,12 @@ class Path:
         return found
 
     def _in_order(self, at_ns: int, size_bytes: int) -> Release:
-        """Head of line: nothing is delivered before what was sent before it."""
+        """Head-of-line blocking: nothing is delivered before what was sent before it."""
         self._last_release_ns = max(self._last_release_ns, at_ns)
         return Release(self._last_release_ns, size_bytes)
 
     def _serialise(self, arrival_ns: int, size_bytes: int) -> int:
-        """When the last bit is on the link, behind everything that came earlier: 8 x bytes / bandwidth later."""
+        """When the last bit is on the link: 8 x bytes / bandwidth after everything that came earlier."""
         takes_ns = 0
         if self.network.bandwidth_mbit_s:
             takes_ns = round(8 * size_bytes * NS_PER_S / (self.network.bandwidth_mbit_s * BITS_PER_MBIT))
@@ -86,11 +89,11 @@ class Path:
         return lost
 
     def _sent_again_ns(self, sent_ns: int, noticed_ns: int | None) -> int:
-        """When a lost segment is on the link in a copy that is not lost.
+        """When the first copy of a lost segment that is not lost too is on the link.
 
-        Fast retransmit: one round trip after the third of the later segments was sent, as that is when the sender
-        hears of its arrival. Without those: the retransmission time-out after it was sent; doubled each time
-        that the copy is lost too (RFC 6298, section 5.5).
+        Fast retransmit: one round trip after ``noticed_ns``, since the acknowledgement of the third later segment
+        takes that long. Without it (``None``): one retransmission time-out after the segment was sent. The time-out
+        doubles each time that the copy is lost too (RFC 6298, section 5.5).
         """
         timeout_ns = self._timeout_ns
         if noticed_ns is not None:
@@ -105,13 +108,13 @@ class Path:
 
 
 def segments(size_bytes: int) -> list[int]:
-    """The sizes of the segments that carry so many bytes: all full but the last."""
+    """Sizes in bytes of the segments that carry ``size_bytes``; all but the last are full."""
     full, rest = divmod(size_bytes, SEGMENT_BYTES)
     return [SEGMENT_BYTES] * full + [rest] * bool(rest)
 
 
 def _noticed_ns(sent_ns: list[int], arrives: list[bool], lost: int) -> int | None:
-    """When the third segment behind the lost one was sent that did arrive; ``None`` if fewer came with it."""
+    """When the third arriving segment after the lost one was sent; ``None`` if fewer arrive."""
     later = [sent_ns[i] for i in range(lost + 1, len(sent_ns)) if arrives[i]]
     enough = len(later) >= DUPLICATES_FOR_FAST_RETRANSMIT
     return later[DUPLICATES_FOR_FAST_RETRANSMIT - 1] if enough else None

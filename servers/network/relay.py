@@ -1,48 +1,32 @@
 """A user-space TCP relay that puts a network between client and server.
 
-Each direction of each connection has a path of its own (``servers.network.link_model``): half the round trip, and what
-jitter, bandwidth and modelled loss add to it, in order. TCP's own handshake happens between the client and the relay at
-once, where on a real path it takes a round trip; so what a new connection's client sends first waits one more round
-trip.
-Instants are absolute, on a timerfd; how late each piece is released is recorded.
-Per connection and direction at most ``MAX_HELD_BYTES`` are held; beyond that the relay stops reading.
+Each direction of each connection has a link model of its own (``servers.network.link_model``): half the round trip,
+and what jitter, bandwidth and modelled loss add to it, in order. The relay completes TCP's handshake with the client at
+once, although on a real network it takes a round trip; therefore the first bytes of a client wait one more round trip.
+Release times are absolute, on a timerfd, and the lateness of each release is recorded. The relay holds at most
+``MAX_HELD_BYTES`` per connection and direction; beyond that it stops reading. ``servers.process.relay`` runs it.
 """
 
 import asyncio
-import json
-import os
 import socket
 from collections import Counter, deque
-from collections.abc import Callable
 from random import Random
 from typing import Any, Final, NamedTuple, cast
 
-import msgspec
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-
-from feed.instruments.clock import NS_PER_MS, Timer, now_ns, run_first
+from feed.instruments.clock import NS_PER_MS, Timer, now_ns
 from feed.instruments.meters import Lateness
-from feed.instruments.tcp import describe, tune
+from feed.instruments.tcp import tune
 from feed.networks import Network
-from servers.gate.guard import Guard
-from servers.gate.origins import Origins
-from servers.http.listener import HttpListener
-from servers.network.link_model import Path
-from servers.platform.context import Serving
-from servers.platform.options import ServerOptions
-from servers.process import control
-from servers.process.app import bind, start, stop_signal
+from servers.network.link_model import LinkModel
 
 MAX_HELD_BYTES: Final = 1 << 20
 CONNECT_TIMEOUT_S: Final = 10.0
 COUNTED: Final = ("segments", "lost", "stalls")
-"""What paths count, summed over connections and directions."""
+"""Counters of a ``LinkModel``, summed over connections and directions."""
 
 
 class RelayOptions(NamedTuple):
-    """Where to, from where, and over which network; the seed is that of all its chance."""
+    """Target, listening address and network of a relay; ``seed`` starts the random numbers of jitter and loss."""
 
     target_host: str
     target_port: int
@@ -62,31 +46,31 @@ class Relay:
         self.round_trip_ns = round(options.network.rtt_ms * NS_PER_MS)
         self.one_way_ns = self.round_trip_ns // 2
         self.connections_total = 0
-        self.accepted: set[Leg] = set()
-        """The client sides of what is open, whether or not the server has been reached."""
-        self.legs: set[Leg] = set()
-        self._ended_paths: Counter[str] = Counter()
+        self.accepted: set[RelaySide] = set()
+        """The client side of each open connection, whether or not the server has been reached."""
+        self.sides: set[RelaySide] = set()
+        self._ended: Counter[str] = Counter()
 
-    def accept(self) -> "Leg":
-        """The client side of a new connection."""
+    def accept(self) -> "RelaySide":
+        """Make the client side of a new connection; the server is connected to one and a half round trips later."""
         self.connections_total += 1
         number = self.connections_total
         opened_ns = now_ns()
-        client = Leg(self, self._path(number, "up"), opened_ns + self.round_trip_ns)
+        client = RelaySide(self, self._link(number, "up"), opened_ns + self.round_trip_ns)
         self.accepted.add(client)
         self.timer.call_at(
             opened_ns + self.round_trip_ns + self.one_way_ns, lambda: self._start_connect(client, number)
         )
         return client
 
-    def _path(self, connection: int, direction: str) -> Path:
-        return Path(self.options.network, Random(f"{self.options.seed}-{connection}-{direction}"))
+    def _link(self, connection: int, direction: str) -> LinkModel:
+        return LinkModel(self.options.network, Random(f"{self.options.seed}-{connection}-{direction}"))
 
-    def _start_connect(self, client: "Leg", number: int) -> None:
+    def _start_connect(self, client: "RelaySide", number: int) -> None:
         client.connecting = asyncio.ensure_future(self._connect(client, number))
 
-    async def _connect(self, client: "Leg", number: int) -> None:
-        server = Leg(self, self._path(number, "down"), 0)
+    async def _connect(self, client: "RelaySide", number: int) -> None:
+        server = RelaySide(self, self._link(number, "down"), 0)
         server.peer = client
         host, port = self.options.target_host, self.options.target_port
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -106,46 +90,45 @@ class Relay:
             server.abort()
         client.release_due()
 
-    def ended(self, leg: "Leg") -> None:
-        """One side of a connection is gone; what its path counted stays."""
-        self.legs.discard(leg)
-        self.accepted.discard(leg)
-        self._ended_paths.update({name: getattr(leg.path, name) for name in COUNTED})
+    def ended(self, side: "RelaySide") -> None:
+        """Forget one side of a connection, and keep what its link has counted."""
+        self.sides.discard(side)
+        self.accepted.discard(side)
+        self._ended.update({name: getattr(side.link, name) for name in COUNTED})
 
     def summary(self) -> dict[str, Any]:
-        """What the relay says of itself."""
+        """Connections, lateness of releases, and counters of the links, for ``GET /stats``."""
+        link = {name: self._ended[name] + sum(getattr(side.link, name) for side in self.sides) for name in COUNTED}
         return {
             "connections_now": len(self.accepted),
             "connections_total": self.connections_total,
             "release_lateness": self.lateness.summary(),
-            "path": {
-                name: self._ended_paths[name] + sum(getattr(leg.path, name) for leg in self.legs) for name in COUNTED
-            },
+            "link": link,
         }
 
 
-class Leg(asyncio.Protocol):
-    """One side of a relayed connection. What it receives is released to its peer when it is due."""
+class RelaySide(asyncio.Protocol):
+    """One side of a relayed connection. It passes what it receives on to its peer when that is due."""
 
     transport: asyncio.Transport
 
-    def __init__(self, relay: Relay, path: Path, not_before_ns: int) -> None:
+    def __init__(self, relay: Relay, link: LinkModel, not_before_ns: int) -> None:
         self._relay = relay
-        self.path = path
+        self.link = link
         self._not_before_ns = not_before_ns
         self._held: deque[tuple[int, bytes | None]] = deque()
         self._held_bytes = 0
         self._stopped_reading = False
         self._blocked = False
-        self.peer: Leg | None = None
+        self.peer: RelaySide | None = None
         self.connecting: asyncio.Future[None] | None = None
         self.lost = False
         self.ended = False
-        """Has the end of the stream been written to this side?"""
+        """The end of the stream has been written to this side."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are not asyncio's subclasses
-        self._relay.legs.add(self)
+        self._relay.sides.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._hold(data)
@@ -180,10 +163,10 @@ class Leg(asyncio.Protocol):
             self.transport.abort()
 
     def release_due(self) -> None:
-        """Pass on what is due, in order."""
+        """Pass the pieces that are due on to the peer, in order."""
         peer, held = self.peer, self._held
         if peer is None:
-            return  # still connecting: whoever connects calls this again
+            return  # not connected yet: ``Relay._connect`` calls this again
         at_ns = now_ns()
         while held and held[0][0] <= at_ns and not self._blocked:
             due_ns, data = held.popleft()
@@ -195,12 +178,12 @@ class Leg(asyncio.Protocol):
 
     def _hold(self, data: bytes | None) -> None:
         begin = 0
-        for due_ns, size_bytes in self.path.releases(max(now_ns(), self._not_before_ns), len(data or b"")):
+        for due_ns, size_bytes in self.link.releases(max(now_ns(), self._not_before_ns), len(data or b"")):
             self._held.append((due_ns, data and data[begin : begin + size_bytes]))
             begin += size_bytes
             self._relay.timer.call_at(due_ns, self.release_due)
 
-    def _pass_on(self, peer: "Leg", data: bytes | None) -> None:
+    def _pass_on(self, peer: "RelaySide", data: bytes | None) -> None:
         if peer.lost:
             return
         if data is not None:
@@ -212,53 +195,3 @@ class Leg(asyncio.Protocol):
         if self.ended:  # both directions have come to their end
             self.transport.close()
             peer.transport.close()
-
-
-async def run(options: RelayOptions, announce: Callable[[str], None]) -> None:
-    """Relay until SIGTERM or SIGINT."""
-    defaults = ServerOptions("relay")
-    sock = bind(options.host, options.port, defaults.unsent_bytes)
-    control_sock = bind(control.CONTROL_HOST, 0, defaults.unsent_bytes)
-    loop = asyncio.get_running_loop()
-    relay = Relay(options, Timer(loop))
-    stopped = stop_signal()
-    server = await loop.create_server(relay.accept, sock=sock, backlog=defaults.backlog)
-    guard = Guard(defaults.request_timeout_s, defaults.stall_timeout_s)
-    sweeping = asyncio.ensure_future(guard.sweep_for_ever())
-    listener = HttpListener(Serving(defaults, guard, Origins(), local=True), _routes(relay))
-    ready = {
-        "transport": "relay",
-        "host": sock.getsockname()[0],
-        "port": sock.getsockname()[1],
-        "pid": os.getpid(),
-        "control_url": f"http://{control.CONTROL_HOST}:{control_sock.getsockname()[1]}",
-        "options": {
-            **options._asdict(),
-            "network": msgspec.to_builtins(options.network),
-            "seeds": f"{options.seed}-CONNECTION-up and {options.seed}-CONNECTION-down, connections counted from 1",
-            "scheduling": run_first(),
-        },
-        "socket": describe(sock),
-    }
-    (serving,) = await start((listener,), (control_sock,))
-    announce(json.dumps(ready))
-    await stopped.wait()
-    sweeping.cancel()
-    listener.stop()
-    server.close()
-    loop.call_later(defaults.shutdown_grace_s, guard.abort_all)
-    for leg in tuple(relay.legs):
-        leg.abort()
-    await serving
-    relay.timer.close()
-
-
-def _routes(relay: Relay) -> list[Route]:
-    async def stats(request: Request) -> Response:
-        return JSONResponse(relay.summary())
-
-    async def reset(request: Request) -> Response:
-        relay.lateness.reset()
-        return JSONResponse({})
-
-    return [Route("/stats", stats), Route("/stats/reset", reset, methods=["POST"])]

@@ -1,4 +1,4 @@
-"""What a transport is given to serve with, and the two things it gives back: a listener, and how to stop it."""
+"""What a transport is handed to serve with, and the listener that it hands back."""
 
 import socket
 import ssl
@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from feed.instruments.clock import Timer
-from servers.gate.admission import Gate
-from servers.gate.guard import Guard
+from servers.gate.admission import Admission
 from servers.gate.origins import Origins
+from servers.gate.watchdog import ConnectionWatchdog
 from servers.hub.hub import Hub
 from servers.hub.stats import Stats
-from servers.platform.namespace import Platform
+from servers.platform.namespace import Namespace
 from servers.platform.options import ServerOptions
 
 
@@ -19,38 +19,38 @@ class Serving(NamedTuple):
     """What an HTTP listener needs, of whatever server."""
 
     options: ServerOptions
-    guard: Guard
+    watchdog: ConnectionWatchdog
     origins: Origins
     tls: ssl.SSLContext | None = None
     local: bool = False
-    """Only for programs of this machine, which no page can be made to speak for."""
+    """Only for programs of this machine: requests that a web page can cause are refused."""
 
 
 class Context(NamedTuple):
     """The parts that all transports of one server share."""
 
     options: ServerOptions
-    guard: Guard
+    watchdog: ConnectionWatchdog
     stats: Stats
     timer: Timer
-    gate: Gate
-    platforms: tuple[Platform, ...]
-    """One per namespace; the first is the default one, which has the feed."""
+    admission: Admission
+    namespaces: tuple[Namespace, ...]
+    """The first is the default namespace, which has the feed."""
     tls: ssl.SSLContext | None = None
 
     @property
     def serving(self) -> Serving:
         """For the listener of the transport itself."""
-        return Serving(self.options, self.guard, self.gate.origins, self.tls)
+        return Serving(self.options, self.watchdog, self.admission.origins, self.tls)
 
     @property
     def hub(self) -> Hub:
         """The rooms of the default namespace."""
-        return self.platforms[0].hub
+        return self.namespaces[0].hub
 
 
 class Listener(Protocol):
-    """A transport that accepts connections on a bound socket until it is told to stop."""
+    """A transport that accepts connections on a bound socket until ``stop`` is called."""
 
     async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
         """Accept connections; call ``ready`` once that works; return after ``stop`` when all of them are gone."""

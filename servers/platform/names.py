@@ -6,9 +6,12 @@ On Socket.IO they are its own namespaces; on every other transport the first par
 import re
 from typing import Final
 
+from feed.transports import TRANSPORTS
+
 MAX_NAMESPACES: Final = 32
 _NAME: Final = re.compile("[a-z][a-z0-9-]{0,31}")
-RESERVED: Final = frozenset({"poll", "long-poll", "sse", "ws", "requests", "sessions", "socket.io"})
+RESERVED: Final = frozenset({"requests", "sessions", *(row.path.strip("/") for row in TRANSPORTS.values())})
+"""First parts of our own paths."""
 
 
 class NamespaceError(ValueError):
@@ -25,6 +28,11 @@ def check_namespaces(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) != len(names) or len(names) > MAX_NAMESPACES:
         raise NamespaceError(f"namespaces: each once, at most {MAX_NAMESPACES}")
     return names
+
+
+def path_of(transport: str, namespace: str) -> str:
+    """The path of a transport's subscriptions in a namespace."""
+    return prefix(namespace) + TRANSPORTS[transport].path
 
 
 def prefix(name: str) -> str:

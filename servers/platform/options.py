@@ -1,4 +1,4 @@
-"""Every option of a server that can move a number, in one record that is stored with the results."""
+"""Every option of a server that can change a measurement, in one flat record that is stored with the results."""
 
 from typing import Final
 
@@ -6,77 +6,73 @@ import msgspec
 
 from servers.gate.limits import LimitOptions
 
-TRANSPORTS: Final = {
-    "polling": "servers.polling:build",
-    "long_polling": "servers.long_polling:build",
-    "sse": "servers.sse:build",
-    "websocket": "servers.websocket:build",
-    "socketio": "servers.socketio:build",
-    "raw": "servers.raw:build",
-}
-"""Transport -> where its listener is built. The one list of what can be served."""
-
-VARIANTS: Final = {
-    "polling": ("tuned",),
-    "long_polling": ("tuned",),
-    "sse": ("plain",),
-    "websocket": ("tuned",),
-    "socketio": ("websocket_only",),
-}
-"""Named variants beside the row of the table; the empty variant is the row."""
-
 MAX_HOLD_S: Final = 55.0
-"""Longest hold a client may ask for: under the 60 s after which common proxies give up."""
+"""Longest hold a client may ask for: less than the 60 s after which common proxies give up."""
 
 
-class ServerOptions(msgspec.Struct, frozen=True):
-    """What one server runs with. Seconds, bytes and counts as the names say."""
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What no command line sets: constants, which are recorded with the results, and which tests change."""
+
+    max_head_bytes: int = 32 * 1024
+    """Longest head of a request; a longer one is refused."""
+    max_url_bytes: int = 8 * 1024
+    """Longest URL of a request; a longer one is refused."""
+    max_body_bytes: int = 64 * 1024
+    """Longest body of a request; a longer one is refused."""
+    max_frame_bytes: int = 64 * 1024
+    """Longest WebSocket message, or payload of Socket.IO, from a client; a longer one is refused."""
+    keep_alive_s: int = 75
+    """How long an idle connection is kept: longer than clients and proxies do, so that the server never ends it."""
+    backlog: int = 2048
+    """Connections that may wait to be accepted (``listen(2)``)."""
+    unsent_bytes: int = 64 * 1024
+    """TCP_NOTSENT_LOWAT: unsent bytes beyond which the kernel takes no more of a connection (``tcp(7)``)."""
+    write_buffer_bytes: int = 4 * 1024
+    """High-water mark of a connection's buffer in user space: above it nothing is written until it drains."""
+    stream_batch_events: int = 64
+    """Most events in one write of a stream, which bounds the memory that a slow reader takes."""
+    per_message_deflate: bool = False
+    """Negotiate compression of WebSocket messages (RFC 7692)."""
+    shutdown_grace_s: float = 2.0
+    """Time for open responses to end after a stop signal; then they are aborted."""
+    ping_timeout_s: float = 60.0
+    """Time for a Socket.IO client to answer a ping; then its connection is closed."""
+    send_queue_packets: int = 1024
+    """Most packets that wait for one Socket.IO client; beyond that it is disconnected, and resumes by its cursor."""
+    session_timeout_s: float = 60.0
+    """Time without a poll after which a session of polls ends; longer than any hold."""
+
+
+class ServerOptions(Bounds, frozen=True):
+    """Options of one server, its ``Bounds`` included. Units are at the end of each name."""
 
     transport: str
     variant: str = ""
+    """A variant of the transport (``feed.transports``); empty: the server that the table measures."""
     host: str = "127.0.0.1"
     port: int = 8000
+    """0: the kernel picks a free one."""
     rooms: int = 1
+    """Rooms of the feed."""
     history: int = 1024
+    """Events kept per room for clients that resume."""
     heartbeat_s: float = 15.0
-    """A stream sends a heartbeat so often, whatever else it sends: an SSE comment, a WebSocket ping, an empty frame."""
+    """Interval of heartbeats on a stream, whatever else it sends: an SSE comment, a WebSocket ping, an empty frame."""
     request_timeout_s: float = 10.0
-    """A request must be complete this long after its first byte, a new connection's after it was accepted."""
-    max_head_bytes: int = 32 * 1024
-    max_url_bytes: int = 8 * 1024
-    max_body_bytes: int = 64 * 1024
-    max_frame_bytes: int = 64 * 1024
+    """Time for a request to be complete, from its first byte; for a new connection's first, from the accept."""
     stall_timeout_s: float = 20.0
-    """A peer that acknowledges nothing for this long while bytes wait for it is aborted."""
-    keep_alive_s: int = 75
-    """Longer than any client or proxy keeps an idle connection, so that it is never the server that cuts it."""
-    backlog: int = 2048
-    unsent_bytes: int = 64 * 1024
-    """TCP_NOTSENT_LOWAT: how much the kernel takes beyond what is in flight before it pushes back."""
-    write_buffer_bytes: int = 4 * 1024
-    """High-water mark of what a connection buffers beyond the kernel: over it nothing is written until it drains."""
-    stream_batch_events: int = 64
-    """At most this many events go into one write of a stream, which bounds what a slow reader holds."""
-    per_message_deflate: bool = False
-    shutdown_grace_s: float = 2.0
-    """Responses that are still open this long after a stop signal are aborted."""
-    ping_timeout_s: float = 60.0
-    """Socket.IO: a client that has not answered a ping for this long is gone."""
-    send_queue_packets: int = 1024
-    """Socket.IO: packets that wait for one client; who has more is disconnected, and resumes by its cursor."""
+    """Time without an acknowledgement, while bytes wait for it, after which a connection is aborted."""
     namespaces: tuple[str, ...] = ()
-    """Beside the default one."""
-    session_timeout_s: float = 60.0
-    """A session of polls ends when no poll has come for this long. Longer than any hold."""
+    """Namespaces next to the default one."""
     auth: str = "none"
-    """``none``, ``jwt``, or ``dev``: tokens signed with a key that everybody knows."""
+    """``none``; ``jwt``; or ``dev``: tokens are signed with a published key."""
     room_claims: dict[str, str] = {}
-    """Room -> the claim that a token must hold for it."""
+    """Room -> the claim that a token must hold to enter it."""
     allowed_origins: tuple[str, ...] = ()
-    """Pages of other origins that may connect; those of the server's own may always."""
+    """Other origins whose pages may connect; pages of the server's own origin always may."""
     tls: str = ""
-    """Empty: none; ``files``: certificate and key were given; ``dev``: a throw-away authority."""
+    """Empty: no TLS; ``files``: a certificate and key from files; ``dev``: a throw-away authority."""
     log_level: str = "error"
-    sabotage: str = ""
-    """A fault to commit on purpose, for tests (``feed.faults``)."""
+    inject_fault: str = ""
+    """A fault to inject on purpose, for tests of the benchmark (``feed.faults``); empty: none."""
     limits: LimitOptions = LimitOptions()

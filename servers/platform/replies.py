@@ -1,4 +1,4 @@
-"""Answers that were given, so that a request which is sent again is not applied again."""
+"""Replies that were given, so that a request which is sent again is not carried out again."""
 
 import asyncio
 import hashlib
@@ -8,55 +8,57 @@ from typing import Final, NamedTuple
 
 from servers.gate.errors import Refusal
 
-KEPT_ANSWERS: Final = 10_000
-KEPT_S: Final = 120.0
-"""How long after its answer a request may be repeated; clients give up long before."""
+MAX_REPLIES: Final = 10_000
+MAX_AGE_S: Final = 120.0
+"""How long after its reply a request may be repeated; clients give up long before."""
 
-Answer = bytes | asyncio.Task[bytes]
-"""An envelope, or who is still waiting to give it."""
+Reply = bytes | asyncio.Task[bytes]
+"""An envelope, or the task that will have it."""
 Key = tuple[str, ...]
-"""Who asks, and the request's id."""
+"""The requesting side, and the request's id."""
 
 
-class Kept(NamedTuple):
-    """An answer, when it was given, and what was asked."""
+class CachedReply(NamedTuple):
+    """A reply, when it was given (monotonic, s), and the digest of its request."""
 
     since_s: float
     digest: bytes
-    answer: Answer
+    reply: Reply
 
 
-class Answers:
-    """The newest answers by request. Bounded in number and in time; ``now_s`` is any clock that does not go back."""
+class ReplyCache:
+    """The newest replies by request. Bounded in number and in time; ``now_s`` is any clock that does not go back."""
 
-    def __init__(self, now_s: Callable[[], float], kept: int = KEPT_ANSWERS, kept_s: float = KEPT_S) -> None:
+    def __init__(
+        self, now_s: Callable[[], float], max_replies: int = MAX_REPLIES, max_age_s: float = MAX_AGE_S
+    ) -> None:
         self._now_s = now_s
-        self._kept = kept
-        self._kept_s = kept_s
-        self._answers: OrderedDict[Key, Kept] = OrderedDict()
+        self._max_replies = max_replies
+        self._max_age_s = max_age_s
+        self._cached: OrderedDict[Key, CachedReply] = OrderedDict()
 
-    def find(self, key: Key, request: bytes) -> Answer | None:
-        """The answer that this request got before. Raises ``Refusal`` if another request had that id."""
-        found = self._answers.get(key)
+    def find(self, key: Key, request: bytes) -> Reply | None:
+        """The reply that this request got before. Raises ``Refusal`` if another request had that id."""
+        found = self._cached.get(key)
         if found is None or self._expired(found.since_s):
             return None
         if found.digest != _digest(request):
             raise Refusal("id_reused", "another request had this id: a repeated request must be the same")
-        return found.answer
+        return found.reply
 
-    def keep(self, key: Key, request: bytes, answer: Answer) -> None:
-        """Remember an answer; the oldest is forgotten where there are too many."""
-        self._answers[key] = Kept(self._now_s(), _digest(request), answer)
-        self._answers.move_to_end(key)
-        while len(self._answers) > self._kept or self._expired(next(iter(self._answers.values())).since_s):
-            self._answers.popitem(last=False)
-
-    def _expired(self, since_s: float) -> bool:
-        return self._now_s() - since_s > self._kept_s
+    def keep(self, key: Key, request: bytes, reply: Reply) -> None:
+        """Remember a reply; the oldest is forgotten where there are too many."""
+        self._cached[key] = CachedReply(self._now_s(), _digest(request), reply)
+        self._cached.move_to_end(key)
+        while len(self._cached) > self._max_replies or self._expired(next(iter(self._cached.values())).since_s):
+            self._cached.popitem(last=False)
 
     def forget(self, key: Key) -> None:
-        """A request that failed may be tried again."""
-        self._answers.pop(key, None)
+        """Let a request that failed be tried again."""
+        self._cached.pop(key, None)
+
+    def _expired(self, since_s: float) -> bool:
+        return self._now_s() - since_s > self._max_age_s
 
 
 def _digest(request: bytes) -> bytes:

@@ -1,15 +1,16 @@
-"""From what a request says to a subscription, or to the refusal that names what was wrong with it."""
+"""From the room and the cursor that a request names to a reader, or to the refusal that says what was wrong."""
 
 from feed.cursor import CursorError, parse_cursor
 from feed.rooms import DEFAULT_ROOM, RoomNameError, check_room
 from servers.gate.errors import Refusal
-from servers.hub.hub import Hub, Reader, UnknownRoomError
+from servers.hub.hub import Hub, UnknownRoomError
+from servers.hub.reader import Reader
 
 
 def subscribe(hub: Hub, room: str | None, since: str | None) -> Reader:
     """A reader of ``room`` (default ``feed``) from the cursor ``since`` on (default: now). Raises ``Refusal``.
 
-    What is empty is absent. The name is checked although the hub knows its rooms: inboxes are among them.
+    Empty means absent. The name is checked although the hub knows its rooms, since inboxes are among them.
     """
     try:
         return hub.subscribe(check_room(room or DEFAULT_ROOM), parse_cursor(since) if since else None)

@@ -1,4 +1,4 @@
-"""One server process from bound sockets to exit code 0: the transport, its control listener, the feed, the end."""
+"""One server process, from bound sockets to exit code 0: the transport, its control listener, and the feed."""
 
 import asyncio
 import importlib
@@ -12,36 +12,37 @@ from typing import Any
 
 import msgspec
 
-from feed.faults import parse_sabotage
+from feed.faults import parse_fault
 from feed.instruments.clock import Timer, now_ns
 from feed.instruments.meters import measure_loop_lag
 from feed.instruments.tcp import describe, tune
 from feed.sources import Item
-from servers.gate.admission import Gate
+from feed.transports import TRANSPORTS
+from servers.gate.admission import Admission
 from servers.gate.auth import Authenticator
-from servers.gate.guard import Guard
 from servers.gate.limits import Limits
 from servers.gate.origins import Origins
 from servers.gate.secrets import Secrets
+from servers.gate.watchdog import ConnectionWatchdog
 from servers.http.listener import HttpListener
-from servers.hub.fault_injection import sabotaged
+from servers.hub.fault_injection import with_fault
 from servers.hub.hub import Hub
 from servers.hub.publisher import Publisher
 from servers.hub.stats import Stats
 from servers.platform.context import Context, Listener, Serving
-from servers.platform.namespace import Platform
-from servers.platform.options import TRANSPORTS, ServerOptions
+from servers.platform.namespace import Namespace
+from servers.platform.options import ServerOptions
 from servers.process import control
+from servers.services.registry import SERVICES
 
 
 def scheme(options: ServerOptions) -> str:
-    """Of the address that a client is given."""
-    plain = {"websocket": "ws", "raw": "tcp"}.get(options.transport, "http")
-    return f"{plain}s" if options.tls else plain
+    """The scheme of the address in the ready line."""
+    return TRANSPORTS[options.transport].scheme + ("s" if options.tls else "")
 
 
 def bind(host: str, port: int, unsent_bytes: int) -> socket.socket:
-    """A listening socket with its options set, which what it accepts inherits. Raises ``OSError``."""
+    """A bound socket, with the options that accepted connections inherit. Raises ``OSError``."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -59,41 +60,42 @@ def bind(host: str, port: int, unsent_bytes: int) -> socket.socket:
 async def run(
     options: ServerOptions, secrets: Secrets, items: Iterable[Item] | None, announce: Callable[[str], None]
 ) -> None:
-    """Serve until SIGTERM or SIGINT. ``announce`` gets the one JSON line that says where, once it is true."""
+    """Serve until SIGTERM or SIGINT. ``announce`` gets the ready line once connections are accepted."""
     sock = bind(options.host, options.port, options.unsent_bytes)
     control_sock = bind(control.CONTROL_HOST, 0, options.unsent_bytes)
     line = _ready_line(options, secrets, sock, control_sock)
     stopped = stop_signal()
     context = make_context(options, secrets)
-    publish = sabotaged(context.hub.publish, parse_sabotage(options.sabotage))
+    publish = with_fault(context.hub.publish, parse_fault(options.inject_fault))
     publisher = Publisher(publish, context.timer, context.stats.publisher_lateness)
-    # The control listener has a guard of its own: its connections are nobody's load.
-    control_guard = Guard(options.request_timeout_s, options.stall_timeout_s)
+    # A watchdog of its own, since connections to the control listener are not counted as load.
+    control_watchdog = ConnectionWatchdog(options.request_timeout_s, options.stall_timeout_s)
     listeners: tuple[Listener, Listener] = (
-        _import(TRANSPORTS[options.transport])(context),
-        HttpListener(
-            Serving(options, control_guard, Origins(), local=True),
-            control.routes(context, publisher),
-        ),
+        build(context),
+        HttpListener(Serving(options, control_watchdog, Origins(), local=True), control.routes(context, publisher)),
     )
     background = [
         asyncio.ensure_future(measure_loop_lag(context.timer, context.stats.loop_lag)),
-        asyncio.ensure_future(context.guard.sweep_for_ever()),
-        asyncio.ensure_future(control_guard.sweep_for_ever()),
+        asyncio.ensure_future(context.watchdog.sweep_for_ever()),
+        asyncio.ensure_future(control_watchdog.sweep_for_ever()),
     ]
+    for namespace in context.namespaces:
+        await namespace.start()
     serving = await start(listeners, (sock, control_sock))
     announce(line)
     if items is not None:
         publisher.start(items, now_ns())
     await stopped.wait()
     publisher.stop()
-    for platform in context.platforms:
-        platform.hub.close()
+    for namespace in context.namespaces:
+        namespace.hub.close()
     for listener in listeners:
         listener.stop()
-    for guard in (context.guard, control_guard):
-        asyncio.get_running_loop().call_later(options.shutdown_grace_s, guard.abort_all)
+    for watchdog in (context.watchdog, control_watchdog):
+        asyncio.get_running_loop().call_later(options.shutdown_grace_s, watchdog.abort_all)
     await asyncio.gather(*serving)
+    for namespace in context.namespaces:
+        await namespace.stop()
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
@@ -109,27 +111,28 @@ def stop_signal() -> asyncio.Event:
 
 
 def make_context(options: ServerOptions, secrets: Secrets) -> Context:
-    """What the transport that the options name is built from. On a running loop."""
+    """The parts from which a transport is built. Call it on a running loop."""
     authenticator = None if secrets.jwt_key is None else Authenticator(secrets.jwt_key)
-    gate = Gate(authenticator, Origins(options.allowed_origins), Limits(options.limits))
+    admission = Admission(authenticator, Origins(options.allowed_origins), Limits(options.limits))
+    stats = Stats()
     return Context(
         options,
-        Guard(options.request_timeout_s, options.stall_timeout_s),
-        Stats(),
+        ConnectionWatchdog(options.request_timeout_s, options.stall_timeout_s),
+        stats,
         Timer(asyncio.get_running_loop()),
-        gate,
-        tuple(_platform(options, gate, name) for name in ("", *options.namespaces)),
+        admission,
+        tuple(_namespace(options, admission, stats, name) for name in ("", *options.namespaces)),
         secrets.tls,
     )
 
 
-def _platform(options: ServerOptions, gate: Gate, name: str) -> Platform:
+def _namespace(options: ServerOptions, admission: Admission, stats: Stats, name: str) -> Namespace:
     rooms = options.rooms if not name else 1
-    return Platform(name, options.transport, Hub(rooms, options.history), gate, options.room_claims)
+    return Namespace(name, options, Hub(rooms, options.history, counters=stats), admission, SERVICES)
 
 
 async def start(listeners: Sequence[Listener], socks: Sequence[socket.socket]) -> list[asyncio.Future[None]]:
-    """Let the listeners serve; returns once all of them accept connections."""
+    """Start the listeners, and return their tasks once all of them accept connections."""
     started = asyncio.Semaphore(0)
     serving = [
         asyncio.ensure_future(listener.serve(sock, started.release))
@@ -140,10 +143,10 @@ async def start(listeners: Sequence[Listener], socks: Sequence[socket.socket]) -
     return list(serving)
 
 
-def _import(path: str) -> Callable[[Context], Listener]:
-    module, _, name = path.partition(":")
-    build: Callable[[Context], Listener] = getattr(importlib.import_module(module), name)
-    return build
+def build(context: Context) -> Listener:
+    """The listener of a transport, from ``build`` of the module that has the transport's name."""
+    listener: Listener = importlib.import_module(f"servers.{context.options.transport}").build(context)
+    return listener
 
 
 def _ready_line(options: ServerOptions, secrets: Secrets, sock: socket.socket, control_sock: socket.socket) -> str:

@@ -1,4 +1,4 @@
-"""The second listener, on 127.0.0.1 only: health, statistics, and the feed's start and stop for the benchmark."""
+"""The control listener, on 127.0.0.1 only: health, statistics, and start and stop of the feed for the benchmark."""
 
 import asyncio
 from collections import Counter
@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from feed.instruments.clock import now_ns
+from feed.instruments.clock import NS_PER_S, now_ns
 from feed.schedule import Schedule, ScheduleError
 from feed.sources import SourceError, check_payload_bytes, synthetic
 from feed.strict import JsonError, decode_strictly
@@ -19,13 +19,14 @@ from servers.platform.context import Context
 from servers.process.prometheus import exposition
 
 CONTROL_HOST: Final = "127.0.0.1"
-MAX_LEAD_NS: Final = 60_000_000_000
+MAX_LEAD_NS: Final = 60 * NS_PER_S
+"""Longest time from a request to the start of the feed that it asks for."""
 
 
 class FeedStart(msgspec.Struct, forbid_unknown_fields=True):
     """Body of ``POST /feed/start``: synthetic events on a schedule.
 
-    ``start_ns`` is an instant on this machine's CLOCK_MONOTONIC from which the schedule's offsets count; 0 is now.
+    ``start_ns``: time on CLOCK_MONOTONIC at which the schedule begins; 0 is now.
     """
 
     schedule: Schedule
@@ -37,7 +38,7 @@ _START_DECODER: Final = msgspec.json.Decoder(FeedStart)
 
 
 def routes(context: Context, publisher: Publisher) -> list[BaseRoute]:
-    """The control routes (docs/protocol.md, Control)."""
+    """The routes of the control listener (docs/protocol.md, Control)."""
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"status": "stopping" if context.hub.closing else "ok"})
@@ -64,9 +65,9 @@ def routes(context: Context, publisher: Publisher) -> list[BaseRoute]:
 
     async def metrics(request: Request) -> Response:
         counts = Counter[str]()
-        for platform in context.platforms:
-            counts.update(platform.counts())
-        body, content_type = exposition(context.options.transport, context.stats, context.guard, counts)
+        for namespace in context.namespaces:
+            counts.update(namespace.counts())
+        body, content_type = exposition(context.options.transport, context.stats, context.watchdog, counts)
         return Response(body, media_type=content_type)
 
     return [
@@ -96,7 +97,7 @@ def _feed_start(body: bytes, rooms: int) -> FeedStart:
 
 def _summary(context: Context, publisher: Publisher) -> dict[str, Any]:
     return {
-        **context.guard.summary(),
+        **context.watchdog.summary(),
         **context.stats.summary(),
         "tasks": len(asyncio.all_tasks()),
         "events_published": context.hub.published,

@@ -1,7 +1,6 @@
-"""What a server says to Prometheus: the figures of ``/stats``, named and with units as its conventions ask.
+"""Metrics for Prometheus: the figures of ``/stats``, with names and units by Prometheus' conventions.
 
-Nothing is counted here. A collector reads the counters that there are whenever somebody scrapes, so that metrics cost
-nothing between two scrapes.
+Nothing is counted here: each scrape reads the existing counters, so metrics cost nothing between scrapes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from feed.instruments.clock import NS_PER_S
 from feed.instruments.meters import Lateness
-from servers.gate.guard import Guard
+from servers.gate.watchdog import ConnectionWatchdog
 from servers.hub.stats import Stats
 
 QUANTILES: Final = (0.5, 0.99, 1.0)
@@ -22,15 +21,18 @@ _US_PER_S: Final = 1_000_000
 
 _GAUGES: Final = {
     "connections_now": ("connections", "Open TCP connections."),
-    "peers": ("peers", "Connected clients over all namespaces; a stateless poll is none."),
+    "peers": ("peers", "Connected clients over all namespaces; polls without a session are not counted."),
     "users": ("users", "Users with at least one connection, over all namespaces."),
     "rooms": ("rooms", "Rooms over all namespaces, inboxes included."),
-    "sessions": ("sessions", "Receiving sides whose requests come by another connection."),
+    "sessions": ("sessions", "Sessions, for transports whose requests come by another connection than events."),
 }
 _COUNTERS: Final = {
     "connections_total": ("connections_opened", "TCP connections accepted."),
     "wire_bytes": ("wire_bytes", "Bytes on the wire in both directions, headers of TCP and IP included."),
-    "aborted_slow_readers": ("aborted_slow_readers", "Connections cut because the peer took nothing for too long."),
+    "aborted_slow_readers": (
+        "aborted_slow_readers",
+        "Connections reset because the peer did not read.",
+    ),
     "request_timeouts": ("request_timeouts", "Requests that were not complete in time."),
     "events": ("events", "Events published, over all namespaces."),
     "deliveries": ("deliveries", "Events handed to subscribers."),
@@ -41,10 +43,12 @@ _COUNTERS: Final = {
 }
 
 
-def exposition(transport: str, stats: Stats, guard: Guard, counts: Mapping[str, int]) -> tuple[bytes, str]:
-    """The text that Prometheus scrapes, and its content type. ``counts``: what ``Platform.counts`` gives, added up."""
+def exposition(
+    transport: str, stats: Stats, watchdog: ConnectionWatchdog, counts: Mapping[str, int]
+) -> tuple[bytes, str]:
+    """The text that Prometheus scrapes, and its content type. ``counts``: sums of ``Namespace.counts``."""
     registry = CollectorRegistry(auto_describe=False)
-    values = {**guard.summary(), **stats.summary(), **counts}
+    values = {**watchdog.summary(), **stats.summary(), **counts}
     registry.register(_Figures(transport, stats, values))
     ProcessCollector(registry=registry)
     return generate_latest(registry), CONTENT_TYPE_LATEST
@@ -64,14 +68,12 @@ class _Figures(Collector):
         yield from self._since_reset()
 
     def _since_reset(self) -> Iterator[Metric]:
-        """What ``POST /stats/reset`` lets begin again, as a restart of the server would."""
+        """Metrics that ``POST /stats/reset`` starts over, as a restart of the server would."""
         stats = self._stats
-        late = "How much later than due an event was published."
+        late = "Time from when an event was due to when it was published."
         yield self._summary("publisher_lateness_seconds", late, stats.publisher_lateness)
-        yield self._summary("loop_lag_seconds", "How late a timer fires on the event loop.", stats.loop_lag)
-        pauses = Metric(
-            "pushmark_gc_pause_seconds", "How long Python's garbage collector stopped the process.", "summary"
-        )
+        yield self._summary("loop_lag_seconds", "Lateness of a timer on the event loop.", stats.loop_lag)
+        pauses = Metric("pushmark_gc_pause_seconds", "Pauses of the process by Python's garbage collector.", "summary")
         labels = {"transport": self._transport}
         pauses.add_sample("pushmark_gc_pause_seconds_count", labels, stats.gc_pauses.count)
         pauses.add_sample("pushmark_gc_pause_seconds_sum", labels, stats.gc_pauses.total_ns / NS_PER_S)

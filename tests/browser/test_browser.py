@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.results.files import save
-from clients.core.options import header_set
+from clients.http.headers import header_set
 from servers.gate.auth import DEV_KEY, mint
 from tests.conftest import Start, run_module
 from tests.helpers.fake_results import fake_results

@@ -29,7 +29,7 @@ def run_folder(folder: Path, results: Results, point: str = "sparse") -> Path:
 
 @pytest.mark.parametrize(
     ("factor", "code", "said"),
-    [(1.0, 0, "agrees"), (1.5, 1, "differs from published"), (0.5, 1, "differs from published")],
+    [(1.0, 0, "agrees"), (1.5, 1, "worse than published"), (0.5, 1, "better than published")],
 )
 def test_a_cell_agrees_or_differs(tmp_path: Path, factor: float, code: int, said: str) -> None:
     fresh = fake_results(seed=21)
@@ -39,6 +39,7 @@ def test_a_cell_agrees_or_differs(tmp_path: Path, factor: float, code: int, said
     a, b = run_folder(tmp_path / "a", fake_results(seed=20)), run_folder(tmp_path / "b", fresh)
     done = invoke("reports", "agree", str(a), str(b), "sse/wire_bytes")
     assert done.returncode == code and said in done.stdout, done.stdout + done.stderr
+    assert "Next:\n  - " in done.stdout and f"python -m reports compare {a} {b}" in done.stdout
 
 
 def test_a_cell_that_spreads_too_far_is_not_settled(tmp_path: Path) -> None:
@@ -49,6 +50,7 @@ def test_a_cell_that_spreads_too_far_is_not_settled(tmp_path: Path) -> None:
     a, b = run_folder(tmp_path / "a", fake_results()), run_folder(tmp_path / "b", fresh)
     done = invoke("reports", "agree", str(a), str(b), "sse/latency_p50")
     assert done.returncode == 3 and "not settled" in done.stdout
+    assert f"python -m bench cell sse/latency_ms_p50 --point sparse --of {a} --blocks " in done.stdout
 
 
 def test_the_plan_of_a_cell_is_the_published_one_for_one_transport(tmp_path: Path) -> None:

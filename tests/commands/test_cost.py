@@ -24,12 +24,11 @@ from bench.sweeps.cost import GENERATOR_PRESETS, PRESETS, Sections, cost_trials
 from bench.sweeps.sweep import Sweep, new_sweep
 from bench.trial.conduct import blank
 from bench.trial.validity import cost_reasons, saturation_reasons
-from clients.core.options import TRANSPORTS
+from feed.transports import TRANSPORTS
 from reports.cli import main as reports_main
 from reports.sections.cost import reached, summarize_cost
 from reports.sections.generator import generator_section
 from reports.statistics import Estimate
-from servers.platform.options import VARIANTS
 from tests.conftest import invoke, run_module
 from tests.helpers.fake_results import fake_results
 
@@ -84,7 +83,7 @@ def test_plans_are_complete_and_reproducible(presets: dict[str, Sections], prese
         assert set(per_block.values()) == {1}
     for one in planned:
         assert one.trial.transport in TRANSPORTS and one.trial.rtt_ms == 0
-        assert not one.trial.variant or one.trial.variant in VARIANTS[one.trial.transport]
+        assert not one.trial.variant or one.trial.variant in TRANSPORTS[one.trial.transport].variants
         assert one.plan.probes == one.plan.subscribers, "one process receives"
 
 
@@ -150,7 +149,7 @@ def test_a_load_without_a_number_is_one_clear_line(tmp_path: Path) -> None:
 def test_the_report_has_the_sections(tmp_path: Path) -> None:
     measured(cost_trials(PRESETS["default"], 1), tmp_path, COST_FILE)
     measured(cost_trials(GENERATOR_PRESETS["default"], 1), tmp_path, GENERATOR_FILE)
-    shown = CliRunner().invoke(reports_main, [str(tmp_path)])
+    shown = CliRunner().invoke(reports_main, [str(tmp_path), "--details"])
     assert shown.exit_code == 0, shown.output
     for text in (shown.output, (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text()):
         assert "What a delivery costs the server" in text and "What receiving costs the load side" in text
@@ -170,7 +169,7 @@ def test_a_saturated_or_lossy_trial_does_not_count() -> None:
     assert cost_reasons(easy, fine, closed_loop=False) == []
     assert "generator was saturated" in cost_reasons(busy, fine, closed_loop=False)[0]
     assert cost_reasons(busy, fine, closed_loop=True) == [], "a busy poller asks less often"
-    assert "1 deliveries lost" in cost_reasons(easy, lossy, closed_loop=True)[0]
+    assert "1 deliveries were lost" in cost_reasons(easy, lossy, closed_loop=True)[0]
     assert saturation_reasons(busy) == []
     assert "not saturated" in saturation_reasons(easy)[0]
 

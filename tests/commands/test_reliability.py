@@ -19,7 +19,7 @@ from bench.cli import main
 from bench.machine.host import Placement
 from bench.machine.processes import rss_bytes
 from bench.reliability.failures import run_fault
-from bench.reliability.planned import Planned
+from bench.reliability.planned_fault import PlannedFault
 from bench.results.reliability import FaultTrial
 from clients.control import Control
 from feed.wire import encode_frame
@@ -46,7 +46,7 @@ def broken(transport: str, fault: str, folder: Path) -> FaultTrial:
     place = Placement(core, core, [core])
 
     async def body() -> FaultTrial:
-        return await run_fault(Planned(transport, fault, 1), CLIENTS, 20.0, folder, place, seed=1)
+        return await run_fault(PlannedFault(transport, fault, 1), CLIENTS, 20.0, folder, place, seed=1)
 
     trial: FaultTrial = run(body())
     assert trial.never_back == 0 and trial.duplicates == 0 and trial.silently_lost == 0
@@ -67,12 +67,12 @@ def test_everybody_is_resumed_after_a_cut(transport: str, tmp_path: Path) -> Non
 
 
 def test_ctrl_c_while_a_server_starts_is_no_fault_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def press_ctrl_c(*_: object) -> None:
+    def press_ctrl_c(*_: object, **__: object) -> None:
         raise asyncio.CancelledError
 
     monkeypatch.setattr("bench.reliability.failures.start_server", press_ctrl_c)
     with pytest.raises(asyncio.CancelledError):
-        run(run_fault(Planned("sse", "kill", 1), 1, 20.0, tmp_path, Placement(0, 0, [0]), seed=1))
+        run(run_fault(PlannedFault("sse", "kill", 1), 1, 20.0, tmp_path, Placement(0, 0, [0]), seed=1))
 
 
 @pytest.mark.parametrize(("command", "option"), [("faults", "--rate-hz"), ("soak", "--duration-s")])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bench.results.files import FAULTS_FILE, ResultsError, read, save
 from bench.results.reliability import FaultResults, FaultTrial, HostileTrial, SoakResults
 from reports.sections.faults import summarize_faults
-from reports.sections.sieges import held, siege_table
+from reports.sections.hostile import held, hostile_table
 from tests.conftest import invoke, run_module
 
 KIB = 1024
@@ -86,14 +86,14 @@ def test_repeats_are_the_unit_of_the_spread() -> None:
 def test_what_was_lost_is_said_first() -> None:
     summary = summarize_faults(results([fault(silently_lost=2)], [siege(lost=1)]), None)
     assert any("lost in silence on SSE" in caution for caution in summary.cautions)
-    assert "events were lost under siege" in summary.cautions
+    assert "events were lost under attack" in summary.cautions
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 300), st.floats(-10, 200), st.integers(0, 2), st.integers(1, 4))
 def test_a_siege_is_held_within_its_bounds_only(calm: float, under: float, kib: float, lost: int, count: int) -> None:
     trials = [siege(calm, under, kib, lost)] * count
     assert held(trials) == (under <= 2 * calm + 5 and kib <= 64 and not lost)
-    assert siege_table(trials).rows[0][-1] == ("held" if held(trials) else "not held")
+    assert hostile_table(trials).rows[0][-1] == ("held" if held(trials) else "not held")
 
 
 def test_the_commands_end_to_end(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_commands_end_to_end(tmp_path: Path) -> None:
     }
     assert all(one.never_back == one.silently_lost == one.duplicates == 0 for one in found.trials)
     assert len(found.hostile) == 8 and all(one.delivered == one.expected for one in found.hostile)
-    assert "Bad peers beside good ones" in (tmp_path / "report.md").read_text()
+    assert "Hostile clients" in (tmp_path / "report.md").read_text()
     assert (tmp_path / "figures" / "recovery.svg").exists()
 
 

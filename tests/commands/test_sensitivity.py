@@ -176,7 +176,7 @@ def test_a_trial_without_its_load_is_named(tmp_path: Path) -> None:
 
 def test_the_section_stands_in_every_format(tmp_path: Path) -> None:
     measured(sensitivity_trials("default", list(TRANSPORTS), 1), tmp_path)
-    done = invoke("reports", str(tmp_path))
+    done = invoke("reports", str(tmp_path), "--details")
     assert done.returncode == 0, done.stderr
     for text in (done.stdout, (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text()):
         assert "How the words change with the setting" in text and "One trial per setting" in text

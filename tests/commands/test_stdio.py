@@ -13,7 +13,7 @@ import pytest
 
 from bench.results.files import save
 from feed.console.command_line import BROKEN_PIPE
-from servers.platform.options import TRANSPORTS
+from feed.transports import TRANSPORTS
 from tests.conftest import ROOT, Start, run, run_module, until
 from tests.helpers.fake_results import fake_results
 

@@ -17,13 +17,14 @@ from bench.results.run import Results
 from reports.blocks import main_blocks
 from reports.formats import with_interval
 from reports.statistics import EQUAL, MARGINS, OPEN, Estimate, estimate
-from reports.table.claims import CLAIMS, ByOrder, ByProbe, ByWord, NotJudged
+from reports.table.claims import BURDENS, CLAIMS, ByCheck, ByOrder, ByWord, NotJudged
 from reports.table.ratings import HIGHEST, LATENCY_BOUNDS, rate
-from reports.table.summary import summarize
+from reports.table.summary import judge, summarize
 from reports.table.verdicts import (
-    FAILS,
+    BETTER_THAN_CLAIMED,
     HOLDS,
     UNJUDGED,
+    WORSE_THAN_CLAIMED,
     Judgement,
     Line,
     Measured,
@@ -66,7 +67,7 @@ def test_every_claim_can_be_judged() -> None:
                 assert metric in METRICS and set(words) <= set(WORDS)
             case ByOrder(metric, rivals):
                 assert METRICS[metric].margin in MARGINS and claim.transport not in rivals
-            case ByProbe() | NotJudged():
+            case ByCheck() | NotJudged():
                 pass
     assert len({(claim.transport, claim.words) for claim in CLAIMS}) == len(CLAIMS)
 
@@ -74,8 +75,7 @@ def test_every_claim_can_be_judged() -> None:
 def test_a_word_holds_or_not_when_the_whole_interval_is_on_one_side() -> None:
     assert word(fake_results(), "polling", "latency: high").word == HOLDS
     found = word(fake_results(), "sse", "latency: low")
-    assert found.word == FAILS and "very low, better than claimed" in found.evidence
-    assert found.better and "one-way transits" in found.evidence
+    assert found.word == BETTER_THAN_CLAIMED and "one-way transits: very low" in found.evidence
     assert found.command.startswith("python -m bench cell sse/latency_ms_p50 --point sparse")
 
 
@@ -106,7 +106,7 @@ def test_no_claim_is_judged_on_modelled_loss() -> None:
     ("long_polling", "expected"),
     [
         ([1.0, 1.01, 0.99, 1.0, 1.02], HOLDS),
-        ([20.0, 20.1, 19.9, 20.0, 20.2], FAILS),
+        ([20.0, 20.1, 19.9, 20.0, 20.2], WORSE_THAN_CLAIMED),
         ([10.0, 10.001, 9.999, 10.0, 10.0], EQUAL),
         ([5.0, 15.0, 8.0, 14.0, 9.0], OPEN),
     ],
@@ -123,7 +123,9 @@ def test_more_than_each_needs_every_pair() -> None:
     assert word(fake_results(), "polling", "high resource use").word == HOLDS
     results = changed(fake_results(), "websocket", cpu, [5000.0] * 5)
     found = word(results, "polling", "high resource use")
-    assert found.word == FAILS and "more block" not in found.evidence, "settled, whatever the other pairs say"
+    assert found.word == BETTER_THAN_CLAIMED and "more block" not in found.evidence, (
+        "settled, whatever the other pairs say"
+    )
 
 
 def test_one_rival_with_as_much_refutes_more_than_each() -> None:
@@ -150,16 +152,17 @@ def test_a_word_that_bare_tcp_misses_too_says_so() -> None:
     for level, told in ((420.0, True), (300.0, False)):
         results = changed(results, "raw", "wire_bytes_per_event", [level] * 5)
         found = word(results, "websocket", "bandwidth: very low")
-        assert found.word == FAILS and not found.better and "worse than claimed" in found.evidence
-        assert ("bare TCP: 1.64 × payload" in found.evidence) is told
+        assert found.word == WORSE_THAN_CLAIMED
+        assert ("bare TCP as well: 1.64 × payload" in found.evidence) is told
 
 
-def test_the_tally_says_how_many_are_better_than_claimed() -> None:
+def test_the_tally_says_how_many_are_better_and_worse_than_claimed() -> None:
     claim = CLAIMS[0]
-    lines = [
-        Line(claim, {"a": Judgement(FAILS, "", better=True), "b": Judgement(FAILS, ""), "c": Judgement(HOLDS, "")})
-    ]
-    assert tally_text(lines).endswith("holds 1, does not hold 2 (1 of them better than claimed).")
+    words = (WORSE_THAN_CLAIMED, BETTER_THAN_CLAIMED, HOLDS, OPEN, UNJUDGED, HOLDS)
+    lines = [Line(claim, {str(place): Judgement(word, "") for place, word in enumerate(words)})]
+    assert tally_text(lines) == (
+        "5 verdicts on the article's claims: holds 2, better than claimed 1, worse than claimed 1, not settled 1."
+    )
 
 
 def test_functional_claims_are_what_the_probe_saw() -> None:
@@ -168,9 +171,30 @@ def test_functional_claims_are_what_the_probe_saw() -> None:
     assert line.functional is not None and (line.functional.word, line.functional.evidence) == (HOLDS, YES.evidence)
     no = CapabilityCheck(YES.transport, YES.check, False, "0 of 20")
     unknown = CapabilityCheck(YES.transport, YES.check, None, "no browser")
-    for probes, expected in (([no], FAILS), ([unknown], OPEN), (None, UNJUDGED), ([], UNJUDGED)):
+    for probes, expected in (([no], WORSE_THAN_CLAIMED), ([unknown], OPEN), (None, UNJUDGED), ([], UNJUDGED)):
         found = judged(fake_results(), "sse", words, probes).functional
         assert found is not None and found.word == expected
+
+
+@pytest.mark.parametrize(
+    ("transport", "check", "words", "seen", "expected"),
+    [
+        ("long_polling", "opens_connections", "frequent connection open and close", False, BETTER_THAN_CLAIMED),
+        ("polling", "asks_on_a_clock", "timed requests", False, BETTER_THAN_CLAIMED),
+        ("sse", "sends_where_it_receives", "one-way", True, BETTER_THAN_CLAIMED),
+        ("websocket", "sends_where_it_receives", "full duplex", False, WORSE_THAN_CLAIMED),
+        ("long_polling", "waits_for_data", "held until data is ready", False, WORSE_THAN_CLAIMED),
+    ],
+)
+def test_a_refuted_capability_says_whether_users_are_better_off(
+    transport: str, check: str, words: str, seen: bool, expected: str
+) -> None:
+    found = judged(fake_results(), transport, words, [CapabilityCheck(transport, check, seen, "seen")]).functional
+    assert found is not None and found.word == expected
+
+
+def test_every_burden_is_a_capability_that_is_claimed() -> None:
+    assert {claim.by.check for claim in CLAIMS if isinstance(claim.by, ByCheck)} >= BURDENS
 
 
 @PURE
@@ -182,8 +206,8 @@ def test_the_words_an_interval_spans_are_those_of_its_ends_and_between(low: floa
 
 
 def test_the_tally_counts_judgements() -> None:
-    found = tally(summarize(fake_results()).verdicts)
-    assert found[HOLDS] >= 3 and found[FAILS] >= 2 and UNJUDGED not in found
+    found = tally(judge([summarize(fake_results())], None))
+    assert found[HOLDS] >= 3 and found[BETTER_THAN_CLAIMED] >= 2 and UNJUDGED not in found
 
 
 def run_folder(folder: Path) -> Path:
@@ -207,7 +231,7 @@ def test_the_report_of_a_run_answers_for_both_points(tmp_path: Path) -> None:
         assert "Many quiet rooms" in said and "One busy room" in said and "verdicts on the article" in said
     for said in (page, text):
         assert "python -m bench cell polling/latency_ms_p50 --point broadcast" in said
-        assert "python -m bench probes --transports sse" in said and YES.evidence in said
+        assert "python -m bench capabilities --transports sse" in said and YES.evidence in said
     names = {path.name for path in (folder / "figures").iterdir()}
     assert {"pairs.png", "broadcast_pairs.png", "broadcast_latency_percentiles.svg"} <= names
 

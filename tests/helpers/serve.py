@@ -11,7 +11,7 @@ import uvloop
 from servers.gate.secrets import load_secrets
 from servers.platform.options import ServerOptions
 from servers.process.app import run
-from servers.process.cli import announce
+from servers.process.serve import announce
 
 if __name__ == "__main__":
     options = msgspec.json.decode(sys.argv[1], type=ServerOptions)

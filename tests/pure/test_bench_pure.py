@@ -390,15 +390,16 @@ def test_a_delivery_before_its_due_instant_is_wrong() -> None:
 def test_a_trial_at_every_bound_is_valid() -> None:
     assert set(BOUNDS) <= METRICS.keys()
     assert reasons({}, 0) == []
-    assert reasons({name: bound for name, (bound, _) in BOUNDS.items()}, 0) == []
+    assert reasons({name: bound.limit for name, bound in BOUNDS.items()}, 0) == []
 
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_a_trial_just_over_a_bound_is_invalid_for_that_reason(name: str) -> None:
-    over = {other: bound for other, (bound, _) in BOUNDS.items()} | {name: math.nextafter(BOUNDS[name][0], math.inf)}
+    bound = BOUNDS[name]
+    over = {other: one.limit for other, one in BOUNDS.items()} | {name: math.nextafter(bound.limit, math.inf)}
     (reason,) = reasons(over, 0)
-    assert reason.endswith(f"allowed {BOUNDS[name][0]:g}")
-    named = {"probe": "probes", "steal": "hypervisor", "other": "processes", "drift": "second", "hiccup": "host"}
+    assert reason.endswith(f"allowed {bound.limit:{bound.form}}")
+    named = {"probe": "probes", "steal": "hypervisor", "other": "processes", "drift": "drifted:", "hiccup": "host"}
     first = name.split("_")[0]
     assert reason.split()[1] == named.get(first, first)
 

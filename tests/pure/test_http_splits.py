@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from servers.gate.guard import Guard
+from servers.gate.watchdog import ConnectionWatchdog
 from servers.http.protocols import BoundedHttp
 from servers.platform.options import ServerOptions
 from tests.conftest import run
@@ -33,7 +33,7 @@ class Seen(NamedTuple):
 
 
 class FakeTransport:
-    """Keeps what is written. The guard looks at its socket only when it sweeps, which nobody does here."""
+    """Keeps what is written. The watchdog looks at its socket only when it sweeps, which nobody does here."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -79,7 +79,7 @@ def seen(pieces: Sequence[bytes]) -> Seen:
     async def body() -> Seen:
         config = Config(app, http="httptools", ws="none", lifespan="off", log_config=None)
         state, transport = ServerState(), FakeTransport()
-        protocol = BoundedHttp(Guard(10, 20), OPTIONS, config=config, server_state=state, app_state={})
+        protocol = BoundedHttp(ConnectionWatchdog(10, 20), OPTIONS, config=config, server_state=state, app_state={})
         protocol.connection_made(transport)  # type: ignore[arg-type]  # as much of a transport as is used
         for piece in pieces:
             if not transport.closed:

@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from servers.gate import logs
 from servers.gate.auth import DEV_KEY, mint
-from servers.gate.guard import Guard
 from servers.gate.logs import REDACTED
+from servers.gate.watchdog import ConnectionWatchdog
 from servers.hub.stats import Stats
 from servers.process.prometheus import exposition
 
@@ -39,7 +39,7 @@ def scraped() -> dict[str, float]:
     stats = Stats()
     stats.deliveries = 11
     stats.loop_lag.record(2_000_000)
-    body, content_type = exposition("sse", stats, Guard(1.0, 1.0), COUNTS)
+    body, content_type = exposition("sse", stats, ConnectionWatchdog(1.0, 1.0), COUNTS)
     assert content_type.startswith("text/plain")
     samples = [one for family in text_string_to_metric_families(body.decode()) for one in family.samples]
     assert all(one.labels["transport"] == "sse" for one in samples if one.name.startswith("pushmark_"))

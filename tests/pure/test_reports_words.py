@@ -1,23 +1,27 @@
 """What the report says in words: ratings, the table's cells, the sentence, cautions. From FAKE results."""
 
+from pathlib import Path
+
+import msgspec
 import pytest
 
 from bench.results.catalogue import METRICS
+from bench.results.files import load
 from bench.results.run import Counts, Results
 from feed.transports import TRANSPORTS
 from reports.formats import fixed, joined, listed, number
 from reports.style import LOOKS
 from reports.table.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, rate
-from reports.table.rows import Cell
+from reports.table.rows import Measurement
 from reports.table.summary import Summary, summarize
 from tests.helpers.fake_results import fake_results, fake_trial, put
 
 
-def _latency(summary: Summary, transport: str) -> Cell:
+def _latency(summary: Summary, transport: str) -> Measurement:
     return next(row.latency for row in summary.rows if row.transport == transport)
 
 
-def _bandwidth(summary: Summary, transport: str) -> Cell:
+def _bandwidth(summary: Summary, transport: str) -> Measurement:
     return next(row.bandwidth for row in summary.rows if row.transport == transport)
 
 
@@ -95,13 +99,47 @@ def _answer(summary: Summary) -> dict[str, str]:
 
 def test_the_answer_says_what_is_equal_and_by_how_much_the_rest_differs() -> None:
     said = _answer(summarize(fake_results()))
-    assert list(said) == ["Latency", "Wire bytes", "How sure"]
-    equal = "WebSocket, SSE, Socket.IO and long polling show no practical difference in the median (20.9 to 21.2 ms); "
-    assert said["Latency"].startswith(equal + "polling takes 25.0 times [")
-    assert said["Latency"].endswith("] as long as WebSocket.")
-    assert said["Wire bytes"].startswith("WebSocket moves the fewest measured per event (472 B)")
-    assert "long polling 3.95 times [" in said["Wire bytes"] and said["Wire bytes"].endswith("as many as WebSocket.")
-    assert said["How sure"].startswith("4 to 5 valid blocks of each; ") and "at most 5 %" in said["How sure"]
+    assert list(said) == ["Latency", "Bytes", "CPU", "Polling"]
+    assert said["Latency"] == (
+        "WebSocket, SSE, Socket.IO and long polling are equal for the user: half of all events arrive within 20.9 to "
+        "21.2 ms, of which the network takes 20 ms; polling takes 25.0 times as long."
+    )
+    assert said["Bytes"].startswith(
+        "WebSocket moves the fewest bytes as measured, 472 B per event; SSE moves 1.11 times"
+    )
+    assert said["Bytes"].endswith("long polling 3.95 times and polling 20.2 times as many.")
+    assert said["CPU"].endswith("CPU is the cost of these implementations, not of the protocols.")
+    assert "half of all events arrive within 522 ms" in said["Polling"]
+
+
+def test_the_answer_of_the_published_run_reads_in_five_lines() -> None:
+    """With the rate from which polling moves the fewest bytes, which needs what idle subscribers cost."""
+    folder = Path(__file__).parents[2] / "docs" / "runs" / "table"
+    for point in (folder, folder / "broadcast"):
+        parts = summarize(load(point)).answer
+        assert [part.label for part in parts] == ["Latency", "Bytes", "CPU", "Polling", "Not settled"]
+        assert all(len(part.text) < 450 and part.text[0].isupper() and part.text.endswith(".") for part in parts)
+    assert parts[0].text.startswith("WebSocket has the lowest latency as measured")
+    assert "only in rooms with more than 10.0 events/s (here 10 events/s)" in parts[3].text
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "rate_hz", "said"),
+    [(1.0, 20.0, "more than 10.3 events/s (here 0.1"), (3600.0, 20.0, "however few"), (0.001, 20.0, "however many")],
+)
+def test_polling_pays_from_some_rate_always_or_never(interval_s: float, rate_hz: float, said: str) -> None:
+    results = load(Path(__file__).parents[2] / "docs" / "runs" / "table")
+    results.plan = msgspec.structs.replace(results.plan, poll_interval_s=interval_s, rate_hz=rate_hz)
+    assert said in _answer(summarize(results))["Polling"]
+
+
+def test_a_cost_without_a_ratio_is_said_as_a_difference() -> None:
+    """Server CPU is less that of the idle server, and may be 0."""
+    results = fake_results()
+    _set(results, "websocket", server_cpu_us_per_event=0.0)
+    said = _answer(summarize(results))["CPU"]
+    assert said.startswith("WebSocket costs the server the least CPU as measured, 0 us per event; ")
+    assert "SSE takes 55." in said and "us more" in said and "times" not in said
 
 
 def test_the_answer_names_what_is_not_settled_and_about_how_many_blocks_it_takes() -> None:
@@ -110,8 +148,8 @@ def test_the_answer_names_what_is_not_settled_and_about_how_many_blocks_it_takes
         if trial.transport == "sse" and trial.status == "ok":
             trial.latency_ms["50"] = 21.5 + 0.6 * (trial.block - 3)
     said = _answer(summarize(results))
-    assert said["Not settled"].startswith("Latency of SSE against WebSocket (1.0")
-    assert "more block" in said["Not settled"] and "SSE" not in said["Latency"]
+    assert said["Not settled"].startswith("Whether SSE differs from WebSocket in latency (1.0")
+    assert "more blocks would tell" in said["Not settled"] and "SSE" not in said["Latency"]
 
 
 def test_a_transport_with_a_single_valid_block_leads_nobody() -> None:
@@ -121,15 +159,15 @@ def test_a_transport_with_a_single_valid_block_leads_nobody() -> None:
         if trial.transport == "websocket" and trial.block > 1 and trial.status == "ok":
             trial.status, trial.reasons = "invalid", ["the host stalled"]
     said = _answer(summarize(results))
-    assert said["Wire bytes"].startswith("SSE moves the fewest measured per event")
-    assert "long polling 3." in said["Wire bytes"] and "WebSocket" not in said["Wire bytes"]
-    assert "wire bytes of WebSocket against SSE" in said["Not settled"]
+    assert said["Bytes"].startswith("SSE moves the fewest bytes as measured")
+    assert "long polling 3." in said["Bytes"] and "WebSocket" not in said["Bytes"]
+    assert "whether WebSocket differs from SSE in bytes" in said["Not settled"]
 
 
 def test_one_block_is_said_to_settle_nothing() -> None:
     summary = summarize(fake_results(1))
     said = _answer(summary)
-    assert said["Not settled"] == "Anything: a single block has no intervals."
+    assert said["Not settled"] == "A single block has no intervals, so it settles nothing."
     assert said["Latency"].startswith("Polling 5") and "WebSocket 20.9 ms" in said["Latency"]
     assert all("1 block: no interval" in row.latency.cautions for row in summary.rows)
     assert all("1 block: no interval" in row.bandwidth.cautions for row in summary.rows)

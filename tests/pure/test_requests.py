@@ -14,15 +14,19 @@ from feed.cursor import Cursor
 from feed.requests import Publish, RequestError, decode_request, encode_request
 from feed.strict import MAX_DEPTH, nesting
 from feed.wire import Audience
-from servers.gate.admission import Gate
+from servers.gate.admission import Admission
 from servers.gate.auth import Identity
 from servers.gate.errors import Refusal
 from servers.gate.limits import LimitOptions, Limits
 from servers.gate.origins import Origins
-from servers.hub.hub import Delivery, Hub, Room
-from servers.platform.connections import Peer
-from servers.platform.namespace import MAX_WAITING_PER_CONNECTION, Platform
-from servers.platform.replies import Answer, Answers
+from servers.hub.hub import Hub
+from servers.hub.reader import Delivery
+from servers.hub.room import Room
+from servers.platform.connections import Connection
+from servers.platform.namespace import Namespace
+from servers.platform.options import ServerOptions
+from servers.platform.replies import Reply, ReplyCache
+from servers.platform.requests import MAX_WAITING_PER_CONNECTION
 from tests.conftest import run
 
 JSON = st.recursive(
@@ -83,53 +87,55 @@ def test_an_error_names_what_was_wrong(body: str, named: str, id_: str) -> None:
     assert named in str(error.value) and error.value.id == id_
 
 
-def test_answers_are_forgotten_by_age_and_by_number() -> None:
+def test_replies_are_forgotten_by_age_and_by_number() -> None:
     now = 0.0
-    answers = Answers(lambda: now, kept=3, kept_s=10.0)
+    replies = ReplyCache(lambda: now, max_replies=3, max_age_s=10.0)
     for n in range(5):
-        answers.keep(("ann", str(n)), b"asked", b"%d" % n)
-    assert [answers.find(("ann", str(n)), b"asked") for n in range(5)] == [None, None, b"2", b"3", b"4"]
-    assert answers.find(("bob", "4"), b"asked") is None
+        replies.keep(("ann", str(n)), b"asked", b"%d" % n)
+    assert [replies.find(("ann", str(n)), b"asked") for n in range(5)] == [None, None, b"2", b"3", b"4"]
+    assert replies.find(("bob", "4"), b"asked") is None
     with pytest.raises(Refusal, match="another request"):
-        answers.find(("ann", "4"), b"asked for something else")
+        replies.find(("ann", "4"), b"asked for something else")
     now = 11.0
-    assert answers.find(("ann", "4"), b"asked") is None
-    answers.keep(("ann", "5"), b"asked", b"5")
-    answers.forget(("ann", "5"))
-    assert answers.find(("ann", "5"), b"asked") is None
+    assert replies.find(("ann", "4"), b"asked") is None
+    replies.keep(("ann", "5"), b"asked", b"5")
+    replies.forget(("ann", "5"))
+    assert replies.find(("ann", "5"), b"asked") is None
 
 
 def test_a_user_without_room_for_an_inbox_is_refused_and_not_kept() -> None:
     async def enter() -> None:
         limits = Limits(LimitOptions())
-        platform = Platform("", "sse", Hub(1, 10, max_rooms=1), Gate(None, Origins(), limits), {})
-        platform.enter(Peer(Identity("ann"), "::1"))
+        hub = Hub(1, 10, max_rooms=1)
+        namespace = Namespace("", ServerOptions(transport="sse"), hub, Admission(None, Origins(), limits))
+        namespace.enter(Connection(Identity("ann"), "::1"))
         kept = limits.kept
         with pytest.raises(Refusal) as refusal:
-            platform.enter(Peer(Identity("bob"), "::1"))
+            namespace.enter(Connection(Identity("bob"), "::1"))
         assert refusal.value.code == "too_many_rooms"
-        assert (len(platform.peers), platform.connections_of("bob"), limits.kept) == (1, 0, kept)
+        connections = namespace.connections
+        assert (len(connections.by_client), len(connections.of_user("bob")), limits.kept) == (1, 0, kept)
 
     asyncio.run(enter())
 
 
-class Deaf(Peer):
+class Deaf(Connection):
     """Is connected, and receives nothing."""
 
     def attach(self, room: Room, since: Cursor | None) -> None: ...
 
 
-def test_who_waits_for_many_acknowledgements_leaves_room_for_others() -> None:
+def test_waiting_for_many_acknowledgements_leaves_room_for_others() -> None:
     async def ask() -> None:
         limits = Limits(LimitOptions(message_burst=1000, user_message_burst=1000))
-        platform = Platform("", "sse", Hub(1, 10), Gate(None, Origins(), limits), {})
+        namespace = Namespace("", ServerOptions(transport="sse"), Hub(1, 10), Admission(None, Origins(), limits))
         ann, bob = (Deaf(Identity(user), "::1", user) for user in ("ann", "bob"))
-        for peer in (ann, bob):
-            platform.enter(peer)
+        for connection in (ann, bob):
+            namespace.enter(connection)
 
-        def publish(peer: Peer, id_: int) -> Answer:
+        def publish(connection: Connection, id_: int) -> Reply:
             asked = {"type": "publish", "id": str(id_), "user": "bob", "data": 1, "ack_timeout_s": 30}
-            return platform.handle(peer, json.dumps(asked).encode())
+            return namespace.requests.handle(connection, json.dumps(asked).encode())
 
         waiting = []
         for n in range(MAX_WAITING_PER_CONNECTION):

@@ -13,6 +13,7 @@ from clients.core.options import UrlError, target
 from clients.core.session import MAX_REMEMBERED_HOLES, Session, Verdict
 from feed.cursor import Cursor, CursorError
 from feed.envelope import Envelope, decode_envelope, encode_envelope
+from feed.transports import TRANSPORTS, Transport
 
 PURE = settings(deadline=None, derandomize=True, database=None)
 EPOCH = "0badcafe"
@@ -199,10 +200,15 @@ HOSTS = st.sampled_from(["127.0.0.1", "localhost", "[::1]", "example.org", "xn--
 PATHS = st.lists(st.text("abcXYZ019-_.~", min_size=1, max_size=6).filter(lambda part: part.strip(".")), max_size=3)
 
 
+def row(scheme: str) -> Transport:
+    """A transport with that scheme."""
+    return TRANSPORTS["polling"]._replace(scheme=scheme)
+
+
 @PURE
 @given(SCHEMES, SCHEMES, HOSTS, st.integers(1, 65535), st.sampled_from(["", "/"]))
 def test_any_server_address_becomes_the_transports(given: str, scheme: str, host: str, port: int, path: str) -> None:
-    url = target(f"{given}://{host}:{port}{path}", scheme, "/poll")
+    url = target(f"{given}://{host}:{port}{path}", row(scheme))
     assert url == URL(f"{scheme}://{host}:{port}/poll")
     assert (url.scheme, url.explicit_port or url.port, url.path) == (scheme, port, "/poll")
 
@@ -213,16 +219,16 @@ def test_a_path_and_a_query_are_kept(
     given: str, scheme: str, host: str, path: list[str], query: dict[str, str]
 ) -> None:
     address = URL(f"{given}://{host}:8000/" + "/".join(path)).with_query(query)
-    url = target(str(address), scheme, "/poll")
+    url = target(str(address), row(scheme))
     assert url.path == "/" + "/".join(path)
     assert dict(url.query) == query
 
 
 def test_the_schemes_own_port_is_understood() -> None:
-    assert str(target("http://localhost", "http", "/poll")) == "http://localhost/poll"
-    assert target("http://localhost", "tcp", "").port == 80
+    assert str(target("http://localhost", TRANSPORTS["polling"])) == "http://localhost/poll"
+    assert target("http://localhost", TRANSPORTS["raw"]).port == 80
     with pytest.raises(UrlError):
-        target("tcp://localhost", "tcp", "")
+        target("tcp://localhost", TRANSPORTS["raw"])
 
 
 NONSENSE = ["", "8000", "localhost:8000", "//localhost:8000", "http://", "http://:8000", "http://h:0", "http://h:99999",
@@ -259,7 +265,7 @@ def test_nonsense_is_used_or_refused_and_nothing_else(url: str) -> None:
 
 def _used_or_refused(url: str, scheme: str) -> None:
     try:
-        used = target(url, scheme, "/poll")
+        used = target(url, row(scheme))
     except UrlError as refusal:
         assert repr(url) in str(refusal)
     else:

@@ -27,11 +27,11 @@ TICKS = st.lists(st.integers(0, 10**9), min_size=8, max_size=10)
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_every_bound_is_of_a_metric_and_names_its_value(name: str) -> None:
-    bound, _ = BOUNDS[name]
+    bound = BOUNDS[name]
     assert name in METRICS
-    assert reasons({name: bound}, 0) == []
-    (reason,) = reasons({name: bound * 2 + 0.5}, 0)
-    assert f"allowed {bound:g}" in reason
+    assert reasons({name: bound.limit}, 0) == []
+    (reason,) = reasons({name: bound.limit * 2 + 0.5}, 0)
+    assert format(bound.limit * 2 + 0.5, bound.form) in reason and f"allowed {bound.limit:{bound.form}}" in reason
 
 
 @PURE

@@ -18,22 +18,15 @@ from clients.core.tls import client_context
 from feed.cursor import parse_cursor
 from feed.envelope import Envelope, decode_envelope, decode_error, decode_welcome
 from feed.schedule import Schedule
-from feed.wire import FrameDecoder, SseParser, encode_frame
-from servers.platform.options import TRANSPORTS
+from feed.transports import TRANSPORTS
+from feed.wire import FrameDecoder, SseParser
 from tests.conftest import SERVED, Running, Start, run, until
 
 STREAMS = [served for served in SERVED if "polling" not in served]
 RING_READERS = [stream for stream in STREAMS if not stream.startswith("socketio")]
 """Socket.IO keeps a queue for each client: who does not keep up is disconnected, and told of its gap on return."""
 STALL_S = "2.5"
-OPENINGS = {
-    "sse": b"GET /sse HTTP/1.1\r\nHost: x\r\n\r\n",
-    "websocket": b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n\r\n",
-    "socketio": b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n\r\n",
-    "raw": encode_frame(b'{"type":"subscribe"}'),
-}
+OPENINGS = {name: row.opening for name, row in TRANSPORTS.items() if not row.is_poll}
 SOCKETIO_CONNECT = bytes([0x81, 0x80 | 2]) + bytes(4) + b"40"
 """Engine.IO message, Socket.IO connect, in a masked frame."""
 SOCKETIO_LEAVE = bytes([0x81, 0x80 | 2]) + bytes(4) + b"41"

@@ -1,4 +1,4 @@
-"""A room with a claim: to read, join, send to it or learn who is in it needs the claim, at every moment."""
+"""A room with a claim: reading, joining, sending to it and listing its members need the claim, at every moment."""
 
 import asyncio
 import json
@@ -12,16 +12,17 @@ from typing import Any, Final, get_args
 import pytest
 
 from feed.requests import AnyRequest
-from servers.gate.admission import Gate
+from servers.gate.admission import Admission
 from servers.gate.auth import DEV_KEY, Authenticator, Identity
 from servers.gate.errors import Refusal
 from servers.gate.limits import LimitOptions, Limits
 from servers.gate.origins import Origins
-from servers.http.polls import PollPeer, asked
+from servers.http.polls import PollSession, open_poll
 from servers.hub.hub import Hub
-from servers.platform.connections import Peer
-from servers.platform.namespace import Platform
-from servers.services.builtin import SERVICES
+from servers.platform.connections import Connection
+from servers.platform.namespace import Namespace
+from servers.platform.options import ServerOptions
+from servers.services.registry import SERVICES
 from tests.conftest import SERVED, Running, run, starting
 from tests.helpers.ways_in import Guest, Polls, Said, Sse, What, allowed, good
 from tests.helpers.ways_in_by_sockets import PLACES, doors_of, ways_of
@@ -81,7 +82,7 @@ async def knock_as_another(kind: Kind, server: Running, door: str, what: What) -
 
 
 @EVERYWHERE
-def test_who_has_the_claim_comes_in_and_who_lacks_it_learns_nothing(serving: Serving, served: str, kind: Kind) -> None:
+def test_the_claim_lets_in_and_without_it_nothing_is_learned(serving: Serving, served: str, kind: Kind) -> None:
     """With whatever cursor: not even whether there is such a room, and how far it is."""
     server = serving(served)
 
@@ -143,7 +144,7 @@ REQUESTS: Final[dict[str, list[tuple[dict[str, Any], str]]]] = {
         ({"service": "echo", "data": "staff"}, ""),
     ],
 }
-"""What who lacks the claim is answered."""
+"""Requests, and the code of the reply to a client that lacks the claim; empty for an ack."""
 
 
 @EVERYWHERE
@@ -171,7 +172,7 @@ def test_every_request_and_every_service_is_tried() -> None:
 
 
 @EVERYWHERE
-def test_everyone_is_who_reads_where_the_sender_may_send(serving: Serving, served: str, kind: Kind) -> None:
+def test_everyone_means_the_rooms_where_the_sender_may_send(serving: Serving, served: str, kind: Kind) -> None:
     server = serving(served)
 
     async def body() -> None:
@@ -233,7 +234,7 @@ def test_the_first_room_counts_as_received(serving: Serving, served: str, kind: 
 
 
 @EVERYWHERE
-def test_no_answer_that_is_kept_is_given_to_who_lacks_the_claim(serving: Serving, served: str, kind: Kind) -> None:
+def test_no_cached_reply_is_given_without_the_claim(serving: Serving, served: str, kind: Kind) -> None:
     """The same user, the same program, the same id: but a token without the claim."""
     server = serving(served)
     same = {"instance": "program", "id": "same"}
@@ -251,7 +252,7 @@ def test_no_answer_that_is_kept_is_given_to_who_lacks_the_claim(serving: Serving
 
 
 @EVERYWHERE
-def test_a_kept_answer_tells_of_no_room_that_its_new_reader_may_not_know(
+def test_a_cached_reply_names_no_room_that_its_new_reader_may_not_know(
     serving: Serving, served: str, kind: Kind
 ) -> None:
     """A message to everyone names the rooms that it went to; and a token may be renewed without the claim."""
@@ -306,9 +307,9 @@ def test_a_poll_is_held_no_longer_than_its_token_is_good(serving: Serving, serve
     run(body())
 
 
-def a_platform() -> Platform:
-    gate = Gate(Authenticator(DEV_KEY), Origins(), Limits(LimitOptions()))
-    return Platform("", "long_polling", Hub(2, 10), gate, CLAIMS)
+def a_namespace() -> Namespace:
+    admission = Admission(Authenticator(DEV_KEY), Origins(), Limits(LimitOptions()))
+    return Namespace("", ServerOptions(transport="long_polling", room_claims=dict(CLAIMS)), Hub(2, 10), admission)
 
 
 def code_of(answer: object) -> str:
@@ -320,55 +321,58 @@ def test_a_poll_that_is_held_receives_its_room() -> None:
     """Its session has joined nothing; a token without the claim would let it go on all the same."""
 
     async def body() -> None:
-        platform = a_platform()
-        peer = PollPeer(Identity("ann", {"is_staff": True}, time.time() + 60), "::1", platform, 60.0)
-        platform.enter(peer, peer.session)
-        scope = {"type": "http", "headers": [(b"pushmark-session", peer.session.encode())], "query_string": b""}
+        namespace = a_namespace()
+        connection = PollSession(Identity("ann", {"is_staff": True}, time.time() + 60), "::1", namespace, 60.0)
+        namespace.enter(connection, connection.session)
+        scope = {"type": "http", "headers": [(b"pushmark-session", connection.session.encode())], "query_string": b""}
         renew = [json.dumps({"type": "renew", "id": str(n), "token": good("ann")}).encode() for n in range(2)]
-        with asked(platform, {"room": "feed-1"}, scope):
-            assert code_of(platform.handle(peer, renew[0])) == "not_allowed"
-        assert code_of(platform.handle(peer, renew[1])) == ""
+        with open_poll(namespace, {"room": "feed-1"}, scope):
+            assert code_of(namespace.requests.handle(connection, renew[0])) == "not_allowed"
+        assert code_of(namespace.requests.handle(connection, renew[1])) == ""
         with pytest.raises(Refusal, match="is_staff"):
-            asked(platform, {"room": "feed-1"}, scope)
-        platform.leave(peer, "done", peer.session)
+            open_poll(namespace, {"room": "feed-1"}, scope)
+        namespace.leave(connection, "done", connection.session)
 
     asyncio.run(body())
 
 
-def test_who_is_to_go_is_refused_until_it_is_gone() -> None:
-    """A peer that takes nothing keeps its connection for a while, and might go on asking with a token of yesterday."""
+def test_a_connection_that_must_go_is_refused_until_it_is_gone() -> None:
+    """A client that takes nothing stays connected for a while, and might go on asking with a token of yesterday."""
 
     async def body() -> None:
-        platform = a_platform()
-        peer = Peer(Identity("ann"), "::1")
-        platform.peers[peer.client] = platform.sessions["secret"] = peer
+        namespace = a_namespace()
+        connection = Connection(Identity("ann"), "::1")
+        namespace.connections.add(connection, "secret")
         ask = json.dumps({"type": "publish", "id": "1", "room": "feed", "data": 1}).encode()
-        peer.end(Refusal("token_expired", "the token has expired"))
-        assert code_of(platform.handle(peer, ask)) == "token_expired"
-        assert platform.hub.published == 0
+        connection.end(Refusal("token_expired", "the token has expired"))
+        assert code_of(namespace.requests.handle(connection, ask)) == "token_expired"
+        assert namespace.hub.published == 0
         with pytest.raises(Refusal, match="has expired"):
-            platform.by_session("secret")
+            namespace.connections.by_session("secret")
 
     asyncio.run(body())
 
 
-def test_only_who_was_asked_can_acknowledge() -> None:
+def test_only_the_addressed_user_can_acknowledge() -> None:
     async def body() -> None:
-        platform = a_platform()
-        ann, bob = (PollPeer(Identity(user), "::1", platform, 60.0) for user in ("ann", "bob"))
-        for peer in (ann, bob):
-            platform.enter(peer, peer.session)
-        asking = platform.handle(ann, b'{"type":"publish","id":"1","user":"ann","data":1,"ack_timeout_s":30}')
+        namespace = a_namespace()
+        ann, bob = (PollSession(Identity(user), "::1", namespace, 60.0) for user in ("ann", "bob"))
+        for connection in (ann, bob):
+            namespace.enter(connection, connection.session)
+        asking = namespace.requests.handle(ann, b'{"type":"publish","id":"1","user":"ann","data":1,"ack_timeout_s":30}')
         assert isinstance(asking, asyncio.Task)
         await asyncio.sleep(0)  # it waits now
-        sent = platform.hub.room("@ann").ring.newest
+        sent = namespace.hub.room("@ann").ring.newest
         assert sent is not None
         answer = json.dumps(
             {"type": "acknowledge", "id": "2", "message": json.loads(sent.json)["data"]["message"]}
         ).encode()
-        assert [code_of(platform.handle(peer, answer)) for peer in (bob, ann)] == ["unknown_message", ""]
+        assert [code_of(namespace.requests.handle(connection, answer)) for connection in (bob, ann)] == [
+            "unknown_message",
+            "",
+        ]
         assert code_of(await asking) == ""
-        for peer in (ann, bob):
-            platform.leave(peer, "done", peer.session)
+        for connection in (ann, bob):
+            namespace.leave(connection, "done", connection.session)
 
     asyncio.run(body())

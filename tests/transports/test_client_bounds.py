@@ -13,11 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clients import raw, socketio
-from clients.core import client as client_module
 from clients.core.client import Client, new_shared
 from clients.core.errors import ClientError, GaveUpError, RefusedError
 from clients.core.options import ClientOptions
-from clients.core.session import HOLES_PER_PLACE, REMEMBERED_MESSAGES, RecentMessages
+from clients.core.session import HOLES_PER_OTHER_ROOM, MAX_OTHER_ROOMS, REMEMBERED_MESSAGES, RecentMessages
 from clients.http import answers
 from clients.http import stamped as http
 from feed.envelope import decode_envelope, encode_envelope
@@ -206,7 +205,7 @@ def test_rooms_without_end_end_the_client(transport: str) -> None:
         return (message(transport, event(1, f"room-{number}")) for number in count())
 
     error = run(flood(transport, welcomed(transport), pieces))
-    assert isinstance(error, RefusedError) and f"more than the {client_module.MAX_PLACES}" in str(error)
+    assert isinstance(error, RefusedError) and f"more than the {MAX_OTHER_ROOMS}" in str(error)
 
 
 @pytest.mark.parametrize("room", ["x" * 65, "a b", "@@a", "é", "@"])
@@ -219,10 +218,10 @@ def test_what_is_no_name_of_a_room_is_none(room: str) -> None:
 def test_the_holes_of_rooms_are_bounded() -> None:
     async def body() -> None:
         client = Client("", ClientOptions(), new_shared(seed=1))
-        place = client.place("tea")
+        session = client.sessions.of("tea")
         for seq in range(1, 100_000, 50):
-            place.observe(decode_envelope(event(seq, "tea")))
-        assert place.silently_lost == HOLES_PER_PLACE
+            session.observe(decode_envelope(event(seq, "tea")))
+        assert session.silently_lost == HOLES_PER_OTHER_ROOM
 
     run(body())
 

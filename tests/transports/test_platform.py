@@ -46,7 +46,7 @@ class Crew:
         member = Member(client)
         task = asyncio.ensure_future(member.receive())
         self._tasks.append(task)
-        await until(lambda: bool(member.got) or task.done(), "connected")
+        await until(lambda: bool(member.received) or task.done(), "connected")
         if task.done():
             task.result()
         return member
@@ -222,7 +222,7 @@ def test_rooms_are_joined_again_and_resumed(share: Start, start: Start, served_u
             await say(range(20, 30))
             await far.until(lambda: len(far.of("message")) >= 30)
             assert sorted(said["data"] for said in far.of("message")) == list(range(30))
-            assert all(place.silently_lost == 0 for place in far.client.places.values())
+            assert all(session.silently_lost == 0 for session in far.client.sessions.others.values())
 
     run(body())
 

@@ -14,7 +14,7 @@ from clients.http.answers import MAX_ANSWER_BYTES
 from feed.envelope import decode_batch, decode_envelope, decode_stamp
 from feed.instruments.clock import NS_PER_S
 from feed.schedule import Schedule
-from servers.http.polls import ANSWER_BYTES, TAKEN_AT_ONCE
+from servers.http.polls import BATCH_BYTES, TAKE_EVENTS
 from tests.conftest import Start, needs_curl, run, until
 
 
@@ -95,6 +95,6 @@ def test_a_long_past_comes_in_answers_of_bounded_size(start: Start) -> None:
                 assert found.resume == "resumed" and found.events
                 numbers += [decode_stamp(event.data).n for event in found.events]
         assert numbers == list(range(events))
-        assert max(sizes) <= ANSWER_BYTES + TAKEN_AT_ONCE * 65_536 < MAX_ANSWER_BYTES
+        assert max(sizes) <= BATCH_BYTES + TAKE_EVENTS * 65_536 < MAX_ANSWER_BYTES
 
     run(body())

@@ -24,9 +24,9 @@ from clients.core.options import ClientOptions
 from clients.http.stamped import KEEP_ALIVE_S
 from feed.envelope import Envelope
 from feed.schedule import Schedule
-from servers.platform.namespace import EMPTY_ROOM_S
+from servers.platform.membership import EMPTY_ROOM_S
 from servers.platform.options import MAX_HOLD_S, ServerOptions
-from servers.process.cli import HEARTBEATS_S
+from servers.process.serve import HEARTBEATS_S
 from tests.conftest import ROOT, SERVED, run, until
 
 SHORT: dict[str, Any] = {

@@ -4,7 +4,6 @@ What was answered in a cell must be the code of its row. A new code, route or re
 a test.
 """
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, get_args
@@ -16,10 +15,9 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from feed.requests import AnyRequest, Request
 from servers.gate.errors import KINDS
 from servers.gate.secrets import Secrets
-from servers.network import relay
-from servers.platform.options import TRANSPORTS, ServerOptions
-from servers.process import app, control
-from servers.services.builtin import SERVICES
+from servers.platform.options import ServerOptions
+from servers.process import app, control, relay
+from servers.services.registry import SERVICES
 from tests.conftest import SERVED, Running, run, starting
 from tests.helpers.refusals_table import BASELINE_OPTIONS, MANY_ROOMS, NUMBERS, OPTIONS, TABLE, Cell
 from tests.helpers.ways_in import PATHS, Control, Guest, Sse, What
@@ -126,9 +124,8 @@ def test_every_route_is_known(served: str) -> None:
 
     async def body() -> dict[str, set[str]]:
         context = app.make_context(ServerOptions(name, variant), Secrets())
-        module, _, build = TRANSPORTS[name].partition(":")
-        with patch(f"{module}.HttpListener") as listener:
-            getattr(importlib.import_module(module), build)(context)
+        with patch(f"servers.{name}.HttpListener") as listener:
+            app.build(context)
         context.timer.close()
         call = listener.call_args
         return methods_of(call.args[1], call.kwargs.get("bypass", ()))
@@ -140,7 +137,7 @@ def test_every_route_is_known(served: str) -> None:
 
 
 def test_every_route_of_the_control_listeners_is_known() -> None:
-    for name, routes in (("control", control.routes(Mock(), Mock())), ("relay", relay._routes(Mock()))):
+    for name, routes in (("control", control.routes(Mock(), Mock())), ("relay", relay.routes(Mock()))):
         assert methods_of(routes) == {path: set(methods.split()) for path, methods in ROUTES[name].items()}
 
 

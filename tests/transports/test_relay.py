@@ -202,7 +202,7 @@ def test_a_narrow_network_that_loses_delivers_everything_in_order_and_counts(sta
 
     async def body() -> dict[str, int]:
         async with Control(relay.ready["control_url"]) as control:
-            return (await control.stats())["path"]
+            return (await control.stats())["link"]
 
     path = run(body())
     assert path["segments"] - path["lost"] >= len(sent) / 1448

@@ -207,14 +207,14 @@ class Limited(Client):
     asked = 0
     may_be_cut: asyncio.Event
 
-    async def _receive(self) -> Any:
+    async def receive(self) -> Any:
         yield Received(decode_envelope(WELCOME), 1)
         if self.reconnects == 0:
             await self.may_be_cut.wait()
             raise EOFError("a cut")
         await asyncio.Event().wait()
 
-    async def _ask(self, id_: str, body: bytes) -> Any:
+    async def send_request(self, id_: str, body: bytes) -> Any:
         self.asked += 1
         if 2 <= self.asked <= 3:
             return decode_envelope(encode_error("rate_limited", "slowly", id_, 77.0))
@@ -229,7 +229,7 @@ def test_a_room_is_joined_again_after_the_time_it_is_told(monkeypatch: pytest.Mo
             await client.join("tea")
             client.may_be_cut.set()
             await until(lambda: client.asked == 4, "asked until it was granted")
-            assert client.joined == {"tea": None}
+            assert client.membership.rooms == {"tea": None}
 
     waits = Waits(monkeypatch)
     run(body())

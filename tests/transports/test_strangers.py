@@ -68,11 +68,11 @@ def test_what_is_no_feed_ends_the_client_at_once(transport: str, answer: bytes) 
 @pytest.mark.parametrize(
     ("transport", "body", "named"),
     [
-        ("polling", HTML, "none"),
+        ("polling", HTML, "no envelope"),
         ("long_polling", WELCOME, "'welcome'; expected is an envelope of type batch"),
         ("polling", encode_envelope("batch", "0badcafe-0", "feed", {"resume": 1}), "batch that cannot be read"),
         ("polling", encode_envelope("batch", "x", "feed", {"resume": "new", "missed": 0, "events": []}), "batch that"),
-        ("polling", b'{"type":"batch","id":"","room":"","data":' + b"[" * 100_000, "none"),
+        ("polling", b'{"type":"batch","id":"","room":"","data":' + b"[" * 100_000, "no envelope"),
     ],
     ids=["html", "welcome", "no_batch", "no_cursor", "too_deep"],
 )

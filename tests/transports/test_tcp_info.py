@@ -25,7 +25,7 @@ import pytest
 from bench.machine.processes import kernel_tcp_bytes, rss_bytes
 from feed.instruments.clock import NS_PER_MS, now_ns, timerfd_create, timerfd_set
 from feed.instruments.tcp import ESTABLISHED, MAX_SEGMENT_BYTES, TcpInfo, read_progress, read_tcp_info, tune
-from servers.gate.guard import NO_LINGER
+from servers.gate.watchdog import NO_LINGER
 from tests.conftest import run, until
 
 SIOCOUTQNSD = 0x894B

@@ -13,8 +13,8 @@ from feed.schedule import Schedule
 from servers.gate.auth import Identity
 from servers.gate.errors import Refusal
 from servers.hub.hub import Hub
-from servers.platform.connections import StreamPeer
-from servers.websocket import _Talk
+from servers.platform.connections import StreamConnection
+from servers.websocket import RequestLoop
 from tests.conftest import Start, run, until
 from tests.helpers.ways_in import Guest, What, allowed, good
 from tests.helpers.ways_in_by_sockets import SocketIo, guests_of
@@ -64,7 +64,7 @@ async def _published(control: Control, count: int) -> bool:
     return bool((await control.stats())["feed_published"] == count)
 
 
-def test_who_leaves_a_room_is_sent_no_more_of_its_past(start: Start) -> None:
+def test_leaving_a_room_ends_its_past_too(start: Start) -> None:
     """Socket.IO's past goes to the client's queue piece by piece: leaving ends it, and not only what is new."""
     server = start("socketio", "--source", "none", "--auth", "dev", "--rooms", "2")
 
@@ -99,8 +99,8 @@ async def _events_before(guest: SocketIo, answer: str) -> int:
 
 def test_a_token_that_ends_within_the_handshake_ends_the_connection() -> None:
     async def body() -> None:
-        peer = StreamPeer(Identity("ann"), "::1", Hub(1, 10).subscribe("feed", None))
-        peer.end(Refusal("token_expired", "the token has expired"))
+        connection = StreamConnection(Identity("ann"), "::1", Hub(1, 10).subscribe("feed", None))
+        connection.end(Refusal("token_expired", "the token has expired"))
         websocket, stop_events = AsyncMock(), Mock()
 
         async def receive() -> dict[str, Any]:
@@ -108,9 +108,9 @@ def test_a_token_that_ends_within_the_handshake_ends_the_connection() -> None:
             return {"type": "websocket.disconnect", "code": 1008}
 
         websocket.receive = receive
-        talk = _Talk(Mock(), websocket, peer)
-        talk.stop_events = stop_events
-        await talk.answer_requests()
+        loop = RequestLoop(Mock(), websocket, connection)
+        loop.stop_events = stop_events
+        await loop.run()
         assert "token_expired" in websocket.send_text.call_args.args[0] and stop_events.called
 
     asyncio.run(body())

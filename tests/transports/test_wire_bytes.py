@@ -13,7 +13,7 @@ from clients.core.client import new_client, new_shared
 from clients.core.ledger import Totals
 from clients.core.options import ClientOptions
 from feed.schedule import Schedule
-from servers.platform.options import TRANSPORTS
+from feed.transports import TRANSPORTS
 from tests.conftest import Start, run, until
 
 EVENTS = 40

@@ -15,11 +15,11 @@ from bench.plan.presets import make_plans
 from bench.results.files import AA_FILE, ResultsError, load, read, save
 from bench.results.sweep import SweepResults
 from bench.run.cell import plan_again
-from feed.faults import EVERY, KINDS, MAX_BURN_PERCENT, Sabotage, SabotageError, parse_sabotage
+from feed.faults import EVERY, KINDS, MAX_BURN_PERCENT, Fault, FaultError, parse_fault
 from reports.compare.runs import environment, unlike
-from reports.table.summary import summarize
+from reports.table.summary import judge, summarize
 from reports.table.verdicts import UNJUDGED
-from servers.hub.fault_injection import DELAY_S, MAX_BURN_NS, sabotaged
+from servers.hub.fault_injection import DELAY_S, MAX_BURN_NS, with_fault
 from tests.conftest import invoke, render_as_valid, run_module, until
 from tests.helpers.fake_results import fake_results
 
@@ -32,7 +32,7 @@ def published(kind: str, rooms: int = 1) -> list[tuple[str, bytes]]:
     out: list[tuple[str, bytes]] = []
 
     async def publish_all() -> None:
-        publish = sabotaged(lambda room, data: out.append((room, data)), Sabotage(kind))
+        publish = with_fault(lambda room, data: out.append((room, data)), Fault(kind))
         for n in range(EVENTS):
             publish(f"room-{n % rooms}", str(n).encode())
 
@@ -48,7 +48,7 @@ def test_none_is_none() -> None:
     def publish(room: str, data: bytes) -> None:
         raise AssertionError
 
-    assert sabotaged(publish, parse_sabotage("")) is publish
+    assert with_fault(publish, parse_fault("")) is publish
 
 
 @pytest.mark.parametrize("rooms", [1, 7])
@@ -74,7 +74,7 @@ def test_delayed_holds_up_its_room_only() -> None:
     out: list[tuple[str, bytes]] = []
 
     async def run() -> None:
-        publish = sabotaged(lambda room, data: out.append((room, data)), Sabotage("delay"))
+        publish = with_fault(lambda room, data: out.append((room, data)), Fault("delay"))
         for n in range(EVERY):
             publish("a", str(n).encode())
         publish("a", b"behind it")
@@ -99,7 +99,7 @@ def test_reordering_does_not_wait_for_ever_for_an_event_to_overtake() -> None:
     out: list[bytes] = []
 
     async def run() -> None:
-        publish = sabotaged(lambda room, data: out.append(data), Sabotage("reorder"))
+        publish = with_fault(lambda room, data: out.append(data), Fault("reorder"))
         for n in range(EVERY):
             publish("quiet", str(n).encode())
         assert len(out) == EVERY - 1
@@ -112,7 +112,7 @@ def test_reordering_does_not_wait_for_ever_for_an_event_to_overtake() -> None:
 
 def test_burning_takes_a_share_of_what_was_used_in_between() -> None:
     calls: list[bytes] = []
-    publish = sabotaged(lambda room, data: calls.append(data), parse_sabotage("burn:50"))
+    publish = with_fault(lambda room, data: calls.append(data), parse_fault("burn:50"))
     publish("a", b"0")
     for used_ns in (4_000_000, 10_000_000):
         work(used_ns)
@@ -123,7 +123,7 @@ def test_burning_takes_a_share_of_what_was_used_in_between() -> None:
 
 
 def test_one_burn_is_bounded() -> None:
-    publish = sabotaged(lambda room, data: None, parse_sabotage("burn:400"))
+    publish = with_fault(lambda room, data: None, parse_fault("burn:400"))
     work(MAX_BURN_NS // 2)
     before_ns = time.thread_time_ns()
     publish("a", b"0")
@@ -133,8 +133,8 @@ def test_one_burn_is_bounded() -> None:
 @given(st.text(max_size=20))
 def test_what_is_no_fault_is_refused_with_what_is_allowed(text: str) -> None:
     try:
-        found = parse_sabotage(text)
-    except SabotageError as error:
+        found = parse_fault(text)
+    except FaultError as error:
         assert repr(text) in str(error) and all(kind in str(error) for kind in (*KINDS, "burn:P"))
     else:
         assert text in ("", *KINDS) or (text.startswith("burn:") and 0 < found.burn_share <= MAX_BURN_PERCENT / 100)
@@ -142,13 +142,14 @@ def test_what_is_no_fault_is_refused_with_what_is_allowed(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["burn", "burn:", "burn:0", "burn:-1", "burn:nan", "burn:inf", "burn:401", "DROP"])
 def test_refusals(text: str) -> None:
-    with pytest.raises(SabotageError, match="allowed are drop, repeat"):
-        parse_sabotage(text)
+    with pytest.raises(FaultError, match="allowed are drop, repeat"):
+        parse_fault(text)
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
+        ("servers", "sse", "--inject-fault", "lie"),
         ("servers", "sse", "--sabotage", "lie"),
         ("bench", "run", "--inject-fault", "sse=lie"),
         ("bench", "run", "--sabotage", "pigeon=drop"),
@@ -209,7 +210,7 @@ def test_faults_belong_to_the_points_that_measure_the_transport() -> None:
 def test_a_sabotaged_run_judges_no_claim_and_is_not_measured_again() -> None:
     results = fake_results()
     results.plan = msgspec.structs.replace(results.plan, inject_fault={"sse": "drop"})
-    judged = [judgement for line in summarize(results).verdicts for judgement in line.points.values()]
+    judged = [judgement for line in judge([summarize(results)], None) for judgement in line.points.values()]
     assert judged and {judgement.word for judgement in judged} == {UNJUDGED}
     with pytest.raises(ResultsError, match="on purpose"):
         plan_again(results, "sse", 3, None)
@@ -228,7 +229,7 @@ def test_a_planted_slowdown_for_real(tmp_path: Path) -> None:
     assert results.finished, done.stdout + done.stderr
     for one in results.trials:
         server = cast(dict[str, dict[str, str]], one.trial.details["server"])
-        assert server["options"]["sabotage"] == ("burn:20" if one.load == "B" else "")
+        assert server["options"]["inject_fault"] == ("burn:20" if one.load == "B" else "")
     render_as_valid(
         tmp_path / "a", (one.trial for one in results.trials), lambda: save(results, tmp_path / "a", AA_FILE)
     )

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from reports.style import CAUTION, FAINT, FIGURE_SIZE_INCHES, LOOKS, RATING_TINTS, RULE
-from reports.table.rows import COLUMNS, Cell, Row
+from reports.table.rows import COLUMNS, Measurement, Row
 from reports.table.summary import Summary
 
 LEFT: Final = (0.018, 0.155, 0.48, 0.772, 0.888)
@@ -52,7 +52,7 @@ def _row(axes: Axes, row: Row, top: float) -> None:
     axes.text(LEFT[4], middle, row.use_case.replace(" ", "\n"), fontsize=15, va="center")
 
 
-def _cell(axes: Axes, cell: Cell, left: float, top: float) -> None:
+def _cell(axes: Axes, cell: Measurement, left: float, top: float) -> None:
     value = axes.annotate(cell.value, (left, top - 0.2), fontsize=17, fontweight="bold", va="center")
     if cell.interval:
         axes.annotate(
@@ -66,7 +66,7 @@ def _cell(axes: Axes, cell: Cell, left: float, top: float) -> None:
     axes.text(left, top - 1.07, cautions, fontsize=11, color=CAUTION, va="center", fontweight="bold")
 
 
-def _words(axes: Axes, cell: Cell, left: float, y: float) -> None:
+def _words(axes: Axes, cell: Measurement, left: float, y: float) -> None:
     article = cell.article_note
     if not cell.word:
         axes.text(left, y, article, fontsize=13, color=FAINT, va="center")

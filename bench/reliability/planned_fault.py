@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class Planned(NamedTuple):
+class PlannedFault(NamedTuple):
     """One trial to come: a fault, or an attack by hostile clients."""
 
     transport: str

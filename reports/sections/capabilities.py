@@ -1,12 +1,14 @@
-"""What transports can and cannot do, as a section of the report. Pure."""
+"""What transports can and cannot do, as tried on real servers. Reads ``capabilities.json``."""
 
 from typing import Final
 
 from bench.results.capabilities import CapabilityCheck, CapabilityResults
+from bench.results.files import CAPABILITIES_FILE
 from feed.transports import TRANSPORTS
 from reports.formats import NOT_MEASURED
 from reports.layout import Section, Table
 from reports.style import LOOKS
+from reports.table.run import RunFolder
 
 QUESTIONS: Final = {
     "sends_where_it_receives": "sends on the connection that it receives on (full duplex)",
@@ -20,8 +22,14 @@ QUESTIONS: Final = {
 ANSWERS: Final = {True: "yes", False: "no", None: "not tried"}
 
 
-def probe_section(results: CapabilityResults) -> Section:
+def build(run: RunFolder) -> list[Section]:
     """A table of answers, and one of the evidence."""
+    results = run.read(CAPABILITIES_FILE, CapabilityResults)
+    return [] if results is None else [capability_section(results)]
+
+
+def capability_section(results: CapabilityResults) -> Section:
+    """The same from results that were read."""
     names = [name for name in TRANSPORTS if any(of.transport == name for of in results.checks)]
     asked = dict.fromkeys(of.check for of in results.checks)
     answers = [[_question(probe), *(_answer(results, probe, name) for name in names)] for probe in asked]
@@ -34,7 +42,7 @@ def probe_section(results: CapabilityResults) -> Section:
         Table("What happened", ["", "Transport", "Answer", "Evidence"], evidence, [], on_terminal=False),
     ]
     title = "Tried on real servers, real sockets and a real browser"
-    return Section("What transports can and cannot do", title, [], tables, [])
+    return Section("What transports can and cannot do", title, [], tables)
 
 
 def _question(probe: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
 from feed.networks import CUSTOM, PRESETS, RANGES, Network, NetworkError, make_network
-from servers.network.link_model import SEGMENT_BYTES, Path, Release, segments
+from servers.network.link_model import SEGMENT_BYTES, LinkModel, Release, segments
 from tests.conftest import invoke
 
 PURE = settings(deadline=None, derandomize=True, database=None)
@@ -26,10 +26,10 @@ TRAFFIC = st.lists(st.tuples(st.integers(0, NS_PER_S), st.integers(0, 20_000)), 
 
 def deliver(network: Network, traffic: list[tuple[int, int]], seed: int = 1) -> list[list[Release]]:
     """What becomes of each piece."""
-    path, at_ns, found = Path(network, Random(seed)), 0, []
+    link, at_ns, found = LinkModel(network, Random(seed)), 0, []
     for gap_ns, size_bytes in traffic:
         at_ns += gap_ns
-        found.append(path.releases(at_ns, size_bytes))
+        found.append(link.releases(at_ns, size_bytes))
     return found
 
 
@@ -64,10 +64,10 @@ def test_a_plain_network_delays_each_piece_by_exactly_half_the_round_trip(
 
 def test_segments_are_counted_on_every_network() -> None:
     for network in (Network("plain", 1.0), Network("uneven", 1.0, jitter_ms=1.0)):
-        path = Path(network, Random(1))
+        link = LinkModel(network, Random(1))
         for size_bytes in (0, 1, SEGMENT_BYTES, SEGMENT_BYTES + 1):
-            path.releases(0, size_bytes)
-        assert (path.segments, path.lost, path.stalls) == (4, 0, 0)
+            link.releases(0, size_bytes)
+        assert (link.segments, link.lost, link.stalls) == (4, 0, 0)
 
 
 @PURE
@@ -95,12 +95,12 @@ def test_jitter_is_spread_evenly_up_to_its_bound(jitter_ms: float, seed: int) ->
 
 @pytest.mark.parametrize("loss", [0.01, 0.1])
 def test_in_the_long_run_the_share_that_is_lost_is_the_one_asked_for(loss: float) -> None:
-    path = Path(Network("lossy", 40.0, loss=loss), Random(7))
+    link = LinkModel(Network("lossy", 40.0, loss=loss), Random(7))
     for i in range(60_000):
-        path.releases(i * NS_PER_S, 1)
-    assert path.segments >= 60_000
-    assert path.lost / path.segments == pytest.approx(loss, rel=0.12)
-    assert 0 < path.stalls <= path.lost
+        link.releases(i * NS_PER_S, 1)
+    assert link.segments >= 60_000
+    assert link.lost / link.segments == pytest.approx(loss, rel=0.12)
+    assert 0 < link.stalls <= link.lost
 
 
 class Chosen(Random):
@@ -117,8 +117,8 @@ class Chosen(Random):
 
 def lost(size_bytes: int, *transmissions: int) -> list[float]:
     """Milliseconds after which each segment is delivered, over 40 ms with a time-out of 240 ms; jitter draws too."""
-    path = Path(Network("lossy", 40.0, loss=0.01), Chosen(*transmissions))
-    return [piece.at_ns / NS_PER_MS for piece in path.releases(0, size_bytes)]
+    link = LinkModel(Network("lossy", 40.0, loss=0.01), Chosen(*transmissions))
+    return [piece.at_ns / NS_PER_MS for piece in link.releases(0, size_bytes)]
 
 
 def test_a_lost_segment_alone_waits_for_the_time_out() -> None:
@@ -142,12 +142,12 @@ def test_two_segments_behind_it_are_too_few() -> None:
 
 
 def test_what_comes_later_waits_behind_what_was_lost() -> None:
-    path = Path(Network("lossy", 40.0, loss=0.01), Chosen(0))
-    assert path.releases(0, 10)[0].at_ns == 260 * NS_PER_MS
-    assert path.releases(100 * NS_PER_MS, 10)[0].at_ns == 260 * NS_PER_MS
-    assert path.releases(100 * NS_PER_MS, 0)[0].at_ns == 260 * NS_PER_MS
-    assert path.releases(300 * NS_PER_MS, 10)[0].at_ns == 320 * NS_PER_MS
-    assert (path.segments, path.lost, path.stalls) == (4, 1, 1)
+    link = LinkModel(Network("lossy", 40.0, loss=0.01), Chosen(0))
+    assert link.releases(0, 10)[0].at_ns == 260 * NS_PER_MS
+    assert link.releases(100 * NS_PER_MS, 10)[0].at_ns == 260 * NS_PER_MS
+    assert link.releases(100 * NS_PER_MS, 0)[0].at_ns == 260 * NS_PER_MS
+    assert link.releases(300 * NS_PER_MS, 10)[0].at_ns == 320 * NS_PER_MS
+    assert (link.segments, link.lost, link.stalls) == (4, 1, 1)
 
 
 @PURE

@@ -1,0 +1,53 @@
+"""The contract between a namespace and its services, which clients call by name (docs/add-a-service.md)."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from servers.hub.hub import Hub
+from servers.platform.connections import Connection, Connections
+
+
+class ServiceContext(NamedTuple):
+    """Everything that a service is handed, and all that it may use.
+
+    What services need later, such as a store that outlives the process, becomes one more field: no service's
+    constructor changes.
+    """
+
+    hub: Hub
+    """To read rooms, and to publish in them."""
+    connections: Connections
+    members: Mapping[str, Mapping[str, Connection]]
+    """Room -> client id -> member, as it is now."""
+
+
+class Service:
+    """Base class of services. A server makes one of each kind per namespace, so state belongs in attributes.
+
+    Everything is called in the event loop's thread. All but ``call`` are hooks: a service overrides those it needs.
+    """
+
+    def __init__(self, context: ServiceContext) -> None:
+        self.context = context
+
+    async def start(self) -> None:
+        """The server starts; it accepts connections once this has returned."""
+
+    async def stop(self) -> None:
+        """The server stops; all connections are gone. End what ``start`` began."""
+
+    def joined(self, connection: Connection, room: str) -> None:
+        """A connection has become a member of a room; the room has been told."""
+
+    def left(self, connection: Connection, room: str, reason: str) -> None:
+        """A connection is no member of a room any more: ``reason`` is ``left``, or why it was disconnected."""
+
+    def call(self, connection: Connection, data: msgspec.Raw) -> Any:
+        """Answer a client's request: ``data`` as it was sent, the return value as JSON. Raises ``Refusal``.
+
+        May be a coroutine function; other requests of the connection are answered meanwhile. A request that is
+        sent again with the same id gets the same answer, and is not carried out again.
+        """
+        raise NotImplementedError

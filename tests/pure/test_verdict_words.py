@@ -1,0 +1,64 @@
+"""Decision 0011: the words of the published run's verdicts, before and after, are what the code says."""
+
+from pathlib import Path
+
+from bench.results.capabilities import CapabilityResults
+from bench.results.files import load, read
+from reports.blocks import main_blocks
+from reports.statistics import EQUAL, OPEN
+from reports.style import LOOKS
+from reports.table.rows import POINT_NAMES
+from reports.table.verdicts import (
+    BETTER_THAN_CLAIMED,
+    HOLDS,
+    UNJUDGED,
+    WORDS,
+    WORSE_THAN_CLAIMED,
+    Line,
+    Measured,
+    judge_all,
+    judgements,
+    tally,
+)
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "docs" / "runs" / "table"
+DECISION = ROOT / "docs" / "decisions" / "0011-verdict-words.md"
+BEFORE = {
+    HOLDS: "holds",
+    BETTER_THAN_CLAIMED: "does not hold",
+    WORSE_THAN_CLAIMED: "does not hold",
+    EQUAL: "no practical difference",
+    OPEN: "not settled",
+}
+EVERYWHERE = "every point"
+
+
+def published() -> list[Line]:
+    runs = [load(PUBLISHED), load(PUBLISHED / "broadcast")]
+    measured = [Measured(results.plan, main_blocks(results)) for results in runs]
+    return judge_all(measured, read(PUBLISHED / "probes.json", CapabilityResults).checks)
+
+
+def table(lines: list[Line]) -> str:
+    """Every judged claim as a Markdown table, one row per verdict."""
+    rows = [("", "Technology", "The article says", "Where", "Before", "Now"), ("---",) * 6]
+    for line in lines:
+        where = [EVERYWHERE] if line.functional else [POINT_NAMES[point] for point in line.points]
+        for place, judgement in zip(where, judgements(line), strict=True):
+            if judgement.word != UNJUDGED:
+                number, name = str(len(rows) - 1), LOOKS[line.claim.transport].name
+                rows.append((number, name, line.claim.words, place.lower(), BEFORE[judgement.word], judgement.word))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def test_the_decision_has_every_verdict_of_the_published_run_before_and_after() -> None:
+    lines = published()
+    expected = table(lines)
+    assert expected in DECISION.read_text(), f"the table of {DECISION.name} is to be:\n{expected}"
+    assert sum(tally(lines).values()) == 30
+
+
+def test_every_word_has_one_before_and_the_decision_explains_it() -> None:
+    assert tuple(BEFORE) == WORDS
+    assert all(f"*{word}*" in DECISION.read_text() for word in WORDS)
