@@ -103,7 +103,8 @@ SOCKETIO_DUTIES: Final = (
     Duty(DEPLOYER, "sticky sessions for as long as it polls", "Socket.IO docs, Multiple nodes", SOCKETIO_NODES),
 )
 
-ARTICLE: Final[dict[str, Claim]] = dict.fromkeys(TRANSPORTS, Claim(*4 * [NOT_IN_ARTICLE])) | {
+_UNSTATED: Final = Claim(NOT_IN_ARTICLE, NOT_IN_ARTICLE, NOT_IN_ARTICLE, NOT_IN_ARTICLE)
+ARTICLE: Final[dict[str, Claim]] = dict.fromkeys(TRANSPORTS, _UNSTATED) | {
     "polling": Claim(
         "High",
         "High",
