@@ -61,6 +61,6 @@ def test_a_file_and_a_figure_bring_a_section_everywhere(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for text in (done.stdout, (out / "report.md").read_text(), (out / "index.html").read_text()):
         assert "The toy section" in text and "Toy trials" in text
-    assert "figures/toy_trials.svg" in (out / "report.md").read_text()
+    assert "figures/toy_trials." in (out / "report.md").read_text()
     assert "A toy figure." in (out / "index.html").read_text()
     assert (out / "figures" / "toy_trials.png").stat().st_size > 1000
