@@ -132,7 +132,8 @@ def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str
     help=f"Inject a fault into one event in {EVERY} of a server, to see it found: {ALLOWED}. No claim is judged then.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
-def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
+@click.option("--details", is_flag=True, help="Print the whole report at the end, not only what fits a screen.")
+def run(preset: str, point: str | None, out: Path | None, details: bool, **given: Any) -> None:
     """Run every transport at both operating points, in seeded blocks, and render the report.
 
     What an option does not set comes from the preset. Ctrl-C keeps what was measured and renders it.
@@ -161,7 +162,7 @@ def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
         sys.exit(INTERRUPTED)  # before anything was measured
     if out is None and any(batch.results.trials for batch in batches):
         point_latest_at(folder)
-    rendered = report(str(folder))
+    rendered = report(str(folder), *(["--details"] if details else []))
     code = _exit_code(batches, rendered, interrupted, console)
     say_next(
         console,
