@@ -7,7 +7,7 @@ RUN := $(BIN)/python
 TESTS := $(RUN) -m pytest --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke bench report verify sensitivity cost faults soak setup test lint nightly examples clean
+.PHONY: help demo smoke bench report verify sensitivity cost faults soak setup check test lint nightly examples clean
 
 help:
 	@echo "pushmark: polling, long polling, SSE, WebSocket and Socket.IO on one feed, measured next to each other."
@@ -61,7 +61,10 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-test: setup ## Run the tests, two at a time (about 22 minutes)
+check: lint ## Before every commit: lint, types, import walls and the pure tests (under 2 minutes)
+	@$(TESTS) -q tests/pure
+
+test: setup ## Run every test that CI runs, two at a time (about 10 minutes)
 	@$(TESTS)
 
 lint: setup ## ruff, mypy --strict, and the walls between the folders
@@ -70,10 +73,10 @@ lint: setup ## ruff, mypy --strict, and the walls between the folders
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-nightly: setup ## What takes longer: the tests three times over, and every full benchmark
+nightly: setup ## What takes hours: the tests three times over, their full sizes, and every full benchmark
 	@for round in 1 2 3; do $(TESTS) -q || exit 1; done
 	@$(TESTS) -q -m nightly -o faulthandler_timeout=1200
-	@PUSHMARK_FUZZ_EXAMPLES=10000 $(TESTS) -q tests/commands/test_reliability.py -k fuzz
+	@PUSHMARK_FUZZ_EXAMPLES=10000 PUSHMARK_FAULT_CLIENTS=200 $(TESTS) -q tests/commands/test_reliability.py
 	@$(RUN) -m bench run --preset default
 	@$(RUN) -m bench run --preset full
 	@$(RUN) -m bench verify

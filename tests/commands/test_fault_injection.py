@@ -174,14 +174,14 @@ NAMED: dict[str, Callable[[str], bool]] = {
 ROWS = {"polling": "Polling", "long_polling": "Long polling", "sse": "SSE", "websocket": "WebSocket"}
 
 
-@pytest.mark.parametrize("turn", [0, 2])
+@pytest.mark.parametrize("turn", [0, pytest.param(2, marks=pytest.mark.nightly)])
 def test_the_report_names_what_every_server_did(turn: int, tmp_path: Path) -> None:
     """Each fault is committed by two transports in turn, and none by Socket.IO."""
     kinds = list(FAULTS.values())
     faults = {name: kinds[(place + turn) % len(kinds)] for place, name in enumerate(FAULTS)}
     folder = tmp_path / "out"
     done = run_module(
-        *("bench", "run", "--preset", "smoke", "--point", "broadcast", "--rate-hz", "50", "--duration-s", "6"),
+        *("bench", "run", "--preset", "smoke", "--point", "broadcast", "--rate-hz", "100", "--duration-s", "3"),
         *("--transports", ",".join([*FAULTS, "socketio"]), "--out", str(folder)),
         *(word for name, kind in faults.items() for word in ("--inject-fault", f"{name}={kind}")),
         timeout_s=200,

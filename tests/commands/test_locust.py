@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from bench.generators.by_hand import number_within
 from clients.control import Control
 from tests.conftest import ROOT, Running, Start, run, until
 
@@ -168,9 +170,9 @@ def assert_named(done: "subprocess.CompletedProcess[str]", csv: Path, named: str
     ],
 )
 def test_a_host_that_is_no_such_server_is_named(
-    start: Start, tmp_path: Path, arguments: tuple[str, ...], named: str
+    share: Start, tmp_path: Path, arguments: tuple[str, ...], named: str
 ) -> None:
-    server = start("sse", "--rate-hz", "20")
+    server = share("sse", "--rate-hz", "20")
     address = server.url.partition("://")[2]
     given = [one.format(server=server.url, address=address) for one in arguments]
     done = locust(*HEADLESS, "-t", "30", "--csv", str(tmp_path / "out"), *given)
@@ -180,15 +182,28 @@ def test_a_host_that_is_no_such_server_is_named(
 @pytest.mark.parametrize(
     ("option", "number"),
     [
-        *(("--poll-interval-s", text) for text in ("-1", "0", "nan", "inf")),
-        *(("--hold-s", text) for text in ("nan", "56")),
-        *(("--rooms", text) for text in ("-1", "1.5", "10001")),
+        ("--poll-interval-s", "0"),
+        ("--hold-s", "56"),
+        ("--rooms", "1.5"),
         ("--payload-bytes", "-5"),
     ],
 )
 def test_options_have_ranges(option: str, number: str) -> None:
     done = locust("--headless", "-t", "1", "--host", "http://127.0.0.1:9", f"{option}={number}")
     assert done.returncode == 2 and "allowed are" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "least", "most", "text"),
+    [
+        *((float, 0.001, 3600, text) for text in ("-1", "0", "nan", "inf", "")),
+        *((float, 0, 55, text) for text in ("nan", "56", "-1")),
+        *((int, 0, 10_000, text) for text in ("-1", "1.5", "10001")),
+    ],
+)
+def test_a_number_outside_its_range_is_refused(kind: Any, least: float, most: float, text: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="allowed are"):
+        number_within(kind, least, most)(text)
 
 
 @pytest.mark.parametrize(
@@ -209,14 +224,14 @@ def test_a_server_of_somebody_else_is_named(tmp_path: Path, body: bytes | None, 
     assert done.returncode == 1 and named in done.stderr and named in failures(tmp_path / "out_failures.csv")
 
 
-def test_silence_until_the_end_is_a_failure(start: Start, tmp_path: Path) -> None:
-    server = start("sse", "--source", "none")
+def test_silence_until_the_end_is_a_failure(share: Start, tmp_path: Path) -> None:
+    server = share("sse", "--source", "none")
     done = locust(*HEADLESS, "-t", "3", "--csv", str(tmp_path / "out"), "--host", server.url, "--reset-stats")
     assert_named(done, tmp_path / "out_failures.csv", "nothing was delivered until the test ended")
 
 
-def test_silence_of_several_processes_is_one_failure(start: Start) -> None:
-    server, port = start("sse", "--source", "none"), str(free_port())
+def test_silence_of_several_processes_is_one_failure(share: Start) -> None:
+    server, port = share("sse", "--source", "none"), str(free_port())
     ways = ("--processes", "2", "--master-bind-port", port, "--master-port", port)
     done = locust(*HEADLESS, *ways, "-t", "3", "--host", server.url)
     assert done.returncode == 1 and done.stderr.count("Failed: nothing was delivered") == 1, done.stderr
@@ -251,9 +266,9 @@ def test_subscribers_that_still_try_at_the_end_are_named(start: Start, tmp_path:
 
 
 @pytest.mark.parametrize("distributed", (False, True))
-def test_the_web_ui_shows_the_failure_and_its_end_has_the_exit_code(start: Start, distributed: bool) -> None:
+def test_the_web_ui_shows_the_failure_and_its_end_has_the_exit_code(share: Start, distributed: bool) -> None:
     """Stopped by a signal, as a test is that has no time limit."""
-    server, port, bind = start("sse", "--source", "none"), free_port(), str(free_port())
+    server, port, bind = share("sse", "--source", "none"), free_port(), str(free_port())
     command = [*LOCUST, "--autostart", "--web-host", "127.0.0.1", "--web-port", str(port), *TEN_USERS]
     command += ["--processes", "2", "--master-bind-port", bind, "--master-port", bind] if distributed else []
     command += ["--host", server.url, "-t", "2s"]

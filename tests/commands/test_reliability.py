@@ -27,12 +27,12 @@ from tests.conftest import SERVED, Running, Start, run, until
 from tests.transports.test_bad_input import still_serves
 from tests.transports.test_bounds import OPENINGS
 
-CLIENTS = 200
+CLIENTS = int(os.environ.get("PUSHMARK_FAULT_CLIENTS", "50"))
 BACK_OFF_CAP_S = 30.0
 KIB = 1024
 VANISHING = f"10.99.99.{1 + int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])}"
 """One for each of the processes that run tests."""
-EXAMPLES = int(os.environ.get("PUSHMARK_FUZZ_EXAMPLES", "1000"))
+EXAMPLES = int(os.environ.get("PUSHMARK_FUZZ_EXAMPLES", "300"))
 FUZZED = ("--source", "none", "--request-timeout-s", "1")
 HANDSHAKE = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
 HANDSHAKE += b"Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n"

@@ -46,7 +46,7 @@ def stalled_peer(server: Running, opening: bytes) -> socket.socket:
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_a_stalled_reader_is_aborted_and_its_memory_bounded(start: Start, stream: str) -> None:
-    server = start(stream, "--source", "none", "--stall-timeout-s", STALL_S, "--history", "256")
+    server = start(stream, "--source", "none", "--stall-timeout-s", STALL_S, "--history", "2048")
     name = server.ready["transport"]
 
     async def body() -> None:
