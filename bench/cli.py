@@ -24,7 +24,7 @@ from bench.run.folders import holds_results, new_folder, point_latest_at
 from bench.run.options import RenamedOption, among
 from bench.run.progress import Progress, duration
 from bench.run.runner import Batch, failed_transports, run_batches, table_batch
-from bench.run.shell import orchestrate, report, say_next, this_command
+from bench.run.shell import orchestrate, report, this_command
 from bench.sweeps.cli import aa, cost, generator, sensitivity
 from clients.core.options import HEADER_SETS
 from feed.console.command_line import INTERRUPTED
@@ -163,13 +163,7 @@ def run(preset: str, point: str | None, out: Path | None, details: bool, **given
     if out is None and any(batch.results.trials for batch in batches):
         point_latest_at(folder)
     rendered = report(str(folder), *(["--details"] if details else []))
-    code = _exit_code(batches, rendered, interrupted, console)
-    say_next(
-        console,
-        f"python -m bench cell {names[0]}/latency_p50 --of {folder}  # measure one cell again",
-        f"python -m reports compare OTHER_RUN {folder}  # hold it against another run",
-    )
-    sys.exit(code)
+    sys.exit(_exit_code(batches, rendered, interrupted, console))
 
 
 main.add_command(cost)
