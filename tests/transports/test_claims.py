@@ -3,9 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import cache
 from itertools import count
 from typing import Any, Final, get_args
 
@@ -23,7 +22,7 @@ from servers.platform.connections import Connection
 from servers.platform.namespace import Namespace
 from servers.platform.options import ServerOptions
 from servers.services.registry import SERVICES
-from tests.conftest import SERVED, Running, run, starting
+from tests.conftest import SERVED, Running, Start, run
 from tests.helpers.ways_in import Guest, Polls, Said, Sse, What, allowed, good
 from tests.helpers.ways_in_by_sockets import PLACES, doors_of, ways_of
 
@@ -41,11 +40,10 @@ Serving = Callable[[str], Running]
 Kind = type[Guest]
 
 
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+@pytest.fixture
+def serving(share: Start) -> Serving:
     """One server of each kind for all tests."""
-    with starting(tmp_path_factory.mktemp("claims")) as start:
-        yield cache(lambda served: start(served, *OPTIONS))
+    return lambda served: share(served, *OPTIONS)
 
 
 def insider(user: str) -> str:

@@ -1,13 +1,12 @@
 """What is empty in a request is absent, and of what is said twice the last counts: on every way in alike."""
 
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from itertools import count
 from typing import Final
 
 import pytest
 
-from tests.conftest import Running, run, starting
+from tests.conftest import Running, Start, run
 from tests.helpers.ways_in import Guest, Raw, Said, What, allowed, good
 from tests.helpers.ways_in_by_sockets import PLACES, SocketIo, doors_of, guests_of
 
@@ -17,11 +16,10 @@ EVERYWHERE: Final = pytest.mark.parametrize(("served", "kind"), PLACES)
 Serving = Callable[[str], Running]
 
 
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+@pytest.fixture
+def serving(share: Start) -> Serving:
     """One server of each kind for all tests."""
-    with starting(tmp_path_factory.mktemp("parameters")) as start:
-        yield cache(lambda served: start(served, "--source", "none", *(["--auth", "dev"] if served != "raw" else [])))
+    return lambda served: share(served, "--source", "none", *(["--auth", "dev"] if served != "raw" else []))
 
 
 def newcomer(kind: type[Guest], server: Running) -> Guest:

@@ -4,8 +4,7 @@ What was answered in a cell must be the code of its row. A new code, route or re
 a test.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, get_args
 from unittest.mock import Mock, patch
 
@@ -18,7 +17,7 @@ from servers.gate.secrets import Secrets
 from servers.platform.options import ServerOptions
 from servers.process import app, control, relay
 from servers.services.registry import SERVICES
-from tests.conftest import SERVED, Running, run, starting
+from tests.conftest import SERVED, Running, Start, run
 from tests.helpers.refusals_table import BASELINE_OPTIONS, MANY_ROOMS, NUMBERS, OPTIONS, TABLE, Cell
 from tests.helpers.ways_in import PATHS, Control, Guest, Sse, What
 from tests.helpers.ways_in_by_sockets import guests_of
@@ -35,12 +34,11 @@ def newcomer(kind: type[Guest], server: Running) -> Guest:
     return kind(server, f"127.2.{number // 250}.{number % 250 + 1}", f"u{number}")
 
 
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Running]]:
+@pytest.fixture
+def serving(share: Start) -> Callable[[str], Running]:
     """The server of what is served, or the relay: one for all tests."""
-    with starting(tmp_path_factory.mktemp("refusals")) as start:
-        special = {"raw": BASELINE_OPTIONS, "relay": ("--to", "127.0.0.1:9", "--rtt-ms", "0")}
-        yield cache(lambda served: start(served, *special.get(served, OPTIONS)))
+    special = {"raw": BASELINE_OPTIONS, "relay": ("--to", "127.0.0.1:9", "--rtt-ms", "0")}
+    return lambda served: share(served, *special.get(served, OPTIONS))
 
 
 PLACES: Final = [
