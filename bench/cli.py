@@ -24,7 +24,7 @@ from bench.run.folders import holds_results, new_folder, point_latest_at
 from bench.run.options import RenamedOption, among
 from bench.run.progress import Progress, duration
 from bench.run.runner import Batch, failed_transports, run_batches, table_batch
-from bench.run.shell import orchestrate, report, say_next, this_command
+from bench.run.shell import orchestrate, report, this_command
 from bench.sweeps.cli import aa, cost, generator, sensitivity
 from clients.core.options import HEADER_SETS
 from feed.console.command_line import INTERRUPTED
@@ -132,7 +132,8 @@ def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str
     help=f"Inject a fault into one event in {EVERY} of a server, to see it found: {ALLOWED}. No claim is judged then.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
-def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
+@click.option("--details", is_flag=True, help="Print the whole report at the end, not only what fits a screen.")
+def run(preset: str, point: str | None, out: Path | None, details: bool, **given: Any) -> None:
     """Run every transport at both operating points, in seeded blocks, and render the report.
 
     What an option does not set comes from the preset. Ctrl-C keeps what was measured and renders it.
@@ -161,14 +162,8 @@ def run(preset: str, point: str | None, out: Path | None, **given: Any) -> None:
         sys.exit(INTERRUPTED)  # before anything was measured
     if out is None and any(batch.results.trials for batch in batches):
         point_latest_at(folder)
-    rendered = report(str(folder))
-    code = _exit_code(batches, rendered, interrupted, console)
-    say_next(
-        console,
-        f"python -m bench cell {names[0]}/latency_p50 --of {folder}  # measure one cell again",
-        f"python -m reports compare OTHER_RUN {folder}  # hold it against another run",
-    )
-    sys.exit(code)
+    rendered = report(str(folder), *(["--details"] if details else []))
+    sys.exit(_exit_code(batches, rendered, interrupted, console))
 
 
 main.add_command(cost)

@@ -121,7 +121,10 @@ def _show(sections: list[Section], page: Path, results_dir: Path, details: bool)
 
 
 def _next(sections: list[Section], results_dir: Path) -> list[str]:
-    """The next two commands: all that was measured, and a number of it measured again."""
+    """The next two commands: all that was measured, and a cell measured again or all transports compared."""
     cells = (cell for of in sections for table in of.tables for row in table.rows for cell in row)
-    again = next((cell.commands[0] for cell in cells if isinstance(cell, Cell) and cell.commands), "python -m bench")
-    return [f"All tables here:       python -m reports {results_dir} --details", f"Measure a cell again:  {again}"]
+    again = next((cell.commands[0] for cell in cells if isinstance(cell, Cell) and cell.commands), None)
+    return [
+        f"All tables here:       python -m reports {results_dir} --details",
+        f"Measure a cell again:  {again}" if again else "Compare transports:    python -m bench",
+    ]

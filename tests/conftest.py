@@ -66,6 +66,11 @@ class Running(NamedTuple):
 Start = Callable[..., Running]
 
 
+def pytest_collection_finish() -> None:
+    """Importing locust monkey-patches the process, and the tests in it hang or fail without a hint of it."""
+    assert "locust" not in sys.modules, "a test module imports locust: start a process instead"
+
+
 @pytest.fixture(scope="session")
 def tcpdump() -> None:
     """Packets can be captured here; else the test is skipped, with what to install or allow."""

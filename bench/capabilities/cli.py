@@ -15,7 +15,7 @@ from bench.results.files import CAPABILITIES_FILE, save
 from bench.run.folders import OUT_HELP, folder_for, remove_if_empty
 from bench.run.options import among
 from bench.run.progress import Progress
-from bench.run.shell import orchestrate, report, say_what_is_next, this_command
+from bench.run.shell import orchestrate, report, this_command
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
 from feed.transports import CONTENDERS
@@ -46,7 +46,6 @@ def capabilities(transports: list[str] | None, out: Path | None) -> None:
     if interrupted:
         sys.exit(INTERRUPTED)
     rendered = report(str(folder))
-    say_what_is_next(console, folder)
     sys.exit(rendered)
 
 

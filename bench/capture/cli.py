@@ -16,7 +16,7 @@ from bench.plan.presets import PlanError
 from bench.results.files import VERIFY_FILE
 from bench.run.folders import OUT_HELP, folder_for
 from bench.run.options import among
-from bench.run.shell import orchestrate, report, say_what_is_next, this_command
+from bench.run.shell import orchestrate, report, this_command
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
 from feed.transports import TRANSPORTS
@@ -51,5 +51,4 @@ def verify(preset: str, transports: list[str] | None, seed: int | None, out: Pat
     broken = [one for one in results.trials if one.broken]
     for one in broken:
         console.print(f"[red]{one.trial.transport} does not hold:[/] {escape('; '.join(one.broken))}", highlight=False)
-    say_what_is_next(console, folder)
     sys.exit(INTERRUPTED if interrupted else rendered or int(bool(broken)))

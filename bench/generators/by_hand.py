@@ -13,8 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from bench.generators.locust_stats import METHOD
-from bench.generators.spec import LoadSpec
+from bench.generators.spec import METHOD, LoadSpec
 from feed.console.printable import printable
 from feed.rooms import MAX_ROOMS
 from feed.transports import BASELINE, TRANSPORTS

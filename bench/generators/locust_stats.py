@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 from locust.stats import RequestStats, StatsEntry
 
-from bench.generators.spec import SAMPLE_FIELDS
-
-METHOD = "EVENT"
+from bench.generators.spec import METHOD, SAMPLE_FIELDS
 
 
 def merge_deliveries(stats: RequestStats, name: str, batch: "array[int]", payload_bytes: int) -> None:

@@ -17,6 +17,8 @@ SPEC_VARIABLE: Final = "PUSHMARK_LOAD_SPEC"
 MAX_SAMPLES: Final = 20_000_000
 MAX_REQUESTS: Final = 1_000_000
 """Requests of one kind in one trial: each is kept until the trial ends."""
+METHOD: Final = "EVENT"
+"""What locust's statistics show as the method of a delivery."""
 SAMPLE_FIELDS: Final = ("subscriber", "n", "due_ns", "receive_ns")
 """One delivery is these four 64-bit integers in a row."""
 UNANSWERED: Final = "unanswered"

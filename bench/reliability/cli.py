@@ -17,7 +17,7 @@ from bench.results.reliability import ATTACKS, FAULTS, FaultResults, SoakResults
 from bench.results.upgrade import ATTACKS_V1
 from bench.run.folders import OUT_HELP, folder_for
 from bench.run.options import among
-from bench.run.shell import orchestrate, report, say_what_is_next, this_command
+from bench.run.shell import orchestrate, report, this_command
 from clients.core.errors import ClientError
 from feed.console.command_line import INTERRUPTED
 from feed.console.ranges import FiniteRange
@@ -86,7 +86,6 @@ def faults(
     if interrupted:
         sys.exit(INTERRUPTED)
     rendered = report(str(folder))
-    say_what_is_next(console, folder)
     sys.exit(rendered)
 
 
@@ -122,5 +121,4 @@ def soak(duration_s: float, transports: list[str] | None, clients: int, seed: in
     console = new_console()
     interrupted = orchestrate(lambda progress: run_soak(results, folder, place, progress), place, console)
     rendered = report(str(folder))
-    say_what_is_next(console, folder)
     sys.exit(INTERRUPTED if interrupted else rendered or int(any(kept(one) for one in results.servers)))

@@ -165,7 +165,7 @@ METRICS: Final[dict[str, Metric]] = {
         decimals=2,
     ),
     "server_cpu_us_per_event": Metric(
-        "us",
+        "µs",
         "server CPU per event",
         COST,
         "server CPU per delivered event, idle server subtracted",
@@ -173,7 +173,7 @@ METRICS: Final[dict[str, Metric]] = {
         compared=True,
     ),
     "server_cpu_us_per_request": Metric(
-        "us", "server CPU per request", COST, "server CPU per HTTP request, idle server subtracted", margin="cpu"
+        "µs", "server CPU per request", COST, "server CPU per HTTP request, idle server subtracted", margin="cpu"
     ),
     "server_user_share": Metric(
         "",
@@ -196,28 +196,28 @@ METRICS: Final[dict[str, Metric]] = {
         "kernel socket memory of all sockets of the trial per connection",
         decimals=0,
     ),
-    "publisher_lateness_us_p50": Metric("us", "publisher late, median", QUALITY, "publish time minus due time, median"),
+    "publisher_lateness_us_p50": Metric("µs", "publisher late, median", QUALITY, "publish time minus due time, median"),
     "publisher_lateness_us_p99": Metric(
-        "us", "publisher late, p99", QUALITY, "publish time minus due time, 99th percentile"
+        "µs", "publisher late, p99", QUALITY, "publish time minus due time, 99th percentile"
     ),
     "relay_lateness_us_p50": Metric(
-        "us", "relay late, median", QUALITY, "how late the relay released what it delayed, median"
+        "µs", "relay late, median", QUALITY, "how late the relay released what it delayed, median"
     ),
     "relay_lateness_us_p99": Metric(
-        "us", "relay late, p99", QUALITY, "how late the relay released what it delayed, 99th percentile"
+        "µs", "relay late, p99", QUALITY, "how late the relay released what it delayed, 99th percentile"
     ),
     "server_loop_lag_us_p99": Metric(
-        "us", "server's loop lag, p99", QUALITY, "lateness of a 20 Hz timer on the server's event loop, 99th percentile"
+        "µs", "server's loop lag, p99", QUALITY, "lateness of a 20 Hz timer on the server's event loop, 99th percentile"
     ),
     "probe_loop_lag_us_p99": Metric(
-        "us", "probes' loop lag, p99", QUALITY, "lateness of a 20 Hz timer on the probes' event loop, 99th percentile"
+        "µs", "probes' loop lag, p99", QUALITY, "lateness of a 20 Hz timer on the probes' event loop, 99th percentile"
     ),
     "server_cpu_share": Metric("of a core", "server busy", QUALITY, "CPU of the server", decimals=2),
     "generator_cpu_share": Metric(
         "of a core", "busiest generator process", QUALITY, "CPU of the busiest generator process", decimals=2
     ),
     "generator_cpu_us_per_event": Metric(
-        "us", "generator CPU per event", QUALITY, "generator CPU per delivered event, all its processes", margin="cpu"
+        "µs", "generator CPU per event", QUALITY, "generator CPU per delivered event, all its processes", margin="cpu"
     ),
     "received_events_per_s": Metric(
         "1/s",
@@ -240,7 +240,7 @@ METRICS: Final[dict[str, Metric]] = {
         "opening a connection, TLS included where there is any: median of fresh ones",
     ),
     "server_cpu_us_per_handshake": Metric(
-        "us", "server CPU per handshake", QUALITY, "server CPU to accept a connection, TLS included, and to close it"
+        "µs", "server CPU per handshake", QUALITY, "server CPU to accept a connection, TLS included, and to close it"
     ),
     "relay_cpu_share": Metric("of a core", "relay busy", QUALITY, "CPU of the relay", decimals=2),
     "server_gc_pause_ms_max": Metric(

@@ -80,7 +80,7 @@ def point_folder(run: Path, point: str) -> Path:
 
 
 def plan_again(published: Results, transport: str, blocks: int, seed: int | None) -> Plan:
-    """What was planned, for one transport alone. Raises ``ResultsError`` if it was not measured, or sabotaged."""
+    """What was planned, for one transport alone. Raises ``ResultsError`` if it is not there, or had a fault."""
     if transport not in published.plan.transports:
         raise ResultsError(f"the published run has no {transport}: it has {', '.join(published.plan.transports)}")
     if published.plan.inject_fault:

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -35,21 +34,6 @@ def orchestrate(measure: Callable[[Progress], Coroutine[Any, Any, None]], place:
 def this_command() -> list[str]:
     """The command line that runs, as results record it."""
     return ["python", "-m", "bench", *sys.argv[1:]]
-
-
-def say_next(console: Console, *commands: str) -> None:
-    """What to do with what was measured: commands, one a line, each with its purpose as a comment."""
-    lines = "\n".join(f"  {command}" for command in commands)
-    console.print(f"\nNext:\n{lines}", highlight=False, markup=False, soft_wrap=True)
-
-
-def say_what_is_next(console: Console, folder: Path) -> None:
-    """What to do after a benchmark that adds a part to a report."""
-    say_next(
-        console,
-        f"python -m reports {folder}  # render the report again",
-        "python -m bench  # the table of all transports",
-    )
 
 
 def report(*arguments: str) -> int:

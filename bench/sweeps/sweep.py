@@ -16,7 +16,7 @@ from bench.results.sweep import SweepResults
 from bench.run.folders import folder_for
 from bench.run.progress import Progress, duration
 from bench.run.runner import Batch, run_batches
-from bench.run.shell import orchestrate, report, say_what_is_next, this_command
+from bench.run.shell import orchestrate, report, this_command
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
 
@@ -62,5 +62,4 @@ def run_sweep(sweep: Sweep, out: Path | None, *, as_json: bool = False) -> None:
     failed = [one.trial for one in results.trials if one.trial.status == "failed"]
     for trial in failed:
         console.print(f"[red]{escape(trial.id)} has no numbers:[/] {escape('; '.join(trial.reasons))}", highlight=False)
-    say_what_is_next(console, folder)
     sys.exit(INTERRUPTED if interrupted else rendered or int(bool(failed)))

@@ -107,7 +107,7 @@ async def _start_server(context: RunContext, trial: TrialPlan, certificate: Cert
         history=plan.history,
         heartbeat_s=plan.heartbeat_s,
         variant=trial.variant or None,
-        sabotage=plan.inject_fault.get(trial.transport),
+        inject_fault=plan.inject_fault.get(trial.transport),
         tls_cert=certificate and certificate.chain,
         tls_key=certificate and certificate.key,
     )

@@ -120,7 +120,7 @@ def _cautions(results: Results, blocks: Blocks) -> list[str]:
         found.append(LOSS_IS_MODELLED)
     out = left_out(results)
     if out:
-        found.append(f"{counted(len(out), 'trial')} left out of all averages, with reasons below the table.")
+        found.append(f"{counted(len(out), 'trial')} left out of all averages, with reasons in the report.")
     if {trial.purpose for trial in results.trials} == {"loopback"}:
         found.append("Only loopback checks were run: they never feed the table.")
     return found

@@ -207,7 +207,7 @@ def test_faults_belong_to_the_points_that_measure_the_transport() -> None:
     }
 
 
-def test_a_sabotaged_run_judges_no_claim_and_is_not_measured_again() -> None:
+def test_a_run_with_an_injected_fault_judges_no_claim_and_is_not_measured_again() -> None:
     results = fake_results()
     results.plan = msgspec.structs.replace(results.plan, inject_fault={"sse": "drop"})
     judged = [judgement for line in judge([summarize(results)], None) for judgement in line.points.values()]

@@ -103,7 +103,7 @@ async def members(served: str, folder: Path, count: int) -> AsyncIterator[list[M
     receiving = [asyncio.ensure_future(one.receive()) for one in crew]
     try:
         for one in crew:
-            await one.until(lambda one=one: bool(one.got))
+            await one.until(lambda one=one: bool(one.received))
         yield crew
     finally:
         for task in receiving:
