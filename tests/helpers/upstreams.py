@@ -7,8 +7,9 @@ import aiohttp
 import msgspec
 
 from feed.envelope import Envelope, decode_envelope, decode_welcome
-from feed.wire import SseParser
+from feed.transports import TRANSPORTS
 from tests.conftest import Running
+from tests.helpers.ways_in import envelopes_in
 
 Ask = Callable[[bytes], Awaitable[Envelope]]
 
@@ -16,9 +17,9 @@ Ask = Callable[[bytes], Awaitable[Envelope]]
 @asynccontextmanager
 async def asking(server: Running) -> AsyncIterator[Ask]:
     """A connection of its own; call what is given with a body to get its answer."""
-    opened = {"websocket": _by_websocket, "socketio": _by_socketio, "sse": _by_sse}.get(
-        server.ready["transport"], _by_polling
-    )
+    name = server.ready["transport"]
+    over_http = _by_polling if TRANSPORTS[name].is_poll else _by_stream
+    opened = {"websocket": _by_websocket, "socketio": _by_socketio}.get(name, over_http)
     async with aiohttp.ClientSession() as session, opened(server, session) as ask:
         yield ask
 
@@ -52,14 +53,14 @@ async def _by_socketio(server: Running, session: aiohttp.ClientSession) -> Async
 
 
 @asynccontextmanager
-async def _by_sse(server: Running, session: aiohttp.ClientSession) -> AsyncIterator[Ask]:
-    async with session.get(server.url + "/sse") as stream:
-        parser = SseParser()
+async def _by_stream(server: Running, session: aiohttp.ClientSession) -> AsyncIterator[Ask]:
+    async with session.get(server.url + TRANSPORTS[server.ready["transport"]].path) as stream:
+        welcomes, rest = list[bytes](), b""
         async for piece in stream.content.iter_any():
-            welcomes = [decode_envelope(item.data) for item in parser.feed(piece) if item.data]
+            welcomes, rest = envelopes_in(rest + piece)
             if welcomes:
                 break
-        yield _posting(server, session, decode_welcome(welcomes[0].data).session)
+        yield _posting(server, session, decode_welcome(decode_envelope(welcomes[0]).data).session)
 
 
 @asynccontextmanager

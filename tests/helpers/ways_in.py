@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote
 
+from feed.transports import TRANSPORTS
 from feed.wire import FrameDecoder, encode_frame
 from servers.gate.auth import DEV_KEY, mint
 from tests.conftest import Running
 
 PATIENCE_S: Final = 10.0
 """How long an answer may take on a busy machine."""
-PATHS: Final = {"polling": "/poll", "long_polling": "/long-poll", "sse": "/sse", "websocket": "/ws"}
 TokenOf = Callable[[str], str]
 """From a user to a token."""
 
@@ -169,14 +169,14 @@ def _abort(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
 
 
 async def answer_of(reader: asyncio.StreamReader) -> bytes:
-    """The body of an HTTP answer; of a stream the data of its first block."""
+    """The body of an HTTP answer; of a stream its first envelope."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-    if "text/event-stream" in head:
-        return (await reader.readuntil(b"}\n\n")).partition(b"data: ")[2]
     length = head.partition("content-length: ")[2].partition("\r\n")[0]
     if length:
         return await reader.readexactly(int(length))
-    return await _chunks(reader) if "transfer-encoding: chunked" in head else b""
+    if "content-type: text/plain" in head:  # Engine.IO's answers hold packets
+        return await _chunks(reader)
+    return b"" if " 204 " in head else await _first_envelope(reader)
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:
@@ -184,6 +184,30 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
     while size := int(await reader.readline(), 16):
         body += (await reader.readexactly(size + 2))[:-2]
     return body
+
+
+async def _first_envelope(reader: asyncio.StreamReader) -> bytes:
+    found: list[bytes] = []
+    rest = b""
+    while not found:
+        piece = await reader.read(65_536)
+        assert piece, "the stream ended before its first envelope"
+        found, rest = envelopes_in(rest + piece)
+    return found[0]
+
+
+def envelopes_in(stream: bytes) -> tuple[list[bytes], bytes]:
+    """The whole envelopes of a stream, whatever its format puts around them, and what is left."""
+    text, found = stream.decode("latin-1"), list[bytes]()  # a character per byte, so that positions are the same
+    start = text.find("{")
+    while start >= 0:
+        try:
+            _, end = json.JSONDecoder().raw_decode(text, start)
+        except json.JSONDecodeError:
+            return found, stream[start:]
+        found.append(stream[start:end])
+        start = text.find("{", end)
+    return found, b""
 
 
 class Sessions(Guest):
@@ -217,7 +241,7 @@ class Polls(Sessions):
     doors = ("about", "garbage", "poll", "session_poll", "new_session", "request", "leave")
 
     async def poll(self, what: What) -> Said:
-        return await self.http("GET", PATHS[self.name], what._replace(query=f"hold_s=0&{what.query}"))
+        return await self.http("GET", TRANSPORTS[self.name].path, what._replace(query=f"hold_s=0&{what.query}"))
 
     async def session_poll(self, what: What) -> Said:
         return await self.poll(await self._of_session(what))
@@ -228,13 +252,19 @@ class Polls(Sessions):
     _begin = new_session
 
 
-class Sse(Sessions):
+class Stream(Sessions):
+    """A stream over HTTP of any format."""
+
     doors = ("about", "garbage", "stream", "request", "leave")
 
     async def stream(self, what: What) -> Said:
-        return await self.http("GET", PATHS[self.name], what)
+        return await self.http("GET", TRANSPORTS[self.name].path, what)
 
     _begin = stream
+
+
+class Sse(Stream):
+    """The stream that takes a cursor in ``Last-Event-ID`` too."""
 
 
 class Raw(Guest):

@@ -7,8 +7,9 @@ from typing import Final
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from feed.transports import TRANSPORTS
 from tests.conftest import SERVED, Running
-from tests.helpers.ways_in import Guest, Polls, Raw, Said, Sse, What, answer_of, said
+from tests.helpers.ways_in import Guest, Polls, Raw, Said, Sse, Stream, What, answer_of, said
 
 
 class Socket(Guest):
@@ -162,20 +163,19 @@ class SocketIoPolling(SocketIo):
 
 
 GUESTS: Final[dict[str, tuple[type[Guest], ...]]] = {
-    "polling": (Polls,),
-    "long_polling": (Polls,),
     "sse": (Sse,),
     "websocket": (WebSockets,),
     "socketio": (SocketIo, SocketIoPolling),
     "socketio:websocket_only": (SocketIo,),
     "raw": (Raw,),
 }
-"""Who tries the ways into what is served; a variant that is not named here has those of its transport."""
+"""The guests of what is served that is more than a poll or a stream over HTTP of its own format."""
 
 
 def guests_of(served: str) -> tuple[type[Guest], ...]:
-    """Those of a transport or variant."""
-    return GUESTS.get(served) or GUESTS[served.partition(":")[0]]
+    """The guests of a transport, or of a variant, which by default has those of its transport."""
+    name = served.partition(":")[0]
+    return GUESTS.get(served) or GUESTS.get(name) or ((Polls,) if TRANSPORTS[name].is_poll else (Stream,))
 
 
 def ways_of(kind: type[Guest]) -> tuple[str, ...]:

@@ -12,10 +12,11 @@ from clients.control import Control
 from clients.core.client import new_client, new_shared
 from clients.core.options import ClientOptions
 from feed.envelope import decode_envelope, decode_error
+from feed.transports import TRANSPORTS
 from tests.conftest import Running, Start, run
 from tests.transports.test_bounds import OPENINGS
 
-HTTP_PATHS = {"polling": "/poll", "long_polling": "/long-poll", "sse": "/sse", "websocket": "/ws"}
+HTTP_PATHS = {name: row.path for name, row in TRANSPORTS.items() if name not in ("socketio", "raw")}
 FUTURE = "ffffffff-"
 
 

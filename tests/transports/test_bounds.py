@@ -19,8 +19,9 @@ from feed.cursor import parse_cursor
 from feed.envelope import Envelope, decode_envelope, decode_error, decode_welcome
 from feed.schedule import Schedule
 from feed.transports import TRANSPORTS
-from feed.wire import FrameDecoder, SseParser
+from feed.wire import FrameDecoder
 from tests.conftest import SERVED, Running, Start, run, until
+from tests.helpers.ways_in import envelopes_in
 
 STREAMS = [served for served in SERVED if "polling" not in served]
 RING_READERS = [stream for stream in STREAMS if not stream.startswith("socketio")]
@@ -122,8 +123,8 @@ async def _all_published(control: Control, count: int) -> bool:
 
 def _read_until(peer: socket.socket, name: str, last_seq: int) -> list[Envelope]:
     envelopes: list[Envelope] = []
-    sse, frames, skipped_head = SseParser(), FrameDecoder(), name == "raw"
-    pending = b""
+    frames, skipped_head = FrameDecoder(), name == "raw"
+    pending, rest = b"", b""
     while not envelopes or envelopes[-1].type != "event" or parse_cursor(envelopes[-1].id).seq < last_seq:
         pending += peer.recv(1 << 16)
         if not skipped_head:
@@ -137,7 +138,7 @@ def _read_until(peer: socket.socket, name: str, last_seq: int) -> list[Envelope]
             bodies, pending = _texts(pending)
         else:
             chunks, pending = _unchunk(pending)
-            bodies = [item.data for item in sse.feed(chunks) if not item.comment]
+            bodies, rest = envelopes_in(rest + chunks)
         envelopes += [decode_envelope(body) for body in bodies]
     return envelopes
 

@@ -10,13 +10,11 @@ from typing import NamedTuple
 
 import pytest
 
+from feed.transports import TRANSPORTS
 from tests.conftest import ROOT, SERVED, Start
 
 MAIN = {
-    "polling": "/poll",
-    "long_polling": "/long-poll",
-    "sse": "/sse",
-    "websocket": "/ws",
+    **{name: row.path for name, row in TRANSPORTS.items()},
     "socketio": "/socket.io/?EIO=4&transport=polling",
     "control": "/stats",
     "relay": "/stats",

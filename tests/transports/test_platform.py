@@ -20,6 +20,7 @@ from clients.core.client import State, new_client, new_shared
 from clients.core.errors import GaveUpError, RefusedError, RequestError
 from clients.core.options import ClientOptions
 from clients.core.renewal import TokenError, expires_at_s, keep_renewed
+from feed.transports import TRANSPORTS
 from servers.gate.auth import DEV_KEY, mint
 from tests.conftest import Running, Start, invoke, run, run_module, until
 
@@ -233,9 +234,9 @@ def test_cross_site_pages_are_kept_out(share: Start, served_upstream: str) -> No
     """On handshakes as on requests; a page on the list gets the headers that let it read the answer."""
     server = share(served_upstream, *OPEN_TO_OTHERS)
     name = server.ready["transport"]
-    path = {"polling": "/poll", "long_polling": "/long-poll", "sse": "/sse", "websocket": "/ws"}.get(
-        name, "/socket.io/?EIO=4&transport=" + ("websocket" if "only" in served_upstream else "polling")
-    )
+    path = TRANSPORTS[name].path
+    if name == "socketio":
+        path += "?EIO=4&transport=" + ("websocket" if "only" in served_upstream else "polling")
     base = server.url.replace("ws://", "http://")
     socket = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
     extra = (

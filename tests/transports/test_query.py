@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
+from feed.transports import TRANSPORTS
 from servers.gate.errors import Refusal
 from servers.gate.query import number, parameters
 from tests.conftest import SERVED, Start
 
 PURE = settings(deadline=None, derandomize=True, database=None)
-PATHS = {"polling": "/poll", "long_polling": "/long-poll", "sse": "/sse"}
 TEXTS = st.text(max_size=12)
 
 
@@ -58,10 +58,10 @@ def test_head_is_answered_and_what_follows_is_not_shifted(share: Start, served: 
     connection.close()
 
 
-@pytest.mark.parametrize("served", [name for name in SERVED if name.partition(":")[0] in PATHS])
+@pytest.mark.parametrize("served", [name for name in SERVED if not name.startswith(("websocket", "socketio", "raw"))])
 def test_a_wrong_method_is_refused(share: Start, served: str) -> None:
     server = share(served, "--source", "none")
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
-    connection.request("POST", PATHS[served.partition(":")[0]], body=b"x")
+    connection.request("POST", TRANSPORTS[served.partition(":")[0]].path, body=b"x")
     assert connection.getresponse().status == 405
     connection.close()

@@ -12,6 +12,7 @@ import pytest
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from feed.requests import AnyRequest, Request
+from feed.transports import TRANSPORTS
 from servers.gate.errors import KINDS
 from servers.gate.secrets import Secrets
 from servers.platform.options import ServerOptions
@@ -19,7 +20,7 @@ from servers.process import app, control, relay
 from servers.services.registry import SERVICES
 from tests.conftest import SERVED, Running, Start, run
 from tests.helpers.refusals_table import BASELINE_OPTIONS, MANY_ROOMS, NUMBERS, OPTIONS, TABLE, Cell
-from tests.helpers.ways_in import PATHS, Control, Guest, Sse, What
+from tests.helpers.ways_in import Control, Guest, Sse, What
 from tests.helpers.ways_in_by_sockets import guests_of
 
 
@@ -129,8 +130,8 @@ def test_every_route_is_known(served: str) -> None:
         return methods_of(call.args[1], call.kwargs.get("bypass", ()))
 
     expected = {path: set(methods.split()) for path, methods in ROUTES[name].items()}
-    if variant and name in PATHS and name != "websocket":
-        expected[PATHS[name]] = {"ANY"}
+    if variant and name not in ("websocket", "socketio"):
+        expected[TRANSPORTS[name].path] = {"ANY"}
     assert run(body()) == expected
 
 
