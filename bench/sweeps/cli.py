@@ -19,7 +19,7 @@ from feed.transports import TRANSPORTS
 
 SECTIONS = tuple(PRESETS["default"])
 OLD_SECTIONS = {"fewer": "low_rate"}
-"""Sections by the name they had before, which still works for one release."""
+"""Old name of a section -> its name now. Old names work for one release."""
 
 
 def _sections(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
@@ -33,29 +33,29 @@ def _sections(context: click.Context, parameter: click.Parameter, text: str | No
     type=click.Choice(list(PRESETS)),
     default="default",
     show_default=True,
-    help="smoke: everything once, quickly; its numbers conclude nothing.",
+    help="smoke: everything once, quickly; its numbers settle nothing.",
 )
 @click.option("--sections", callback=_sections, help=f"Comma-separated, of {','.join(SECTIONS)}  [default: all]")
 @click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm, of the sections that have 3 or more.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of schedules and of the order of trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
-@click.option("--tls", is_flag=True, help="Instead: streams with and without TLS, in bytes, CPU and handshake time.")
+@click.option("--tls", is_flag=True, help="Compare streams with and without TLS instead: bytes, CPU, handshake time.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object on stdout.")
 def cost(
     preset: str, sections: list[str] | None, blocks: int | None, seed: int, out: Path | None, tls: bool, as_json: bool
 ) -> None:
-    """Server CPU and memory per delivery, request and connection, beside a bare TCP server.
+    """Server CPU and memory per delivery, request and connection, next to a bare TCP server.
 
-    Loopback, no relay: it is the server that is measured. Ctrl-C keeps what was measured and renders it.
+    The load runs on loopback without the relay. Ctrl-C keeps what was measured and renders it.
     """
     if tls and sections:
-        raise click.UsageError("--tls is a section of its own: leave --sections out")
+        raise click.UsageError("--tls replaces all sections: leave --sections out")
     wanted = (TLS_PRESETS if tls else PRESETS)[preset]
     open_files = raise_open_files()
     planned = cost_trials(wanted, seed, blocks, sections, open_files)
     left_out = len(cost_trials(wanted, seed, blocks, sections)) - len(planned)
     if left_out:
-        echo(f"{left_out} trials left out: a process may have only {open_files} open files here", err=True)
+        echo(f"{left_out} trials left out: a process may open only {open_files} files here", err=True)
     run_sweep(Sweep(COST_FILE, preset, seed, planned), out, as_json=as_json)
 
 
@@ -65,7 +65,7 @@ def cost(
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of schedules and of the order of trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def generator(preset: str, blocks: int | None, seed: int, out: Path | None) -> None:
-    """What the load side costs per received event: locust, the same client without it, and Node's ws."""
+    """Generator CPU per received event: locust, the same client without locust, and Node's ws."""
     planned = cost_trials(GENERATOR_PRESETS[preset], seed, blocks)
     run_sweep(Sweep(GENERATOR_FILE, preset, seed, planned), out)
 
@@ -76,7 +76,7 @@ def generator(preset: str, blocks: int | None, seed: int, out: Path | None) -> N
     type=click.Choice(list(GRIDS)),
     default="default",
     show_default=True,
-    help="default: some ten minutes. smoke: everything once, quickly; its numbers conclude nothing.",
+    help="default: about ten minutes. smoke: everything once, quickly; its numbers settle nothing.",
 )
 @click.option(
     "--transports", callback=among(TRANSPORTS), help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
@@ -86,7 +86,7 @@ def generator(preset: str, blocks: int | None, seed: int, out: Path | None) -> N
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def sensitivity(preset: str, transports: list[str] | None, seed: int, out: Path | None) -> None:
-    """A grid of round trip, poll interval and rate of events: which word each transport would earn in each setting.
+    """Rating words over a grid of round trip, poll interval and event rate: what each transport earns in each setting.
 
     One trial per setting shows a shape and settles nothing. Ctrl-C keeps what was measured and renders it.
     """
@@ -106,10 +106,10 @@ def sensitivity(preset: str, transports: list[str] | None, seed: int, out: Path 
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def aa(preset: str, transport: str, seed: int, planted: bool, out: Path | None) -> None:
-    """Compare a transport with itself: 12 experiments of 5 blocks, 120 trials, about a quarter of an hour.
+    """Compare a transport with itself: 12 experiments of 5 blocks, 120 trials, about 15 minutes.
 
-    Whatever differs here differs by chance; the report says how often that was, and how often it may be.
+    Every difference found here is due to chance; the report says how often one was found, and how often it may be.
     """
     if planted and transport in CONNECTING_HZ:
-        raise click.UsageError(f"--planted cannot be seen on {transport}: its client is full before such a load")
+        raise click.UsageError(f"--planted cannot work with {transport}: the load would saturate its client")
     run_sweep(Sweep(AA_FILE, preset, seed, aa_trials(preset, transport, seed, planted)), out)
