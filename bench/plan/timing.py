@@ -17,8 +17,8 @@ FANOUT_S: Final = 200e-6
 BOOT_S: Final = 1.3
 """About what starting and stopping a trial's processes takes; it only serves to estimate the time remaining."""
 ODDS_OF_A_LONGER_STALL: Final = 1e-6
-"""Probability that a modelled stall outlasts the drain. Whatever is missing after the drain counts as lost:
-modelled stalls must hardly ever cause that."""
+"""Probability that a modelled stall outlasts the drain. Whatever is missing after the drain counts as lost, so that a
+modelled stall must hardly ever last as long."""
 
 
 def settle_s(plan: Plan, trial: TrialPlan) -> float:
