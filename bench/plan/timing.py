@@ -22,7 +22,7 @@ modelled stall must hardly ever last as long."""
 
 
 def settle_s(plan: Plan, trial: TrialPlan) -> float:
-    """Seconds after the last event, two round trips and a fan-out, in which a quiet host delivers to all but pollers."""
+    """Seconds after the last event (two round trips and a fan-out) in which a quiet host serves all but pollers."""
     fanout_s = plan.subscribers / plan.rooms * FANOUT_S
     round_trip_s = (trial.rtt_ms + 2 * plan.jitter_ms) / 1000
     return DRAIN_ROUND_TRIPS * round_trip_s + fanout_s + 0.02
