@@ -1,4 +1,4 @@
-"""The comparison table: what was measured in each cell, its rating word, the article's word beside it. Pure."""
+"""The comparison table: what was measured in each cell, its rating word, the article's word next to it. Pure."""
 
 from collections.abc import Mapping
 
