@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.results.files import FAULTS_FILE, ResultsError, read, save
+from bench.results.provenance import SCHEMA_VERSION
 from bench.results.reliability import FaultResults, FaultTrial, HostileTrial, SoakResults
 from reports.sections.faults import summarize_faults
 from reports.sections.hostile import held, hostile_table
@@ -44,7 +45,7 @@ def siege(calm_ms: float = 1.0, siege_ms: float = 2.0, kib: float = 10.0, lost: 
 def results(trials: list[FaultTrial], sieges: list[HostileTrial]) -> FaultResults:
     """FAKE."""
     return FaultResults(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         pushmark_version="0.1.0",
         created_at="2026-01-01T00:00:00+00:00",
         finished=True,

@@ -25,6 +25,8 @@ from tests.conftest import Running, Start, invoke, run, run_module, until
 
 QUICK = {"poll_interval_s": 0.02, "hold_s": 2.0, "backoff_base_s": 0.05, "backoff_cap_s": 0.2, "max_attempts": 200}
 
+OPEN_TO_OTHERS = ("--source", "none", "--namespace", "admin", "--allow-origin", "https://app.example.org")
+
 
 def token(user: str = "ann", ttl_s: float = 60.0, **claims: Any) -> str:
     return mint(DEV_KEY, user, ttl_s, time.time(), claims)
@@ -175,8 +177,8 @@ def test_connections_of_a_user_are_bounded(start: Start, upstream: str) -> None:
     run(body())
 
 
-def test_namespaces_are_apart(start: Start, served_upstream: str) -> None:
-    server = start(served_upstream, "--source", "none", "--namespace", "admin")
+def test_namespaces_are_apart(share: Start, served_upstream: str) -> None:
+    server = share(served_upstream, *OPEN_TO_OTHERS)
 
     async def body() -> None:
         async with Crew() as crew:
@@ -227,9 +229,9 @@ def test_rooms_are_joined_again_and_resumed(share: Start, start: Start, served_u
     run(body())
 
 
-def test_cross_site_pages_are_kept_out(start: Start, served_upstream: str) -> None:
+def test_cross_site_pages_are_kept_out(share: Start, served_upstream: str) -> None:
     """On handshakes as on requests; a page on the list gets the headers that let it read the answer."""
-    server = start(served_upstream, "--source", "none", "--allow-origin", "https://app.example.org")
+    server = share(served_upstream, *OPEN_TO_OTHERS)
     name = server.ready["transport"]
     path = {"polling": "/poll", "long_polling": "/long-poll", "sse": "/sse", "websocket": "/ws"}.get(
         name, "/socket.io/?EIO=4&transport=" + ("websocket" if "only" in served_upstream else "polling")
