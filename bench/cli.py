@@ -29,7 +29,7 @@ from bench.sweeps.cli import aa, cost, generator, sensitivity
 from clients.core.options import HEADER_SETS
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import PrintableGroup, new_console
-from feed.faults import ALLOWED, EVERY
+from feed.faults import ALLOWED, BURN, EVERY
 from feed.networks import PRESETS as NETWORKS
 from feed.transports import CONTENDERS, TRANSPORTS
 
@@ -139,7 +139,8 @@ def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str
     callback=_faults,
     multiple=True,
     metavar="TRANSPORT=FAULT",
-    help=f"Fault to inject into one event in {EVERY} of a server, to see it found: {ALLOWED}. No claim is judged then.",
+    help=f"Fault to inject into a server, to see it found: {ALLOWED}. All but {BURN} change one event in {EVERY}. "
+    "No claim is judged then.",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=NEW_OUT_HELP)
 @click.option(

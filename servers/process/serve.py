@@ -15,7 +15,7 @@ import uvloop
 
 from feed.console.command_line import OutputError
 from feed.console.ranges import FiniteRange
-from feed.faults import ALLOWED, EVERY, parse_fault
+from feed.faults import ALLOWED, BURN, EVERY, parse_fault
 from feed.instruments.tcp import raise_open_files
 from feed.rooms import MAX_ROOMS, RoomNameError, check_room, room_name
 from feed.schedule import KINDS, Schedule
@@ -178,7 +178,7 @@ TESTS: Final = (
     click.Option(
         ["--inject-fault"],
         default="",
-        help=f"Fault to inject into one event in {EVERY}, to test the benchmark: {ALLOWED}.",
+        help=f"Fault to inject, to test the benchmark: {ALLOWED}. All but {BURN} change one event in {EVERY}.",
     ),
     click.Option(["--sabotage", "inject_fault"], default="", hidden=True),  # its name until version 0.2
 )
