@@ -29,7 +29,7 @@ def draw(summary: Summary) -> Figure | None:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 1), ylim=(0, height))
     axes.axis("off")
-    title = "Measured, beside what the article says"
+    title = "Measured, next to what the article says"
     axes.text(LEFT[0], height - 0.25, title, fontsize=20, fontweight="bold", va="center")
     axes.text(LEFT[0], height - 0.55, summary.title, fontsize=11.5, color=FAINT, va="center")
     for left, name in zip(LEFT, COLUMNS, strict=True):

@@ -62,7 +62,7 @@ FIGURES: Final = (
         "cost.draw_cpu",
         "Server CPU, user and system stacked; hatched: variants. Line at the end: 95 % interval; dotted: the baseline.",
     ),
-    ("cost_socketio", "cost.draw_fewer", "The same with Socket.IO, at a rate that its client can take on one core."),
+    ("cost_socketio", "cost.draw_low_rate", "The same with Socket.IO, at a rate that its client can take on one core."),
     ("cost_memory", "cost.draw_memory", "Resident memory per connection; hatched: variants."),
     ("cost_growth", "cost.draw_growth", "Server CPU per delivered event under other loads. Single trials."),
 )
