@@ -19,7 +19,7 @@ from feed.transports import TRANSPORTS
 
 SECTIONS = tuple(PRESETS["default"])
 OLD_SECTIONS = {"fewer": "low_rate"}
-"""Sections by the name they had before, which still works for one release."""
+"""Old name of a section -> its name now. Old names work for one release."""
 
 
 def _sections(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
@@ -58,13 +58,13 @@ def cost(
     keeps what was measured and renders it.
     """
     if tls and sections:
-        raise click.UsageError("--tls is a section of its own: leave --sections out")
+        raise click.UsageError("--tls replaces all sections: leave --sections out")
     wanted = (TLS_PRESETS if tls else PRESETS)[preset]
     open_files = raise_open_files()
     planned = cost_trials(wanted, seed, blocks, sections, open_files)
     left_out = len(cost_trials(wanted, seed, blocks, sections)) - len(planned)
     if left_out:
-        echo(f"{left_out} trials left out: a process may have only {open_files} open files here", err=True)
+        echo(f"{left_out} trials left out: a process may open only {open_files} files here", err=True)
     run_sweep(Sweep(COST_FILE, preset, seed, planned), out, as_json=as_json)
 
 
@@ -133,5 +133,5 @@ def aa(preset: str, transport: str, seed: int, planted: bool, out: Path | None) 
     chance, and how often that may happen.
     """
     if planted and transport in CONNECTING_HZ:
-        raise click.UsageError(f"--planted cannot be seen on {transport}: its client is full before such a load")
+        raise click.UsageError(f"--planted cannot work with {transport}: the load would saturate its client")
     run_sweep(Sweep(AA_FILE, preset, seed, aa_trials(preset, transport, seed, planted)), out)

@@ -16,7 +16,7 @@ FOLDER: Final = "figures"
 
 
 def draw_all(sections: Sequence[Section], folder: Path) -> list[Drawn]:
-    """Every section with those of its figures that have numbers. Raises ``OSError`` if ``folder`` is not writable."""
+    """Every section with the figures that have numbers to show. Raises ``OSError`` if ``folder`` is not writable."""
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     return [
         Drawn(section, [figure for spec in section.figures if (figure := _draw(spec, folder / FOLDER))])
