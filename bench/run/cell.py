@@ -14,7 +14,7 @@ from bench.results.catalogue import METRICS
 from bench.results.files import ResultsError, load, point_files
 from bench.results.run import Plan, Results, Trial
 from bench.results.thresholds import ThresholdError, parse_cell
-from bench.run.folders import new_folder
+from bench.run.folders import NEW_OUT_HELP, new_folder
 from bench.run.progress import Progress
 from bench.run.runner import run_batches, table_batch
 from bench.run.shell import orchestrate, report, this_command
@@ -30,21 +30,23 @@ NOT_SETTLED: Final = 3
 
 @click.command()
 @click.argument("cell", metavar="TRANSPORT/METRIC")
-@click.option("--point", default="sparse", show_default=True, help="Operating point of the published run.")
+@click.option(
+    "--point", default="sparse", show_default=True, help="Operating point of the published run: sparse or broadcast."
+)
 @click.option(
     "--of",
     "published",
     type=click.Path(path_type=Path),
-    help="Published run  [default: results/latest or docs/runs/table]",
+    help="Folder of the published run.  [default: results/latest or docs/runs/table]",
 )
-@click.option("--seed", type=int, help="Seed of the new schedules.  [default: the published seed + 1]")
+@click.option("--seed", type=int, help="Seed of the new schedules.  [default: another than the published one]")
 @click.option("--blocks", type=click.IntRange(2, 1000), default=BLOCKS, show_default=True, help="Number of trials.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=NEW_OUT_HELP)
 def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks: int, out: Path | None) -> None:
-    """Measure one cell of a published table again, and say whether it agrees.
+    """Measure one cell of a published table again.
 
-    Exit code 0: it agrees; 1: better or worse than published; 3: not settled, more blocks or a valid trial are needed.
-    results/latest is left as it is.
+    Exit code 0: the new value agrees with the published one; 1: it is better or worse; 3: not settled, more blocks or
+    a valid trial are needed. results/latest is left as it is.
     """
     try:
         transport, metric = parse_cell(cell)

@@ -9,7 +9,10 @@ import click
 from bench.machine.processes import ROOT
 from bench.results.files import RUN_FILES, find, point_files
 
-OUT_HELP: Final = "New folder, or that of a run whose report will show this too.  [default: results/<time>]"
+OUT_HELP: Final = (
+    "Folder for the results; that of an earlier run adds a section to its report.  [default: results/<time>]"
+)
+NEW_OUT_HELP: Final = "Folder for the results, new or empty.  [default: results/<time>]"
 
 
 def new_folder(out: Path | None) -> Path:

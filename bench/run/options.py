@@ -1,9 +1,14 @@
 """Command-line options that several commands share."""
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Final
 
 import click
+
+from feed.transports import TRANSPORTS
+
+PRESET_HELP: Final = "Size of the run. smoke measures everything once, quickly; nothing can be concluded from it."
+TRANSPORTS_HELP: Final = f"Transports to measure, comma-separated, of {','.join(TRANSPORTS)}.  [default: all]"
 
 
 class RenamedOption(click.Option):
