@@ -20,7 +20,7 @@ from bench.reliability.cli import faults, soak
 from bench.results.run import Results
 from bench.results.thresholds import ThresholdError, parse_objective
 from bench.run.cell import cell
-from bench.run.folders import holds_results, new_folder, point_latest_at
+from bench.run.folders import NEW_OUT_HELP, holds_results, new_folder, point_latest_at
 from bench.run.options import RenamedOption, among
 from bench.run.progress import Progress, duration
 from bench.run.runner import Batch, failed_transports, run_batches, table_batch
@@ -29,7 +29,7 @@ from bench.sweeps.cli import aa, cost, generator, sensitivity
 from clients.core.options import HEADER_SETS
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import PrintableGroup, new_console
-from feed.faults import ALLOWED, EVERY
+from feed.faults import ALLOWED, BURN, EVERY
 from feed.networks import PRESETS as NETWORKS
 from feed.transports import CONTENDERS, TRANSPORTS
 
@@ -57,7 +57,7 @@ class DefaultToRun(PrintableGroup):
 
 @click.group(cls=DefaultToRun, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """Measure the transports side by side. `python -m bench` alone is `python -m bench run`."""
+    """Measure the transports next to each other. `python -m bench` alone is `python -m bench run`."""
 
 
 def _objectives(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[str] | None:
@@ -85,34 +85,44 @@ def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str
     type=click.Choice(list(PRESETS)),
     default="default",
     show_default=True,
-    help="default: what a table and its verdicts need. full: twice as long. smoke: everything once, quickly.",
+    help="Size of the run: default, what the table and its verdicts need; full, twice as long; smoke, everything once, "
+    "quickly.",
 )
 @click.option(
     "--point",
     type=click.Choice(list(POINTS)),
-    help="sparse: many quiet rooms. broadcast: one busy room.  [default: both]",
+    help="Operating point: sparse, many quiet rooms; broadcast, one busy room.  [default: both]",
 )
-@click.option("--transports", callback=among(TRANSPORTS), help=f"Comma-separated, of {','.join(TRANSPORTS)}.")
-@click.option("--subscribers", type=int, help="Subscribers in all (with --point).")
-@click.option("--rooms", type=int, help="Rooms; subscribers take turns among them (with --point).")
+@click.option(
+    "--transports",
+    callback=among(TRANSPORTS),
+    help=f"Transports to measure, comma-separated, of {','.join(TRANSPORTS)}.  [default: those of the preset]",
+)
+@click.option("--subscribers", type=int, help="Number of subscribers in all rooms together (with --point).")
+@click.option("--rooms", type=int, help="Number of rooms; subscribers are spread evenly over them (with --point).")
 @click.option("--rate-hz", type=float, help="Events per second over all rooms (with --point).")
-@click.option("--payload-bytes", type=int, help="Size of an event's data.")
-@click.option("--poll-interval-s", type=float, help="Interval between the requests of polling, in seconds.")
+@click.option("--payload-bytes", type=int, help="Size of an event's data in bytes.")
+@click.option("--poll-interval-s", type=float, help="Seconds between two polls (polling only).")
 @click.option(
     "--network",
     type=click.Choice(list(NETWORKS)),
     default="broadband",
     show_default=True,
-    help="What the relay stands for (docs/method.md, Network). The next four replace single numbers of it.",
+    help="Network that the relay models (docs/method.md, Network); each of the next four options replaces one of its "
+    "numbers.",
 )
-@click.option("--rtt-ms", type=float, help="Round trip through the relay; 0 leaves the relay out.")
-@click.option("--jitter-ms", type=float, help="Largest random delay added to each segment, each way.")
-@click.option("--bandwidth-mbit-s", type=float, help="Bandwidth of each connection, each way; 0 is no limit.")
+@click.option("--rtt-ms", type=float, help="Round trip through the relay in milliseconds; 0 leaves the relay out.")
 @click.option(
-    "--loss", type=float, help="Share of segments that are lost, 0 to 0.1. Modelled: no claim is judged on it."
+    "--jitter-ms", type=float, help="Largest random delay added to a segment in milliseconds, in each direction."
 )
-@click.option("--duration-s", type=float, help="Length of the measured part of a trial (with --point).")
-@click.option("--blocks", type=int, help="Trials per transport. Intervals need 2, conclusions 5.")
+@click.option(
+    "--bandwidth-mbit-s", type=float, help="Bandwidth of each connection and direction in Mbit/s; 0 is no limit."
+)
+@click.option(
+    "--loss", type=float, help="Share of segments that the relay's model loses, 0 to 0.1; no claim is judged then."
+)
+@click.option("--duration-s", type=float, help="Seconds that are measured in each trial (with --point).")
+@click.option("--blocks", type=int, help="Number of blocks: trials per transport. Intervals need 2, conclusions 5.")
 @click.option("--seed", type=int, help="Seed of schedules, phases and the order of trials.")
 @click.option("--headers", type=click.Choice(HEADER_SETS), help="HTTP headers that the clients send.")
 @click.option(
@@ -120,7 +130,7 @@ def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str
     callback=_objectives,
     multiple=True,
     metavar="'METRIC < X'",
-    help="An objective, such as 'latency_p95_ms < 100', 'sse/lost == 0' (repeatable): exit code 1 if it is missed.",
+    help="Objective, such as 'latency_p95_ms < 100' or 'sse/lost == 0' (repeatable); exit code 1 if one is missed.",
 )
 @click.option(
     "--inject-fault",
@@ -129,14 +139,18 @@ def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str
     callback=_faults,
     multiple=True,
     metavar="TRANSPORT=FAULT",
-    help=f"Inject a fault into one event in {EVERY} of a server, to see it found: {ALLOWED}. No claim is judged then.",
+    help=f"Fault to inject into a server, to see it found: {ALLOWED}. All but {BURN} change one event in {EVERY}. "
+    "No claim is judged then.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
-@click.option("--details", is_flag=True, help="Print the whole report at the end, not only what fits a screen.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=NEW_OUT_HELP)
+@click.option(
+    "--details", is_flag=True, help="Print every section of the report in full, not only what fits on one screen."
+)
 def run(preset: str, point: str | None, out: Path | None, details: bool, **given: Any) -> None:
-    """Run every transport at both operating points, in seeded blocks, and render the report.
+    """Measure all transports and render the report.
 
-    What an option does not set comes from the preset. Ctrl-C keeps what was measured and renders it.
+    Every transport runs at both operating points, in seeded blocks. An option left out has the preset's
+    value. Ctrl-C keeps what was measured and renders it.
     """
     try:
         plans = make_plans(preset, point, **given)

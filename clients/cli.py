@@ -30,6 +30,7 @@ from feed.rooms import DEFAULT_ROOM, RoomNameError, check_room
 from feed.transports import TRANSPORTS
 
 _TOKEN: Final = re.compile("[!-~]*")
+HEADERS_HELP: Final = "HTTP headers to send: those of Chromium, or only the necessary ones."
 SHOWN_CHARACTERS: Final = 110
 """Longest text of a server or another user that is shown in one line."""
 SHOWN_ERROR_CHARACTERS: Final = 500
@@ -44,13 +45,15 @@ def _seconds(name: str, default: float, least: float, most: float, help: str) ->
 @click.command(
     cls=PrintableErrors,
     help="Receive a feed from the server at URL, for example http://127.0.0.1:8000 (tcp://127.0.0.1:8000 for raw). "
-    "Reconnects with back-off and resumes where it stopped. End it with Ctrl-C.",
+    "The client reconnects with back-off and resumes where it stopped. Ctrl-C ends it.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.argument("transport", type=click.Choice(list(TRANSPORTS)))
 @click.argument("url")
 @click.option("--room", default=DEFAULT_ROOM, show_default=True, help="Room to receive.")
-@click.option("--since", default="", help="Cursor to resume from, as in an event's id.  [default: only new events]")
+@click.option(
+    "--since", default="", help="Cursor to resume from: the id of the last event received.  [default: only new events]"
+)
 @click.option(
     "--send",
     "texts",
@@ -58,21 +61,31 @@ def _seconds(name: str, default: float, least: float, most: float, help: str) ->
     metavar="TEXT",
     help="Join --room, which may be any room, and send this text to its members (repeatable).",
 )
-@click.option("--token", default="", envvar="PUSHMARK_TOKEN", help="Bearer token; by default that in PUSHMARK_TOKEN.")
-@click.option("--namespace", default="", help="Namespace of the server.  [default: the default one]")
+@click.option("--token", default="", envvar="PUSHMARK_TOKEN", help="Bearer token.  [default: that in PUSHMARK_TOKEN]")
+@click.option("--namespace", default="", help="Namespace to connect to.  [default: the default one]")
 @click.option(
     "--ca-file", default="", help="Certificate authority to trust, for TLS (PEM file).  [default: the system's]"
 )
-@click.option("--count", type=click.IntRange(1), help="Stop after this many events or messages.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
-@_seconds("--poll-interval-s", 1.0, 0.001, 3600, help="Time between polls, for polling.")
-@_seconds("--hold-s", 25.0, 0, 55, help="How long a poll may be held without an event, for long_polling.")
-@click.option("--headers", type=click.Choice(HEADER_SETS), default="minimal", show_default=True, help="HTTP headers.")
-@_seconds("--backoff-base-s", 1.0, 0.001, 600, help="Back-off after the first failure.")
-@click.option("--backoff-factor", default=2.0, show_default=True, type=FiniteRange(1, 10), help="Back-off multiplier.")
-@_seconds("--backoff-cap-s", 30.0, 0.001, 3600, help="Maximum back-off.")
+@click.option("--count", type=click.IntRange(1), help="Number of events and messages after which to stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, for scripts.")
+@_seconds("--poll-interval-s", 1.0, 0.001, 3600, help="Seconds between two polls (polling only).")
+@_seconds("--hold-s", 25.0, 0, 55, help="Seconds that the server may hold a poll without an event (long_polling only).")
+@click.option("--headers", type=click.Choice(HEADER_SETS), default="minimal", show_default=True, help=HEADERS_HELP)
+@_seconds("--backoff-base-s", 1.0, 0.001, 600, help="Back-off after the first failure, in seconds.")
 @click.option(
-    "--max-attempts", default=5, show_default=True, type=click.IntRange(0, 1000), help="Attempts before giving up."
+    "--backoff-factor",
+    default=2.0,
+    show_default=True,
+    type=FiniteRange(1, 10),
+    help="Back-off multiplier, applied after each further failure.",
+)
+@_seconds("--backoff-cap-s", 30.0, 0.001, 3600, help="Maximum back-off in seconds.")
+@click.option(
+    "--max-attempts",
+    default=5,
+    show_default=True,
+    type=click.IntRange(0, 1000),
+    help="Attempts to reconnect, in a row, before giving up.",
 )
 def main(transport: str, url: str, texts: tuple[str, ...], count: int | None, as_json: bool, **given: Any) -> None:
     try:

@@ -8,7 +8,7 @@ KINDS: Final = ("drop", "repeat", "reorder", "delay")
 BURN: Final = "burn"
 EVERY: Final = 100
 MAX_BURN_PERCENT: Final = 400.0
-ALLOWED: Final = f"{', '.join(KINDS)}, or {BURN}:P to use P % more CPU than it takes, up to {MAX_BURN_PERCENT:g}"
+ALLOWED: Final = f"{', '.join(KINDS)}, or {BURN}:P for P % more CPU, P up to {MAX_BURN_PERCENT:g}"
 
 
 class FaultError(ValueError):

@@ -40,7 +40,10 @@ class DefaultToRender(PrintableGroup):
 
 @click.group(cls=DefaultToRender, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """What measurements mean. `python -m reports RESULTS_DIR` alone is `python -m reports render RESULTS_DIR`."""
+    """Render and compare what was measured.
+
+    `python -m reports RESULTS_DIR` alone is `python -m reports render RESULTS_DIR`.
+    """
 
 
 main.add_command(compare)
@@ -49,27 +52,27 @@ main.add_command(agree)
 
 @main.command()
 @click.argument("results_dir", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the report  [default: that of the results]")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the report.  [default: that of the results]")
 @click.option(
     "--summary",
     "summary_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Append a short Markdown summary to this file, such as $GITHUB_STEP_SUMMARY.",
+    help="File to append a short Markdown summary to, such as $GITHUB_STEP_SUMMARY.",
 )
 @click.option(
     "--junit",
     "junit_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the outcome of each objective to this file as JUnit XML.",
+    help="File to write the outcome of each objective to, as JUnit XML.",
 )
-@click.option("--details", is_flag=True, help="Print every section in full, not only what fits a screen.")
+@click.option("--details", is_flag=True, help="Print every section in full, not only what fits on one screen.")
 @click.option("--json", "as_json", is_flag=True, help="Print the cost section as one JSON object instead of tables.")
 def render(results_dir: Path, out: Path | None, details: bool, as_json: bool, **files: Path | None) -> None:
-    """Render what a run measured: index.html, report.md, results.csv and the figures.
+    """Render the report of a run: page, Markdown, CSV and figures.
 
-    RESULTS_DIR is the folder that `python -m bench` made, or its results.json. Results of the other benchmarks in the
-    same folder become sections of the report. Exit code 1: an objective was missed, or one of these files holds no
-    valid measurement; 2: there is no report.
+    RESULTS_DIR is the folder that `python -m bench` made, or its results.json. The report is written to index.html,
+    report.md, results.csv and figures/; results of other benchmarks in the same folder become sections of it. Exit code
+    1: an objective was missed, or one of these files holds no valid measurement; 2: there is no report.
     """
     run, summary_file, junit_file = RunFolder(results_dir), files["summary_file"], files["junit_file"]
     try:

@@ -1,7 +1,7 @@
-"""Averages, comparisons and verdicts over blocks (DESIGN section 4, docs/method.md). Pure: no files, no results schema.
+"""Averages, comparisons and verdicts over blocks (docs/method.md, Statistics). Pure: no files, no results schema.
 
-The unit is the block, never the message: 200 receivers of one event are one observation. Everything here takes one
-number per block.
+The unit of analysis is the block, never the message: 200 receivers of one event are one observation. Every function
+takes one number per block.
 """
 
 import math
@@ -16,7 +16,7 @@ from scipy.special import stdtr, stdtrit
 
 ALPHA: Final = 0.05
 MAX_MORE_BLOCKS: Final = 1000
-"""A pair that needs more blocks than this to be settled is not worth settling; the number is then not given."""
+"""No verdict suggests more additional blocks than this: a pair that needs more is not worth settling."""
 
 DIFFERS: Final = "differs"
 EQUAL: Final = "no practical difference"
@@ -25,7 +25,7 @@ BETTER: Final = "better"
 WORSE: Final = "worse"
 
 MAX_EXPONENT: Final = 700.0
-"""Beyond it a float overflows; two blocks that disagree wildly can give an interval as wide as that."""
+"""exp() of more overflows a float; two blocks that disagree wildly can give an interval that wide."""
 
 
 def _exp(x: float) -> float:
@@ -33,10 +33,8 @@ def _exp(x: float) -> float:
 
 
 class Margin(msgspec.Struct, frozen=True):
-    """The largest difference of no practical interest: ``relative`` (share) or ``absolute`` (the metric's unit).
-
-    The larger of the two applies.
-    """
+    """The largest difference of no practical interest: the larger of ``relative`` (share) and ``absolute`` (the
+    metric's unit)."""
 
     relative: float
     absolute: float = 0.0
@@ -55,7 +53,7 @@ MARGINS: Final[dict[str, Margin]] = {
     "bytes": Margin(0.02),
     "cpu": Margin(0.10),
 }
-"""Committed before the first full run, by the name in ``bench.results.run.METRICS``."""
+"""Margins by the name that ``bench.results.catalogue.METRICS`` refers to. They were set before the first full run."""
 
 
 class Moments(msgspec.Struct, frozen=True):
@@ -64,14 +62,14 @@ class Moments(msgspec.Struct, frozen=True):
     mean: float
     error: float
     n: float
-    """Of a difference of two means: one more than Welch's degrees of freedom."""
+    """Values; for a difference of two means, one more than Welch's degrees of freedom."""
 
     def half_width(self, alpha: float) -> float:
         """Half the width of the two-sided (1 - alpha) t interval; nan for fewer than two values."""
         return self.error * float(stdtrit(self.n - 1, 1 - alpha / 2)) if self.n > 1 else math.nan
 
     def tail(self, distance: float) -> float:
-        """Two-sided level at which the t interval's end lies ``distance`` from the mean; over 1 if it is negative."""
+        """Two-sided level at which the t interval ends ``distance`` from the mean; over 1 if that is negative."""
         if self.n < 2:
             return math.inf
         if self.error == 0:
@@ -80,7 +78,7 @@ class Moments(msgspec.Struct, frozen=True):
 
 
 def moments(values: Sequence[float]) -> Moments:
-    """Raises ``ValueError`` if there are no values."""
+    """Mean, standard error and number of the values. Raises ``ValueError`` if there are none."""
     if not values:
         raise ValueError("no values to average")
     array = np.asarray(values, dtype=float)
@@ -92,7 +90,7 @@ def moments(values: Sequence[float]) -> Moments:
 class Estimate(msgspec.Struct, frozen=True):
     """An average over blocks with its interval, in the metric's unit.
 
-    ``low`` and ``high`` are ``None`` with a single block: one observation says nothing about its own error.
+    ``low`` and ``high`` are ``None`` for a single block: one observation says nothing about its own error.
     """
 
     value: float
@@ -102,11 +100,10 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 def estimate(values: Sequence[float], alpha: float = ALPHA, *, arithmetic: bool = False) -> Estimate:
-    """Geometric mean with its t interval: the mean of ln(x), exponentiated, as ratios are what is compared.
+    """Geometric mean with its (1 - alpha) t interval, both computed from ln(x), because ratios are compared.
 
-    A metric with a value of zero or below has no logarithm; it gets the arithmetic mean and its t interval instead,
-    as do differences (``arithmetic``), which have a sign.
-    Raises ``ValueError`` if there are no values.
+    Values of which one is zero or below have no logarithms; they get the arithmetic mean and its t interval, and so
+    do differences (``arithmetic``), which have a sign. Raises ``ValueError`` if there are no values.
     """
     positive = not arithmetic and all(value > 0 for value in values)
     of = moments([math.log(value) for value in values] if positive else values)
@@ -118,7 +115,7 @@ def estimate(values: Sequence[float], alpha: float = ALPHA, *, arithmetic: bool 
 
 
 class Paired(msgspec.Struct, frozen=True):
-    """One pair: per block the difference of its two members, and the margin on the same scale (0 or above)."""
+    """A pair measured in the same blocks: each block's difference, and the margin on the same scale (0 or above)."""
 
     differences: Sequence[float]
     margin: float
@@ -132,14 +129,14 @@ class Paired(msgspec.Struct, frozen=True):
 
 
 class Unpaired(msgspec.Struct, frozen=True):
-    """One pair of independent samples, and the margin on the same scale."""
+    """A pair of independent samples, and the margin on the same scale."""
 
     a: Sequence[float]
     b: Sequence[float]
     margin: float
 
     def moments(self) -> Moments:
-        """Of the difference of means, with Welch's degrees of freedom (Biometrika 34:28-35, 1947)."""
+        """The difference of the two means, with Welch's degrees of freedom (Biometrika 34:28-35, 1947)."""
         of_a, of_b = moments(self.a), moments(self.b)
         if min(of_a.n, of_b.n) < 2:
             return Moments(of_a.mean - of_b.mean, math.nan, 1)
@@ -154,11 +151,11 @@ class Unpaired(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What can be said of one pair after correction for all pairs judged together.
+    """The verdict on one pair, corrected for all pairs that are judged together.
 
     ``low`` and ``high`` are the t interval of the mean difference at the level ``1 - alpha`` that Holm's procedure
-    gave this pair; ``None`` with fewer than two blocks. ``more_blocks`` is about how many more are needed to settle
-    it if mean and spread stay as they are; ``None`` if it is settled, or if that cannot be said.
+    gave this pair; ``None`` with fewer than two blocks. ``more_blocks`` estimates how many more blocks settle the
+    pair if mean and spread stay as they are; ``None`` if it is settled, or if that cannot be estimated.
     """
 
     word: str
@@ -171,11 +168,11 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def holm(levels: Sequence[float], alpha: float) -> list[tuple[float, bool]]:
-    """Holm's step-down procedure: for each p value the level it was held against, and whether it passed.
+    """Holm's step-down procedure: for each p value the level it is compared with, and whether it is rejected.
 
-    The smallest of k p values is held against alpha / k, the next against alpha / (k - 1), and so on; the first that
-    fails ends it, and all after it fail at that same level. The chance of one or more false passes is at most
-    alpha, however the p values depend on each other (Holm, Scandinavian Journal of Statistics 6:65-70, 1979).
+    The smallest of k p values is compared with alpha / k, the next with alpha / (k - 1), and so on. The first that
+    exceeds its level ends the procedure: all larger ones fail at that same level. The chance of one or more false
+    rejections is at most alpha, however the p values depend on each other (Holm, Scand. J. Statist. 6:65-70, 1979).
     """
     held: list[tuple[float, bool]] = [(alpha, False)] * len(levels)
     passed = 0
@@ -190,17 +187,17 @@ def holm(levels: Sequence[float], alpha: float) -> list[tuple[float, bool]]:
 def verdicts(pairs: Sequence[Paired | Unpaired], alpha: float = ALPHA) -> list[Verdict]:
     """Judge all pairs of one metric together: does the interval lie outside the margin, inside it, or across?
 
-    Two questions, each asked of every pair, are each corrected by Holm's procedure over all pairs:
+    Every pair gets two tests, and Holm's procedure corrects each of them over all pairs:
 
     - *differs*: the null hypothesis |mean| <= margin is rejected at level a when the (1 - a) t interval lies wholly
       outside the margin;
     - *no practical difference*: |mean| >= margin is rejected when the interval lies wholly inside (two one-sided
       tests at a / 2 each: Schuirmann, J. Pharmacokinet. Biopharm. 15:657-680, 1987).
 
-    So each pair has a step-down adjusted confidence level, the interval at which is what its verdict reads; a pair
-    that is not settled shows the wider of its two. The chance of any false *differs* among the pairs is at most
-    ``alpha``, and so is that of any false *no practical difference*. It is this that is guaranteed: intervals at
-    step-down levels do not all hold together with 1 - alpha (Strassburger and Bretz, Stat. Med. 27:4914, 2008).
+    Each test gives the pair a step-down adjusted level. The verdict shows the interval at the level of the test that
+    decided it; a pair that is not settled shows the wider of its two. The chance of any false *differs* among the
+    pairs is at most ``alpha``, and so is that of any false *no practical difference*. Nothing more is guaranteed: the
+    intervals do not all hold together with 1 - alpha (Strassburger and Bretz, Stat. Med. 27:4914, 2008).
     With a margin of 0, *differs* is the plain two-sided t test.
     """
     of = [pair.moments() for pair in pairs]
@@ -211,7 +208,7 @@ def verdicts(pairs: Sequence[Paired | Unpaired], alpha: float = ALPHA) -> list[V
 
 
 def _inside(of: Moments, margin: float) -> float:
-    """Level at which the interval touches the margin from inside. Equal in every block is inside any margin."""
+    """Level at which the interval touches the margin from inside; 0 if all blocks are equal and within the margin."""
     if of.n > 1 and of.error == 0 and abs(of.mean) <= margin:
         return 0.0
     return of.tail(margin - abs(of.mean))
@@ -232,7 +229,7 @@ def _verdict(of: Moments, pair: Paired | Unpaired, differs: tuple[float, bool], 
 
 
 def more_blocks(of: Moments, margin: float, alpha: float) -> int | None:
-    """How many more blocks bring the interval clear of the margin's edge, if mean and spread stay as they are."""
+    """How many more blocks settle a pair whose mean and spread stay as they are; ``None``: over ``MAX_MORE_BLOCKS``."""
     gap = abs(abs(of.mean) - margin)
     deviation = of.error * math.sqrt(of.n)
 
@@ -248,7 +245,7 @@ class Comparison(msgspec.Struct, frozen=True):
     """A against B on one metric.
 
     ``factor``, ``low`` and ``high`` are A/B and its interval; with ``is_ratio`` false (a zero among the values) they
-    are A - B in the metric's unit. The interval is absent with fewer than two blocks that have both.
+    are A - B in the metric's unit. Fewer than two blocks that have both give no interval.
     """
 
     a: str
@@ -261,21 +258,21 @@ class Comparison(msgspec.Struct, frozen=True):
 
     @property
     def a_is_more(self) -> bool:
-        """Is A above B? (The verdict's own mean does not turn with the pair.)"""
+        """Is A above B? ``factor`` decides: ``turned`` leaves the verdict, and so its mean, as it is."""
         return self.factor > (1 if self.is_ratio else 0)
 
     @property
     def word(self) -> str:
-        """The verdict as a reader needs it: *better* or *worse* (A next to B) where the two differ.
+        """The verdict as a reader needs it: A is *better* or *worse* than B where the two differ.
 
-        Less is better for the user in every metric that is compared: latency, bytes, requests and CPU are all costs.
+        Less is better in every metric that is compared: latency, bytes, requests and CPU are all costs.
         """
         if self.verdict.word != DIFFERS:
             return self.verdict.word
         return WORSE if self.a_is_more else BETTER
 
     def turned(self) -> "Comparison":
-        """The same, B against A."""
+        """The same comparison, B against A."""
         if self.is_ratio:
             return self._swapped(1 / self.factor, [1 / x for x in self._ends()])
         return self._swapped(-self.factor, [-x for x in self._ends()])
@@ -291,8 +288,8 @@ class Comparison(msgspec.Struct, frozen=True):
 def compare(values: Mapping[str, Mapping[int, float]], margin: Margin) -> list[Comparison]:
     """Judge every pair of names on one metric. ``values``: name -> block -> value.
 
-    Values are paired by block, as a block's members share seed and time; blocks that lack one of the two are left out
-    of that pair, and pairs without a common block are left out altogether.
+    Values are paired by block, because a block's trials share seed and time. A pair uses only the blocks that have
+    both of its values; a pair without such a block is left out.
     """
     shared = [(a, b, sorted(values[a].keys() & values[b].keys())) for a, b in combinations(values, 2)]
     matched = [
@@ -311,9 +308,9 @@ def compare(values: Mapping[str, Mapping[int, float]], margin: Margin) -> list[C
 def compare_runs(
     values: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]], margin: Margin, *, paired: bool
 ) -> dict[str, Comparison]:
-    """Judge A / B of one metric for several things together. ``values``: name -> A's values and B's, by block.
+    """Judge A / B of one metric for several transports together. ``values``: name -> A's values and B's, by block.
 
-    ``paired``: a block of both had the same schedule; else the samples are independent.
+    ``paired``: the same block had the same schedule in both; otherwise the samples are independent.
     """
     judged: dict[str, tuple[Paired | Unpaired, bool]] = {}
     for name, (in_a, in_b) in values.items():
@@ -338,7 +335,7 @@ def _unpaired(of_a: Sequence[float], of_b: Sequence[float], margin: Margin) -> t
 
 
 def _paired(of_a: Sequence[float], of_b: Sequence[float], margin: Margin) -> tuple[Paired, bool]:
-    """Differences of logarithms where all values have one, plain differences otherwise; and which of the two."""
+    """Differences of logarithms (``True``) where all values are above 0, else plain differences (``False``)."""
     if min(*of_a, *of_b) <= 0:
         level = (moments(of_a).mean + moments(of_b).mean) / 2
         return Paired([a - b for a, b in zip(of_a, of_b, strict=True)], margin.in_units(level)), False

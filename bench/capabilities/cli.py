@@ -25,12 +25,15 @@ EXPECTED_S: Final = 15.0
 
 @click.command()
 @click.option(
-    "--transports", callback=among(CONTENDERS), help=f"Comma-separated, of {','.join(CONTENDERS)}  [default: all]"
+    "--transports",
+    callback=among(CONTENDERS),
+    help=f"Transports to check, comma-separated, of {','.join(CONTENDERS)}.  [default: all]",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def capabilities(transports: list[str] | None, out: Path | None) -> None:
-    """Check what transports can and cannot do: both directions, plain proxies, reconnection in a browser.
+    """Check what each transport can and cannot do.
 
+    Tried on real servers: messages in both directions, plain proxies, reconnection in a browser, connections per event.
     Each answer is yes or no, with its evidence. Takes 15 s; every run does this as well.
     """
     folder = folder_for(out, CAPABILITIES_FILE)

@@ -15,7 +15,7 @@ from bench.machine.host import placement
 from bench.plan.presets import PlanError
 from bench.results.files import VERIFY_FILE
 from bench.run.folders import OUT_HELP, folder_for
-from bench.run.options import among
+from bench.run.options import PRESET_HELP, TRANSPORTS_HELP, among
 from bench.run.shell import orchestrate, report, this_command
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
@@ -23,17 +23,15 @@ from feed.transports import TRANSPORTS
 
 
 @click.command()
-@click.option("--preset", type=click.Choice(PRESETS), default="default", show_default=True)
-@click.option(
-    "--transports", callback=among(TRANSPORTS), help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
-)
+@click.option("--preset", type=click.Choice(PRESETS), default="default", show_default=True, help=PRESET_HELP)
+@click.option("--transports", callback=among(TRANSPORTS), help=TRANSPORTS_HELP)
 @click.option("--seed", type=int, help="Seed of schedules and phases.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def verify(preset: str, transports: list[str] | None, seed: int | None, out: Path | None) -> None:
-    """Check the benchmark's own meters against a packet capture: bytes on the wire, and receive times.
+    """Check the meters against a packet capture.
 
-    One ordinary trial per transport, about 2 minutes. Needs tcpdump and the right to capture. The exit code is 0 only
-    if every check holds for every transport.
+    Bytes on the wire and receive times must agree, in one ordinary trial per transport. Takes 2 minutes, and needs
+    tcpdump and the right to capture. Exit code 0: every check holds for every transport.
     """
     try:
         plan = verify_plan(preset, transports=transports, seed=seed)

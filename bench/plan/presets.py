@@ -1,4 +1,4 @@
-"""What a run will do, decided before it begins: presets, and the checks of what may replace their values. Pure."""
+"""Plans of a run: presets, and the checks of values that replace theirs. Pure."""
 
 from typing import Any, Final
 
@@ -14,12 +14,13 @@ from feed.sources import SourceError, check_payload_bytes
 from feed.transports import CONTENDERS, TRANSPORTS
 
 ALL_PROBES_BELOW_HZ: Final = 200.0
-"""Deliveries per second up to which every subscriber is a probe: one process receives these without queueing."""
+"""Every subscriber is a probe up to this many deliveries per second: one process receives them without queueing."""
 PROBES: Final = 16
+"""Probes above that rate."""
 
 
 class PlanError(ValueError):
-    """A plan that cannot be carried out; the message names the option and what is allowed."""
+    """A plan that cannot be carried out. The message names the option and the allowed values."""
 
 
 _SMALL: Final[dict[str, Any]] = {
@@ -34,7 +35,7 @@ SPARSE: Final = "sparse"
 BROADCAST: Final = "broadcast"
 
 POINTS: Final[dict[str, dict[str, Any]]] = {
-    # Many quiet rooms, one subscriber each: pages that wait for something to happen.
+    # Many quiet rooms with one subscriber each, like pages that wait for a notification.
     SPARSE: {"subscribers": 200, "rooms": 200, "rate_hz": 20.0},
     # One busy room.
     BROADCAST: {"subscribers": 100, "rooms": 1, "rate_hz": 10.0},
@@ -42,23 +43,23 @@ POINTS: Final[dict[str, dict[str, Any]]] = {
 """The operating points, chosen before the first run (DESIGN section 4)."""
 
 PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
-    # As short as a median and a 95th percentile of the sparse point, and a median of the broadcast point, allow.
+    # The shortest run that gives a median and a 95th percentile at the sparse point, and a median at broadcast.
     "default": {
         SPARSE: {
             **POINTS[SPARSE],
             "duration_s": 10.0,
             "warmup_events": 10,
-            # The baseline says what software costs above it, which the busy room tells far better.
+            # Without the baseline: the busy room shows far better what software costs above it.
             "transports": list(CONTENDERS),
         },
         BROADCAST: {**POINTS[BROADCAST], "duration_s": 2.1, "warmup_events": 10},
     },
-    # 95th percentiles at both points, the baseline at both, and polling over its interval.
+    # 95th percentiles and the baseline at both points, and polling at several intervals.
     "full": {
         SPARSE: {**POINTS[SPARSE], "duration_s": 10.5, "curve_repeats": 1},
         BROADCAST: {**POINTS[BROADCAST], "duration_s": 21.0},
     },
-    # Everything once, to see that it works. Its numbers are too few to conclude anything.
+    # Everything once, to see that it works. Its numbers are too few to settle anything.
     "smoke": {
         SPARSE: {
             **_SMALL,
@@ -73,7 +74,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
         BROADCAST: {**_SMALL, "subscribers": 20, "rooms": 1, "rate_hz": 20.0, "duration_s": 1.0},
     },
 }
-"""Preset -> operating point -> what it sets."""
+"""Preset -> operating point -> the values of a ``Plan`` that it sets."""
 
 COMMON: Final[dict[str, Any]] = {
     "transports": list(TRANSPORTS),
@@ -97,7 +98,7 @@ COMMON: Final[dict[str, Any]] = {
 }
 
 POINT_OPTIONS: Final = ("subscribers", "rooms", "rate_hz", "duration_s")
-"""What makes an operating point: given only together with its name."""
+"""The options that make an operating point. They must come with ``--point``."""
 
 RANGES: Final = {
     "subscribers": (1, 10_000),
@@ -110,7 +111,7 @@ RANGES: Final = {
 
 
 def make_plans(preset: str, point: str | None, **given: Any) -> list[Plan]:
-    """The plans of a run, one per operating point, or of the named ``point`` alone. Raises ``PlanError``."""
+    """The plans of a run: one per operating point, or only that of ``point``. Raises ``PlanError``."""
     of_a_point = [name for name in POINT_OPTIONS if given.get(name) is not None]
     if of_a_point and point is None:
         raise PlanError(f"{of_a_point[0]} belongs to one operating point: name it, --point {' or '.join(POINTS)}")
@@ -124,7 +125,7 @@ def make_plans(preset: str, point: str | None, **given: Any) -> list[Plan]:
 
 
 def make_plan(preset: str, point: str = SPARSE, **given: Any) -> Plan:
-    """A preset's plan for a point, with what was given instead (``None``: not given). Raises ``PlanError``."""
+    """A preset's plan for a point; given values replace the preset's (``None``: not given). Raises ``PlanError``."""
     wanted = {name: value for name, value in given.items() if value is not None}
     values = {**COMMON, **PRESETS[preset][point], **wanted}
     for name, (low, high) in RANGES.items():

@@ -23,15 +23,15 @@ class TrialPlan(NamedTuple):
     rtt_ms: float
     poll_interval_s: float
     variant: str = ""
-    """Of the server; empty is the row of the table."""
+    """The server's variant; empty for the table's row."""
     generator: str = "locust"
-    """What receives: one of ``bench.trial.conduct.GENERATORS``."""
+    """The receiving program: one of ``bench.trial.conduct.GENERATORS``."""
     tls: bool = False
-    """Encrypted, with a throw-away certificate."""
+    """With TLS and a throw-away certificate."""
 
 
 class Planned(NamedTuple):
-    """One trial to come and where its record belongs: the section and the load by label, and that load in full."""
+    """One trial to come, and the place of its record: the section, and the load by its label and in full."""
 
     section: str
     load: str
@@ -40,7 +40,7 @@ class Planned(NamedTuple):
 
 
 def trials(plan: Plan) -> list[TrialPlan]:
-    """All trials in order: blocks of one trial per transport with the same seed, shuffled by the run's seed."""
+    """All trials in order. A block has one trial per transport, all with one seed, shuffled by the run's seed."""
     planned: list[TrialPlan] = []
     for block in range(1, plan.blocks + 1):
         seed = plan.seed * 10_000 + block
@@ -74,9 +74,9 @@ def _unending(plan: Plan, trial: TrialPlan) -> Schedule:
 
 
 def warmup_of(plan: Plan, trial: TrialPlan) -> int:
-    """Warm-up events of a trial: at least until a poll interval and two round trips after the first instant.
+    """Number of warm-up events of a trial: its warm-up lasts at least a poll interval and two round trips.
 
-    Counted in its own schedule: as many events as are expected in that time may come in half of it.
+    The events are counted in the trial's own schedule, because the expected number may come in half of that time.
     """
     least_ns = (trial.poll_interval_s + 2 * trial.rtt_ms / 1000) * NS_PER_S
     early = takewhile(lambda due: due.offset_ns < least_ns, dues(_unending(plan, trial)))

@@ -16,7 +16,7 @@ from bench.results.files import FAULTS_FILE, SOAK_FILE
 from bench.results.reliability import ATTACKS, FAULTS, FaultResults, SoakResults, kept
 from bench.results.upgrade import ATTACKS_V1
 from bench.run.folders import OUT_HELP, folder_for
-from bench.run.options import among
+from bench.run.options import PRESET_HELP, TRANSPORTS_HELP, among
 from bench.run.shell import orchestrate, report, this_command
 from clients.core.errors import ClientError
 from feed.console.command_line import INTERRUPTED
@@ -26,10 +26,10 @@ from feed.instruments.tcp import raise_open_files
 from feed.transports import TRANSPORTS
 
 KINDS = (*FAULTS, *ATTACKS)
+KINDS_HELP = f"Faults and attacks, comma-separated, of {','.join(KINDS)}.  [default: all]"
 REPEATS = {"default": 3, "smoke": 1}
 CLIENTS = {"default": 200, "smoke": 20}
 WINDOW_EVENTS = {"default": 300, "smoke": 50}
-TRANSPORTS_HELP = f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
 
 
 def _kinds(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
@@ -39,12 +39,18 @@ def _kinds(context: click.Context, parameter: click.Parameter, text: str | None)
 
 
 @click.command()
-@click.option("--preset", type=click.Choice(list(REPEATS)), default="default", show_default=True)
-@click.option("--faults", "kinds", callback=_kinds, help=f"Comma-separated, of {','.join(KINDS)}  [default: all]")
+@click.option("--preset", type=click.Choice(list(REPEATS)), default="default", show_default=True, help=PRESET_HELP)
+@click.option("--faults", "kinds", callback=_kinds, help=KINDS_HELP)
 @click.option("--transports", callback=among(TRANSPORTS), help=TRANSPORTS_HELP)
-@click.option("--clients", type=click.IntRange(1, 5000), help="Clients connected at once.  [default: 200]")
+@click.option(
+    "--clients",
+    type=click.IntRange(1, 5000),
+    help="Number of clients connected when a fault strikes.  [default: 200; 20 with --preset smoke]",
+)
 @click.option("--rate-hz", default=20.0, show_default=True, type=FiniteRange(0.1, 1000), help="Events per second.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the back-off's jitter.")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Seed of the random waits before clients reconnect."
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def faults(
     preset: str,
@@ -55,9 +61,10 @@ def faults(
     seed: int,
     out: Path | None,
 ) -> None:
-    """Kill, cut off, stall and attack servers while clients are connected.
+    """Kill, cut off, stall and attack servers that have clients.
 
-    Shows time to recover, lost events, duplicates and gaps, and the latency of good clients next to hostile ones.
+    The report shows recovery time, lost events, duplicates and gaps, and what hostile clients do to the
+    latency of good ones and to the server's memory. Takes 18 minutes.
     """
     planned = [
         PlannedFault(name, kind, repeat)
@@ -91,7 +98,11 @@ def faults(
 
 @click.command()
 @click.option(
-    "--duration-s", default=1800.0, show_default=True, type=FiniteRange(5, 604_800), help="Duration of the run."
+    "--duration-s",
+    default=1800.0,
+    show_default=True,
+    type=FiniteRange(5, 604_800),
+    help="Duration of the run in seconds.",
 )
 @click.option("--transports", callback=among(TRANSPORTS), help=TRANSPORTS_HELP)
 @click.option(
@@ -99,14 +110,15 @@ def faults(
     default=30,
     show_default=True,
     type=click.IntRange(1, 1000),
-    help="Clients connected at once to each server.",
+    help="Number of clients connected at once to each server.",
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of lives and rooms.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the clients' lifetimes and rooms.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def soak(duration_s: float, transports: list[str] | None, clients: int, seed: int, out: Path | None) -> None:
-    """Memory over time while clients come and go on all servers at once, and whether anything leaks.
+    """Let clients come and go for long, and look for leaks.
 
-    The exit code is 1 if a server has more open files or tasks after every client has left than before.
+    All servers run at once; the report shows their memory over time. Exit code 1: after every client has left, a server
+    has more open files or tasks than before.
     """
     raise_open_files()
     folder = folder_for(out, SOAK_FILE)

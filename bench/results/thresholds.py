@@ -25,15 +25,15 @@ _NAME: Final = r"\s*(?:([a-z_]+)\s*/)?\s*([a-z0-9_]+)\s*"
 _OBJECTIVE: Final = re.compile(_NAME + r"(<=|>=|==|<|>)\s*" + _NUMBER + r"\s*")
 _CHANGE: Final = re.compile(_NAME + r">\s*" + _NUMBER + r"\s*%\s*")
 _UNITS: Final = frozenset({"ms", "us", "per", "event"})
-"""Words of a metric's name that may be left out: of "latency_ms_p95", "latency_p95" says enough."""
+"""Words of a metric's name that may be left out: "latency_p95" stands for "latency_ms_p95"."""
 
 
 class ThresholdError(ValueError):
-    """A threshold that cannot be read; the message says what one looks like, or which names there are."""
+    """A threshold that cannot be read. The message shows the expected form, or lists the known names."""
 
 
 class Objective(msgspec.Struct, frozen=True):
-    """What a service is to keep, over a run: ``transport`` is empty for every one of them."""
+    """A bound that a run must keep. An empty ``transport`` means every transport."""
 
     transport: str
     metric: str
@@ -41,17 +41,19 @@ class Objective(msgspec.Struct, frozen=True):
     bound: float
 
     def holds(self, value: float) -> bool:
+        """Is the value within the bound?"""
         return OPERATORS[self.sign](value, self.bound)
 
 
 class ChangeLimit(msgspec.Struct, frozen=True):
-    """By how much (a share) a metric may become worse from one run to another."""
+    """The largest ``share`` by which a metric may become worse from one run to another."""
 
     transport: str
     metric: str
     share: float
 
     def is_about(self, transport: str, metric: str) -> bool:
+        """Does the limit apply to this transport's metric?"""
         return metric == self.metric and self.transport in ("", transport)
 
 
@@ -80,7 +82,7 @@ def parse_cell(text: str) -> tuple[str, str]:
 
 
 def name_of(text: str, *, counts: bool = False) -> str:
-    """The metric of that name, whose unit may be missing or stand elsewhere. Raises ``ThresholdError``."""
+    """The metric's full name; in ``text`` its unit may be missing or stand elsewhere. Raises ``ThresholdError``."""
     if text in METRICS or (counts and text in COUNTS):
         return text
     found = [name for name in METRICS if _words(name) == _words(text)]

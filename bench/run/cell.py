@@ -14,7 +14,7 @@ from bench.results.catalogue import METRICS
 from bench.results.files import ResultsError, load, point_files
 from bench.results.run import Plan, Results, Trial
 from bench.results.thresholds import ThresholdError, parse_cell
-from bench.run.folders import new_folder
+from bench.run.folders import NEW_OUT_HELP, new_folder
 from bench.run.progress import Progress
 from bench.run.runner import run_batches, table_batch
 from bench.run.shell import orchestrate, report, this_command
@@ -22,29 +22,31 @@ from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
 
 PUBLISHED: Final = (ROOT / "results" / "latest", ROOT / "docs" / "runs" / "table")
-"""Where a published run is looked for, in this order."""
+"""Folders that are searched for a published run, in this order."""
 BLOCKS: Final = 3
 NOT_SETTLED: Final = 3
-"""Exit code, that of ``python -m reports agree`` too."""
+"""Exit code; ``python -m reports agree`` uses the same."""
 
 
 @click.command()
 @click.argument("cell", metavar="TRANSPORT/METRIC")
-@click.option("--point", default="sparse", show_default=True, help="Operating point of the published run.")
+@click.option(
+    "--point", default="sparse", show_default=True, help="Operating point of the published run: sparse or broadcast."
+)
 @click.option(
     "--of",
     "published",
     type=click.Path(path_type=Path),
-    help="Published run  [default: results/latest or docs/runs/table]",
+    help="Folder of the published run.  [default: results/latest or docs/runs/table]",
 )
 @click.option("--seed", type=int, help="Seed of the new schedules.  [default: another than the published one]")
-@click.option("--blocks", type=click.IntRange(2, 1000), default=BLOCKS, show_default=True, help="Trials.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder  [default: results/<time>]")
+@click.option("--blocks", type=click.IntRange(2, 1000), default=BLOCKS, show_default=True, help="Number of trials.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=NEW_OUT_HELP)
 def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks: int, out: Path | None) -> None:
-    """Measure one cell of a published table again, and say whether it agrees.
+    """Measure one cell of a published table again.
 
-    Exit code 0: agrees; 1: better or worse than published; 3: not settled, as more blocks or a valid trial are needed.
-    results/latest stays where it points.
+    Exit code 0: the new value agrees with the published one; 1: it is better or worse; 3: not settled, more blocks or
+    a valid trial are needed. results/latest is left as it is.
     """
     try:
         transport, metric = parse_cell(cell)
@@ -72,7 +74,7 @@ def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks
 
 
 def point_folder(run: Path, point: str) -> Path:
-    """Where a run has an operating point. Raises ``ResultsError`` naming those it has."""
+    """The folder of an operating point. Raises ``ResultsError``, which names the run's points."""
     folders = {load(path).plan.point: path.parent for path in point_files(run)}
     if point not in folders:
         raise ResultsError(f"{run} has no operating point {point!r}: there are {', '.join(folders)}")
@@ -80,11 +82,12 @@ def point_folder(run: Path, point: str) -> Path:
 
 
 def plan_again(published: Results, transport: str, blocks: int, seed: int | None) -> Plan:
-    """What was planned, for one transport alone. Raises ``ResultsError`` if it is not there, or had a fault."""
+    """The published plan for one transport alone, with another seed. Raises ``ResultsError`` if the published run lacks
+    the transport or had injected faults."""
     if transport not in published.plan.transports:
         raise ResultsError(f"the published run has no {transport}: it has {', '.join(published.plan.transports)}")
     if published.plan.inject_fault:
-        raise ResultsError("the published run had servers that committed faults on purpose: name another with --of")
+        raise ResultsError("the published run had faults injected into its servers: name another with --of")
     other = published.plan.seed + 1 if seed is None else seed
     return msgspec.structs.replace(
         published.plan,
@@ -98,7 +101,7 @@ def plan_again(published: Results, transport: str, blocks: int, seed: int | None
 
 
 def check_published(published: Results, transport: str, metric: str) -> None:
-    """Raise ``ResultsError`` for a cell that could not be judged, whatever were measured now."""
+    """Raise ``ResultsError`` for a cell that cannot be judged, whatever the new trials measure."""
     if not METRICS[metric].margin:
         judged = ", ".join(name for name, of in METRICS.items() if of.margin)
         raise ResultsError(f"{metric} has no margin to be judged by: allowed are {judged}")
@@ -111,7 +114,7 @@ def check_published(published: Results, transport: str, metric: str) -> None:
 
 
 def has_valid(results: Results, transport: str, metric: str) -> bool:
-    """Did a trial that counts measure it?"""
+    """Has any valid trial of the transport measured the metric?"""
     return any(_counts(trial, transport) and metric in trial.values for trial in results.trials)
 
 
@@ -120,7 +123,7 @@ def _counts(trial: Trial, transport: str) -> bool:
 
 
 def why_none(fresh: Results) -> str:
-    """Why no trial has the number, trial by trial."""
+    """The reason why each trial lacks the number, as one line of text."""
     said = {trial.id: "; ".join(trial.reasons or trial.notes) or "it was not measured" for trial in fresh.trials}
     return " ".join(f"{id_}: {why}." for id_, why in said.items()) or "Nothing was measured."
 

@@ -1,13 +1,18 @@
-"""Options that several commands have."""
+"""Command-line options that several commands share."""
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from feed.transports import TRANSPORTS
+
+PRESET_HELP: Final = "Size of the run. smoke measures everything once, quickly; nothing can be concluded from it."
+TRANSPORTS_HELP: Final = f"Transports to measure, comma-separated, of {','.join(TRANSPORTS)}.  [default: all]"
+
 
 class RenamedOption(click.Option):
-    """An option that still takes the name it had before; the help shows only the new one."""
+    """An option that is also accepted under its old name, which the help does not show."""
 
     def __init__(self, *names: Any, old_name: str, **settings: Any) -> None:
         super().__init__(*names, **settings)
@@ -23,7 +28,7 @@ class RenamedOption(click.Option):
 def among(known: Collection[str]) -> Callable[[click.Context, click.Parameter, str | None], list[str] | None]:
     """A callback that reads a comma-separated list of these names; ``None`` if the option was left out.
 
-    Each is there once, in the order of all tables, however often and in which order it was named.
+    The list has each name once, in the order of ``known``, however often and in whatever order they were given.
     """
 
     def read(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""Shows how far a run is, what it found so far and how much longer it takes: in place on a terminal, else in lines."""
+"""Progress of a run, its results so far and the time left: shown in place on a terminal, elsewhere in lines."""
 
 from types import TracebackType
 from typing import Protocol
@@ -17,7 +17,7 @@ from bench.run.standing import SHOWN, Row, Standing
 
 
 class Progress(Protocol):
-    """What a benchmark reports while it runs."""
+    """Receives what a benchmark reports while it runs."""
 
     def begin(self, expected_s: float, count: int) -> None:
         """The run begins."""
@@ -26,10 +26,10 @@ class Progress(Protocol):
         """A trial begins."""
 
     def recorded(self, one: Planned, trial: Trial) -> None:
-        """A trial's record was kept."""
+        """A trial's record was saved."""
 
     def finished(self, name: str, said: str, left_s: float) -> None:
-        """A trial ended, with an outcome in a few words; about ``left_s`` seconds are left."""
+        """A trial ended. ``said``: its outcome in a few words; ``left_s``: about how long the run still takes."""
 
 
 def outcome(trial: Trial) -> str:
@@ -48,12 +48,12 @@ def _latency(trial: Trial) -> str:
 
 def _cost(trial: Trial) -> str:
     found = {side: trial.values.get(f"{side}_cpu_us_per_event") for side in ("server", "generator")}
-    said = ", ".join(f"{side} {cost:.1f} us" for side, cost in found.items() if cost is not None)
+    said = ", ".join(f"{side} {cost:.1f} µs" for side, cost in found.items() if cost is not None)
     return f"{said} per event" if said else "too little CPU to measure"
 
 
 def duration(seconds: float) -> str:
-    """For people: 7 min 5 s."""
+    """Seconds as text: 7 min 05 s."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
@@ -65,7 +65,7 @@ class Lines:
         self._console = console
         self._standing = Standing()
         self._done: set[str] = set()
-        """One that is measured again counts once."""
+        """Names of finished trials; a trial that is measured again counts once."""
         self._count = 0
 
     def __enter__(self) -> "Lines":
@@ -104,9 +104,9 @@ def _trials(row: Row) -> str:
 
 
 class InPlace:
-    """A live bar with the trial that runs and the time remaining, and above it the table so far.
+    """A live bar with the current trial and the time remaining, below the table so far.
 
-    What the table does not show leaves a line that stays: a trial without valid numbers, with the reason.
+    A trial that the table does not show leaves a line that stays, such as an invalid one with its reason.
     """
 
     def __init__(self, console: Console) -> None:
@@ -121,7 +121,7 @@ class InPlace:
         self._live = Live(self._bar, console=console, refresh_per_second=4)
         self._standing = Standing()
         self._in_table = False
-        """Does the table show what has just been measured? Otherwise it leaves a line."""
+        """Does the table show the trial that was just measured?"""
         self._expected_s = 1.0
 
     def __enter__(self) -> "InPlace":

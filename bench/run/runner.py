@@ -1,6 +1,6 @@
-"""The one engine of all benchmarks that measure trials: one after another, each saved before the next begins.
+"""The engine of all benchmarks that measure trials: it runs them one after another and saves each before the next.
 
-Ctrl-C ends a run early; what was measured until then is kept.
+Ctrl-C ends a run early; the results until then are kept.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ from bench.trial.idle import measure_idle
 
 IDLE_EXPECTED_S: Final = 4.0
 TABLE: Final = "table"
-"""The section of the trials that a table is made of."""
+"""The section of the table's trials."""
 
 Measure = Callable[[Plan, TrialPlan, int], Awaitable[Trial]]
-"""Runs one trial under a load, and which attempt at it this is. The seam where the tests put a fake."""
+"""Runs one trial under a load; the number counts its attempts from 1. Tests replace it by a fake."""
 
 
 class Batch(NamedTuple):
@@ -60,7 +60,7 @@ class Batch(NamedTuple):
 
 
 def table_batch(plan: Plan, command: list[str], placement: Placement, folder: Path) -> Batch:
-    """An operating point that has not been measured yet: a sweep with one load, in a folder of the point's name."""
+    """The batch of an operating point before it is measured: one load, in a folder with the point's name."""
     results = Results(**provenance(command, placement), plan=plan, idle={}, trials=[])
     return Batch(results, [Planned(TABLE, plan.point, plan, trial) for trial in trials(plan)], folder / plan.point)
 
@@ -70,8 +70,8 @@ async def run_batches(
 ) -> None:
     """Measure every batch into its results and its file. Cancelling it stops all processes.
 
-    ``idle_of``: by this plan the bytes of idle cycles are measured first; they depend on no operating point and no
-    load.
+    ``idle_of``: the plan by which the bytes of idle cycles are measured first. They depend neither on the operating
+    point nor on the load, so that any plan's do for all batches.
     """
     hiccups, logs = Hiccups(), batches[0].folder / "logs"
     for batch in batches:
@@ -107,15 +107,15 @@ async def _run_batch(batch: Batch, placement: Placement, hiccups: Hiccups, progr
 
 
 def _remove_unused(batch: Batch) -> None:
-    """Leave no empty folder behind: of logs, and of what an interrupted run did not come to."""
+    """Remove the batch's folders that stayed empty: of logs, and of trials that an interrupted run never began."""
     for folder in (batch.folder / "logs", batch.folder / SAMPLES_FOLDER, batch.folder):
         remove_if_empty(folder)
 
 
 async def run_planned(batch: Batch, measure: Measure, progress: Progress, later_s: float = 0.0) -> None:
-    """Run a batch's trials in order. An invalid one is run again while its plan's bound allows.
+    """Run a batch's trials in order. An invalid trial is run again while its plan's ``max_reruns`` allows.
 
-    ``later_s``: what is expected to come after these trials, for the time remaining.
+    ``later_s``: expected seconds of what follows these trials, for the time remaining.
     """
 
     async def keep(one: Planned, attempt: int) -> Trial:
@@ -136,7 +136,7 @@ def _name(batch: Batch, one: Planned) -> str:
 
 
 def failed_transports(results: Results) -> dict[str, str]:
-    """Transports without a single valid main trial, with the reason given last."""
+    """Transport without a valid main trial -> the reasons of its last one."""
     reasons: dict[str, str] = {}
     for name in results.plan.transports:
         mine = [trial for trial in results.trials if trial.transport == name and trial.purpose == "main"]

@@ -1,4 +1,4 @@
-"""Trials in their order, with the time remaining. An invalid one is measured again while the run's bound allows."""
+"""Run trials in order and report the time remaining. An invalid trial is run again while the run's bound allows."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,16 +13,16 @@ class Step(NamedTuple):
     """A trial to come."""
 
     name: str
-    """What progress calls it."""
+    """The name that progress shows."""
     expected_s: float
     max_reruns: int
-    """How many invalid trials the run may measure again, those before this one included."""
+    """Trials that the run may measure again in all, those before this step included."""
     measure: Callable[[int], Awaitable[Trial]]
-    """Carries out an attempt, counted from 1, and keeps its record."""
+    """Carries out an attempt, counted from 1, and saves its record."""
 
 
 async def run_sequence(steps: Sequence[Step], progress: Progress, later_s: float = 0.0) -> None:
-    """Carry out all steps. ``later_s``: what is expected to come after them, for the time remaining."""
+    """Carry out all steps. ``later_s``: expected seconds of what follows them, for the time remaining."""
     left = [*(step.expected_s for step in steps), later_s]
     expected_so_far = taken_so_far = 0.0
     reruns = 0

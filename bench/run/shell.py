@@ -1,4 +1,4 @@
-"""What every benchmark's command line does around its measuring: pin, show progress, take Ctrl-C, say what is next."""
+"""What every benchmark's command line does around measuring: pin its process, show progress, take Ctrl-C, report."""
 
 import asyncio
 import os
@@ -16,7 +16,10 @@ from feed.console.command_line import INTERRUPTED, stdout_is_broken
 
 
 def orchestrate(measure: Callable[[Progress], Coroutine[Any, Any, None]], place: Placement, console: Console) -> bool:
-    """Run it on the generator's last core, where the orchestrator sleeps while others work. Was it interrupted?"""
+    """Run ``measure`` with progress shown; returns whether Ctrl-C interrupted it.
+
+    It runs on the generator's last core, where it sleeps while the trial's processes work.
+    """
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {place.generator[-1]})
     interrupted = False
@@ -27,20 +30,20 @@ def orchestrate(measure: Callable[[Progress], Coroutine[Any, Any, None]], place:
             interrupted = True
     os.sched_setaffinity(0, cores)
     if interrupted:
-        console.print("[yellow]Interrupted: what was measured until now is kept.[/]")
+        console.print("[yellow]Interrupted: the results until now are kept.[/]")
     return interrupted
 
 
 def this_command() -> list[str]:
-    """The command line that runs, as results record it."""
+    """The command line of this process, as results record it."""
     return ["python", "-m", "bench", *sys.argv[1:]]
 
 
 def report(*arguments: str) -> int:
-    """Have ``python -m reports`` do something; its exit code.
+    """Run ``python -m reports`` with these arguments; returns its exit code.
 
-    In a session of its own, so that a terminal's Ctrl-C reaches only us, who end it and say that it was interrupted.
-    What we could not write, it could not either; its files are wanted all the same.
+    It runs in its own session, so that a terminal's Ctrl-C reaches only this process, which then ends it. If this
+    process's stdout is broken, the report's output is discarded, but its files are still written.
     """
     command = [sys.executable, "-m", "reports", *arguments]
     output = subprocess.DEVNULL if stdout_is_broken() else None

@@ -1,7 +1,7 @@
-"""The table so far: per transport the averages of the valid trials, with intervals that narrow block by block. Pure.
+"""The table so far: averages of the valid trials per transport, with intervals that narrow block by block. Pure.
 
-The averages are those of a report (``reports.statistics.estimate``), which no benchmark may import; a test holds the
-two equal.
+The averages equal those of a report (``reports.statistics.estimate``), which no benchmark may import; a test compares
+the two.
 """
 
 import math
@@ -22,11 +22,11 @@ SHOWN: Final[dict[str, tuple[str, ...]]] = {
     "cost": ("server_cpu_us_per_event",),
     "tls": ("server_cpu_us_per_event", "wire_bytes_per_event"),
 }
-"""Purpose of a trial -> the metrics shown while it is measured. Other trials are single ones, without intervals."""
+"""Purpose of a trial -> the metrics of its rows. Trials for other purposes are single ones and get no row."""
 
 
 class Average(NamedTuple):
-    """A geometric mean and its 95 % t interval, which two values or more have."""
+    """A geometric mean and its 95 % t interval; ``None`` for a single value."""
 
     value: float
     low: float | None = None
@@ -34,7 +34,7 @@ class Average(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One line of the table so far: averages, valid and other trials, and why the last of the others has no numbers."""
+    """One row of the table so far. ``invalid`` counts all trials that are not valid, ``reason`` is the last one's."""
 
     name: str
     cells: dict[str, str]
@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 
 class Standing:
-    """What was measured of the load that is being measured, row by row."""
+    """The trials of the current load, by row."""
 
     def __init__(self) -> None:
         self.title = ""
@@ -54,7 +54,7 @@ class Standing:
         self._trials: dict[str, list[Trial]] = {}
 
     def add(self, one: Planned, trial: Trial) -> list[Row]:
-        """Take a trial in. Returns the rows of the block before, if this trial is the first of another."""
+        """Add a trial. If it is the first of a new block, return the rows as they were at the end of the last block."""
         if trial.purpose not in SHOWN:
             return []
         ended: list[Row] = []
@@ -82,7 +82,7 @@ class Standing:
 
 
 def row_name(one: Planned, trial: Trial) -> str:
-    """What distinguishes a row: the transport, and what else differs between the trials of one block."""
+    """The name of a trial's row: the transport, and whatever else differs between the trials of one block."""
     served = [trial.transport, trial.variant, "TLS" if trial.tls else "", one.load if trial.purpose == "aa" else ""]
     return " ".join(word for word in served if word) + (f" by {trial.generator}" if trial.generator != "locust" else "")
 

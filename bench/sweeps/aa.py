@@ -1,9 +1,9 @@
-"""What ``python -m bench aa`` does: the same transport under two names through the whole pipeline. Pure.
+"""Trials of ``python -m bench aa``: the same transport under two names, A and B, through the whole pipeline. Pure.
 
 Each experiment is a comparison like any other: blocks of two trials with the same seed, in random order. Nothing
-differs, so every *differs* is false, and at the 95 % level few of them may be. With ``--planted`` the server of B uses
-a known share of CPU more, which must be found each time. That asks for a busy server, whose CPU per event scatters far
-less than that of one that mostly sleeps, and for enough blocks (docs/method.md, A against A).
+differs, so every *differs* is false, and at the 95 % level few experiments may say so. With ``--planted`` B's server
+uses a known share of CPU more, which must be found each time. The planted load keeps the server busy, because the CPU
+per event of a server that mostly sleeps scatters far more, and it has enough blocks (docs/method.md, A against A).
 """
 
 import random
@@ -19,11 +19,11 @@ from feed.faults import BURN
 
 NAMES: Final = ("A", "B")
 PLANTED_PERCENT: Final = 20
-"""Of the CPU that B's server would use without."""
+"""CPU that B's server uses in addition, in percent of what it would use otherwise."""
 
 
 class Size(NamedTuple):
-    """How many experiments of how many blocks, and how long a trial's measured part is."""
+    """Number of experiments, blocks in each, and seconds of a trial's measured part."""
 
     experiments: int
     blocks: int
@@ -31,7 +31,8 @@ class Size(NamedTuple):
 
 
 class Question(NamedTuple):
-    """``purpose`` decides what makes a trial invalid: latency's bounds (``aa``) or those of ``cost``."""
+    """A kind of experiment. ``purpose`` selects the rules that make a trial invalid: those of latency (``aa``) or
+    those of ``cost``."""
 
     purpose: str
     load: dict[str, Any]
@@ -40,13 +41,13 @@ class Question(NamedTuple):
 
 SAME: Final = Question(
     "aa",
-    # One event a second and room, 200 in all: as many as a 95th percentile needs.
+    # One event per second and room, 200 in all: a 95th percentile needs as many.
     {"subscribers": 50, "rooms": 50, "rate_hz": 50.0},
     {"default": Size(12, 5, 4.0), "smoke": Size(1, 2, 1.0)},
 )
 PLANTED: Final = Question(
     "cost",
-    # As in `bench cost`.
+    # The main load of `bench cost`.
     {"subscribers": 200, "rooms": 1, "rate_hz": 100.0, "warmup_events": 50, "rtt_ms": 0.0},
     # CPU per event scatters by 8 to 14 % within a pair: 44 blocks find the 20 % 999 times in 1,000 at 10 %, 98 in 100
     # at 14 % (docs/method.md, A against A).
@@ -88,5 +89,5 @@ def _plan(question: Question, size: Size, transport: str, seed: int) -> Plan:
     )
     if question is SAME:
         return plan
-    # One process receives, as there.
+    # One process receives, as in `bench cost`.
     return msgspec.structs.replace(plan, probes=plan.subscribers, heartbeat_s=HEARTBEAT_S, idle_measure_s=0.5)

@@ -6,7 +6,7 @@ import click
 
 from bench.results.files import AA_FILE, COST_FILE, GENERATOR_FILE, SENSITIVITY_FILE
 from bench.run.folders import OUT_HELP
-from bench.run.options import among
+from bench.run.options import PRESET_HELP, TRANSPORTS_HELP, among
 from bench.sweeps.aa import PLANTED_PERCENT, aa_trials
 from bench.sweeps.aa import PRESETS as AA_PRESETS
 from bench.sweeps.cost import CONNECTING_HZ, GENERATOR_PRESETS, PRESETS, TLS_PRESETS, cost_trials
@@ -19,7 +19,7 @@ from feed.transports import TRANSPORTS
 
 SECTIONS = tuple(PRESETS["default"])
 OLD_SECTIONS = {"fewer": "low_rate"}
-"""Sections by the name they had before, which still works for one release."""
+"""Old name of a section -> its name now. Old names work for one release."""
 
 
 def _sections(context: click.Context, parameter: click.Parameter, text: str | None) -> list[str] | None:
@@ -33,39 +33,55 @@ def _sections(context: click.Context, parameter: click.Parameter, text: str | No
     type=click.Choice(list(PRESETS)),
     default="default",
     show_default=True,
-    help="smoke: everything once, quickly; its numbers conclude nothing.",
+    help=PRESET_HELP,
 )
-@click.option("--sections", callback=_sections, help=f"Comma-separated, of {','.join(SECTIONS)}  [default: all]")
-@click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm, of the sections that have 3 or more.")
+@click.option(
+    "--sections",
+    callback=_sections,
+    help=f"Sections to measure, comma-separated, of {','.join(SECTIONS)}.  [default: all]",
+)
+@click.option(
+    "--blocks", type=click.IntRange(1, 100), help="Number of blocks, in the sections that have 3 or more by default."
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of schedules and of the order of trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
-@click.option("--tls", is_flag=True, help="Instead: streams with and without TLS, in bytes, CPU and handshake time.")
+@click.option(
+    "--tls", is_flag=True, help="Measure TLS instead: bytes, CPU and handshake time of streams with and without it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object on stdout.")
 def cost(
     preset: str, sections: list[str] | None, blocks: int | None, seed: int, out: Path | None, tls: bool, as_json: bool
 ) -> None:
-    """Server CPU and memory per delivery, request and connection, beside a bare TCP server.
+    """Measure server CPU and memory per delivery and connection.
 
-    Loopback, no relay: it is the server that is measured. Ctrl-C keeps what was measured and renders it.
+    Bare TCP is the baseline. There is no relay, because it is the server that is measured. Takes 17 minutes. Ctrl-C
+    keeps what was measured and renders it.
     """
     if tls and sections:
-        raise click.UsageError("--tls is a section of its own: leave --sections out")
+        raise click.UsageError("--tls replaces all sections: leave --sections out")
     wanted = (TLS_PRESETS if tls else PRESETS)[preset]
     open_files = raise_open_files()
     planned = cost_trials(wanted, seed, blocks, sections, open_files)
     left_out = len(cost_trials(wanted, seed, blocks, sections)) - len(planned)
     if left_out:
-        echo(f"{left_out} trials left out: a process may have only {open_files} open files here", err=True)
+        echo(f"{left_out} trials left out: a process may open only {open_files} files here", err=True)
     run_sweep(Sweep(COST_FILE, preset, seed, planned), out, as_json=as_json)
 
 
 @click.command()
-@click.option("--preset", type=click.Choice(list(GENERATOR_PRESETS)), default="default", show_default=True)
-@click.option("--blocks", type=click.IntRange(1, 100), help="Trials per arm, of the sections that have 3 or more.")
+@click.option(
+    "--preset", type=click.Choice(list(GENERATOR_PRESETS)), default="default", show_default=True, help=PRESET_HELP
+)
+@click.option(
+    "--blocks", type=click.IntRange(1, 100), help="Number of blocks, in the sections that have 3 or more by default."
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of schedules and of the order of trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def generator(preset: str, blocks: int | None, seed: int, out: Path | None) -> None:
-    """What the load side costs per received event: locust, the same client without it, and Node's ws."""
+    """Measure what each load generator costs per received event.
+
+    Compared are locust, the same client without locust, and Node's ws. Takes 5 minutes.
+    """
     planned = cost_trials(GENERATOR_PRESETS[preset], seed, blocks)
     run_sweep(Sweep(GENERATOR_FILE, preset, seed, planned), out)
 
@@ -76,19 +92,18 @@ def generator(preset: str, blocks: int | None, seed: int, out: Path | None) -> N
     type=click.Choice(list(GRIDS)),
     default="default",
     show_default=True,
-    help="default: some ten minutes. smoke: everything once, quickly; its numbers conclude nothing.",
+    help=PRESET_HELP,
 )
-@click.option(
-    "--transports", callback=among(TRANSPORTS), help=f"Comma-separated, of {','.join(TRANSPORTS)}  [default: all]"
-)
+@click.option("--transports", callback=among(TRANSPORTS), help=TRANSPORTS_HELP)
 @click.option(
     "--seed", type=int, default=1, show_default=True, help="Seed of schedules, phases and the order of trials."
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def sensitivity(preset: str, transports: list[str] | None, seed: int, out: Path | None) -> None:
-    """A grid of round trip, poll interval and rate of events: which word each transport would earn in each setting.
+    """Rate the transports over a grid of networks and loads.
 
-    One trial per setting shows a shape and settles nothing. Ctrl-C keeps what was measured and renders it.
+    The grid varies round trip, poll interval and rate of events. One trial per setting shows a trend and settles
+    nothing. Takes 9 minutes. Ctrl-C keeps what was measured and renders it.
     """
     names = transports or list(TRANSPORTS)
     planned = sensitivity_trials(preset, names, seed)
@@ -96,20 +111,27 @@ def sensitivity(preset: str, transports: list[str] | None, seed: int, out: Path 
 
 
 @click.command()
-@click.option("--preset", type=click.Choice(AA_PRESETS), default="default", show_default=True)
-@click.option("--transport", type=click.Choice(list(TRANSPORTS)), default="websocket", show_default=True)
+@click.option("--preset", type=click.Choice(AA_PRESETS), default="default", show_default=True, help=PRESET_HELP)
+@click.option(
+    "--transport",
+    type=click.Choice(list(TRANSPORTS)),
+    default="websocket",
+    show_default=True,
+    help="Transport to compare with itself.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of schedules and of the order of trials.")
 @click.option(
     "--planted",
     is_flag=True,
-    help=f"Let B's server use {PLANTED_PERCENT} % more CPU, in a busy room: 10 experiments of 44 blocks, 70 minutes.",
+    help=f"Let one server use {PLANTED_PERCENT} % more CPU, which must be found (10 experiments of 44 blocks, 70 min).",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
 def aa(preset: str, transport: str, seed: int, planted: bool, out: Path | None) -> None:
-    """Compare a transport with itself: 12 experiments of 5 blocks, 120 trials, about a quarter of an hour.
+    """Compare a transport with itself; only chance may differ.
 
-    Whatever differs here differs by chance; the report says how often that was, and how often it may be.
+    12 experiments of 5 blocks, 120 trials, take about 15 minutes. The report says how often a difference was found by
+    chance, and how often that may happen.
     """
     if planted and transport in CONNECTING_HZ:
-        raise click.UsageError(f"--planted cannot be seen on {transport}: its client is full before such a load")
+        raise click.UsageError(f"--planted cannot work with {transport}: the load would saturate its client")
     run_sweep(Sweep(AA_FILE, preset, seed, aa_trials(preset, transport, seed, planted)), out)

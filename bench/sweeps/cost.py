@@ -1,4 +1,4 @@
-"""What the cost benchmark will do: arms, loads, and all trials in their seeded order. Pure (docs/method.md, Cost)."""
+"""Arms, loads and trials of the cost benchmark, in their seeded order. Pure (docs/method.md, Cost)."""
 
 import random
 from typing import Any, Final, NamedTuple
@@ -12,7 +12,7 @@ from feed.transports import BASELINE, POLLING
 
 
 class Arm(NamedTuple):
-    """What is measured side by side with others: which server, received by what."""
+    """One of the things compared side by side: a server with its variant, and the program that receives."""
 
     transport: str
     variant: str = ""
@@ -21,7 +21,7 @@ class Arm(NamedTuple):
 
     @property
     def id(self) -> str:
-        """For the ids of trials: what differs from the row of the table."""
+        """The arm's part of a trial's id: the transport, and whatever differs from the table's row."""
         words = (self.transport, "tls" if self.tls else "", self.variant)
         return "-".join(word for word in (*words, self.generator if self.generator != "locust" else "") if word)
 
@@ -35,27 +35,27 @@ SOCKETIO_WEBSOCKET = Arm("socketio", "websocket_only")
 
 STREAMS: Final = (RAW, WEBSOCKET, WEBSOCKET_TUNED, SSE, SSE_PLAIN)
 ALL: Final = (RAW, WEBSOCKET, SSE, SOCKETIO, SOCKETIO_WEBSOCKET, LONG_POLLING, POLLING_ARM)
-"""Every transport as its users deploy it."""
+"""Every transport as users deploy it."""
 STREAMING: Final = (RAW, WEBSOCKET, SSE, SOCKETIO)
 POLLS: Final = (POLLING_ARM, POLLING_TUNED, LONG_POLLING, LONG_POLLING_TUNED)
 LOW_RATE_HZ: Final = 20.0
-"""Events a second to 200 subscribers that Socket.IO's client (some 75 µs each) takes with ease."""
+"""Events per second to 200 subscribers. Socket.IO's client, at about 75 µs per delivery, receives them with ease."""
 DELIVERIES_HZ: Final = 5000.0
-"""Over all subscribers, at every number of them up to as many."""
+"""Deliveries per second over all subscribers, for every number of subscribers up to this one."""
 CONNECTING_HZ: Final = {"socketio": 100.0}
-"""Connections a second that a ramp asks for, where they are fewer than 2,000: a Socket.IO client's handshake is four
-requests and an upgrade, and what is asked for faster than that only times out and is tried again."""
+"""Connections per second of a ramp, for transports that cannot open 2,000: a Socket.IO handshake takes four requests
+and an upgrade, and a faster ramp only causes time-outs and retries."""
 SPARE_FILES: Final = 300
-"""Of the open files a process may have: what it needs beside its connections."""
+"""Open files that a process needs in addition to its connections."""
 HEARTBEAT_S: Final = 60.0
-"""Longer than a trial, so that none falls into its measured part: those of many subscribers who connected together
-come together, and are no part of a delivery."""
+"""Longer than a trial, so that no heartbeat falls into its measured part. Subscribers that connected together also get
+their heartbeats together, and a heartbeat is no part of a delivery."""
 POLLS_HZ: Final = 2500.0
-"""Requests a second over all pollers: what one generator core sends without queueing."""
+"""Requests per second over all pollers: one generator core sends them without queueing."""
 
 
 class Section(NamedTuple):
-    """One question: which arms, under which loads (label -> values of a ``Plan``), how many times."""
+    """One question: its arms, its loads (label -> values of a ``Plan``), and how often each is repeated."""
 
     arms: tuple[Arm, ...]
     loads: dict[str, dict[str, Any]]
@@ -101,7 +101,7 @@ PRESETS: Final[dict[str, Sections]] = {
             STREAMING, {f"{size:,}": _load(payload_bytes=size, rate_hz=LOW_RATE_HZ) for size in (96, 16384)}, 1
         ),
     },
-    # Everything once and small, to see that it works. Its numbers are too few to conclude anything.
+    # Everything once and small, to see that it works. Its numbers are too few to settle anything.
     "smoke": {
         "main": Section((*STREAMS, LONG_POLLING, POLLING_ARM), {"20 subscribers": _small()}, 1),
         "low_rate": Section((RAW, SOCKETIO, SOCKETIO_WEBSOCKET), {"20 subscribers": _small(rate_hz=20.0)}, 1),
@@ -124,7 +124,7 @@ TLS_PRESETS: Final[dict[str, Sections]] = {
 """The same load with and without TLS, side by side in each block."""
 
 RECEIVERS: Final = (RAW, WEBSOCKET_TUNED, SSE_PLAIN)
-"""Served by what is cheapest to serve, so that it is the receiving side that is measured."""
+"""The cheapest arms to serve, so that the receiving side limits what is measured."""
 _PAIRS: Final = tuple(arm._replace(generator=name) for arm in RECEIVERS for name in ("locust", "bare"))
 _NODE: Final = WEBSOCKET_TUNED._replace(generator="node")
 _SOCKETIO_USER: Final = SOCKETIO_WEBSOCKET._replace(generator="socketiouser")
@@ -138,7 +138,7 @@ GENERATOR_PRESETS: Final[dict[str, Sections]] = {
             3,
         ),
         "sustain": Section(RECEIVERS, {"40,000 deliveries/s": _load(rate_hz=200.0)}, 3),
-        # SSE is left out: there the server's core is full before the generator's.
+        # Without SSE: it fills the server's core before the generator's.
         "saturate": Section(RECEIVERS[:2], {"140,000 deliveries/s": _load(rate_hz=700.0)}, 3, "saturation"),
     },
     "smoke": {
@@ -163,9 +163,9 @@ def cost_trials(
     names: list[str] | None = None,
     open_files: int = 1 << 20,
 ) -> list[Planned]:
-    """All trials of a preset, or those of some of its sections: in blocks of each arm once, shuffled by the seed.
+    """All trials of the sections, or of those in ``names``: blocks with each arm once, shuffled by the seed.
 
-    ``blocks`` replaces the number of blocks of the sections that compare. ``open_files``: how many a process may
+    ``blocks`` replaces the repeats of sections that have more than 2. ``open_files``: the most that a process may
     have here; loads with more subscribers than that allows are left out.
     """
     planned: list[Planned] = []
@@ -219,5 +219,5 @@ def _plan(transport: str, values: dict[str, Any], seed: int) -> Plan:
             "seed": seed,
         },
     )
-    # One process receives: what it costs, and whether it was the bottleneck, is then one number.
+    # One process receives, so that one number says what receiving costs and whether it was the bottleneck.
     return msgspec.structs.replace(plan, probes=plan.subscribers, idle_measure_s=0.5, max_reruns=0)

@@ -1,4 +1,4 @@
-"""What `python -m bench sensitivity` will do: a grid of settings, and all its trials in their seeded order. Pure."""
+"""Trials of `python -m bench sensitivity`: a grid of settings, in their seeded order. Pure."""
 
 import random
 from typing import Final, NamedTuple
@@ -12,15 +12,15 @@ SECTION: Final = "sensitivity"
 
 
 class Grid(NamedTuple):
-    """Every round trip with every rate; polling with every interval too, which moves nobody else."""
+    """All combinations of round trip and rate; for polling also of poll interval, which affects no other transport."""
 
     rtts_ms: tuple[float, ...]
     poll_intervals_s: tuple[float, ...]
     subscribers: dict[float, int]
-    """Events per second and subscriber -> subscribers, each in a room of its own: few where the rate is high, so that
-    what is rated is the setting and not a busy server."""
+    """Events per second for each subscriber -> number of subscribers, each in a room of its own. High rates have few,
+    so that the setting is rated and not a busy server."""
     duration_s: float
-    """Of the measured part; polling's lasts at least as long as its interval."""
+    """Seconds of the measured part; polling's lasts at least one interval."""
     warmup_events: int
 
 
@@ -32,7 +32,7 @@ PRESETS: Final[dict[str, Grid]] = {
 
 
 def sensitivity_trials(preset: str, transports: list[str], seed: int) -> list[Planned]:
-    """One trial for each setting and transport, shuffled, so that a drifting machine bends no axis of the grid."""
+    """One trial per setting and transport, shuffled, so that a drift of the host follows no axis of the grid."""
     grid = PRESETS[preset]
     planned = [
         _trial(grid, name, rtt_ms, rate_hz, interval_s, seed)
@@ -46,7 +46,7 @@ def sensitivity_trials(preset: str, transports: list[str], seed: int) -> list[Pl
 
 
 def idle_plan(transports: list[str], seed: int) -> Plan:
-    """By which the bytes of heartbeats are measured, before the trials."""
+    """The plan by which the bytes of idle cycles are measured, before the trials."""
     return make_plan("default", transports=transports, seed=seed)
 
 

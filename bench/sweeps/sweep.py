@@ -1,4 +1,4 @@
-"""A sweep: many loads in one run and one file, measured by the engine of every run, then rendered."""
+"""A sweep: many loads in one run and one results file, measured by ``bench.run.runner`` and then rendered."""
 
 import os
 import sys
@@ -22,19 +22,19 @@ from feed.console.terminal import new_console
 
 
 class Sweep(NamedTuple):
-    """What is measured into one file of results."""
+    """Trials whose records go into one results file."""
 
     name: str
-    """The file."""
+    """Name of the results file."""
     preset: str
     seed: int
     planned: list[Planned]
     idle_of: Plan | None = None
-    """By this plan idle cycles are measured before the trials."""
+    """The plan by which idle cycles are measured before the trials; ``None``: they are not."""
 
 
 def new_sweep(sweep: Sweep, command: list[str], placement: Placement) -> SweepResults:
-    """The record of a sweep that has not measured anything yet."""
+    """The results of a sweep before anything is measured."""
     loads: dict[str, dict[str, Plan]] = {}
     for one in sweep.planned:
         loads.setdefault(one.section, {})[f"{one.load} ({one.trial.transport})"] = one.plan
@@ -42,7 +42,10 @@ def new_sweep(sweep: Sweep, command: list[str], placement: Placement) -> SweepRe
 
 
 def run_sweep(sweep: Sweep, out: Path | None, *, as_json: bool = False) -> None:
-    """Measure a sweep, have it rendered, and end with the exit code. Ctrl-C keeps what was measured and renders it."""
+    """Measure a sweep, render it, and exit the process. Ctrl-C keeps what was measured and renders it.
+
+    Exit code: that of the report, ``INTERRUPTED``, or 1 if a trial failed. Raises ``UsageError`` without a trial.
+    """
     if not sweep.planned:
         raise click.UsageError("nothing to measure: this preset has none of these sections")
     folder = folder_for(out, sweep.name)

@@ -40,22 +40,27 @@ NONE: Final = "Host, versions and options are the same."
 @click.command()
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--allow-unlike", is_flag=True, help="Compare runs whose plans measured different things.")
+@click.option("--allow-unlike", is_flag=True, help="Compare the runs even if their plans measured different things.")
 @click.option(
     "--fail-on",
     "limits",
     multiple=True,
     metavar="'METRIC > P%'",
-    help="Exit with 1 if METRIC (or TRANSPORT/METRIC) is worse in B by more than P %, or if B lacks it (repeatable).",
+    help="Limit (repeatable): exit code 1 if METRIC (or TRANSPORT/METRIC) is worse in B by over P %, or missing in B.",
 )
-@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write the comparison there too.")
-@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the metrics there as JUnit XML.")
+@click.option(
+    "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="File to write the comparison to, too."
+)
+@click.option(
+    "--junit", type=click.Path(path_type=Path, dir_okay=False), help="File to write the metrics to, as JUnit XML."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def compare(a: Path, b: Path, allow_unlike: bool, limits: tuple[str, ...], as_json: bool, **files: Path | None) -> None:
-    """Compare run B with run A (folders, or their results.json): per transport and metric the ratio B / A.
+    """Compare two runs: the ratio B / A per transport and metric.
 
-    Differences in host and versions come first. Every operating point that both runs have is compared. Exit code 1: a
-    metric passed a limit, or there was nothing to compare.
+    A and B are folders of runs, or their results.json. Differences in host and versions come first. Every operating
+    point that both runs have is compared. Exit code 1: a metric passed a limit of --fail-on, or there was
+    nothing to compare.
     """
     try:
         wanted = [parse_change(text) for text in limits]
@@ -90,9 +95,10 @@ def compare(a: Path, b: Path, allow_unlike: bool, limits: tuple[str, ...], as_js
 @click.argument("fresh", type=click.Path(path_type=Path))
 @click.argument("cell", metavar="TRANSPORT/METRIC")
 def agree(published: Path, fresh: Path, cell: str) -> None:
-    """Say whether one cell, measured again, agrees with the published one. (`python -m bench cell` measures it.)
+    """Say whether a cell that was measured again agrees.
 
-    Exit code 0: agrees, within the margin; 1: better or worse than published; 3: not settled.
+    PUBLISHED and FRESH are the folders of the two runs; `python -m bench cell` makes the second. Exit code 0: both
+    agree within the margin; 1: the new value is better or worse; 3: not settled.
     """
     try:
         transport, metric = parse_cell(cell)

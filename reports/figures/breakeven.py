@@ -1,4 +1,4 @@
-"""Figure: wire bytes per second and subscriber over the events in a room, one line per transport."""
+"""Figure: wire bytes per second and subscriber over a room's event rate, one line per transport."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ RATES_HZ = np.geomspace(1e-3, 1e2, 200)
 
 
 def draw(found: BreakEven) -> Figure | None:
-    """Polling at its measured interval in full, at others thin; the operating point's measured values as markers."""
+    """Thick lines for the transports, thin ones for polling at other intervals, and markers where it was measured."""
     figure = new_figure("What a subscriber costs the network, by how much happens in the room")
     axes = figure.subplots()
     ends = {}
@@ -46,7 +46,7 @@ def draw(found: BreakEven) -> Figure | None:
 
 
 def _intervals(axes: Axes, line: Traffic, measured_s: float, at_left: float) -> None:
-    """Polling at other intervals, thin, each named where it begins."""
+    """Polling's lines at other intervals: thin, each named at its left end."""
     for interval_s in INTERVALS_S:
         if interval_s != measured_s:
             values = [line.bytes_per_s(rate, interval_s) for rate in RATES_HZ]

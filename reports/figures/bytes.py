@@ -1,4 +1,4 @@
-"""Figure: wire bytes per delivered event, stacked by cause; enlarged beside it where one transport dwarfs others."""
+"""Figure: wire bytes per delivered event, stacked by cause; a second panel enlarges bars that a longer one dwarfs."""
 
 import math
 from typing import Any, Final
@@ -25,26 +25,27 @@ CAUSES: Final = {
     "tcp_ip_bytes_per_event": 0.38,
     "heartbeat_bytes_per_event": 0.16,
 }
-"""Cause by metric -> how strong its tint of the transport's colour is."""
+"""Metric of a cause -> strength of its tint of the transport's colour (0 to 1)."""
 DWARFED: Final = 2.0
-"""Bars this much longer than the next shorter one get the panel beside to themselves."""
+"""A bar that is this many times the next shorter one dwarfs it: a second panel then enlarges the shorter bars."""
 CHARACTER_WIDTH: Final = 0.02
-"""Share of the enlarged axis that a digit takes: segments carry their number where it fits."""
+"""Width of a digit as a share of the enlarged axis: a segment shows its number where it fits."""
 BAR: Final = 0.62
 ROOM_FOR_MULTIPLES: Final = 1.32
 ROOM_FOR_TOTALS: Final = 1.75
-"""Axes end at so many times the longest bar shown in full: the text at its end stands there."""
+"""An axis ends at this multiple of the longest bar shown in full, which leaves room for the text at the bar's end."""
 ROUND_BYTES: Final = 50
 LONGEST_WHISKER: Final = 1.15
-"""Totals stand clear of an interval up to this multiple of the bar; two blocks can have one of any width."""
+"""A total stands to the right of its interval, but at most at this multiple of the bar: two blocks can have an interval
+of any width."""
 
 
 PREDICTED: Final[dict[str, Any]] = {"marker": "^", "markersize": 9, "color": INK, "linestyle": "none"}
-"""A mark below the bar, where it would end if the implementation added nothing."""
+"""A mark below the bar at the predicted bytes, where the bar would end if the implementation added nothing."""
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """A transport's bytes per event: by cause, and in all."""
+    """A transport's bytes per event: by cause, in total, and predicted."""
 
     name: str
     parts: dict[str, float]
@@ -53,7 +54,7 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 def draw(summary: Summary) -> Figure | None:
-    """Horizontal bars in the table's order."""
+    """Horizontal bars in the table's order; ``None`` if no transport has a total."""
     bars = _bars(summary)
     if not bars:
         return None
@@ -80,7 +81,7 @@ def draw(summary: Summary) -> Figure | None:
 
 
 def enlarged_up_to(totals: list[float]) -> int | None:
-    """Where the enlarged axis ends, in bytes; ``None`` if no bar dwarfs the others."""
+    """The end of the enlarged axis in bytes; ``None`` if no bar dwarfs the others."""
     ordered = sorted(totals)
     gaps = [place for place in range(1, len(ordered)) if ordered[place] > DWARFED * ordered[place - 1]]
     return math.ceil(ordered[gaps[0] - 1] * ROOM_FOR_TOTALS / ROUND_BYTES) * ROUND_BYTES if gaps else None
@@ -152,7 +153,7 @@ def _numbers(axes: Axes, row: int, bar: Bar, limit: float, payload_bytes: int) -
         _total(axes, row, bar, _in_full(bar, payload_bytes))
     else:
         axes.annotate(
-            f"goes on to {with_interval(bar.total)} B →",
+            f"continues to {with_interval(bar.total)} B →",
             xy=(1, row),
             xycoords=("axes fraction", "data"),
             xytext=(-8, 0),
@@ -166,7 +167,7 @@ def _numbers(axes: Axes, row: int, bar: Bar, limit: float, payload_bytes: int) -
 
 
 def _legend(figure: Figure, bars: list[Bar]) -> None:
-    """Tints of grey stand for the same tints of each transport's colour."""
+    """The legend of causes: each tint of grey stands for that tint of a transport's colour."""
     patches: list[Artist] = [
         Patch(facecolor=tint(FAINT, strength), label=METRICS[cause].label) for cause, strength in CAUSES.items()
     ]

@@ -16,14 +16,14 @@ LEFT: Final = (0.018, 0.155, 0.48, 0.772, 0.888)
 ROW_INCHES: Final = 1.2
 HEAD_INCHES: Final = 1.12
 FOOT_INCHES: Final = 1.4
-"""A row has what its text needs: the figure grows with their number."""
+"""Heights of a row, of the head and of the foot: the figure grows with the number of rows."""
 FOOT_CHARACTERS: Final = 170
 CELL_CHARACTERS: Final = 58
 MAX_NOTES: Final = 2
 
 
 def draw(summary: Summary) -> Figure | None:
-    """One band per row; in each measured cell the value, its interval, the rating, the article's word, small print."""
+    """One band per row; a measured cell shows its value, interval, rating, the article's word and small print."""
     height = HEAD_INCHES + ROW_INCHES * len(summary.rows) + FOOT_INCHES
     figure = Figure(figsize=(FIGURE_SIZE_INCHES[0], height))
     axes = figure.add_axes((0, 0, 1, 1))

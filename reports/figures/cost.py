@@ -15,18 +15,19 @@ from reports.statistics import Estimate
 from reports.style import FAINT, INK, LOOKS, PAPER, tint
 
 USER, SYSTEM, VARIANT = 1.0, 0.5, "//"
-"""Strength of the two tints of a bar, and the hatching of variants."""
+"""Strength of a bar's two tints (user and system time), and the hatching of variants."""
 BAR = 0.62
 MANY_LOADS = 4
-"""With more of them, their labels are slanted."""
+"""The labels of more loads than this are slanted."""
 LONGEST_WHISKER = 1.4
-"""Numbers stand clear of an interval up to this multiple of the bar; two blocks can have one of any width."""
+"""A number stands to the right of its interval, but at most at this multiple of the bar: two blocks can have an
+interval of any width."""
 ROOM = 1.7
-"""The axis ends at so many times the longest bar: its number stands there."""
+"""The axis ends at this multiple of the longest bar, which leaves room for its number."""
 
 
 def draw_cpu(summary: CostSummary) -> Figure | None:
-    """Streams per delivered event on the left, polls per request on the right."""
+    """Server CPU: of streams per delivered event on the left, of polls per request on the right."""
     return _cpu(
         "What a delivery costs the server, above a bare TCP server",
         ("Streams, per delivered event", _streams(summary.per_event), "server CPU per event (µs)"),
@@ -35,7 +36,7 @@ def draw_cpu(summary: CostSummary) -> Figure | None:
 
 
 def draw_low_rate(summary: CostSummary) -> Figure | None:
-    """All streams at the rate that Socket.IO's client can take."""
+    """Server CPU of all streams per delivered event, at a rate that Socket.IO's client can take."""
     return _cpu(
         "What a delivery costs the server, Socket.IO among them",
         (
@@ -78,7 +79,7 @@ def _stacked(axes: Axes, bars: Sequence[Bar]) -> None:
 
 
 def draw_memory(summary: CostSummary) -> Figure | None:
-    """Resident memory per connection."""
+    """Resident memory per connection, in KiB."""
     if not summary.memory:
         return None
     figure = new_figure("What a connection costs the server in memory")
@@ -93,7 +94,7 @@ def draw_memory(summary: CostSummary) -> Figure | None:
 
 
 def draw_growth(summary: CostSummary) -> Figure | None:
-    """Cost per delivered event over subscribers, rate and payload."""
+    """Server CPU per delivered event over subscribers, rate and payload, one panel each."""
     if not summary.growth:
         return None
     figure = new_figure("How the cost of a delivery grows")

@@ -1,4 +1,4 @@
-"""Figure: polling over its interval, latency beside bytes, with the other transports as marks to measure it by."""
+"""Figure: polling's latency and bytes over its interval, with horizontal lines at the other transports' values."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -19,11 +19,11 @@ from reports.table.summary import Summary
 
 PREDICTED: Final[dict[str, Any]] = {"color": INK, "linewidth": 1.1, "linestyle": "dashed"}
 ROOM_FOR_NUMBERS: Final = 3.5
-"""The axis of intervals ends at so many times the longest one: the last number stands there."""
+"""The axis of intervals ends at this multiple of the longest one, which leaves room for the last number."""
 
 
 class Panel(msgspec.Struct, frozen=True):
-    """What one panel shows: the points' value and its unit, and the same metric of the other transports."""
+    """One panel: polling's value at each point and its unit, and the metric of the other transports next to it."""
 
     title: str
     y_label: str

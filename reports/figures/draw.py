@@ -16,7 +16,7 @@ FOLDER: Final = "figures"
 
 
 def draw_all(sections: Sequence[Section], folder: Path) -> list[Drawn]:
-    """Every section with those of its figures that have numbers. Raises ``OSError`` if ``folder`` is not writable."""
+    """Every section with the figures that have numbers to show. Raises ``OSError`` if ``folder`` is not writable."""
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     return [
         Drawn(section, [figure for spec in section.figures if (figure := _draw(spec, folder / FOLDER))])
@@ -31,6 +31,7 @@ def _draw(spec: FigureSpec, folder: Path) -> Figure | None:
         if canvas is None:
             return None
         canvas.savefig(folder / f"{spec.name}.png", dpi=PNG_DPI)
+        canvas.set_layout_engine("none")  # laid out once: the SVG shows the same, in half the time
         text = io.StringIO()
         canvas.savefig(text, format="svg", metadata={"Date": None})
     (folder / f"{spec.name}.svg").write_text(text.getvalue(), encoding="utf-8")

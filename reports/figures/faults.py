@@ -1,4 +1,4 @@
-"""The figure of recovery: by fault and transport, when half, nine in ten, and the last of the clients were back."""
+"""Figure: seconds until half, nine in ten and all of the clients were back, by fault and transport."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ from reports.style import INK, LOOKS
 
 HALF, MOST = 50, 90
 ROOM = 1.35
-"""The axis ends at so many times the longest recovery: its number stands there."""
+"""The axis ends at this multiple of the longest recovery, which leaves room for its number."""
 
 
 def draw(summary: FaultSummary) -> Figure | None:
-    """One panel per fault, one line per transport; every panel its own scale, as faults last differently."""
+    """One panel per fault, one line per transport. Every panel has its own scale: recovery differs by fault."""
     faults = [fault for fault in FAULT_NAMES if any(one.fault == fault and one.recover_s for one in summary.recoveries)]
     if not faults:
         return None

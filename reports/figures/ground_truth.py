@@ -1,4 +1,4 @@
-"""The figure of late events: where the time of the slowest of each transport went, from due to application."""
+"""Figure: how long each part of the way took for each transport's slowest events, from due time to application."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -17,14 +17,15 @@ PARTS: Final = {
     "transit_ms": ("network's transit", "#BBBBBB"),
     "client_ms": ("kernel → application", "#D55E00"),
 }
-"""What a bar consists of, from the left. Server and relay work before and after the transit; drawn as one."""
+"""The parts of a bar, from the left: label and colour. Server and relay work before and after the transit; the figure
+draws their time as one part."""
 FAR: Final = 3.0
-"""A transport whose slowest event took so many times the next one's is cut off, else nobody could read the others."""
+"""The axis cuts off a transport whose slowest event took this many times the next one's: the others stay readable."""
 ROOM: Final = 1.3
 LAST_LABEL: Final = 0.88
-"""Of the axis: a bar that ends further right has no room for its number beside it, which then stands on its end."""
+"""Share of the axis: a bar that ends further right leaves no room next to it, so that its number stands on its end."""
 GAP: Final = 0.8
-"""Between two transports, in bars."""
+"""Gap between two transports, in bar heights."""
 
 
 def draw(summary: TruthSummary) -> Figure | None:
@@ -51,7 +52,8 @@ def draw(summary: TruthSummary) -> Figure | None:
 
 
 def axis_end_ms(slowest_ms: Mapping[str, float]) -> float:
-    """Where the axis ends: beyond the slowest event of the faster half, and of those that are not far behind it."""
+    """The end of the axis: beyond the slowest events of the faster half of the transports, and of those not ``FAR``
+    behind it."""
     ranked = sorted(slowest_ms.values())
     half = (len(ranked) - 1) // 2
     shown = ranked[half]
@@ -63,7 +65,7 @@ def axis_end_ms(slowest_ms: Mapping[str, float]) -> float:
 
 
 def _places(lives: Mapping[str, Sequence[Life]]) -> dict[str, list[float]]:
-    """Where each bar stands."""
+    """Transport -> the vertical position of each of its bars."""
     places: dict[str, list[float]] = {}
     at = 0.0
     for name, of in lives.items():

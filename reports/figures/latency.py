@@ -20,17 +20,17 @@ TICKS: Final = (1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9)
 CLOSE: Final = 3.0
 """Transports whose median is within this factor of the lowest are drawn a second time, enlarged."""
 ENLARGED_UP_TO: Final = 90.0
-"""The enlarged panel shows all of every line up to this percentile."""
+"""The enlarged panel shows every line in full up to this percentile."""
 ENLARGED_ROOM: Final = 0.3
-"""Share of the lines' height kept free above and below, for bands; two blocks can have bands of any width."""
+"""Room for bands above and below, as a share of the lines' height; fixed, as two blocks can have bands of any width."""
 
 Curves = Mapping[str, Mapping[float, Estimate]]
 
 
 def draw(summary: Summary) -> Figure | None:
-    """Percentiles on a logit axis (both tails stretched), latency on a log axis; and enlarged where lines coincide.
+    """Latency on a log axis over percentiles on a logit axis (both tails stretched); enlarged where lines coincide.
 
-    A median alone is no line: the table has it.
+    A transport that has only a median gets no line; the table has its median.
     """
     found = {name: summary.blocks.percentiles(name) for name in summary.blocks.trials}
     curves = {name: curve for name, curve in found.items() if len(curve) > 1 and 50.0 in curve}
@@ -55,7 +55,7 @@ def draw(summary: Summary) -> Figure | None:
 
 
 def _theory(figure: Figure, shown: list[tuple[Axes, Curves]], summary: Summary) -> None:
-    """What the protocols alone would take; streams take one transit, which is marked already."""
+    """Add the predicted curves of the polls; the marked transit is already the prediction for streams."""
     plan, lines = summary.results.plan, []
     for axes, curves in shown:
         for name in POLLS:
@@ -118,7 +118,7 @@ def _panel(axes: Axes, curves: Curves, transit_ms: float) -> None:
 
 
 def _name_lines(axes: Axes, curves: Curves) -> None:
-    """Names at the right edge; a line that leaves the panel is named where it leaves."""
+    """Name every line at the right edge; a line that leaves the panel, where it leaves."""
     bottom, top = axes.get_ylim()
     ends = {}
     for name, curve in curves.items():

@@ -22,12 +22,12 @@ WORDS: Final = {
     GREY: EQUAL,
     PAPER: f"{OPEN} (+n more blocks; no n: over {MAX_MORE_BLOCKS:,})",
 }
-"""Colour -> what it says; light orange and light blue are told apart with every kind of colour vision."""
+"""Colour -> its meaning. Every kind of colour vision can tell light orange from light blue."""
 SHORT: Final = {"long_polling": "Long p.", "raw": "Raw TCP"}
 
 
 def draw(summary: Summary) -> Figure | None:
-    """One matrix a metric; what is below the diagonal would repeat what is above."""
+    """One matrix per metric. Only its upper half is drawn: the lower half would repeat it."""
     names = [name for name in summary.blocks.trials if summary.blocks.trials[name]]
     shown = [metric for metric in PAIRED_METRICS if summary.comparisons[metric]]
     if len(names) < 2 or not shown:

@@ -1,4 +1,4 @@
-"""What the panels of figures share: an empty figure, names beside lines instead of a legend, the transit."""
+"""Shared parts of figures: an empty figure, names next to lines instead of a legend, the log axis, the transit."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from reports.style import FAINT, FIGURE_SIZE_INCHES, LOOKS, PADDING_INCHES, TITL
 
 MAX_DECADES_WITH_STEPS: Final = 5
 LOWEST_LABEL: Final = 0.03
-"""Of the panel's height: lower ones would stand in the name of the x axis."""
+"""Lowest position of a label, as a share of the panel's height: a lower one would touch the name of the x axis."""
 
 
 def new_figure(title: str) -> Figure:
-    """An empty figure with a heading, that makes room for what is put into it."""
+    """An empty figure with a heading, whose layout makes room for what is drawn into it."""
     layout = ConstrainedLayoutEngine(w_pad=PADDING_INCHES, h_pad=PADDING_INCHES)
     figure = Figure(figsize=FIGURE_SIZE_INCHES, layout=layout)
     figure.suptitle(title, **TITLE)
@@ -25,7 +25,7 @@ def new_figure(title: str) -> Figure:
 
 
 def spread(wanted: Sequence[float], gap: float, floor: float = -math.inf) -> list[float]:
-    """Positions near to the wanted ones, at least ``gap`` from each other, none of them under ``floor``."""
+    """Positions as near as possible to the wanted ones, at least ``gap`` apart, none of them below ``floor``."""
     order = sorted(range(len(wanted)), key=wanted.__getitem__)
     clusters: list[list[float]] = []  # centre, members
     for place in order:
@@ -76,7 +76,7 @@ def label_ends(axes: Axes, ends: Mapping[str, tuple[float, float]], gap: float =
 
 
 def log_axis(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic y axis that shows every value above zero with room around; ticks at 1, 2, 5 or at powers of ten."""
+    """Make y logarithmic, with room around all values above zero, and ticks at 1, 2 and 5 or only at powers of ten."""
     shown = [value for value in values if value > 0]
     low, high = min(shown) / 1.5, max(shown) * 1.8
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -89,7 +89,7 @@ def log_axis(axes: Axes, values: Sequence[float]) -> None:
 
 
 def mark_transit(axes: Axes, transit_ms: float, x: float) -> None:
-    """The lowest latency the network allows: half a round trip."""
+    """Mark the lowest latency that the network allows: half a round trip."""
     axes.axhline(transit_ms, color=FAINT, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
     axes.annotate(
         f"one-way transit, {transit_ms:g} ms",

@@ -1,4 +1,4 @@
-"""The heat maps of sensitivity: a word and its number for each transport in each setting."""
+"""Figures of sensitivity: heat maps with each transport's rating word and number in each setting."""
 
 from typing import Any, Final
 
@@ -11,17 +11,17 @@ from reports.sections.sensitivity import BANDWIDTH, LATENCY, Line, Map, Rated, S
 from reports.style import FAINT, INK, LOOKS, PAPER, RATING_TINTS, RULE, text_colour
 
 GAP: Final = 0.03
-"""Between cells, in their widths."""
+"""Space around a cell, as a share of its width."""
 FRAME_POINTS: Final = 2.5
 
 
 def draw_latency(summary: SensitivitySummary) -> Figure | None:
-    """Latency's words over the grid."""
+    """The words for latency over the grid."""
     return _draw(summary, LATENCY)
 
 
 def draw_bandwidth(summary: SensitivitySummary) -> Figure | None:
-    """Bandwidth's words over the grid."""
+    """The words for bandwidth over the grid."""
     return _draw(summary, BANDWIDTH)
 
 
@@ -82,7 +82,7 @@ def _named(line: Line) -> str:
 
 
 def _head(axes: Axes, shown: Map) -> None:
-    """The round trips, each over its columns."""
+    """Write each round trip over its columns."""
     for rtt_ms in dict.fromkeys(setting.rtt_ms for setting in shown.settings):
         places = [i for i, setting in enumerate(shown.settings) if setting.rtt_ms == rtt_ms]
         middle = (places[0] + places[-1] + 1) / 2

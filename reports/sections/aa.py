@@ -18,28 +18,29 @@ NAME: Final = "A against A"
 
 
 def build(run: RunFolder) -> list[Section]:
-    """One table over all experiments, and one with a line for each."""
+    """The section with one table over all experiments, and one with a row for each."""
     results = run.read(AA_FILE, SweepResults)
     return [] if results is None else [aa_section(results)]
 
 
 def aa_section(results: SweepResults) -> Section:
-    """One row per metric over all experiments."""
+    """How often each metric differed over all experiments, and each experiment's server CPU."""
     experiments = _experiments(results).values()
     rows = [
         _row(metric, [found for of in experiments if (found := _compared(of, metric))]) for metric in PAIRED_METRICS
     ]
     planted = _planted(results)
     rule = (
-        f"In each experiment the server of B was told to use more CPU ({planted} %), and A's was not: '{DIFFERS}' in "
-        "server CPU is true, and in bytes false. Latency waits for CPU."
+        f"In each experiment B's server used {planted} % more CPU on purpose, A's did not: '{DIFFERS}' is true in "
+        "server CPU and false in bytes. Latency may differ too, because it waits for CPU."
         if planted
         else f"Each experiment compares a transport with itself, so every '{DIFFERS}' is false. Without a margin "
-        f"{100 * ALPHA:g} % of them may say so; with the margins, outside of which the whole interval must lie, fewer."
+        f"{100 * ALPHA:g} % of the experiments may say so; with margins fewer, because the whole interval must lie "
+        "outside the margin."
     )
     notes = [
         rule,
-        "Ratio: geometric mean of A/B over experiments, with its 95 % t interval.",
+        "A / B, pooled: geometric mean over the experiments, with its 95 % t interval.",
     ]
     head = ["", "experiments", DIFFERS, EQUAL, OPEN, "A / B, pooled"]
     out = [one.trial for one in results.trials if one.trial.status != "ok"]
@@ -47,12 +48,16 @@ def aa_section(results: SweepResults) -> Section:
     cautions += [] if results.finished else ["The run was interrupted."]
     names = sorted({LOOKS[one.trial.transport].name for one in results.trials})
     title = f"{', '.join(names) or 'Nothing'} against itself, {len(results.trials)} trials, seed {results.seed}"
-    name, what = ("A planted slowdown", "Found where CPU was planted") if planted else (NAME, "Found where nothing is")
+    name, what = (
+        ("A planted slowdown", "Found where a slowdown was planted")
+        if planted
+        else (NAME, "Found where nothing differs")
+    )
     return Section(name, title, cautions, [Table(what, head, rows, notes), _each(results)])
 
 
 def _each(results: SweepResults) -> Table:
-    """Every experiment's server CPU: what the counts above are made of."""
+    """Every experiment's server CPU, from which the counts of that metric are made."""
     metric = "server_cpu_us_per_event"
     experiments = [(name, of, _compared(of, metric)) for name, of in _experiments(results).items()]
     rows = [
@@ -69,7 +74,7 @@ def _planted(results: SweepResults) -> str:
 
 
 def _experiments(results: SweepResults) -> dict[str, dict[str, list[Trial]]]:
-    """Experiment -> name -> its valid trials."""
+    """Experiment -> A or B -> its valid trials."""
     found: dict[str, dict[str, list[Trial]]] = {}
     for one in results.trials:
         if one.trial.status == "ok":

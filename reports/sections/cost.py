@@ -1,4 +1,4 @@
-"""What a delivery costs the server: CPU, memory, growth, and the goals. Reads ``cost.json``."""
+"""What a delivery costs the server: CPU, memory, how cost grows, and the goals. Reads ``cost.json``."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ KIB: Final = 1024
 PER_REQUEST: Final = "server_cpu_us_per_request"
 RSS: Final = "rss_bytes_per_connection"
 MANY: Final = 5000
-"""Subscribers with which nothing may be lost."""
+"""From this number of subscribers on, the goals have a row that says whether everything arrived."""
 FLAT: Final = 1.25
-"""Cost is called flat while the dearest point of a sweep costs at most this multiple of the cheapest."""
+"""Cost is called flat if the dearest point of a sweep costs at most this multiple of the cheapest."""
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """An upper bound set before the work began. ``relative``: as a multiple of the baseline of the same block."""
+    """An upper bound that was set in advance. ``relative``: a multiple of the baseline's cost in the same block."""
 
     section: str
     arm: str
@@ -53,7 +53,7 @@ SWEEPS: Final = {
     "rate": "events/s (200 subscribers)",
     "payload": "payload in bytes (200 subscribers, 20 events/s)",
 }
-"""Section -> what its loads are labelled by."""
+"""Section -> the quantity that labels its loads, and the condition."""
 
 
 FIGURES: Final = (
@@ -66,7 +66,7 @@ FIGURES: Final = (
     ("cost_memory", "cost.draw_memory", "Resident memory per connection; hatched: variants."),
     ("cost_growth", "cost.draw_growth", "Server CPU per delivered event under other loads. Single trials."),
 )
-"""Name, drawing, and what it shows in words."""
+"""Name, drawing function, and caption of each figure."""
 
 
 class CostSummary(msgspec.Struct, frozen=True):
@@ -77,7 +77,7 @@ class CostSummary(msgspec.Struct, frozen=True):
     cautions: list[str]
     per_event: list[Bar]
     low_rate: list[Bar]
-    """The same at a rate that Socket.IO's client can take."""
+    """CPU per event like ``per_event``, at a rate that Socket.IO's client can take."""
     per_request: list[Bar]
     memory: dict[str, Estimate]
     growth: dict[str, dict[str, dict[str, float]]]
@@ -85,7 +85,7 @@ class CostSummary(msgspec.Struct, frozen=True):
 
 
 def build(run: RunFolder) -> list[Section]:
-    """Every table and figure of the benchmark."""
+    """The section with every table and figure of the benchmark."""
     results = run.read(COST_FILE, SweepResults)
     if results is None:
         return []
@@ -95,7 +95,7 @@ def build(run: RunFolder) -> list[Section]:
 
 
 def summarize_cost(results: SweepResults) -> CostSummary:
-    """Work out the whole section."""
+    """The section in numbers and tables."""
     valid = Valid(results.trials)
     per_event, low_rate = valid.bars("main", PER_EVENT), valid.bars("low_rate", PER_EVENT)
     per_request = valid.bars("requests", PER_REQUEST)
@@ -133,9 +133,9 @@ def _title(results: SweepResults) -> str:
 
 
 def _cautions(results: SweepResults) -> list[str]:
-    found = [] if results.finished else [f"Interrupted: {counted(len(results.trials), 'trial')} of the run are here."]
+    found = [] if results.finished else [f"Interrupted: only {counted(len(results.trials), 'trial')} are here."]
     if results.preset == "smoke":
-        found.append("The smoke preset shows that everything works; its numbers conclude nothing.")
+        found.append("The smoke preset shows that everything works; its numbers settle nothing.")
     for one in results.trials:
         if one.trial.status != "ok":
             found.append(f"{one.trial.id} left out: {'; '.join(one.trial.reasons)}.")
@@ -155,12 +155,12 @@ def _goals(valid: Valid, trials: Sequence[SweepTrial]) -> Table:
             [arm_name(goal.arm), f"at most {goal.limit:g} {goal.unit}", with_interval(of), reached(of, goal.limit)]
         )
     rows += _everything_arrived(trials)
-    notes = ["Reached: the 95 % interval lies at or under the goal; missed: over it; open: the goal lies inside it."]
+    notes = ["Reached: the 95 % interval lies at or below the goal; missed: above it; open: the goal lies inside it."]
     return Table("Goals", ["", "Goal", "Measured [95 %]", ""], rows, notes)
 
 
 def reached(of: Estimate, limit: float) -> str:
-    """Whether an upper bound holds, as surely as the interval says."""
+    """Whether the interval lies within an upper bound: *reached*, *missed*, or *open* if it contains the bound."""
     low, high = (of.value, of.value) if of.low is None or of.high is None else (of.low, of.high)
     if high <= limit:
         return "reached"
@@ -168,7 +168,7 @@ def reached(of: Estimate, limit: float) -> str:
 
 
 def _everything_arrived(trials: Sequence[SweepTrial]) -> list[list[str]]:
-    """Completeness with many subscribers; a trial that lost something is invalid, and stands here all the same."""
+    """Rows on completeness with many subscribers. Invalid trials are included: a trial that lost something is one."""
     many = [one for one in trials if one.section == "subscribers" and one.trial.subscribers >= MANY]
     rows = []
     for one in sorted(many, key=lambda one: (one.trial.subscribers, list(LOOKS).index(one.trial.transport))):
@@ -201,15 +201,15 @@ def _per_event(valid: Valid, section: str, load: str, bars: Sequence[Bar]) -> Ta
         "of a core",
     ]
     notes = [
-        "A stream's delivery is one write; a poll's answer carries all that is newer, so its cost per event is that of "
-        "a request divided by the events in it, and latency is what pays for that.",
+        "A stream writes once per delivery. A poll's answer carries all newer events, so that its cost per event is "
+        "that of a request divided by the events in its answer; the price is latency.",
     ]
     return Table(f"CPU per delivered event at {load}", head, rows, notes)
 
 
 def _per_request(bars: Sequence[Bar]) -> Table:
     rows = [[arm_name(bar.arm), with_interval(bar.total), *_split(bar)] for bar in bars]
-    notes = ["About one event in each answer; a held request counts once, with its hold."]
+    notes = ["Each answer carries about one event. A held request counts once, with the CPU of its hold."]
     return Table(
         "CPU per request of the polls", ["", "Server CPU per request, µs", "user, µs", "system, µs"], rows, notes
     )
@@ -227,9 +227,9 @@ def _memory(valid: Valid) -> Table:
         rss, kernel = (valid.estimate("memory", arm, name) for name in (RSS, "kernel_bytes_per_connection"))
         rows.append([arm_name(arm), with_interval(rss and in_kib(rss)), with_interval(kernel and in_kib(kernel))])
     notes = [
-        "Growth of the server's resident memory from no connection to all of them, after the contract checks have "
-        "warmed it up and events have been delivered. Kernel: buffers of all TCP sockets of the host, in pages of "
-        "4 KiB (/proc/net/sockstat), near 0 while nothing waits; the structures of the sockets are not in it."
+        "Resident: growth of the server's resident memory from no connection to all of them, in a server that the "
+        "contract checks have warmed up and that has delivered events. Kernel: buffers of all TCP sockets of the host, "
+        "in pages of 4 KiB (/proc/net/sockstat), near 0 while nothing waits; the sockets' structures are not included."
     ]
     return Table("Memory per connection", ["", "Resident, KiB", "Kernel buffers, KiB"], rows, notes)
 
@@ -250,7 +250,7 @@ def _growth(sweep: str, arms: Mapping[str, Mapping[str, float]]) -> Table:
         f"Server CPU per delivered event (µs) over {SWEEPS[sweep]}",
         ["", *labels, ""],
         rows,
-        ["Single trials: they show the shape, not the third digit."],
+        ["Single trials show the shape; the third digit means nothing."],
     )
 
 
@@ -263,5 +263,5 @@ def _flatness(of: Mapping[str, float]) -> str:
 
 
 def to_json(summary: CostSummary) -> str:
-    """The section as one JSON object."""
+    """The summary as one JSON object."""
     return json.dumps(msgspec.to_builtins(summary), indent=1)

@@ -32,7 +32,7 @@ class Recovery(msgspec.Struct, frozen=True):
 
     @property
     def recover_s(self) -> list[float]:
-        """Of every client of every repeat, in rising order."""
+        """Seconds until each client of each repeat was back, in rising order."""
         return sorted(value for trial in self.trials for value in trial.recover_s)
 
     @property

@@ -1,4 +1,4 @@
-"""What receiving costs the load side: locust next to the same client without it, and to Node's ``ws``.
+"""What receiving costs the load side: locust next to the same client without locust, and next to Node's ``ws``.
 
 Reads ``generator.json``.
 """
@@ -35,17 +35,17 @@ VALID_SHARE: Final = 0.9
 
 
 def build(run: RunFolder) -> list[Section]:
-    """Every table of the benchmark."""
+    """The section with every table of the benchmark."""
     results = run.read(GENERATOR_FILE, SweepResults)
     return [] if results is None else [generator_section(results)]
 
 
 def generator_section(results: SweepResults) -> Section:
-    """Work out the whole section."""
+    """The section from the results."""
     tables = [_receive(results.trials), _socketio(results.trials), _sustain(results.trials), _saturate(results.trials)]
-    cautions = [] if results.finished else [f"Interrupted: {counted(len(results.trials), 'trial')} are here."]
+    cautions = [] if results.finished else [f"Interrupted: only {counted(len(results.trials), 'trial')} are here."]
     if results.preset == "smoke":
-        cautions.append("The smoke preset shows that everything works; its numbers conclude nothing.")
+        cautions.append("The smoke preset shows that everything works; its numbers settle nothing.")
     cautions += [
         f"{one.trial.id} left out: {'; '.join(one.trial.reasons)}."
         for one in results.trials
@@ -62,7 +62,7 @@ def generator_section(results: SweepResults) -> Section:
 def _of(
     trials: Sequence[SweepTrial], section: str, statuses: Sequence[str] = ("ok",)
 ) -> dict[tuple[str, str], list[SweepTrial]]:
-    """Trials by served arm and generator, in the order of every table; the valid ones unless told otherwise."""
+    """Trials of a section by served arm and generator, in the order of every table; by default only valid trials."""
     found: dict[tuple[str, str], list[SweepTrial]] = {}
     for one in trials:
         if one.section == section and one.trial.status in statuses:
@@ -104,8 +104,8 @@ def _receive(trials: Sequence[SweepTrial]) -> Table:
         rows.append(["All of them", "locust", NOT_MEASURED, with_interval(together), goal])
     head = ["Served by", "Received by", "Generator CPU per event, µs", "× bare client", "Goal"]
     notes = [
-        "Same feed, same run, same core; ratios within the block, geometric means of them for all together. Node's "
-        "script neither resumes nor counts bytes.",
+        "Same feed, same run, same core. Ratios are taken within the block; 'All of them' is their geometric mean. "
+        "Node's script neither resumes nor counts bytes.",
     ]
     return Table("CPU per received event", head, rows, notes)
 
@@ -116,16 +116,16 @@ def _socketio(trials: Sequence[SweepTrial]) -> Table:
         for (_, generator), of in _of(trials, "socketio").items()
     ]
     notes = [
-        "A tenth of the rate above, of the same feed, which a Socket.IO gateway hands on to SocketIOUser: one greenlet "
-        "and one synchronous client for each subscriber.",
+        "The same feed at a tenth of the rate above. SocketIOUser has one greenlet and one synchronous client for each "
+        "subscriber.",
     ]
     head = ["Received by", "Generator CPU per event, µs", "Generator, of a core"]
-    return Table("locust's SocketIOUser beside this load script", head, rows, notes)
+    return Table("locust's SocketIOUser next to this load script", head, rows, notes)
 
 
 def _sustain(trials: Sequence[SweepTrial]) -> Table:
     rows = []
-    for (served, _), of in _of(trials, "sustain", STATUSES).items():  # one that lost events is invalid, and counts here
+    for (served, _), of in _of(trials, "sustain", STATUSES).items():  # a lossy trial is invalid, and counts here
         share = _estimate(of, SHARE)
         lost = sum(one.trial.counts.lost for one in of if one.trial.counts)
         valid = all(one.trial.status == "ok" for one in of)
@@ -141,7 +141,8 @@ def _sustain(trials: Sequence[SweepTrial]) -> Table:
         )
     head = ["Served by", "Received, events/s", "Generator, of a core", "Lost", f"Goal: {GOAL_EVENTS_PER_S:,}/s, valid"]
     notes = [
-        f"Valid: at most {VALID_SHARE:g} of the core, and nothing lost. Schedules are Poisson, so rates vary a little."
+        f"Valid: the generator used at most {VALID_SHARE:g} of its core, and nothing was lost. Schedules are Poisson, "
+        "so that rates vary a little."
     ]
     return Table("What locust sustains on one core", head, rows, notes)
 
@@ -153,8 +154,8 @@ def _saturate(trials: Sequence[SweepTrial]) -> Table:
     ]
     head = ["Served by", "Received, events/s", "Generator, of a core"]
     notes = [
-        "More is offered than a core can take: 140,000/s. What falls off the history is lost on purpose. SSE is not "
-        "here: the server's core is full before the generator's.",
+        "The server offers 140,000 events/s, more than a core can take; events that fall off the history are lost on "
+        "purpose. SSE is not here: it fills the server's core before the generator's.",
     ]
     return Table("Where a generator core saturates (locust)", head, rows, notes)
 

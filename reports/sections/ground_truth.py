@@ -1,4 +1,4 @@
-"""How far our own meters can be trusted. Reads ``verify.json``."""
+"""How far our own meters agree with a packet capture. Reads ``verify.json``."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -16,48 +16,48 @@ TOO_FEW: Final = "n too small"
 
 
 class Life(msgspec.Struct, frozen=True):
-    """One late event: how long each part of its way took. Milliseconds; their sum is its latency."""
+    """One late event: milliseconds that each part of its way took. Their sum is its latency."""
 
     publisher_ms: float
-    """From due to published."""
+    """From due time to publication."""
     server_ms: float
-    """In server, kernel and relay, the wait for the next poll included: all that is not one of the others."""
+    """In server, kernel and relay, the wait for the next poll included: whatever the other parts leave."""
     transit_ms: float
-    """What the network takes: half the round trip."""
+    """In the network: half the round trip."""
     client_ms: float
     """From the kernel's stamp to the application."""
 
     @property
     def latency_ms(self) -> float:
-        """From due to application."""
+        """From due time to application."""
         return self.publisher_ms + self.server_ms + self.transit_ms + self.client_ms
 
 
 class TruthSummary(msgspec.Struct, frozen=True):
-    """What the section needs."""
+    """The section's title, cautions, tables and late events."""
 
     title: str
     cautions: list[str]
     tables: list[Table]
     lives: dict[str, list[Life]]
-    """Of the slowest events by transport, the slowest first."""
+    """Transport -> its slowest events, the slowest first."""
 
 
 def build(run: RunFolder) -> list[Section]:
-    """Bytes and receive times against a packet capture, and where the time of the slowest events went."""
+    """Bytes and receive times against a packet capture, and where the slowest events spent their time."""
     results = run.read(VERIFY_FILE, VerifyResults)
     if results is None:
         return []
     of = summarize_truth(results)
     caption = (
-        "The slowest events of each transport, from due to application. An arrow: the bar goes on beyond the axis."
+        "The slowest events of each transport, from due time to application. Arrow: the bar continues beyond the axis."
     )
     figures = [FigureSpec("late_events", caption, "ground_truth.draw", of)]
     return [Section("Ground truth", of.title, of.cautions, of.tables, figures)]
 
 
 def summarize_truth(results: VerifyResults) -> TruthSummary:
-    """Everything the report says about a verify run."""
+    """Everything that the report says about a verify run."""
     plan = results.plan
     measured = sorted(results.trials, key=lambda one: list(LOOKS).index(one.trial.transport))
     network = f"{number(plan.rtt_ms)} ms round trip" if plan.rtt_ms else "loopback"
@@ -85,7 +85,7 @@ def _cautions(results: VerifyResults, measured: Sequence[Verification]) -> list[
     cautions = [] if results.finished else ["the verify run was interrupted"]
     for one in measured:
         name = LOOKS[one.trial.transport].name
-        cautions += [f"{name} does not hold: {reason}" for reason in one.broken]
+        cautions += [f"{name} failed the check: {reason}" for reason in one.broken]
         others = [reason for reason in one.trial.reasons if reason not in one.broken]
         if others and one.trial.status == "invalid":
             cautions.append(f"{name} was measured on a host that was not quiet: {'; '.join(others)}")
@@ -105,7 +105,7 @@ def _bytes_table(measured: Sequence[Verification]) -> Table:
         for one in measured
         if one.captured_bytes
     ]
-    notes = ["Whole lives of all connections, handshakes and closing included. Allowed: 1 % either way."]
+    notes = ["All connections from handshake to close. The two counts must agree within 1 %."]
     return Table("Wire bytes against the capture", head, rows, notes)
 
 
@@ -119,8 +119,8 @@ def _receive_table(measured: Sequence[Verification]) -> Table:
         "Median as a share of the latency",
     ]
     notes = [
-        "User: first line of the client's data_received. Kernel: its stamp of the packet that completed the message. "
-        "Over 20 % of the latency's median a trial is invalid."
+        "User: time at the first line of the client's data_received. Kernel: its stamp of the packet that completed "
+        "the message. A trial whose median difference exceeds 20 % of the median latency is invalid."
     ]
     return Table("Receive times against the kernel", head, [_receive_row(one) for one in measured], notes)
 

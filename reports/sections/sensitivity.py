@@ -18,30 +18,28 @@ from reports.table.run import RunFolder
 from reports.theory.predict import predict
 
 HEADING: Final = "How the words change with the setting"
-SHAPE: Final = (
-    "One trial per setting, without intervals: a shape, which settles nothing, and on which no claim is judged."
-)
+SHAPE: Final = "One trial per setting, without intervals, shows a shape and settles nothing; no claim is judged on it."
 
 
 FIGURES: Final = (
     (
         "sensitivity_latency",
         "sensitivity.draw_latency",
-        "Latency's word in each setting: median over the one-way transit, in brackets predicted. Framed: the article's "
-        "word. Single trials.",
+        "The word for latency in each setting: median divided by the one-way transit, predicted in brackets. Framed: "
+        "the article's word. Single trials.",
     ),
     (
         "sensitivity_bandwidth",
         "sensitivity.draw_bandwidth",
-        "Bandwidth's word in each setting: wire bytes per event over the payload, in brackets predicted. Framed: the "
-        "article's word. Single trials.",
+        "The word for bandwidth in each setting: wire bytes per event divided by the payload, predicted in brackets. "
+        "Framed: the article's word. Single trials.",
     ),
 )
-"""Name, drawing, and what it shows in words."""
+"""Name, drawing function, and caption of each figure."""
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """What is rated: a metric in multiples of a unit, and the words for it."""
+    """A rated quantity: a metric in multiples of a unit, and the bounds of its words."""
 
     title: str
     metric: str
@@ -70,14 +68,14 @@ BANDWIDTH: Final = Scale(
 
 
 class Setting(msgspec.Struct, frozen=True, order=True):
-    """A column: round trip in ms, and events per second and subscriber."""
+    """A column of the grid: round trip in ms, and events per second for each subscriber."""
 
     rtt_ms: float
     rate_hz: float
 
 
 class Rated(msgspec.Struct, frozen=True):
-    """A measured multiple of the unit, its word, and the multiple that theory predicts (``None``: it says nothing)."""
+    """A measured multiple of the unit, its word, and the predicted multiple (``None``: theory predicts none)."""
 
     multiple: float
     word: str
@@ -85,22 +83,22 @@ class Rated(msgspec.Struct, frozen=True):
 
     @property
     def numbers(self) -> str:
-        """Measured, and in brackets predicted."""
+        """The measured multiple, and the predicted one in brackets."""
         return number(self.multiple) + ("" if self.predicted is None else f" ({number(self.predicted)})")
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A row: a transport (polling once per interval), the article's word, and what it earned in each setting."""
+    """A row: a transport (polling: one row per interval), the article's word, and the word earned in each setting."""
 
     transport: str
     interval_s: float
-    """Of polling; 0 for the others."""
+    """Poll interval in seconds; 0 for other transports."""
     article: str
     cells: dict[Setting, Rated]
 
     @property
     def name(self) -> str:
-        """As it stands in front of the row."""
+        """The label of the row."""
         short = LOOKS[self.transport].name.partition(" (")[0]
         return short + (f" every {self.interval_s:g} s" if self.interval_s else "")
 
@@ -114,7 +112,7 @@ class Map(msgspec.Struct, frozen=True):
 
 
 class SensitivitySummary(msgspec.Struct, frozen=True):
-    """What the section needs."""
+    """The section's title, cautions, maps and tables."""
 
     title: str
     cautions: list[str]
@@ -123,7 +121,7 @@ class SensitivitySummary(msgspec.Struct, frozen=True):
 
 
 def build(run: RunFolder) -> list[Section]:
-    """Maps and tables over the grid of settings."""
+    """The section with maps and tables over the grid of settings."""
     results = run.read(SENSITIVITY_FILE, SweepResults)
     if results is None:
         return []
@@ -133,7 +131,7 @@ def build(run: RunFolder) -> list[Section]:
 
 
 def summarize_sensitivity(results: SweepResults) -> SensitivitySummary:
-    """Everything the report says about the grid. Raises ``ResultsError`` for a trial whose load is not in the file."""
+    """What the report says about the grid. Raises ``ResultsError`` for a trial whose load is not in the file."""
     maps = [_map(results, scale) for scale in (LATENCY, BANDWIDTH)]
     cautions = [SHAPE] + ([] if results.finished else ["The run was interrupted: settings are missing."])
     left_out = [one.trial for one in results.trials if one.trial.status != "ok"]
@@ -142,7 +140,7 @@ def summarize_sensitivity(results: SweepResults) -> SensitivitySummary:
         cautions.append(f"{counted(len(left_out), 'trial')} left out: {'; '.join(reasons)}")
     rtts = listed([f"{rtt_ms:g}" for rtt_ms in sorted({setting.rtt_ms for setting in maps[0].settings})])
     rates = listed([f"{rate_hz:g}" for rate_hz in sorted({setting.rate_hz for setting in maps[0].settings})])
-    title = f"Round trips of {rtts} ms; {rates} events/s for each subscriber, who has a room of their own"
+    title = f"Round trips of {rtts} ms; {rates} events/s for each subscriber, in a room of its own"
     tables = [_words_table(maps), *map(_map_table, maps)] if results.trials else []
     return SensitivitySummary(title if results.trials else "Nothing was measured", cautions, maps, tables)
 
@@ -180,7 +178,7 @@ def _setting(plan: Plan) -> Setting:
 
 
 def _words_table(maps: Sequence[Map]) -> Table:
-    """Per line: the article's word, and in how many settings each word was earned."""
+    """Per row: the article's word, and in how many settings each word was earned."""
     head = [
         "",
         *(text for one in maps for text in (f"{one.scale.title}, article", f"{one.scale.title}, over the grid")),
@@ -189,7 +187,7 @@ def _words_table(maps: Sequence[Map]) -> Table:
     for lines in zip(*(one.lines for one in maps), strict=True):
         said = [text for one, line in zip(maps, lines, strict=True) for text in (line.article, _spread(one, line))]
         rows.append([lines[0].name, *said])
-    notes = ["In brackets: in how many of the settings."]
+    notes = ["In brackets: the number of settings in which the word was earned."]
     return Table("Which words were earned", head, rows, notes)
 
 
@@ -214,5 +212,5 @@ def _said(rated: Rated | None) -> str:
 
 
 def is_articles(line: Line, rated: Rated) -> bool:
-    """Is it the word that the article has?"""
+    """Is the earned word the article's word?"""
     return line.article != NOT_IN_ARTICLE and line.article.lower() == rated.word

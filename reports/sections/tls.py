@@ -1,4 +1,4 @@
-"""What TLS costs: the same load with and without it, side by side in each block. Pure."""
+"""What TLS costs: the same load with and without TLS, side by side in each block. Pure."""
 
 from typing import Final
 
@@ -20,7 +20,7 @@ SUFFIX: Final = "+tls"
 
 
 def tls_table(valid: Valid) -> Table:
-    """A line without TLS, one with it, and their ratio for each transport."""
+    """Three rows per transport: without TLS, with TLS, and their ratio."""
     rows = []
     for arm in valid.arms(SECTION):
         name = LOOKS[arm.removesuffix(SUFFIX)].name
@@ -31,7 +31,7 @@ def tls_table(valid: Valid) -> Table:
             ratios = [with_interval(valid.ratio(SECTION, arm, metric, plain)) for metric in COLUMNS]
             rows.append(["  with / without", *ratios])
     notes = [
-        "TLS 1.3, ECDSA P-256, no session resumed, no compression. Handshake: a fresh connection on loopback until it "
-        "could carry a request, without one; its server CPU includes closing it.",
+        "TLS 1.3, ECDSA P-256, no resumed session, no compression. Handshake: a new connection on loopback, from "
+        "connecting until it could carry a request; it carries none, and its server CPU includes closing it.",
     ]
     return Table("What TLS costs", ["", *(METRICS[name].title for name in COLUMNS)], rows, notes)

@@ -1,4 +1,4 @@
-"""One sentence on whether this host was quiet enough to trust what it measured. Pure."""
+"""One sentence that says whether the host was quiet enough to trust what it measured. Pure."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -21,14 +21,15 @@ LIMITS: Final[dict[str, tuple[float, float]]] = {
     "invalid_share": (0.05, 0.25),
     "spread_share": (0.05, 0.25),
 }
-"""What it is judged by -> above which it is noisy, and above which not to be trusted."""
+"""Field of ``Host`` -> the value above which a host is noisy, and the one above which it is not to be trusted."""
 
 
 class Host(msgspec.Struct, frozen=True):
-    """What decides; ``None`` where a run did not measure it.
+    """The numbers that decide; ``None`` where a run did not measure one.
 
-    ``hiccup_ms``: 99th percentile of a 1 ms timer's lateness, median over trials. ``spread_share``: half the interval
-    of the median latency over blocks, of the stream that repeats worst: what polls wait for differs between schedules.
+    ``hiccup_ms``: 99th percentile of a 1 ms timer's lateness, median over trials. ``spread_share``: half the 95 %
+    interval of the median latency over blocks, as a share of it, for the stream that repeats worst. Polls do not count
+    here: their waits differ from schedule to schedule.
     """
 
     hiccup_ms: float | None
@@ -38,21 +39,23 @@ class Host(msgspec.Struct, frozen=True):
     spread_share: float | None
 
     def word(self) -> str:
-        """The worst that any of them says."""
+        """The worst word that any of the numbers earns."""
         found = [(getattr(self, name), limits) for name, limits in LIMITS.items()]
         levels = [sum(value > limit for limit in limits) for value, limits in found if value is not None]
         return (QUIET, NOISY, UNFIT)[max(levels, default=0)]
 
 
 def quiet_sentence(points: Sequence[Results]) -> str:
-    """Over all operating points of a run."""
+    """The verdict on the host and the numbers behind it, over all operating points of a run."""
     trials = [trial for of in points for trial in of.trials]
     host = observe(points)
     invalid = sum(trial.status != "ok" for trial in trials)
     parts = [
         f"1 ms timers were {number(host.hiccup_ms)} ms late (p99)" if host.hiccup_ms is not None else "",
         f"{100 * host.steal_share:.1f} % of the time was stolen" if host.steal_share is not None else "",
-        f"{100 * host.other_load_share:.1f} % was used by others" if host.other_load_share is not None else "",
+        f"{100 * host.other_load_share:.1f} % of the CPU was used by other processes"
+        if host.other_load_share is not None
+        else "",
         f"{invalid} of {counted(len(trials), 'trial')} did not count" if trials else "",
         f"medians repeat within {100 * host.spread_share:.1f} %" if host.spread_share is not None else "",
     ]
@@ -60,7 +63,7 @@ def quiet_sentence(points: Sequence[Results]) -> str:
 
 
 def observe(points: Sequence[Results]) -> Host:
-    """What decides, from every trial of a run."""
+    """The deciding numbers, from all trials of a run."""
     trials = [trial for of in points for trial in of.trials]
     invalid = sum(trial.status != "ok" for trial in trials)
     return Host(

@@ -1,6 +1,7 @@
-"""The table every article prints, as data; the rules that turn a measured number into a word; what it takes to build.
+"""The article's table as data, and the rules that turn a measured number into a rating word.
 
-The rules were committed before the first full run (DESIGN section 4, Words). Complexity is never computed.
+The rules were committed before the first full run (DESIGN section 4, Words). Complexity is never computed: next to the
+article's word stand the requirements that the transport's specification and documentation state.
 """
 
 from typing import Final
@@ -11,38 +12,38 @@ from feed.transports import TRANSPORTS
 
 HIGHEST: Final = "high"
 LATENCY_BOUNDS: Final = ((1.25, "very low"), (2.0, "low"), (5.0, "medium"))
-"""Up to so many one-way transits (half a round trip each) the median latency has this word; above them: high."""
+"""Highest median latency, in one-way transits (half a round trip each), that gets the word; above all of them: high."""
 BANDWIDTH_BOUNDS: Final = ((1.5, "very low"), (2.5, "low"), (5.0, "medium"))
-"""Up to so many multiples of the payload the wire bytes per event have this word; above them: high."""
+"""Most wire bytes per event, in multiples of the payload, that get the word; above all of them: high."""
 
 
 def rate(value: float, bounds: tuple[tuple[float, str], ...]) -> str:
-    """The word for a value; a bound itself still has the lower word."""
+    """The word for a value; a value at a bound gets that bound's word."""
     return next((word for bound, word in bounds if value <= bound), HIGHEST)
 
 
 def rules(bounds: tuple[tuple[float, str], ...]) -> str:
-    """The rule in words."""
+    """The bounds as one line of text: ``very low ≤ 1.25, ..., else high``."""
     return ", ".join(f"{word} ≤ {bound:g}" for bound, word in bounds) + f", else {HIGHEST}"
 
 
-class Duty(msgspec.Struct, frozen=True):
-    """Something the author of a client or the one who deploys must do, and who says so."""
+class Requirement(msgspec.Struct, frozen=True):
+    """What the author of a client or the deployer of a server must do, and the source that says so."""
 
-    who: str
+    role: str
     what: str
     source: str
     url: str
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """The article's row for one technology, and the checklist behind its complexity."""
+    """The article's row for one technology, and the requirements behind its complexity."""
 
     latency: str
     bandwidth: str
     complexity: str
     use_case: str
-    duties: tuple[Duty, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
 
 
 NOT_IN_ARTICLE: Final = "-"
@@ -58,49 +59,54 @@ SOCKETIO_DELIVERY: Final = "https://socket.io/docs/v4/delivery-guarantees"
 SOCKETIO_NODES: Final = "https://socket.io/docs/v4/using-multiple-nodes"
 HTML_SSE: Final = "https://html.spec.whatwg.org/multipage/server-sent-events.html"
 
-POLLING_DUTIES: Final = (
-    Duty(CLIENT, "a timer, and a cursor so that no event is missed or repeated", "RFC 6202, 2.1", RFC_6202),
-    Duty(
-        DEPLOYER, "keep connections open longer than the interval, else every poll opens one", "RFC 9112, 9.3", RFC_9112
+POLLING_REQUIREMENTS: Final = (
+    Requirement(CLIENT, "a timer, and a cursor so that no event is missed or repeated", "RFC 6202, 2.1", RFC_6202),
+    Requirement(
+        DEPLOYER,
+        "keep connections open longer than the interval, or every poll opens a new one",
+        "RFC 9112, 9.3",
+        RFC_9112,
     ),
 )
-LONG_POLLING_DUTIES: Final = (
-    Duty(CLIENT, "ask again after every answer and every empty one, from the last cursor", "RFC 6202, 2.1", RFC_6202),
-    Duty(DEPLOYER, "end each hold before any proxy on the way gives up", "RFC 6202, 5.5", RFC_6202),
-    Duty(DEPLOYER, "room for one open request per client", "RFC 6202, 2.2", RFC_6202),
+LONG_POLLING_REQUIREMENTS: Final = (
+    Requirement(CLIENT, "ask again after every answer, empty or not, from the last cursor", "RFC 6202, 2.1", RFC_6202),
+    Requirement(DEPLOYER, "end each hold before any proxy on the way gives up", "RFC 6202, 5.5", RFC_6202),
+    Requirement(DEPLOYER, "room for one open request per client", "RFC 6202, 2.2", RFC_6202),
 )
-SSE_DUTIES: Final = (
-    Duty(CLIENT, "nothing in a browser: EventSource reconnects and resumes by itself", "WHATWG HTML, 9.2.4", HTML_SSE),
-    Duty(DEPLOYER, "proxies that do not buffer the answer", "RFC 6202, 3.2", RFC_6202),
-    Duty(
-        DEPLOYER, "a comment every 15 s or so; few connections per browser on HTTP/1.1", "WHATWG HTML, 9.2.7", HTML_SSE
+SSE_REQUIREMENTS: Final = (
+    Requirement(
+        CLIENT, "nothing in a browser: EventSource reconnects and resumes by itself", "WHATWG HTML, 9.2.4", HTML_SSE
+    ),
+    Requirement(DEPLOYER, "proxies that do not buffer the answer", "RFC 6202, 3.2", RFC_6202),
+    Requirement(
+        DEPLOYER, "a comment about every 15 s; HTTP/1.1 browsers allow few connections", "WHATWG HTML, 9.2.7", HTML_SSE
     ),
 )
-WEBSOCKET_DUTIES: Final = (
-    Duty(
+WEBSOCKET_REQUIREMENTS: Final = (
+    Requirement(
         CLIENT,
         "reconnect with back-off, and resume: the protocol has neither cursor nor retry",
         "RFC 6455, 7.2.3",
         RFC_6455,
     ),
-    Duty(DEPLOYER, "proxies that pass the Upgrade on: it is hop by hop", "RFC 9110, 7.8", RFC_9110),
-    Duty(DEPLOYER, "check Origin yourself; ping against silent peers", "RFC 6455, 10.2 and 5.5.2", RFC_6455),
+    Requirement(DEPLOYER, "proxies that pass Upgrade on: the header is hop by hop", "RFC 9110, 7.8", RFC_9110),
+    Requirement(DEPLOYER, "check Origin yourself; ping against silent peers", "RFC 6455, 10.2 and 5.5.2", RFC_6455),
 )
 
-SOCKETIO_DUTIES: Final = (
-    Duty(
+SOCKETIO_REQUIREMENTS: Final = (
+    Requirement(
         CLIENT,
         "its library, of a version that speaks the server's protocol",
         "Socket.IO docs, What it is not",
         SOCKETIO,
     ),
-    Duty(
+    Requirement(
         CLIENT,
-        "resume: a reconnected client has missed what was sent meanwhile",
+        "resume: a client that was away has missed what was sent meanwhile",
         "Socket.IO docs, Delivery",
         SOCKETIO_DELIVERY,
     ),
-    Duty(DEPLOYER, "sticky sessions for as long as it polls", "Socket.IO docs, Multiple nodes", SOCKETIO_NODES),
+    Requirement(DEPLOYER, "sticky sessions for as long as it polls", "Socket.IO docs, Multiple nodes", SOCKETIO_NODES),
 )
 
 ARTICLE: Final[dict[str, Claim]] = dict.fromkeys(
@@ -111,35 +117,35 @@ ARTICLE: Final[dict[str, Claim]] = dict.fromkeys(
         "High",
         "Low",
         "Simple updates",
-        POLLING_DUTIES,
+        POLLING_REQUIREMENTS,
     ),
     "long_polling": Claim(
         "Medium",
         "Medium",
         "Medium",
         "Notifications",
-        LONG_POLLING_DUTIES,
+        LONG_POLLING_REQUIREMENTS,
     ),
     "sse": Claim(
         "Low",
         "Low",
         "Low",
         "Data streaming",
-        SSE_DUTIES,
+        SSE_REQUIREMENTS,
     ),
     "websocket": Claim(
         "Very low",
         "Very low",
         "High",
         "Bidirectional",
-        WEBSOCKET_DUTIES,
+        WEBSOCKET_REQUIREMENTS,
     ),
     "socketio": Claim(
         NOT_IN_ARTICLE,
         NOT_IN_ARTICLE,
         NOT_IN_ARTICLE,
         "Chat",
-        SOCKETIO_DUTIES,
+        SOCKETIO_REQUIREMENTS,
     ),
 }
-"""One row per technology, as the article has it. Socket.IO stands only in its second table, others in none."""
+"""Transport -> its row in the article. Socket.IO is only in the article's second table; the baseline is in neither."""

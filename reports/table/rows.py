@@ -1,4 +1,4 @@
-"""The comparison table: what was measured in each cell, its rating word, the article's word beside it. Pure."""
+"""The comparison table: what was measured in each cell, its rating word, the article's word next to it. Pure."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from reports.statistics import Estimate
 from reports.style import LOOKS
 from reports.table.claims import BYTES, LATENCY
 from reports.table.clients import client_lines
-from reports.table.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, NOT_IN_ARTICLE, Duty, rate, rules
+from reports.table.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, NOT_IN_ARTICLE, rate, rules
 from reports.table.verdicts import command_of
 from reports.theory.predict import predictions
 
@@ -52,7 +52,6 @@ class Row(msgspec.Struct, frozen=True):
     complexity: str
     effort: str
     use_case: str
-    duties: tuple[Duty, ...]
 
     @property
     def is_baseline(self) -> bool:
@@ -92,7 +91,6 @@ def _row(results: Results, blocks: Blocks, name: str, theory: Mapping[str, float
         complexity=claim.complexity,
         effort=_effort(name),
         use_case=claim.use_case,
-        duties=claim.duties,
     )
 
 

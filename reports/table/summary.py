@@ -1,4 +1,4 @@
-"""From the results of one operating point to everything the report says about it. Pure."""
+"""Everything that the report says about one operating point, from its results. Pure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from reports.table.verdicts import Line, Measured, judge_all
 PAIR_TITLES = {name: METRICS[name].label for name in PAIRED_METRICS}
 
 LOSS_IS_MODELLED = (
-    "Loss is modelled (docs/method.md, Network): it shows what stalls look like, and no claim is judged on it."
+    "Loss is modelled (docs/method.md, Network): it shows what stalls look like; no claim is judged on it."
 )
 
 
@@ -42,12 +42,12 @@ class PairLine(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """One operating point as text and numbers, which sections and figures only lay out."""
+    """One operating point as text and numbers. Sections and figures only lay it out."""
 
     results: Results
     blocks: Blocks
     point: str
-    """What its operating point is, in words."""
+    """The operating point in words."""
     title: str
     answer: list[Part]
     cautions: list[str]
@@ -63,7 +63,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 def summarize(results: Results) -> Summary:
-    """Work out everything about one operating point."""
+    """The summary of one operating point."""
     blocks = main_blocks(results)
     comparisons = {metric: blocks.compare(metric) for metric in PAIRED_METRICS}
     return Summary(
@@ -86,7 +86,7 @@ def summarize(results: Results) -> Summary:
 
 
 def judge(points: Sequence[Summary], checks: Sequence[CapabilityCheck] | None) -> list[Line]:
-    """A verdict on every claim of the article. ``checks``: ``None`` if no capability was tried."""
+    """A verdict on every claim of the article. ``checks``: ``None`` if no capability check was run."""
     return judge_all([Measured(of.results.plan, of.blocks) for of in points], checks)
 
 
@@ -101,28 +101,28 @@ def _title(results: Results) -> str:
 
 
 def _cautions(results: Results, blocks: Blocks) -> list[str]:
-    """What concerns the run as a whole; what concerns one number stands in its cell."""
+    """Cautions about the run as a whole; a caution about one number stands in its cell."""
     found = []
     if not results.finished:
-        found.append(f"The run was interrupted: {counted(len(results.trials), 'trial')} of it are here.")
+        found.append(f"The run was interrupted: only {counted(len(results.trials), 'trial')} of it are here.")
     for name in blocks.trials:
         counts = blocks.counts(name)
         if counts and (wrong := incomplete(counts)):
             said = ", ".join(wrong)
             found.append(f"{LOOKS[name].name} did not deliver as it must: {said}, of {counts.expected:,} deliveries.")
     for name, fault in results.plan.inject_fault.items():
-        found.append(f"{LOOKS[name].name}'s server was told to commit a fault ({fault}): no claim is judged.")
+        found.append(f"A fault ({fault}) was injected into {LOOKS[name].name}'s server: no claim is judged.")
     if results.plan.blocks == 1:
-        found.append("A single block has no intervals: it shows that everything works and settles nothing.")
+        found.append("A single block has no intervals: it shows that everything works, and settles nothing.")
     if not results.plan.rtt_ms:
-        found.append("Loopback only: without network delay the latencies are those of software, and are not rated.")
+        found.append("Loopback only: without network delay, latencies show the software alone and are not rated.")
     if results.plan.loss:
         found.append(LOSS_IS_MODELLED)
     out = left_out(results)
     if out:
         found.append(f"{counted(len(out), 'trial')} left out of all averages, with reasons in the report.")
     if {trial.purpose for trial in results.trials} == {"loopback"}:
-        found.append("Only loopback checks were run: they never feed the table.")
+        found.append("Only loopback checks were run; they never count in the table.")
     return found
 
 
@@ -154,7 +154,7 @@ def _pair_rules() -> list[str]:
     return [
         "The ratio of the first to the second, paired by block. Margins of no practical interest: "
         f"latency {latency}, bytes {relative['bytes']}, CPU {relative['cpu']}.",
-        f"Interval wholly outside the margin: {BETTER} or {WORSE}, the first next to the second (less is better in "
+        f"Interval wholly outside the margin: the first is {BETTER} or {WORSE} than the second (less is better in "
         f"every column); wholly inside: {EQUAL}; else {OPEN}. Holm's procedure sets each interval's level, so that "
         f"over all pairs of a metric the chance of any false '{BETTER}' or '{WORSE}' is at most {100 * ALPHA:g} %, and "
         f"so is that of any false '{EQUAL}'.",

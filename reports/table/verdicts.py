@@ -123,7 +123,7 @@ def _unfit(points: Sequence[Measured]) -> str:
     """Why no number of this run judges the article; empty if they do."""
     if any(of.plan.loss for of in points):
         return "loss is modelled"
-    return "a server was told to commit a fault" if any(of.plan.inject_fault for of in points) else ""
+    return "a fault was injected into a server" if any(of.plan.inject_fault for of in points) else ""
 
 
 def _by_word(claim: Claim, by: ByWord, of: Measured) -> Judgement:

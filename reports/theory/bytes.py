@@ -1,8 +1,8 @@
-"""What the protocols' framing costs per event: bytes on the wire by the rules of each format. Pure.
+"""Wire bytes per event that each protocol's framing rules predict. Pure.
 
-HTTP's heads are as they were really sent: an empty poll cycle or a heartbeat is measured on its own (``Idle``).
-TCP/IP: what an event adds on a stream is one data segment and its bare acknowledgement; events that share a segment
-take fewer, answers longer than a segment more. docs/method.md has the formulas and their sources.
+HTTP heads are not predicted but measured: an empty poll cycle, or a heartbeat, on its own (``Idle``). TCP/IP: an event
+on a stream adds one data segment and its bare acknowledgement; events that share a segment add fewer, answers longer
+than a segment more. docs/method.md has the formulas and their sources.
 """
 
 import math
@@ -17,14 +17,14 @@ from feed.wire import Event, encode_batch
 from reports.theory.latency import Conditions, requests_per_event
 
 SEGMENT_BYTES: Final = 52
-"""20 of IP, 20 of TCP, 12 of the timestamps option (RFC 7323)."""
+"""TCP/IP headers of a segment: IP 20 bytes, TCP 20, the timestamps option 12 (RFC 7323)."""
 SEGMENTS_PER_EVENT: Final = 2
 MSS_BYTES: Final = 1448
-"""Of a segment's body, on every connection of a trial."""
+"""The longest body of a segment, on every connection of a trial."""
 DELAYED_ACK_MS: Final = 40.0
-"""Linux acknowledges after this time what it has not answered (TCP_DELACK_MIN)."""
+"""Linux acknowledges a segment after this time if no answer has carried the acknowledgement (TCP_DELACK_MIN)."""
 EPOCH: Final = "0" * 8
-"""As long as any."""
+"""A stand-in: all epochs have this length."""
 EMPTY_ANSWER_BYTES: Final = len(encode_batch(Cursor(EPOCH, 1), "feed", "resumed", 0, ()))
 """The body of a poll's answer without events."""
 
@@ -34,7 +34,7 @@ def predict_bytes(
 ) -> float | None:
     """Wire bytes per delivered event, both directions; ``None`` where the idle cycle was not measured.
 
-    ``room`` and ``seq``: index and sequence number of a typical event, as their digits are sent with it.
+    ``room`` and ``seq``: a typical event's room index and sequence number, whose digits are sent with it.
     """
     if idle is None:
         return None
@@ -48,15 +48,15 @@ def predict_bytes(
 
 
 def envelope_bytes(payload_bytes: int, room: int, seq: int) -> int:
-    """The event as JSON (docs/protocol.md): its data, and what names it."""
+    """Bytes of the event as JSON (docs/protocol.md): its payload, type, cursor and room."""
     return len(Event("event", Cursor(EPOCH, seq), room_name(room), b"0" * payload_bytes).json)
 
 
 def beyond_envelopes(events: float, envelope: float) -> float:
-    """What so many events, on average, add to the answer of a poll beside their envelopes.
+    """Bytes that the events of a poll's answer (``events`` on average) add to it, their envelopes not counted.
 
-    Commas: one fewer than there are events, in answers that have any (Poisson). TCP/IP: a body of x segments takes
-    about x + 1/2 of them, since its end lies anywhere within one; the first is the empty answer's.
+    Commas: one fewer than there are events, in answers that have any (Poisson). TCP/IP headers: a body of x segments'
+    length takes about x + 1/2 segments, since its end lies anywhere within one; the empty answer takes the first.
     """
     commas = events + math.expm1(-events)
     segments = (EMPTY_ANSWER_BYTES + events * (envelope + 1)) / MSS_BYTES - 0.5
@@ -64,22 +64,22 @@ def beyond_envelopes(events: float, envelope: float) -> float:
 
 
 def relay_bytes(rtt_ms: float) -> float:
-    """What the relay adds to a poll, and no network would: it must acknowledge before it has the answer."""
+    """Bytes that the relay adds to a poll and no network would: it must acknowledge before it has the answer."""
     return SEGMENT_BYTES if rtt_ms >= DELAYED_ACK_MS else 0
 
 
 def websocket_header_bytes(size: int) -> int:
-    """Of an unmasked frame, as servers send (RFC 6455, section 5.2): 2 bytes, and 2 or 8 more of length."""
+    """Header bytes of an unmasked frame, as servers send it (RFC 6455, section 5.2): 2, and 2 or 8 more for length."""
     return 2 if size < 126 else 4 if size < 1 << 16 else 10
 
 
 def chunk_bytes(size: int) -> int:
-    """What chunked transfer adds to a chunk (RFC 9112, section 7.1): its length in hexadecimal and two line ends."""
+    """Bytes that chunked transfer adds to a chunk (RFC 9112, 7.1): its length in hexadecimal and two line ends."""
     return len(f"{size:x}") + 4
 
 
 def _sse(envelope: int, seq: int) -> int:
-    """``id: `` and ``data: `` lines and an empty one (WHATWG HTML, 9.2.5), in a chunk of their own."""
+    """The ``id: `` and ``data: `` lines and the empty line (WHATWG HTML, 9.2.5), in a chunk of their own."""
     lines = len(f"id: {Cursor(EPOCH, seq)}\ndata: \n\n")
     return lines + chunk_bytes(envelope + lines)
 
@@ -105,4 +105,4 @@ FRAMING: Final[dict[str, Callable[[int, int], int]]] = {
     "socketio": _socketio,
     "raw": _raw,
 }
-"""Stream -> bytes that its format adds to an envelope of so many bytes with such a number."""
+"""Stream -> bytes that its format adds to an envelope, by the envelope's bytes and its sequence number."""

@@ -1,4 +1,4 @@
-"""Measured beside predicted: what the implementation adds to what the protocol itself costs. Pure."""
+"""Measured minus predicted: what the implementation adds to what the protocol itself costs. Pure."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -16,18 +16,20 @@ from reports.theory.latency import Conditions, predict_latency, requests_per_eve
 
 PREDICTED: Final = ("latency_ms_p50", "latency_ms_p95", "wire_bytes_per_event", "requests_per_event")
 NOTES: Final = (
-    "Predicted: from round trip, poll interval, hold and rate, by the formulas in docs/method.md (Theory); bytes from "
-    "the formats' framing rules, and HTTP heads as they were sent.",
+    "Predicted: from round trip, poll interval, hold and rate, by the formulas in docs/method.md (Theory). Bytes "
+    "follow the formats' framing rules; HTTP heads are taken as they were sent.",
     "Measured minus predicted: per block, with its 95 % t interval. The rate is what the block's schedule drew.",
-    "Polling's prediction contains one acknowledgement a poll (52 B) that is the relay's, at 40 ms and more.",
-    "In a busy room the wait for one's turn among the other subscribers is the implementation's, not the protocol's.",
+    "Polling's prediction contains one acknowledgement (52 B) per poll that the relay adds at round trips of 40 ms "
+    "and more.",
+    "In a busy room a subscriber waits until the others before it are served: the implementation adds that wait, the "
+    "protocol does not.",
 )
 
 
 def conditions(plan: Plan, trial: Trial | None = None) -> Conditions:
-    """Of one subscriber. The rate is what the trial's schedule drew: some 200 events are not the average.
+    """The conditions of one subscriber. The rate is what the trial's schedule drew: some 200 events miss the average.
 
-    Older files do not have it, but the rate that was received, which is near it for all but pollers.
+    Older files lack it; the received rate replaces it, which is near it for all but pollers.
     """
     known = trial.values if trial else {}
     drawn = known.get("due_events_per_s") or known.get("received_events_per_s")
@@ -37,7 +39,7 @@ def conditions(plan: Plan, trial: Trial | None = None) -> Conditions:
 
 
 def predict(transport: str, plan: Plan, idle: Mapping[str, Idle], trial: Trial | None = None) -> dict[str, float]:
-    """Every metric that theory has a number for."""
+    """Metric -> prediction, for every metric that theory covers."""
     of = conditions(plan, trial)
     latency = predict_latency(transport, of)
     found = {
@@ -51,12 +53,12 @@ def predict(transport: str, plan: Plan, idle: Mapping[str, Idle], trial: Trial |
 
 
 def is_plain(plan: Plan) -> bool:
-    """Is the network nothing but a delay? The formulas know no jitter, limit or loss."""
+    """Does the network only delay? The formulas know neither jitter nor a bandwidth limit nor loss."""
     return bool(plan.rtt_ms) and not (plan.jitter_ms or plan.bandwidth_mbit_s or plan.loss)
 
 
 def predictions(results: Results, blocks: Blocks) -> dict[str, dict[str, float]]:
-    """Transport -> metric -> what theory says, averaged over the blocks' own rates."""
+    """Transport -> metric -> prediction, averaged over the blocks, each with its own rate."""
     if not is_plain(results.plan):
         return {}
     return {
@@ -67,12 +69,12 @@ def predictions(results: Results, blocks: Blocks) -> dict[str, dict[str, float]]
 
 
 def average(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Per metric that all of them have. Raises ``ValueError`` if there are none."""
+    """The mean of each metric that all predictions have. Raises ``ValueError`` if there are no predictions."""
     return {name: fmean(of[name] for of in found) for name in set.intersection(*(set(of) for of in found))}
 
 
 def added_table(results: Results, blocks: Blocks) -> Table | None:
-    """One row per transport: prediction, and what was measured above it; ``None`` without a measurement."""
+    """One row per transport: the prediction, and what was measured above it; ``None`` if nothing can be predicted."""
     names = [name for name in blocks.trials if blocks.trials[name]]
     if not names or not is_plain(results.plan):
         return None

@@ -1,7 +1,7 @@
-"""How many bytes a subscriber costs per second, by event rate: from measured coefficients to break-evens. Pure.
+"""Wire bytes per second and subscriber by event rate, from measured coefficients, and where two rates break even. Pure.
 
-A stream moves its bytes per event and its heartbeats. A poller moves a cycle per interval, whatever happens, and what
-events add to its answer. A long poller moves a cycle per answer, of which theory says how many there are (RFC 6202).
+A stream moves its bytes per event and its heartbeats. A poller moves one cycle per interval, whatever happens, and what
+events add to its answers. A long poller moves one cycle per answer; theory predicts the number of answers (RFC 6202).
 """
 
 import math
@@ -19,17 +19,17 @@ from reports.theory.latency import Conditions, predict_latency, requests_per_eve
 
 LOWEST_HZ: Final = 1e-4
 HIGHEST_HZ: Final = 1e3
-"""Between these event rates of a room a break-even is looked for."""
+"""Break-evens are searched between these event rates of a room."""
 MONTH_S: Final = 365.25 / 12 * 86_400
 RADIO_SLEEPS_AFTER_S: Final = 10.0
-"""A phone's radio stays awake for about so long after it was used (developer.android.com, Optimize network access)."""
+"""A phone's radio stays awake about this long after use (developer.android.com, Optimize network access)."""
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """One transport's coefficients, in wire bytes both directions.
+    """One transport's coefficients, in wire bytes, both directions.
 
-    ``per_event``: what an event adds, its envelope alone in the answer of a poll. ``per_cycle``: an empty poll, or a
-    heartbeat, one each ``period_s``.
+    ``per_event``: what an event adds; in a poll's answer its envelope alone. ``per_cycle``: an empty poll, or the
+    heartbeat that a stream sends every ``period_s``.
     """
 
     transport: str
@@ -40,7 +40,7 @@ class Traffic(msgspec.Struct, frozen=True):
     hold_s: float
 
     def bytes_per_s(self, rate_hz: float, poll_interval_s: float) -> float:
-        """Per subscriber of a room with so many events per second."""
+        """Wire bytes per second of one subscriber of a room with ``rate_hz`` events per second."""
         of = Conditions(self.rtt_ms, rate_hz, poll_interval_s, self.hold_s)
         if self.transport in POLLS:
             requests = requests_per_event(self.transport, of)
@@ -49,18 +49,18 @@ class Traffic(msgspec.Struct, frozen=True):
         return rate_hz * self.per_event + self.per_cycle / self.period_s
 
     def latency_ms(self, rate_hz: float, poll_interval_s: float) -> float:
-        """Predicted median delivery latency."""
+        """Predicted median delivery latency in ms."""
         of = Conditions(self.rtt_ms, rate_hz, poll_interval_s, self.hold_s)
         return float(predict_latency(self.transport, of).quantile_ms(0.5))
 
 
 def traffic_of(transport: str, plan: Plan, idle: Idle, trial: Trial) -> Traffic | None:
-    """The coefficients that one trial gives; ``None`` where it lacks a number."""
+    """The coefficients that one trial gives; ``None`` if it lacks a number, or one of them comes out as 0 or less."""
     wire = trial.values.get("wire_bytes_per_event")
     if wire is None:
         return None
     per_event, per_cycle = wire - trial.values.get("heartbeat_bytes_per_event", 0.0), idle.cycle_bytes
-    if transport in POLLS:  # an event adds its envelope to an answer: the rest of what moved is the cycles'
+    if transport in POLLS:  # an event adds its envelope to an answer; the cycles moved the rest
         per_event = float(envelope_bytes(plan.payload_bytes, plan.rooms // 2, 1))
         requests = trial.values.get("requests_per_event", 0.0)
         per_cycle = (wire - per_event) / requests if requests else 0.0
@@ -72,7 +72,7 @@ def traffic_of(transport: str, plan: Plan, idle: Idle, trial: Trial) -> Traffic 
 
 
 def traffic(results: Results, blocks: Blocks, transport: str) -> dict[int, Traffic]:
-    """Block -> coefficients of a transport."""
+    """Block -> a transport's coefficients, for the blocks whose trial gives them."""
     idle = results.idle.get(transport)
     if idle is None or transport not in blocks.trials:
         return {}
@@ -81,7 +81,7 @@ def traffic(results: Results, blocks: Blocks, transport: str) -> dict[int, Traff
 
 
 def average(found: dict[int, Traffic]) -> Traffic:
-    """The coefficients over blocks: geometric means. Raises ``ValueError`` without a block."""
+    """Geometric means of the coefficients over blocks. Raises ``ValueError`` without a block."""
     per_event, per_cycle = (
         estimate([getattr(of, name) for of in found.values()]).value for name in ("per_event", "per_cycle")
     )
@@ -89,7 +89,7 @@ def average(found: dict[int, Traffic]) -> Traffic:
 
 
 def break_even_hz(a: Traffic, b: Traffic, poll_interval_s: float) -> float | None:
-    """The event rate above which ``a`` moves fewer bytes than ``b``; ``None``: none where it is looked for."""
+    """The event rate above which ``a`` moves fewer bytes than ``b``; ``None``: no such rate in the searched range."""
 
     def difference(log_rate: float) -> float:
         rate_hz = math.exp(log_rate)
@@ -102,7 +102,7 @@ def break_even_hz(a: Traffic, b: Traffic, poll_interval_s: float) -> float | Non
 
 
 def break_even(a: dict[int, Traffic], b: dict[int, Traffic], poll_interval_s: float) -> Estimate | None:
-    """The same over blocks; ``None`` unless every common block has one."""
+    """The break-even rate with its interval over blocks; ``None`` unless every common block has one."""
     shared = sorted(a.keys() & b.keys())
     found = [break_even_hz(a[block], b[block], poll_interval_s) for block in shared]
     solved = [rate for rate in found if rate is not None]
@@ -115,5 +115,5 @@ def month_mb(idle_bytes_per_s: float) -> float:
 
 
 def wake_ups_per_hour(period_s: float) -> float | None:
-    """Bursts an hour that wake a sleeping radio; ``None``: they come so close that it never sleeps."""
+    """Bursts per hour that wake a sleeping radio; ``None``: they follow so closely that it never sleeps."""
     return 3600 / period_s if period_s > RADIO_SLEEPS_AFTER_S else None

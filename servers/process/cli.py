@@ -17,7 +17,7 @@ from servers.network.relay import RelayOptions
 from servers.process.relay import run as run_relay
 from servers.process.serve import announce, command, run_in_foreground
 
-HELP = """Serve one feed over one transport, pass TCP connections on as a network would, or make a token.
+HELP = """Serve a feed over one transport, model a network, or make a token.
 
 As soon as a server or relay accepts connections, it prints its address as one JSON line on stdout. Everything else goes
 to stderr. Ctrl-C stops it.
@@ -33,7 +33,9 @@ def _list(context: click.Context, parameter: click.Parameter, wanted: bool) -> N
 @click.group(
     cls=PrintableGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Print the transports.")
+@click.option(
+    "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Print the names of the transports."
+)
 def main() -> None:
     pass
 
@@ -72,7 +74,7 @@ def token(user: str, ttl_s: float, claims: tuple[str, ...], dev: bool, jwt_key_f
 
 
 @main.command()
-@click.option("--to", "target", required=True, metavar="HOST:PORT", help="Server to pass connections on to.")
+@click.option("--to", "target", required=True, metavar="HOST:PORT", help="Server to forward connections to.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -86,25 +88,25 @@ def token(user: str, ttl_s: float, claims: tuple[str, ...], dev: bool, jwt_key_f
     type=click.Choice(list(PRESETS)),
     default="broadband",
     show_default=True,
-    help="Network to model (docs/method.md, Network). Each of the next four options replaces one of its numbers.",
+    help="Network to model (docs/method.md, Network); each of the next four options replaces one of its numbers.",
 )
 @click.option(
-    "--rtt-ms", type=FiniteRange(*RANGES["rtt_ms"]), help="Round trip in milliseconds; half of it in each direction."
+    "--rtt-ms", type=FiniteRange(*RANGES["rtt_ms"]), help="Round trip in milliseconds, half of it in each direction."
 )
 @click.option(
     "--jitter-ms",
     type=FiniteRange(*RANGES["jitter_ms"]),
-    help="Largest extra delay of a segment in milliseconds, in each direction.",
+    help="Largest random delay added to a segment in milliseconds, in each direction.",
 )
 @click.option(
     "--bandwidth-mbit-s",
     type=FiniteRange(*RANGES["bandwidth_mbit_s"]),
     help="Bandwidth of each connection and direction in Mbit/s; 0 is no limit.",
 )
-@click.option("--loss", type=FiniteRange(*RANGES["loss"]), help="Share of segments that are lost (modelled).")
+@click.option("--loss", type=FiniteRange(*RANGES["loss"]), help="Share of segments that the model loses.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of jitter and loss.")
 def relay(target: str, host: str, port: int, network: str, seed: int, **given: float | None) -> None:
-    """Pass TCP connections on to a server as if a network were between them."""
+    """Forward TCP connections as a modelled network would."""
     target_host, _, target_port = target.rpartition(":")
     # Not by isdigit, which is also true of superscripts and of the digits of other scripts.
     if not target_host or not re.fullmatch("[0-9]{1,5}", target_port) or not 0 < int(target_port) < 65536:

@@ -15,7 +15,7 @@ import uvloop
 
 from feed.console.command_line import OutputError
 from feed.console.ranges import FiniteRange
-from feed.faults import ALLOWED, EVERY, parse_fault
+from feed.faults import ALLOWED, BURN, EVERY, parse_fault
 from feed.instruments.tcp import raise_open_files
 from feed.rooms import MAX_ROOMS, RoomNameError, check_room, room_name
 from feed.schedule import KINDS, Schedule
@@ -60,8 +60,8 @@ FEED: Final = (
         type=click.Choice(["host", "synthetic", "replay", "none"]),
         default="host",
         show_default=True,
-        help="Where events come from: load figures of this machine, seeded records, a recording, or nowhere until "
-        "POST /feed/start on the control listener.",
+        help="Source of the events: load figures of this machine (host), seeded records (synthetic), a recording "
+        "(replay), or none until POST /feed/start on the control listener.",
     ),
     click.Option(
         ["--replay-file"], type=click.Path(path_type=Path), help="Recording for --source replay (JSON lines)."
@@ -70,17 +70,17 @@ FEED: Final = (
         ["--replay-speed"],
         default=1.0,
         show_default=True,
-        help="Speed of the recording, as a multiple of its own; 2 plays it in half the time.",
+        help="Speed of the recording as a multiple of the original: 2 plays it in half the time.",
     ),
     click.Option(
         ["--schedule"],
         type=click.Choice(KINDS),
         default="constant",
         show_default=True,
-        help="Spacing of events in time.",
+        help="Spacing of events in time: at random (poisson), even (constant), or several at once (burst).",
     ),
     click.Option(["--rate-hz"], default=1.0, show_default=True, help="Events per second over all rooms."),
-    click.Option(["--burst-events"], default=10, show_default=True, help="Events per burst of --schedule burst."),
+    click.Option(["--burst-events"], default=10, show_default=True, help="Events in each burst of --schedule burst."),
     click.Option(
         ["--rooms"],
         default=1,
@@ -110,25 +110,25 @@ CONNECTIONS: Final = (
         default=20.0,
         show_default=True,
         type=FiniteRange(0.1, 3600),
-        help="Seconds without an acknowledgement, while data waits for it, after which a connection is reset.",
+        help="Seconds after which a connection is reset if data waits and the client acknowledges none of it.",
     ),
     click.Option(
         ["--request-timeout-s"],
         default=10.0,
         show_default=True,
         type=FiniteRange(0.1, 3600),
-        help="Seconds within which a request must be complete.",
+        help="Seconds within which a request must arrive completely.",
     ),
     click.Option(
         ["--namespace", "namespaces"],
         multiple=True,
-        help="Namespace next to the default one: rooms and members of its own, at /NAME/... (repeatable).",
+        help="Additional namespace, at /NAME/..., with rooms and members of its own (repeatable).",
     ),
     click.Option(
         ["--limit", "limits"],
         multiple=True,
         metavar="NAME=VALUE",
-        help=f"Limit to change (repeatable): {', '.join(LimitOptions.__struct_fields__)}.",
+        help=f"Limit to change (repeatable; docs/protocol.md, Limits): {', '.join(LimitOptions.__struct_fields__)}.",
     ),
 )
 SECURITY: Final = (
@@ -137,13 +137,13 @@ SECURITY: Final = (
         type=click.Choice(AUTH_MODES),
         default="none",
         show_default=True,
-        help="Token that a client must have: none, one signed with your key (jwt), or one signed with the published "
-        "key (dev). `python -m servers token` makes tokens.",
+        help="Tokens that clients must have: none, signed with your key (jwt), or signed with the published key (dev). "
+        "`python -m servers token` makes tokens.",
     ),
     click.Option(
         ["--jwt-key-file"],
         type=click.Path(path_type=Path),
-        help="File with the key of tokens (HS256, 32 bytes or more); or put the key into PUSHMARK_JWT_KEY.",
+        help="File with the key that signs tokens (HS256, 32 bytes or more); PUSHMARK_JWT_KEY may hold it instead.",
     ),
     click.Option(
         ["--room-claim", "room_claims"],
@@ -157,9 +157,15 @@ SECURITY: Final = (
         metavar="ORIGIN",
         help="Another origin whose pages may connect, such as https://app.example.org (repeatable).",
     ),
-    click.Option(["--tls"], type=click.Choice(["dev"]), help="TLS with a certificate of a throw-away authority."),
-    click.Option(["--tls-cert"], type=click.Path(path_type=Path), help="File with the certificate chain (PEM)."),
-    click.Option(["--tls-key"], type=click.Path(path_type=Path), help="File with its private key (PEM)."),
+    click.Option(
+        ["--tls"],
+        type=click.Choice(["dev"]),
+        help="TLS with a certificate of a throw-away authority; the ready line names the authority's file (ca_file).",
+    ),
+    click.Option(
+        ["--tls-cert"], type=click.Path(path_type=Path), help="File with the certificate chain for TLS (PEM)."
+    ),
+    click.Option(["--tls-key"], type=click.Path(path_type=Path), help="File with the certificate's private key (PEM)."),
 )
 TESTS: Final = (
     click.Option(
@@ -167,12 +173,12 @@ TESTS: Final = (
         type=click.Choice(logs.LEVELS),
         default="error",
         show_default=True,
-        help="Lowest level of messages on stderr, one JSON object a line; info names every client that comes or goes.",
+        help="Lowest level of log messages, which go to stderr as JSON lines; info logs every connect and disconnect.",
     ),
     click.Option(
         ["--inject-fault"],
         default="",
-        help=f"Fault to inject, for tests of the benchmark: {ALLOWED}. The first four change one event in {EVERY}.",
+        help=f"Fault to inject, to test the benchmark: {ALLOWED}. All but {BURN} change one event in {EVERY}.",
     ),
     click.Option(["--sabotage", "inject_fault"], default="", hidden=True),  # its name until version 0.2
 )
@@ -192,7 +198,9 @@ def command(transport: str) -> click.Command:
     ]
     if row.variants:
         variants = click.Choice(row.variants)
-        own.append(click.Option(["--variant"], type=variants, help="Variant to serve, for the cost benchmark."))
+        own.append(
+            click.Option(["--variant"], type=variants, help="Variant of the implementation, as in the cost benchmark.")
+        )
     options = [*ADDRESS, *FEED, *own, *CONNECTIONS, *SECURITY, *TESTS]
     return click.Command(
         transport, callback=partial(_serve, transport), params=options, help=f"Serve the feed over {row.label}."

@@ -194,7 +194,7 @@ def test_the_report_names_what_every_server_did(turn: int, tmp_path: Path) -> No
     report = (folder / "report.md").read_text()
     for name, kind in faults.items():
         assert NAMED[kind](said[ROWS[name]]), (kind, said)
-        assert f"{ROWS[name]}'s server was told to commit a fault ({kind}): no claim is judged." in report
+        assert f"A fault ({kind}) was injected into {ROWS[name]}'s server: no claim is judged." in report
         assert f"{ROWS[name]} did not deliver{said[ROWS[name]]}" in report
     assert not any(word in said.get("Socket.IO", "") for word in ("lost", "duplicate", "out of order"))
 

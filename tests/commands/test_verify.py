@@ -226,8 +226,8 @@ def test_the_section_says_what_does_not_hold() -> None:
     assert [row[0] for row in summary.tables[0].rows] == ["SSE", "Raw TCP (baseline)"]
     assert summary.tables[0].rows[0][-1] == "+0.00 %"
     assert summary.cautions[0] == "the verify run was interrupted"
-    assert summary.cautions[1] == "Polling does not hold: it could not be measured: why"
-    assert summary.cautions[2].startswith("Raw TCP (baseline) does not hold:") and "+10.0" in summary.cautions[2]
+    assert summary.cautions[1] == "Polling failed the check: it could not be measured: why"
+    assert summary.cautions[2].startswith("Raw TCP (baseline) failed the check:") and "+10.0" in summary.cautions[2]
     assert summary.lives.keys() == {"sse", "raw"}
 
 

@@ -135,7 +135,7 @@ def test_polling_pays_from_some_rate_always_or_never(interval_s: float, rate_hz:
 
 
 def test_a_cost_without_a_ratio_is_said_as_a_difference() -> None:
-    """Server CPU is less that of the idle server, and may be 0."""
+    """The idle server's CPU is subtracted, so an event's server CPU may be 0."""
     results = fake_results()
     _set(results, "websocket", server_cpu_us_per_event=0.0)
     said = _answer(summarize(results))["CPU"]
