@@ -27,7 +27,7 @@ from pathlib import Path
 from bench.results.files import load, save
 from reports.theory.predict import predict
 
-folder = Path("results/ndjson")
+folder = Path("results/ndjson/broadcast")
 results = load(folder)
 trial = results.trials[-1]
 trial.status = "ok"

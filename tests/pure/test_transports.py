@@ -2,12 +2,13 @@
 
 import importlib
 import re
+import tomllib
 
 import pytest
 
 from bench.results.run import Idle
 from clients.core.client import Client
-from feed.transports import BASELINE, CONTENDERS, POLLS, TRANSPORTS
+from feed.transports import BASELINE, CONTENDERS, POLLING, POLLS, TRANSPORTS
 from reports.style import LOOKS, PLAIN
 from reports.table.clients import FOLDER, client_lines
 from reports.theory.bytes import FRAMING, predict_bytes
@@ -36,9 +37,15 @@ def test_a_server_and_a_client_of_that_name(name: str) -> None:
 
 @EACH
 def test_a_place_in_the_import_contracts(name: str) -> None:
-    layers = re.findall(r'^    "(.*[:|].*)",$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    text = (ROOT / "pyproject.toml").read_text()
+    layers = re.findall(r'^    "(.*[:|].*)",$', text, re.MULTILINE)
     servers, clients = (line for line in layers if BASELINE in line)
     assert name in servers.split(" : ") and name in clients.split(" | ")
+    contracts = [
+        one for one in tomllib.loads(text)["tool"]["importlinter"]["contracts"] if one["type"] == "independence"
+    ]
+    independent = {module for contract in contracts for module in contract["modules"]}
+    assert name == POLLING or {f"servers.{name}", f"clients.{name}"} <= independent
 
 
 @EACH
