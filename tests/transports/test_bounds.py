@@ -18,12 +18,12 @@ from clients.core.tls import client_context
 from feed.cursor import parse_cursor
 from feed.envelope import Envelope, decode_envelope, decode_error, decode_welcome
 from feed.schedule import Schedule
-from feed.transports import TRANSPORTS
+from feed.transports import POLLS, TRANSPORTS
 from feed.wire import FrameDecoder
 from tests.conftest import SERVED, Running, Start, run, until
 from tests.helpers.ways_in import envelopes_in
 
-STREAMS = [served for served in SERVED if "polling" not in served]
+STREAMS = [served for served in SERVED if served.partition(":")[0] not in POLLS]
 RING_READERS = [stream for stream in STREAMS if not stream.startswith("socketio")]
 """Socket.IO keeps a queue for each client: who does not keep up is disconnected, and told of its gap on return."""
 STALL_S = "2.5"

@@ -159,7 +159,7 @@ def test_over_the_limit_is_told_when_to_come_back_then_cut_off(start: Start, ser
 
 def test_connections_of_a_user_are_bounded(start: Start, upstream: str) -> None:
     server = start(upstream, "--source", "none", "--auth", "dev", "--limit", "connections_per_user=2")
-    polls = "polling" in upstream
+    polls = TRANSPORTS[upstream].is_poll
 
     async def body() -> None:
         async with Crew() as crew:

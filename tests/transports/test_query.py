@@ -43,11 +43,11 @@ def test_numbers_are_read(text: str, value: float) -> None:
     assert number({"hold_s": text}, "hold_s", 25, 0, 55) == value
 
 
-@pytest.mark.parametrize("served", [name for name in SERVED if "polling" in name])
+@pytest.mark.parametrize("served", [name for name in SERVED if TRANSPORTS[name.partition(":")[0]].is_poll])
 def test_head_is_answered_and_what_follows_is_not_shifted(share: Start, served: str) -> None:
     """The answer to HEAD has no body; a variant that waited for one would never send the head."""
     server = share(served, "--source", "none")
-    path = "/long-poll" if "long" in served else "/poll"
+    path = TRANSPORTS[served.partition(":")[0]].path
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
     for method in ("HEAD", "GET", "HEAD", "GET"):
         connection.request(method, path)

@@ -24,6 +24,7 @@ from clients.core.options import ClientOptions
 from clients.http.stamped import KEEP_ALIVE_S
 from feed.envelope import Envelope
 from feed.schedule import Schedule
+from feed.transports import POLLS
 from servers.platform.membership import EMPTY_ROOM_S
 from servers.platform.options import MAX_HOLD_S, ServerOptions
 from servers.process.serve import HEARTBEATS_S
@@ -56,7 +57,7 @@ class Case(NamedTuple):
         return f"{self.served} {dict(self.options)}{' through the relay' if self.relay else ''}"
 
 
-STREAMS = [name for name in SERVED if "polling" not in name]
+STREAMS = [name for name in SERVED if name.partition(":")[0] not in POLLS]
 TRANSPORTS = [name for name in SERVED if ":" not in name]
 CASES = [
     *map(Case, SERVED),
