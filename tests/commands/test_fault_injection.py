@@ -212,7 +212,7 @@ def test_a_run_with_an_injected_fault_judges_no_claim_and_is_not_measured_again(
     results.plan = msgspec.structs.replace(results.plan, inject_fault={"sse": "drop"})
     judged = [judgement for line in judge([summarize(results)], None) for judgement in line.points.values()]
     assert judged and {judgement.word for judgement in judged} == {UNJUDGED}
-    with pytest.raises(ResultsError, match="on purpose"):
+    with pytest.raises(ResultsError, match="had faults injected"):
         plan_again(results, "sse", 3, None)
 
 
