@@ -261,7 +261,7 @@ class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # a base of type Any
         url: str,
         headers: Any = None,
         body: Any = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - overrides
+        timeout: float | None = None,  # noqa: ASYNC109 - the parameter is that of the library's method
     ) -> aiohttp.ClientResponse:
         """Replaces the library's method, which turns failures into text and takes any answer for packets."""
         total = aiohttp.ClientTimeout(total=timeout)
@@ -285,7 +285,7 @@ class _Handshake(msgspec.Struct):
     upgrades: list[str]
     # The library's server cuts it to whole seconds, so it is 0 below one second.
     pingInterval: Annotated[int, msgspec.Meta(ge=0, le=MAX_PING_MS)]  # noqa: N815 - named by the protocol
-    pingTimeout: Annotated[int, msgspec.Meta(ge=1, le=MAX_PING_MS)]  # noqa: N815
+    pingTimeout: Annotated[int, msgspec.Meta(ge=1, le=MAX_PING_MS)]  # noqa: N815 - named by the protocol
 
 
 def _check_packets(body: bytes, opening: bool) -> None:

@@ -27,7 +27,7 @@ from tests.helpers.fake_results import put
 @pytest.mark.parametrize("preset", PRESETS)
 def test_an_experiment_is_a_comparison_of_the_same(preset: str, planted: bool) -> None:
     planned = aa_trials(preset, "sse", 3, planted)
-    assert len(planned) == {"default": 880 if planted else 120, "smoke": 4}[preset]
+    assert len(planned) == {"default": 880 if planted else 120, "smoke": 6}[preset]
     pairs: dict[tuple[str, int], list[Planned]] = {}
     for one in planned:
         pairs.setdefault((one.section, one.trial.block), []).append(one)
@@ -97,7 +97,7 @@ def test_the_plumbing_for_real(tmp_path: Path) -> None:
         "bench", "aa", "--preset", "smoke", "--transport", "raw", "--out", str(tmp_path / "out"), timeout_s=200
     )
     results = read(tmp_path / "out" / AA_FILE, SweepResults)
-    assert results.finished and planned_count([one.trial for one in results.trials]) == 4, done.stdout + done.stderr
+    assert results.finished and planned_count([one.trial for one in results.trials]) == 6, done.stdout + done.stderr
     assert all(one.trial.status in ("ok", "invalid") and one.trial.metrics for one in results.trials)
     assert "A against A" in (tmp_path / "out" / "report.md").read_text()
 

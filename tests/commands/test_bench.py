@@ -163,7 +163,7 @@ def _heed_ctrl_c() -> None:
 
 
 def test_ctrl_c_keeps_what_was_measured_and_renders_it(tmp_path: Path) -> None:
-    with start_bench(tmp_path / "out", "--transports", "raw", "--blocks", "3", "--rtt-ms", "0") as process:
+    with start_bench(tmp_path / "out", "--transports", "raw,sse,websocket", "--rtt-ms", "0") as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("[1/3]"):
@@ -333,7 +333,7 @@ def test_a_name_given_twice_is_measured_once() -> None:
 
 
 def test_a_transport_that_crashes_is_reported_and_the_others_go_on(tmp_path: Path) -> None:
-    with start_bench(tmp_path / "out", "--transports", "sse,raw", "--rtt-ms", "0") as process:
+    with start_bench(tmp_path / "out", "--transports", "sse,websocket", "--rtt-ms", "0") as process:
         assert process.stdout is not None
         killed = _kill_server(process.pid, "sse")
         output = process.stdout.read()
@@ -342,7 +342,7 @@ def test_a_transport_that_crashes_is_reported_and_the_others_go_on(tmp_path: Pat
     assert "sse has no numbers" in output and "Traceback" not in output
     by_name = {trial.transport: trial for trial in load(tmp_path / "out" / SPARSE).trials}
     assert by_name["sse"].status == "failed" and by_name["sse"].reasons and not by_name["sse"].metrics
-    assert by_name["raw"].status in ("ok", "invalid") and by_name["raw"].metrics
+    assert by_name["websocket"].status in ("ok", "invalid") and by_name["websocket"].metrics
     _nothing_left()
 
 
@@ -356,7 +356,7 @@ def test_a_publisher_that_does_not_finish_makes_the_trial_invalid(
         return await stop_feed(control) - 1
 
     monkeypatch.setattr(Control, "stop_feed", one_less)
-    arguments = ["run", *SMALL, "--transports", "raw", "--rtt-ms", "0", "--out", str(tmp_path / "out")]
+    arguments = ["run", *SMALL, "--transports", "sse", "--rtt-ms", "0", "--out", str(tmp_path / "out")]
     CliRunner().invoke(main, arguments)
     trials_made = load(tmp_path / "out" / SPARSE).trials
     assert {(trial.status, bool(trial.metrics)) for trial in trials_made} == {("invalid", True)}

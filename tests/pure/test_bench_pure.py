@@ -124,7 +124,7 @@ def test_what_was_given_is_planned(where: tuple[str, str], given_values: dict[st
     assert plan.measured_events == max(1, round(plan.rate_hz * plan.duration_s))
 
 
-@settings(PURE, max_examples=25)  # each has up to 200 trials, and all their schedules
+@PURE
 @given(PLANS)
 def test_a_block_holds_each_transport_once_with_one_seed(plan: Plan) -> None:
     planned = trials(plan)

@@ -137,6 +137,27 @@ def test_an_upgrade_that_does_not_happen_leaves_the_session_as_it_was(start: Sta
     run(body())
 
 
+def test_a_session_that_was_upgraded_ends_with_its_websocket(share: Start) -> None:
+    server = share("socketio", "--source", "none")
+
+    async def ended(client: aiohttp.ClientSession, url: str) -> bool:
+        async with client.post(url, data=b"3") as answer:
+            return answer.status == 400
+
+    async def body() -> None:
+        async with aiohttp.ClientSession() as client, polled(server, client) as url:
+            async with client.ws_connect(url.replace("transport=polling", "transport=websocket")) as peer:
+                await peer.send_str("2probe")
+                assert await peer.receive_str(timeout=10) == "3probe"
+                await peer.send_str("5")
+                await peer.send_str(f'427["request",{ECHO}]')
+                while not (await peer.receive_str(timeout=10)).startswith('437[{"type":"ack"'):
+                    pass
+            await until(lambda: ended(client, url), "the session has ended")
+
+    run(body())
+
+
 async def _open_at_most(server: Running, count: int) -> bool:
     async with Control(server.ready["control_url"]) as control:
         return bool((await control.stats())["connections_now"] <= count)
