@@ -131,7 +131,7 @@ def _byte_reasons(found: Verification) -> list[str]:
 def _clock_reasons(found: Verification) -> list[str]:
     if abs(found.clock_drift_us) <= CLOCK_DRIFT_US:
         return []
-    return [f"the clocks drifted {found.clock_drift_us:.0f} us apart, allowed {CLOCK_DRIFT_US:g}"]
+    return [f"the clocks drifted {found.clock_drift_us:.0f} µs apart, allowed {CLOCK_DRIFT_US:g}"]
 
 
 def _receive_reasons(found: Verification, away_ms: Any) -> list[str]:

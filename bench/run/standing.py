@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 from bench.plan.trials import Planned
 from bench.results.catalogue import METRICS
 from bench.results.run import Trial
+from feed.transports import TRANSPORTS
 
 LEVEL: Final = 0.95
 SHOWN: Final[dict[str, tuple[str, ...]]] = {
@@ -68,8 +69,10 @@ class Standing:
         return ended
 
     def rows(self) -> list[Row]:
-        """The table so far, sorted by name."""
-        return [self._row(name, trials) for name, trials in sorted(self._trials.items())]
+        """The table so far, transports in the order of every table."""
+        order = list(TRANSPORTS)
+        found = sorted(self._trials.items(), key=lambda item: (order.index(item[1][0].transport), item[0]))
+        return [self._row(name, trials) for name, trials in found]
 
     def _row(self, name: str, trials: Sequence[Trial]) -> Row:
         valid = [trial for trial in trials if trial.status == "ok"]

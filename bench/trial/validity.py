@@ -27,10 +27,10 @@ SATURATED_CPU_SHARE: Final = 0.9
 BOUNDS: Final = {
     "generator_cpu_share": Bound(0.9, "the generator was the bottleneck: it used {} of a core", ".0%"),
     "relay_lateness_us_p99": Bound(
-        1000.0, "the relay was the bottleneck: it released segments {} us late (p99)", ".0f"
+        1000.0, "the relay was the bottleneck: it released segments {} µs late (p99)", ".0f"
     ),
     "publisher_lateness_us_p50": Bound(
-        1000.0, "the publisher was the bottleneck: it published events {} us late (p50)", ".0f"
+        1000.0, "the publisher was the bottleneck: it published events {} µs late (p50)", ".0f"
     ),
     # A twentieth of the cores' time taken away delays what falls into it by whole scheduling slices.
     "steal_share": Bound(0.05, "the hypervisor took {} of the cores' time", ".1%"),
@@ -40,7 +40,7 @@ BOUNDS: Final = {
     # ``bench.trial.drift`` gives another value only if it is sure and of interest.
     "drift_share": Bound(0.0, "latency drifted: the medians of the two halves differ by {}", ".0%"),
     "probe_loop_lag_us_p99": Bound(
-        5000.0, "the probes were the bottleneck: their event loop lagged {} us (p99)", ".0f"
+        5000.0, "the probes were the bottleneck: their event loop lagged {} µs (p99)", ".0f"
     ),
 }
 

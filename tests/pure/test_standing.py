@@ -1,14 +1,18 @@
 """The table so far, while a benchmark runs."""
 
+import io
 import math
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from bench.plan.presets import make_plan
 from bench.plan.trials import Planned, TrialPlan
 from bench.results.run import Trial
+from bench.run.progress import InPlace
 from bench.run.standing import Standing, average, cell
 from reports.statistics import estimate
 from tests.helpers.fake_results import fake_trial
@@ -56,3 +60,21 @@ def test_single_trials_are_not_in_the_table() -> None:
     standing = Standing()
     curve = fake_trial("polling", purpose="curve")
     assert standing.add(planned(curve), curve) == [] == standing.rows()
+
+
+def test_a_terminal_shows_the_table_in_place_and_keeps_what_was_invalid() -> None:
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=100, color_system=None)
+    with InPlace(console) as progress:
+        progress.begin(60.0, 4)
+        for left_s, (name, block) in zip((45.0, 30.0, 15.0), [("sse", 1), ("polling", 1), ("sse", 2)], strict=True):
+            trial = fake_trial(name, block)
+            if block == 2:
+                trial.status, trial.reasons = "invalid", ["the host stalled"]
+            progress.starting(trial.id, 15.0)
+            progress.recorded(planned(trial), trial)
+            progress.finished(trial.id, "INVALID: the host stalled" if block == 2 else "", left_s)
+    frames = re.split(r"(?:\x1b\[1A\x1b\[2K)+", written.getvalue())
+    rows = [line.split()[0] for line in frames[-1].splitlines() if " valid" in line]
+    assert rows == ["polling", "sse"] and "1 not: the host stalled" in frames[-1] and "15 s left" in frames[-1]
+    assert sum("b2-sse: INVALID" in frame for frame in frames) == 1, "it is printed once, above the table"
