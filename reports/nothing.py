@@ -35,7 +35,7 @@ def _run(path: Path) -> bool:
     return any(map(_counts, load(path).trials))
 
 
-def _cost(path: Path) -> bool:
+def _sweep(path: Path) -> bool:
     return any(_counts(one.trial) for one in read(path, SweepResults).trials)
 
 
@@ -52,22 +52,22 @@ def _verify(path: Path) -> bool:
     return any(_counts(one.trial) for one in read(path, VerifyResults).trials)
 
 
-def _probes(path: Path) -> bool:
+def _checks(path: Path) -> bool:
     return any(one.holds is not None for one in read(path, CapabilityResults).checks)
 
 
 MEASURED: Final[dict[str, Callable[[Path], bool]]] = {
     RESULTS_FILE: _run,
-    COST_FILE: _cost,
-    GENERATOR_FILE: _cost,
-    AA_FILE: _cost,
-    SENSITIVITY_FILE: _cost,
+    COST_FILE: _sweep,
+    GENERATOR_FILE: _sweep,
+    AA_FILE: _sweep,
+    SENSITIVITY_FILE: _sweep,
     FAULTS_FILE: _faults,
     SOAK_FILE: _soak,
     VERIFY_FILE: _verify,
-    CAPABILITIES_FILE: _probes,
+    CAPABILITIES_FILE: _checks,
 }
-"""File -> whether something in it counts: a valid trial, a delivery, a client that came and went, a probe tried."""
+"""File -> whether something in it counts: a valid trial, a delivery, a client that came and went, a check tried."""
 
 
 def empty_files(results_dir: Path) -> list[str]:

@@ -115,7 +115,9 @@ class RequestHandler:
             self.acknowledged += 1
             self._replies.keep(key, text, done)
             return done
-        task = asyncio.ensure_future(self._wait_for(done, connection, request.id, key))
+        self._count_waiting(connection, 1)  # at once, as a task runs later: bounds those that come together
+        task = asyncio.ensure_future(self._wait_for(done, request.id, key))
+        task.add_done_callback(lambda _: self._count_waiting(connection, -1))
         self._replies.keep(key, text, task)
         return task
 
@@ -185,9 +187,11 @@ class RequestHandler:
             if waiting >= most:
                 raise Refusal("too_many_requests", f"{most} requests{whose} wait for their answer", 1.0)
 
-    async def _wait_for(self, done: Coroutine[Any, Any, bytes], connection: Connection, id_: str, key: Key) -> bytes:
-        self._waiting += 1
-        connection.waiting += 1
+    def _count_waiting(self, connection: Connection, more: int) -> None:
+        self._waiting += more
+        connection.waiting += more
+
+    async def _wait_for(self, done: Coroutine[Any, Any, bytes], id_: str, key: Key) -> bytes:
         try:
             reply = await done
             self.acknowledged += 1
@@ -196,9 +200,6 @@ class RequestHandler:
             self._replies.forget(key)
             refusal.id = id_
             return self._refuse(refusal)
-        finally:
-            self._waiting -= 1
-            connection.waiting -= 1
 
     def _strike(self, connection: Connection, refusal: Refusal) -> bytes:
         connection.strikes += 1

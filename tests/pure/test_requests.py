@@ -137,10 +137,7 @@ def test_waiting_for_many_acknowledgements_leaves_room_for_others() -> None:
             asked = {"type": "publish", "id": str(id_), "user": "bob", "data": 1, "ack_timeout_s": 30}
             return namespace.requests.handle(connection, json.dumps(asked).encode())
 
-        waiting = []
-        for n in range(MAX_WAITING_PER_CONNECTION):
-            waiting.append(publish(ann, n))
-            await asyncio.sleep(0)
+        waiting = [publish(ann, n) for n in range(MAX_WAITING_PER_CONNECTION)]  # in one turn of the loop
         refused = publish(ann, 1000)
         assert isinstance(refused, bytes) and b"too_many_requests" in refused
         waiting.append(publish(bob, 1))
