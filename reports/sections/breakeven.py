@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from bench.results.run import Results
-from feed.transports import POLLING
+from feed.transports import POLLING, TRANSPORTS
 from reports.blocks import Blocks
 from reports.formats import joined, number
 from reports.layout import FigureSpec, Section, Table, Widget
@@ -119,11 +119,14 @@ def _idle(results: Results, names: list[str]) -> Table:
                 f"{number(month_mb(idle.cycle_bytes / idle.period_s))} MB",
                 AWAKE if wakes is None else number(wakes),
                 f"{idle.period_s:g} s",
+                TRANSPORTS[name].heartbeat,
             ]
         )
     notes = [
-        "Of a subscriber to whom nothing happens: an empty poll or a heartbeat each period, both directions, TCP/IP "
-        f"included. A wake-up is a burst more than {RADIO_SLEEPS_AFTER_S:g} s after the last, as a phone's radio stays "
+        "Wire bytes of a subscriber to whom nothing happens, both directions, TCP/IP included: what moves each period is in "
+        f"the last column. A wake-up is a burst more than {RADIO_SLEEPS_AFTER_S:g} s after the last, as a phone's radio stays "
         "awake about that long after it was used (developer.android.com, Optimize network access).",
     ]
-    return Table("Per idle user", ["", "wire bytes a month", "network wake-ups an hour", "period"], rows, notes)
+    return Table(
+        "Per idle user", ["", "wire bytes a month", "network wake-ups an hour", "period", "each period"], rows, notes
+    )

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import msgspec
 
 from bench.results.run import Counts, Plan, Results, Trial
-from feed.transports import BASELINE
 from reports.blocks import Blocks
 from reports.formats import NOT_MEASURED, counted, fixed, number, parts, with_interval
 from reports.statistics import Estimate
@@ -52,10 +51,6 @@ class Row(msgspec.Struct, frozen=True):
     complexity: str
     effort: str
     use_case: str
-
-    @property
-    def is_baseline(self) -> bool:
-        return self.transport == BASELINE
 
 
 def rows(results: Results, blocks: Blocks) -> list[Row]:
