@@ -123,10 +123,9 @@ def _idle(results: Results, names: list[str]) -> Table:
             ]
         )
     notes = [
-        "Wire bytes of a subscriber to whom nothing happens, both directions, TCP/IP included: what moves each period is in "
-        f"the last column. A wake-up is a burst more than {RADIO_SLEEPS_AFTER_S:g} s after the last, as a phone's radio stays "
-        "awake about that long after it was used (developer.android.com, Optimize network access).",
+        "Wire bytes of a subscriber to whom nothing happens, both directions, TCP/IP included; the last column names what "
+        f"moves each period. A wake-up is a burst more than {RADIO_SLEEPS_AFTER_S:g} s after the last, as a phone's "
+        "radio stays awake about that long after it was used (developer.android.com, Optimize network access).",
     ]
-    return Table(
-        "Per idle user", ["", "wire bytes a month", "network wake-ups an hour", "period", "each period"], rows, notes
-    )
+    head = ["", "wire bytes a month", "network wake-ups an hour", "period", "each period"]
+    return Table("Per idle user", head, rows, notes)
