@@ -123,7 +123,7 @@ def _idle(results: Results, names: list[str]) -> Table:
             ]
         )
     notes = [
-        "Wire bytes of a subscriber to whom nothing happens, both directions, TCP/IP included; the last column names what "
+        "Wire bytes of a subscriber without events, both directions, TCP/IP included; the last column says what "
         f"moves each period. A wake-up is a burst more than {RADIO_SLEEPS_AFTER_S:g} s after the last, as a phone's "
         "radio stays awake about that long after it was used (developer.android.com, Optimize network access).",
     ]
