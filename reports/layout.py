@@ -5,9 +5,12 @@ that looks in its format.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+FIGURES_FOLDER: Final = "figures"
+"""The folder of a report's pictures, beside its pages."""
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from reports.figures.draw import draw_all
 from reports.layout import Section
 from reports.sections import (
     aa,
@@ -49,6 +48,8 @@ def build(run: RunFolder) -> list[Section]:
 
 def write(run: RunFolder, sections: list[Section], folder: Path) -> Path:
     """Write every file of the report into ``folder`` and return the page's path. Raises ``OSError``."""
+    from reports.figures.draw import draw_all  # matplotlib takes half a second to load, and --json draws nothing
+
     drawn = draw_all(sections, folder)
     texts = {"report.md": markdown.render(drawn), "index.html": page.render(drawn)}
     if run.points:

@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 ALPHA: Final = 0.05
 MAX_MORE_BLOCKS: Final = 1000
@@ -66,6 +65,8 @@ class Moments(msgspec.Struct, frozen=True):
 
     def half_width(self, alpha: float) -> float:
         """Half the width of the two-sided (1 - alpha) t interval; nan for fewer than two values."""
+        from scipy.special import stdtrit  # takes longer to load than all that needs no statistics, such as --help
+
         return self.error * float(stdtrit(self.n - 1, 1 - alpha / 2)) if self.n > 1 else math.nan
 
     def tail(self, distance: float) -> float:
@@ -74,6 +75,8 @@ class Moments(msgspec.Struct, frozen=True):
             return math.inf
         if self.error == 0:
             return 0.0 if distance > 0 else math.inf
+        from scipy.special import stdtr  # as above
+
         return 2 * float(stdtr(self.n - 1, -distance / self.error))
 
 

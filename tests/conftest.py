@@ -71,6 +71,11 @@ def pytest_collection_finish() -> None:
     assert "locust" not in sys.modules, "a test module imports locust: start a process instead"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests begin first, so that none is left alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def tcpdump() -> None:
     """Packets can be captured here; else the test is skipped, with what to install or allow."""

@@ -1,6 +1,7 @@
 """The trials of a plan in their seeded order, and the schedule of each. Pure."""
 
 import random
+from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -79,5 +80,9 @@ def warmup_of(plan: Plan, trial: TrialPlan) -> int:
     The events are counted in the trial's own schedule, because the expected number may come in half of that time.
     """
     least_ns = (trial.poll_interval_s + 2 * trial.rtt_ms / 1000) * NS_PER_S
-    early = takewhile(lambda due: due.offset_ns < least_ns, dues(_unending(plan, trial)))
-    return max(plan.warmup_events, sum(1 for _ in early) + 1)
+    return max(plan.warmup_events, _events_before(least_ns, _unending(plan, trial)) + 1)
+
+
+@lru_cache(maxsize=64)  # the trials of a block share one schedule, and each is asked for several times
+def _events_before(offset_ns: float, schedule: Schedule) -> int:
+    return sum(1 for _ in takewhile(lambda due: due.offset_ns < offset_ns, dues(schedule)))

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
 
 from bench.plan.trials import Planned
 from bench.results.catalogue import METRICS
@@ -106,6 +105,8 @@ def average(values: Sequence[float]) -> Average:
     if len(logs) < 2:
         return Average(math.exp(mean))
     error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    from scipy.special import stdtrit  # takes a quarter of a second to load, which --help and a refusal do without
+
     half = error * float(stdtrit(len(logs) - 1, (1 + LEVEL) / 2))
     with np.errstate(over="ignore"):
         return Average(math.exp(mean), float(np.exp(mean - half)), float(np.exp(mean + half)))

@@ -4,24 +4,21 @@ import io
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Final
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 
-from reports.layout import Drawn, Figure, FigureSpec, Section
+from reports.layout import FIGURES_FOLDER, Drawn, Figure, FigureSpec, Section
 from reports.style import PNG_DPI, RC
-
-FOLDER: Final = "figures"
 
 
 def draw_all(sections: Sequence[Section], folder: Path) -> list[Drawn]:
     """Every section with the figures that have numbers to show. Raises ``OSError`` if ``folder`` is not writable."""
-    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    (folder / FIGURES_FOLDER).mkdir(parents=True, exist_ok=True)
     return [
-        Drawn(section, [figure for spec in section.figures if (figure := _draw(spec, folder / FOLDER))])
+        Drawn(section, [figure for spec in section.figures if (figure := _draw(spec, folder / FIGURES_FOLDER))])
         for section in sections
     ]
 

@@ -8,7 +8,6 @@ import math
 from typing import Final
 
 import msgspec
-from scipy.optimize import brentq
 
 from bench.results.run import Idle, Plan, Results, Trial
 from feed.transports import POLLING, POLLS
@@ -94,6 +93,8 @@ def break_even_hz(a: Traffic, b: Traffic, poll_interval_s: float) -> float | Non
     def difference(log_rate: float) -> float:
         rate_hz = math.exp(log_rate)
         return a.bytes_per_s(rate_hz, poll_interval_s) - b.bytes_per_s(rate_hz, poll_interval_s)
+
+    from scipy.optimize import brentq  # takes a quarter of a second to load, and most commands need none
 
     low, high = math.log(LOWEST_HZ), math.log(HIGHEST_HZ)
     if difference(low) <= 0 or difference(high) >= 0:

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from feed.console.printable import printable
-from reports.figures.draw import FOLDER
-from reports.layout import Cell, Drawn, Section, Table
+from reports.layout import FIGURES_FOLDER, Cell, Drawn, Section, Table
 
 TITLE = "pushmark: what was measured"
 
@@ -38,7 +37,7 @@ def _section(of: Drawn) -> list[str]:
     parts = _front(of.section)
     main = [table for table in of.section.tables if table.is_main]
     parts += [part for table in main for part in _titled(table)]
-    parts += [f"![{figure.caption}]({FOLDER}/{figure.name}.png)" for figure in of.figures]
+    parts += [f"![{figure.caption}]({FIGURES_FOLDER}/{figure.name}.png)" for figure in of.figures]
     return parts + [part for table in of.section.tables if not table.is_main for part in _titled(table)]
 
 

@@ -92,6 +92,7 @@ def test_invalid_trials_are_left_out_and_said() -> None:
     assert section.tables[0].rows[0][1] == "11" and "10 trials did not count" in section.cautions[0]
 
 
+@pytest.mark.long
 def test_the_plumbing_for_real(tmp_path: Path) -> None:
     done = run_module(
         "bench", "aa", "--preset", "smoke", "--transport", "raw", "--out", str(tmp_path / "out"), timeout_s=200

@@ -120,6 +120,7 @@ def test_a_transport_without_a_valid_trial_is_named(tmp_path: Path) -> None:
     assert failed_transports(results) == {"sse": "the fake says so"}
 
 
+@pytest.mark.long
 def test_smoke_from_end_to_end(tmp_path: Path) -> None:
     done = run_module("bench", "--preset", "smoke", "--out", str(tmp_path / "out"), timeout_s=300)
     results = load(tmp_path / "out" / SPARSE)

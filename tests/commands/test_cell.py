@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.machine.host import Placement
+from bench.plan.presets import make_plan
 from bench.results.catalogue import METRICS
 from bench.results.files import ResultsError, load, save
 from bench.results.run import Plan, Results
@@ -128,13 +129,10 @@ def test_every_cell_of_the_table_can_be_named() -> None:
 
 
 def test_a_cell_is_measured_again_for_real(tmp_path: Path) -> None:
-    small = ("--point", "sparse", "--subscribers", "10", "--rooms", "10", "--rate-hz", "40", "--duration-s", "0.5")
-    common = ("--blocks", "2", "--transports", "raw", "--out", str(tmp_path / "a"))
-    run_module("bench", *small, *common, timeout_s=200)
-    published = load(tmp_path / "a" / "sparse")
-    for trial in published.trials:
-        trial.status = "ok"  # other tests run next to this one
-    save(published, tmp_path / "a" / "sparse")
+    """As if what is made up had been published."""
+    published = fake_results()
+    published.plan = make_plan("smoke", subscribers=10, rooms=10, rate_hz=40.0, duration_s=0.5, blocks=2)
+    run_folder(tmp_path / "a" / "sparse", published)
     again = ("raw/wire_bytes", "--of", str(tmp_path / "a"), "--blocks", "2", "--out", str(tmp_path / "b"))
     done = run_module("bench", "cell", *again, timeout_s=200)
     said = done.stdout + done.stderr

@@ -221,6 +221,7 @@ def test_an_unknown_section_is_named() -> None:
     assert done.returncode == 2 and "nonsense" in done.stderr and "payload" in done.stderr
 
 
+@pytest.mark.long
 def test_the_smoke_preset_end_to_end(tmp_path: Path) -> None:
     done = run_module("bench", "cost", "--preset", "smoke", "--json", "--out", str(tmp_path), timeout_s=180)
     assert done.returncode == 0, done.stderr

@@ -174,6 +174,7 @@ NAMED: dict[str, Callable[[str], bool]] = {
 ROWS = {"polling": "Polling", "long_polling": "Long polling", "sse": "SSE", "websocket": "WebSocket"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("turn", [0, pytest.param(2, marks=pytest.mark.nightly)])
 def test_the_report_names_what_every_server_did(turn: int, tmp_path: Path) -> None:
     """Each fault is committed by two transports in turn, and none by Socket.IO."""
@@ -181,7 +182,8 @@ def test_the_report_names_what_every_server_did(turn: int, tmp_path: Path) -> No
     faults = {name: kinds[(place + turn) % len(kinds)] for place, name in enumerate(FAULTS)}
     folder = tmp_path / "out"
     done = run_module(
-        *("bench", "run", "--preset", "smoke", "--point", "broadcast", "--rate-hz", "100", "--duration-s", "3"),
+        *("bench", "run", "--preset", "smoke", "--point", "broadcast"),
+        *("--subscribers", "20", "--rate-hz", "100", "--duration-s", "3"),
         *("--transports", ",".join([*FAULTS, "socketio"]), "--out", str(folder)),
         *(word for name, kind in faults.items() for word in ("--inject-fault", f"{name}={kind}")),
         timeout_s=200,
@@ -222,6 +224,7 @@ def test_a_planted_fault_is_said_when_runs_are_compared() -> None:
     assert unlike(a, b) == [] and environment(a, b) == ["inject_fault: {} / {'sse': 'burn:20'}"]
 
 
+@pytest.mark.long
 def test_a_planted_slowdown_for_real(tmp_path: Path) -> None:
     """The plumbing: B's server is told to burn, A's is not. That it is found takes two hours (docs/method.md)."""
     done = run_module("bench", "aa", "--planted", "--preset", "smoke", "--out", str(tmp_path / "a"), timeout_s=200)

@@ -97,6 +97,7 @@ def test_a_siege_is_held_within_its_bounds_only(calm: float, under: float, kib: 
     assert hostile_table(trials).rows[0][-1] == ("held" if held(trials) else "not held")
 
 
+@pytest.mark.long
 def test_the_commands_end_to_end(tmp_path: Path) -> None:
     """Every fault and siege once on two transports, small; the report has their section and figure."""
     arguments = ("--preset", "smoke", "--transports", "sse,socketio", "--out", str(tmp_path))
@@ -112,6 +113,7 @@ def test_the_commands_end_to_end(tmp_path: Path) -> None:
     assert (tmp_path / "figures" / "recovery.svg").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("duration_s", "lives"), [(15, 12), pytest.param(60, 50, marks=pytest.mark.nightly)], ids=["short", "a_minute"]
 )

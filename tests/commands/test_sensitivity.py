@@ -190,6 +190,7 @@ def test_an_unknown_transport_is_named() -> None:
     assert done.returncode == 2 and "carrier_pigeon" in done.stderr and "websocket" in done.stderr
 
 
+@pytest.mark.long
 def test_smoke_of_two_transports_for_real(tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ("--preset", "smoke", "--transports", "polling,raw", "--out", str(out))

@@ -231,6 +231,7 @@ def test_the_section_says_what_does_not_hold() -> None:
     assert summary.lives.keys() == {"sse", "raw"}
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("tcpdump")
 def test_verify_at_smoke_size(tmp_path: Path) -> None:
     """Every transport under capture, with real processes; the figures are checked by the command itself.

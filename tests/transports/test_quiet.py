@@ -164,6 +164,7 @@ def relayed(cases: list[Case], ready: list[dict[str, Any]], stack: ExitStack) ->
     return urls
 
 
+@pytest.mark.long
 def test_nobody_is_cut_off_for_being_quiet() -> None:
     """With all periods shortened; those of the server beyond what its command line offers."""
     assert max(*SHORT.values(), SHORT_CLIENT.silence_timeout_s) < SHORT_QUIET_S
