@@ -24,6 +24,7 @@ from bench.capture.tcpdump import check_capture
 from bench.results.run import Trial
 from clients.contract.feed import Target
 from feed.transports import TRANSPORTS
+from tests.helpers.forks import Forked, Forks
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
 
@@ -38,7 +39,7 @@ SERVED = [*TRANSPORTS, *(f"{name}:{variant}" for name, row in TRANSPORTS.items()
 class Running(NamedTuple):
     """A server or relay under test."""
 
-    process: "subprocess.Popen[bytes]"
+    process: "Forked | subprocess.Popen[bytes]"
     ready: dict[str, Any]
     log: Path
 
@@ -64,6 +65,8 @@ class Running(NamedTuple):
 
 
 Start = Callable[..., Running]
+Launch = Callable[[str, Sequence[str], Path], "Forked | subprocess.Popen[bytes]"]
+"""Starts ``python -m MODULE ARGUMENTS``, its stderr in a file."""
 
 
 def pytest_collection_finish() -> None:
@@ -86,7 +89,7 @@ def tcpdump() -> None:
 
 
 @contextmanager
-def starting(folder: Path) -> Iterator[Start]:
+def starting(folder: Path, launch: Launch) -> Iterator[Start]:
     """Start ``python -m servers ARGUMENTS`` on a free port; each must exit with 0 and without a traceback."""
     running: list[Running] = []
 
@@ -94,13 +97,7 @@ def starting(folder: Path) -> Iterator[Start]:
         log = folder / f"server-{len(running)}.log"
         name, _, variant = arguments[0].partition(":")
         arguments = (name, *(["--variant", variant] if variant else []), *arguments[1:])
-        with log.open("wb") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "servers", *arguments, *(["--port", "0"] if free_port else [])],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-            )
+        process = launch("servers", [*arguments, *(["--port", "0"] if free_port else [])], log)
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, log.read_text()
@@ -144,17 +141,33 @@ class SharedServers:
             pytest.fail(f"{arguments}: exit code {server.process.poll()}, and in its log:\n{said}")
 
 
+def launch_command(module: str, arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+    """The command itself, as a user starts it."""
+    with log.open("wb") as stderr:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr
+        )
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Where this worker's servers come from."""
+    forking = Forks(ROOT)
+    yield forking
+    forking.close()
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start(tmp_path: Path, forks: Forks) -> Iterator[Start]:
     """Start servers for one test (``starting``), which may count in them, stop them or kill them."""
-    with starting(tmp_path) as start_one:
+    with starting(tmp_path, forks.start) as start_one:
         yield start_one
 
 
 @pytest.fixture(scope="session")
-def shared_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServers]:
+def shared_servers(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> Iterator[SharedServers]:
     """The servers of this worker that outlive a test."""
-    with starting(tmp_path_factory.mktemp("shared")) as start_one:
+    with starting(tmp_path_factory.mktemp("shared"), forks.start) as start_one:
         yield SharedServers(start_one)
 
 

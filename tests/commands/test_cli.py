@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,7 +16,14 @@ from feed.console.ranges import FiniteRange
 from feed.transports import TRANSPORTS
 from servers.gate.limits import LimitOptions
 from servers.process.cli import main as servers_main
-from tests.conftest import ROOT, Start, invoke, run_module
+from tests.conftest import ROOT, Start, invoke, launch_command, run_module, starting
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """By the command itself; other tests fork."""
+    with starting(tmp_path, launch_command) as start_one:
+        yield start_one
 
 
 @pytest.mark.parametrize("module", ("servers", "clients", "bench", "reports"))

@@ -7,10 +7,9 @@ period shortened, in seconds; and, with ``-m nightly``, once with the defaults a
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -28,7 +27,8 @@ from feed.transports import POLLS
 from servers.platform.membership import EMPTY_ROOM_S
 from servers.platform.options import MAX_HOLD_S, ServerOptions
 from servers.process.serve import HEARTBEATS_S
-from tests.conftest import ROOT, SERVED, run, until
+from tests.conftest import SERVED, run, until
+from tests.helpers.forks import Forks
 
 SHORT: dict[str, Any] = {
     "heartbeat_s": 2.0,
@@ -68,19 +68,19 @@ CASES = [
 
 
 @contextmanager
-def processes(commands: list[list[str]]) -> Iterator[list[dict[str, Any]]]:
+def processes(forks: Forks, commands: list[list[str]], folder: Path) -> Iterator[list[dict[str, Any]]]:
     """Start them all at once; their ready lines. Each must end with 0."""
     started = [
-        subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.PIPE) for command in commands
+        forks.start(module, arguments, folder / f"{number}-{module}.log")
+        for number, (module, *arguments) in enumerate(commands)
     ]
     try:
-        yield [json.loads(process.stdout.readline()) for process in started if process.stdout is not None]
+        yield [json.loads(process.stdout.readline()) for process in started]
     finally:
         for process in started:
             process.terminate()
         codes = [process.wait(20) for process in started]
         for process in started:
-            assert process.stdout is not None
             process.stdout.close()
     assert not any(codes)
 
@@ -152,11 +152,11 @@ async def wait_quietly(
     return found
 
 
-def relayed(cases: list[Case], ready: list[dict[str, Any]], stack: ExitStack) -> list[str]:
+def relayed(cases: list[Case], ready: list[dict[str, Any]], stack: ExitStack, forks: Forks, folder: Path) -> list[str]:
     """Where each client connects to: its server, or a relay before it."""
     targets = [one["port"] for case, one in zip(cases, ready, strict=True) if case.relay]
     relays = [["servers", "relay", "--to", f"127.0.0.1:{port}", "--network", "lan"] for port in targets]
-    ports = iter([one["port"] for one in stack.enter_context(processes(relays))])
+    ports = iter([one["port"] for one in stack.enter_context(processes(forks, relays, folder))])
     urls = []
     for case, one in zip(cases, ready, strict=True):
         url = str(one["url"])
@@ -165,7 +165,7 @@ def relayed(cases: list[Case], ready: list[dict[str, Any]], stack: ExitStack) ->
 
 
 @pytest.mark.long
-def test_nobody_is_cut_off_for_being_quiet() -> None:
+def test_nobody_is_cut_off_for_being_quiet(forks: Forks, tmp_path: Path) -> None:
     """With all periods shortened; those of the server beyond what its command line offers."""
     assert max(*SHORT.values(), SHORT_CLIENT.silence_timeout_s) < SHORT_QUIET_S
     commands = []
@@ -174,13 +174,13 @@ def test_nobody_is_cut_off_for_being_quiet() -> None:
         options = ServerOptions(transport, variant, port=0, **{**SHORT, **case.options})
         commands.append(["tests.helpers.serve", msgspec.json.encode(options).decode()])
     with ExitStack() as stack:
-        ready = stack.enter_context(processes(commands))
-        urls = relayed(CASES, ready, stack)
+        ready = stack.enter_context(processes(forks, commands, tmp_path))
+        urls = relayed(CASES, ready, stack, forks, tmp_path)
         assert run(wait_quietly(CASES, ready, urls, SHORT_QUIET_S, SHORT_CLIENT)) == {}
 
 
 @pytest.mark.nightly
-def test_nobody_is_cut_off_with_the_defaults() -> None:
+def test_nobody_is_cut_off_with_the_defaults(forks: Forks, tmp_path: Path) -> None:
     """Longer than every period that a connection meets: the longest is that after which an empty room is dropped."""
     defaults, client = ServerOptions("sse"), ClientOptions()
     periods = (
@@ -200,6 +200,6 @@ def test_nobody_is_cut_off_with_the_defaults() -> None:
         variants = ["--variant", variant] if variant else []
         commands.append(["servers", transport, *variants, *tls, "--source", "none", "--port", "0"])
     with ExitStack() as stack:
-        ready = stack.enter_context(processes(commands))
-        urls = relayed(cases, ready, stack)
+        ready = stack.enter_context(processes(forks, commands, tmp_path))
+        urls = relayed(cases, ready, stack, forks, tmp_path)
         assert run(wait_quietly(cases, ready, urls, 1.1 * max(periods), client)) == {}
