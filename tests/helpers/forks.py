@@ -5,7 +5,6 @@
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import runpy
@@ -14,41 +13,41 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import IO
 
-PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 MAX_REQUEST_BYTES = 65_536
 
 
 class Forked:
-    """One server's process, a child of this one; what ``subprocess.Popen`` offers, as far as tests use it."""
+    """One server's process; what ``subprocess.Popen`` offers, as far as tests use it."""
 
-    def __init__(self, pid: int, stdout: IO[bytes]) -> None:
+    def __init__(self, pid: int, stdout: IO[bytes], forks: "Forks") -> None:
         self.pid = pid
         self.stdout = stdout
         self.returncode: int | None = None
+        self._forks = forks
         self._pidfd = os.pidfd_open(pid)
 
     def poll(self) -> int | None:
         """Its exit code, negative for a signal; ``None`` while it runs."""
-        if self.returncode is None and (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
-            self.returncode = os.waitstatus_to_exitcode(ended[1])
-            os.close(self._pidfd)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0.0)
         return self.returncode
 
     def wait(self, timeout_s: float | None = None) -> int:
         """Wait for its end. Raises ``subprocess.TimeoutExpired``."""
-        if self.poll() is None:
+        if self.returncode is None:
             waiting = select.poll()
             waiting.register(self._pidfd, select.POLLIN)
             if not waiting.poll(None if timeout_s is None else timeout_s * 1000):
                 raise subprocess.TimeoutExpired(f"server {self.pid}", timeout_s or 0.0)
-        code = self.poll()
-        assert code is not None
-        return code
+            self.returncode = self._forks.exit_code(self.pid)
+            os.close(self._pidfd)
+        return self.returncode
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
@@ -65,12 +64,11 @@ class Forked:
 
 
 class Forks:
-    """The process that forks; it ends with this object's ``close`` or with its parent."""
+    """The process that forks, which ends with ``close`` or when this process does."""
 
     def __init__(self, folder: Path) -> None:
-        # What a process leaves behind becomes the child of its nearest ancestor that asked for it: of this process.
-        assert ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._one_at_a_time = threading.Lock()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.helpers.forks", str(theirs.fileno())],
@@ -83,16 +81,24 @@ class Forks:
         reader, writer = os.pipe()
         try:
             with log.open("wb") as stderr:
-                request = json.dumps([module, *arguments]).encode()
-                socket.send_fds(self._requests, [request], [writer, stderr.fileno()])
+                pid = self._ask([module, *arguments], [writer, stderr.fileno()])
         finally:
             os.close(writer)
-        return Forked(int(self._requests.recv(MAX_REQUEST_BYTES)), os.fdopen(reader, "rb"))
+        return Forked(pid, os.fdopen(reader, "rb"), self)
+
+    def exit_code(self, pid: int) -> int:
+        """The exit code of a server that has ended."""
+        return self._ask(pid, [])
 
     def close(self) -> None:
         """End the process that forks. What it started goes on."""
         self._requests.close()
         self._process.wait()
+
+    def _ask(self, request: list[str] | int, fds: list[int]) -> int:
+        with self._one_at_a_time:
+            socket.send_fds(self._requests, [json.dumps(request).encode()], fds)
+            return int(self._requests.recv(MAX_REQUEST_BYTES))
 
 
 def load_servers() -> None:
@@ -102,24 +108,25 @@ def load_servers() -> None:
         import_module(f"servers.{name}")
 
 
-def await_request(requests: socket.socket) -> list[str] | None:
-    """Fork for each request. Returns its module and arguments in the fork; ``None`` once nobody can ask any more."""
+def serve(requests: socket.socket) -> list[str] | None:
+    """Answer requests: fork, or wait for a fork that has ended.
+
+    Returns in a fork, with its module and arguments; and with ``None`` once nobody can ask any more.
+    """
     while True:
         request, fds, _, _ = socket.recv_fds(requests, MAX_REQUEST_BYTES, 2)
         if not request:
             return None
-        if os.fork():  # the fork in between ends at once, so that its own fork has a new parent
-            os.wait()
-        elif pid := os.fork():
-            requests.send(str(pid).encode())
-            os._exit(0)
-        else:
+        wanted: list[str] | int = json.loads(request)
+        if isinstance(wanted, int):
+            answer = os.waitstatus_to_exitcode(os.waitpid(wanted, 0)[1])
+        elif not (answer := os.fork()):
             requests.close()
             _take_streams(*fds)
-            arguments: list[str] = json.loads(request)
-            return arguments
+            return wanted
         for fd in fds:
             os.close(fd)
+        requests.send(str(answer).encode())
 
 
 def _take_streams(stdout: int, stderr: int) -> None:
@@ -131,8 +138,9 @@ def _take_streams(stdout: int, stderr: int) -> None:
 
 if __name__ == "__main__":
     load_servers()
+    wanted = None
     with contextlib.suppress(KeyboardInterrupt):  # of a terminal: whoever started this will end it
-        wanted = await_request(socket.socket(fileno=int(sys.argv[1])))
+        wanted = serve(socket.socket(fileno=int(sys.argv[1])))
     if wanted is not None:
         sys.argv = [f"python -m {wanted[0]}", *wanted[1:]]
         runpy.run_module(wanted[0], run_name="__main__", alter_sys=True)

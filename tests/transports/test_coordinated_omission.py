@@ -31,6 +31,8 @@ STALL_S = 1.0
 EVENTS = round(RATE_HZ * LASTS_S)
 TOLERANCE_S = 0.1
 """What a busy machine may add or blur; a tenth of the stall."""
+MOST_LATE_ELSEWHERE = 0.05
+"""Share of all events that may be late without the stall, when the machine itself stands still."""
 
 
 class Observed(NamedTuple):
@@ -38,6 +40,8 @@ class Observed(NamedTuple):
 
     from_due_s: NDArray[np.float64]
     from_publish_s: NDArray[np.float64]
+    in_stall: NDArray[np.bool_]
+    """Was it due while the server stood still?"""
     stall_s: float
     """How long it really was."""
 
@@ -55,21 +59,26 @@ async def stalled(server: Running) -> Observed:
             envelope, receive_ns = await anext(stream)
             rows.append((decode_stamp(envelope.data).due_ns, receive_ns))
         published = await control.publications()
-        stall_ns = await stall
+        begin_ns, end_ns = await stall
     shared.timer.close()
     due_ns, receive_ns_all = np.array(rows).T
     publish_ns = np.array([published[due] for due, _ in rows])
-    return Observed((receive_ns_all - due_ns) / NS_PER_S, (receive_ns_all - publish_ns) / NS_PER_S, stall_ns / NS_PER_S)
+    return Observed(
+        (receive_ns_all - due_ns) / NS_PER_S,
+        (receive_ns_all - publish_ns) / NS_PER_S,
+        (begin_ns <= due_ns) & (due_ns <= end_ns),
+        (end_ns - begin_ns) / NS_PER_S,
+    )
 
 
-async def _stall(server: Running, until_begin: Awaitable[None]) -> int:
-    """Stop the server for a while, as a long pause of any kind would. Returns for how long, in ns."""
+async def _stall(server: Running, until_begin: Awaitable[None]) -> tuple[int, int]:
+    """Stop the server for a while, as a long pause of any kind would. Returns from when until when, in ns."""
     await until_begin
     began_ns = now_ns()
     server.process.send_signal(signal.SIGSTOP)
     await asyncio.sleep(STALL_S)
     server.process.send_signal(signal.SIGCONT)
-    return now_ns() - began_ns
+    return began_ns, now_ns()
 
 
 def expected_s(quantile: float, stall_s: float) -> float:
@@ -81,17 +90,22 @@ def expected_s(quantile: float, stall_s: float) -> float:
 def test_percentiles_show_a_stall_of_the_server_as_arithmetic_says(start: Start) -> None:
     server = start("websocket", "--source", "none")
     seen: Observed = run(stalled(server))
+    # A stall of the machine makes more events late, which moves a quantile up by their share, and never down.
+    elsewhere = float(np.mean((seen.from_due_s > TOLERANCE_S) & ~seen.in_stall))
+    assert elsewhere <= MOST_LATE_ELSEWHERE
     for quantile in (0.5, 0.9, 0.95, 0.99, 1.0):
         found_s = float(np.quantile(seen.from_due_s, quantile))
-        assert found_s == pytest.approx(expected_s(quantile, seen.stall_s), abs=TOLERANCE_S), quantile
+        most_s = expected_s(min(1.0, quantile + elsewhere), seen.stall_s)
+        assert expected_s(quantile, seen.stall_s) - TOLERANCE_S <= found_s <= most_s + TOLERANCE_S, quantile
     clearly_late_s = 0.05
-    late = int((seen.from_due_s > clearly_late_s).sum())
+    late = int((seen.from_due_s[seen.in_stall] > clearly_late_s).sum())
     assert late == pytest.approx(RATE_HZ * (seen.stall_s - clearly_late_s), abs=RATE_HZ * 1.5 * TOLERANCE_S)
     # The same deliveries, measured from when they were sent: the stall is gone, and 95 % and above would be wrong.
+    ours = seen.in_stall | (seen.from_due_s <= TOLERANCE_S)
     for quantile in (0.95, 0.99):
-        hidden_s = float(np.quantile(seen.from_publish_s, quantile))
+        hidden_s = float(np.quantile(seen.from_publish_s[ours], quantile))
         assert hidden_s < expected_s(quantile, seen.stall_s) - TOLERANCE_S, quantile
-    assert int((seen.from_publish_s > clearly_late_s).sum()) < late / 2
+    assert int((seen.from_publish_s[ours] > clearly_late_s).sum()) < late / 2
 
 
 def test_the_arithmetic_itself() -> None:
