@@ -1,7 +1,7 @@
 """The transports: one row each, with every fact that both ends of a connection need. Pure (docs/add-a-transport.md).
 
 How a transport is served, received, predicted and drawn stands under its name in ``servers``, ``clients``,
-``reports.theory`` and ``reports.style``.
+``bench.theory`` and ``reports.style``.
 """
 
 from typing import Final, NamedTuple

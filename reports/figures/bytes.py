@@ -17,7 +17,7 @@ from reports.formats import fixed, number, with_interval
 from reports.statistics import Estimate
 from reports.style import FAINT, INK, LOOKS, PAPER, on_top, tint
 from reports.table.summary import Summary
-from reports.theory.predict import predictions
+from reports.theory.added import predictions
 
 CAUSES: Final = {
     "payload_bytes_per_event": 1.0,

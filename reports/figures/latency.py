@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
+from bench.theory.latency import predict_latency
+from bench.theory.predict import conditions, is_plain
 from feed.transports import POLLS
 from reports.figures.panels import label_ends, log_axis, mark_transit, new_figure
 from reports.statistics import Estimate
 from reports.style import INK, LOOKS
 from reports.table.summary import Summary
-from reports.theory.latency import predict_latency
-from reports.theory.predict import conditions, is_plain
 
 TICKS: Final = (1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9)
 CLOSE: Final = 3.0

@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from bench.results.run import Results
+from bench.theory import bytes as theory_bytes
 from feed.transports import POLLING, TRANSPORTS
 from reports.blocks import Blocks
 from reports.formats import joined, number
@@ -12,7 +13,6 @@ from reports.layout import FigureSpec, Section, Table, Widget
 from reports.style import LOOKS
 from reports.table.answer import prose
 from reports.table.run import RunFolder
-from reports.theory import bytes as theory_bytes
 from reports.theory.traffic import (
     HIGHEST_HZ,
     LOWEST_HZ,

@@ -12,7 +12,7 @@ from reports.style import LOOKS
 from reports.table.rows import COLUMNS, Measurement, Row
 from reports.table.run import RunFolder
 from reports.table.summary import PAIR_TITLES, Summary
-from reports.theory.predict import added_table
+from reports.theory.added import added_table
 
 FIGURES: Final = (
     ("table", "comparison.draw", "The comparison table as a picture."),

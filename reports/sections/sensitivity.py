@@ -9,13 +9,13 @@ import msgspec
 from bench.results.files import SENSITIVITY_FILE, ResultsError
 from bench.results.run import Plan
 from bench.results.sweep import SweepResults, SweepTrial
+from bench.theory.predict import predict
 from feed.transports import POLLING
 from reports.formats import NOT_MEASURED, counted, listed, number
 from reports.layout import FigureSpec, Section, Table
 from reports.style import LOOKS
 from reports.table.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, NOT_IN_ARTICLE, Claim, rate, rules
 from reports.table.run import RunFolder
-from reports.theory.predict import predict
 
 HEADING: Final = "How the words change with the setting"
 SHAPE: Final = "One trial per setting, without intervals, shows a shape and settles nothing; no claim is judged on it."

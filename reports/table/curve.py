@@ -3,11 +3,12 @@
 import msgspec
 
 from bench.results.run import Results, Trial
+from bench.theory.predict import is_plain, predict
 from feed.transports import POLLING
 from reports.blocks import curve_trials
 from reports.formats import with_interval
 from reports.statistics import Estimate, estimate
-from reports.theory.predict import average, is_plain, predict
+from reports.theory.added import average
 
 
 class Point(msgspec.Struct, frozen=True):

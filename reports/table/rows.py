@@ -13,7 +13,7 @@ from reports.table.claims import BYTES, LATENCY
 from reports.table.clients import client_lines
 from reports.table.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, NOT_IN_ARTICLE, rate, rules
 from reports.table.verdicts import command_of
-from reports.theory.predict import predictions
+from reports.theory.added import predictions
 
 COLUMNS = ("Technology", "Latency", "Bandwidth", "Complexity", "Use case")
 NOISY_HICCUP_MS_P99 = 2.0

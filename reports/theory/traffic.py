@@ -10,11 +10,11 @@ from typing import Final
 import msgspec
 
 from bench.results.run import Idle, Plan, Results, Trial
+from bench.theory.bytes import beyond_envelopes, envelope_bytes, relay_bytes
+from bench.theory.latency import Conditions, predict_latency, requests_per_event
 from feed.transports import POLLING, POLLS
 from reports.blocks import Blocks
 from reports.statistics import Estimate, estimate
-from reports.theory.bytes import beyond_envelopes, envelope_bytes, relay_bytes
-from reports.theory.latency import Conditions, predict_latency, requests_per_event
 
 LOWEST_HZ: Final = 1e-4
 HIGHEST_HZ: Final = 1e3

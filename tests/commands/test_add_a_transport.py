@@ -25,7 +25,7 @@ COMMANDS = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 COUNT_AS_VALID = """
 from pathlib import Path
 from bench.results.files import load, save
-from reports.theory.predict import predict
+from bench.theory.predict import predict
 
 folder = Path("results/ndjson/broadcast")
 results = load(folder)
@@ -87,7 +87,7 @@ def test_the_walls_stand_and_the_code_is_clean(checkout: Path) -> None:
     walls, _, _ = commands()
     assert "0 broken" in run_in(checkout, "sh", "-ec", walls)
     for command in (("check",), ("format", "--check")):
-        run_in(checkout, "ruff", *command, "feed", "servers", "clients", "reports/theory")
+        run_in(checkout, "ruff", *command, "feed", "servers", "clients", "bench/theory")
 
 
 def test_the_contract_holds(checkout: Path) -> None:

@@ -12,9 +12,9 @@ from playwright.sync_api import Page, sync_playwright
 
 from bench.results.files import save
 from bench.results.run import Idle, Results
+from bench.theory.bytes import EMPTY_ANSWER_BYTES
 from reports.blocks import main_blocks
 from reports.sections.breakeven import AWAKE, NEVER, break_evens
-from reports.theory.bytes import EMPTY_ANSWER_BYTES
 from reports.theory.traffic import (
     HIGHEST_HZ,
     LOWEST_HZ,

@@ -33,7 +33,7 @@ from reports.table.verdicts import (
     tally,
     tally_text,
 )
-from reports.theory.predict import added_table
+from reports.theory.added import added_table
 from tests.conftest import invoke
 from tests.helpers.fake_results import fake_results, put
 

@@ -11,13 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import poisson
 
 from bench.results.run import Idle
-from feed.cursor import Cursor
-from feed.rooms import room_name
-from feed.wire import Event, encode_frame
-from reports.blocks import main_blocks
-from reports.formats import number
-from reports.table.summary import summarize
-from reports.theory.bytes import (
+from bench.theory.bytes import (
     EMPTY_ANSWER_BYTES,
     EPOCH,
     FRAMING,
@@ -29,8 +23,15 @@ from reports.theory.bytes import (
     predict_bytes,
     websocket_header_bytes,
 )
-from reports.theory.latency import Conditions, gap_share, poll_cycle_s, predict_latency, requests_per_event
-from reports.theory.predict import added_table, predict, predictions
+from bench.theory.latency import Conditions, gap_share, poll_cycle_s, predict_latency, requests_per_event
+from bench.theory.predict import predict
+from feed.cursor import Cursor
+from feed.rooms import room_name
+from feed.wire import Event, encode_frame
+from reports.blocks import main_blocks
+from reports.formats import number
+from reports.table.summary import summarize
+from reports.theory.added import added_table, predictions
 from tests.helpers.fake_results import ALL, fake_results
 
 PURE = settings(deadline=None, derandomize=True, database=None)

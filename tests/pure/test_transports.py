@@ -7,12 +7,12 @@ import tomllib
 import pytest
 
 from bench.results.run import Idle
+from bench.theory.bytes import FRAMING, predict_bytes
+from bench.theory.latency import Conditions, predict_latency
 from clients.core.client import Client
 from feed.transports import BASELINE, CONTENDERS, POLLING, POLLS, TRANSPORTS
 from reports.style import LOOKS, PLAIN
 from reports.table.clients import FOLDER, client_lines
-from reports.theory.bytes import FRAMING, predict_bytes
-from reports.theory.latency import Conditions, predict_latency
 from tests.conftest import ROOT
 
 CONDITIONS = Conditions(rtt_ms=40.0, rate_hz=1.0, poll_interval_s=1.0, hold_s=25.0)

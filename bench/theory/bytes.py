@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Final
 
 from bench.results.run import Idle
+from bench.theory.latency import Conditions, requests_per_event
 from feed.cursor import Cursor
 from feed.rooms import room_name
 from feed.transports import POLLS
 from feed.wire import Event, encode_batch
-from reports.theory.latency import Conditions, requests_per_event
 
 SEGMENT_BYTES: Final = 52
 """TCP/IP headers of a segment: IP 20 bytes, TCP 20, the timestamps option 12 (RFC 7323)."""
