@@ -8,7 +8,11 @@ from typing import Final
 from clients.core.client import Received, Shared
 from clients.core.options import ClientOptions
 from clients.http.polls import Poller
+from feed.instruments.clock import NS_PER_S, now_ns
 from feed.transports import TRANSPORTS
+
+FIRST_POLLS: Final = 2
+"""One without a cursor, and one that may ask for ``first_hold_s``."""
 
 
 class LongPolling(Poller):
@@ -29,7 +33,7 @@ class LongPolling(Poller):
             had_cursor = self.session.cursor is not None
             answer = await self._held_poll(hold_s)
             if not answer:
-                self.ledger.heartbeats += 1
+                self.heartbeat()
             for received in answer:
                 yield received
             if had_cursor:
@@ -40,11 +44,22 @@ class LongPolling(Poller):
         try:
             async with asyncio.timeout(None) as hold:
                 self._hold = hold
-                return await self.poll({"hold_s": f"{hold_s:g}"}, hold_s + self.options.answer_margin_s)
+                query, asked_ns = {"hold_s": f"{hold_s:g}"}, now_ns()
+                answer = await self.poll(query, hold_s + self.options.answer_margin_s)
+                self._note_hold(float(query["hold_s"]), None if answer else (now_ns() - asked_ns) / NS_PER_S)
+                return answer
         except TimeoutError:
             if not hold.expired():
                 raise
             return []
+
+    def _note_hold(self, asked_s: float, lasted_s: float | None) -> None:
+        """Note a hold as it was sent, and how long it lasted if nothing but its end came."""
+        seen = self.ledger.sightings
+        if self.polls.count > FIRST_POLLS:
+            seen.holds_s.add(asked_s)
+        if lasted_s is not None:
+            seen.empty_early_s = max(seen.empty_early_s, asked_s - lasted_s)
 
     async def open_session(self) -> None:
         await super().open_session()

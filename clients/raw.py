@@ -47,7 +47,7 @@ class Raw(Client):
                     frames = await protocol.read()
                 for frame, receive_ns in frames:
                     if not frame:
-                        ledger.heartbeats += 1
+                        self.heartbeat()
                         continue
                     received = Received(decode_envelope(frame), receive_ns)
                     protocol.meter.first_answer()
@@ -89,15 +89,16 @@ class FrameProtocol(asyncio.Protocol):
         self._frames: deque[tuple[bytes, int]] = deque()
         self._waiting_bytes = 0
         self._arrived = asyncio.Event()
+        self.receive_ns = 0
         self._paused = False
         self._failure: Exception | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are not asyncio's subclasses
-        self.meter = self._ledger.open(transport)
+        self.meter = self._ledger.open(transport, self)
 
     def data_received(self, data: bytes) -> None:
-        at_ns = now_ns()
+        at_ns = self.receive_ns = now_ns()
         try:
             for frame in self._decoder.feed(data):
                 self._frames.append((frame, at_ns))

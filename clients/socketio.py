@@ -17,7 +17,6 @@ from engineio.payload import Payload
 
 from clients.core.client import Client, Received, Shared
 from clients.core.errors import NOT_PUSHMARK, RETRIED, SENSELESS, ClientError, PassingError, RefusedError, failure
-from clients.core.ledger import Ledger
 from clients.core.options import ClientOptions, target
 from clients.http.answers import check_answer, failure_of, handshake_failure, read_body, read_error
 from clients.http.headers import header_set
@@ -27,6 +26,7 @@ from clients.http.stamped import (
     OneConnection,
     StampedProtocol,
     new_session,
+    note,
     refused_frame,
 )
 from feed.envelope import Envelope, ErrorData, decode_envelope
@@ -66,11 +66,13 @@ class SocketIo(Client):
         options = self.options
         connector = OneConnection(self.ledger, keep_alive=True, ca_file=options.ca_file)
         async with new_session(connector, options.connect_timeout_s) as session:
-            sio = _Sio(session, connector, self.ledger)
+            sio = _Sio(session, connector, self.heartbeat)
             sio.listen(self._namespace)
             try:
                 await self._connect(sio)
                 _go_on_cancelling()
+                if sio.eio.ws is not None:
+                    note(self.ledger, sio.eio.ws._response)
                 connector.protocol.watch_silence(options.silence_timeout_s)
                 self._sio = sio
                 while True:
@@ -111,7 +113,7 @@ class SocketIo(Client):
 class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: the library ships no types (no py.typed)
     """The library's client with a receive time for every message."""
 
-    def __init__(self, session: aiohttp.ClientSession, connector: OneConnection, ledger: Ledger) -> None:
+    def __init__(self, session: aiohttp.ClientSession, connector: OneConnection, beat: Callable[[], None]) -> None:
         super().__init__(
             reconnection=False,
             handle_sigint=False,
@@ -124,7 +126,7 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
             },
         )
         self.eio.connector = connector
-        self.eio.ledger = ledger
+        self.eio.beat = beat
         self.eio.on_failure = self.fail
         self.refusal: RefusedError | PassingError | None = None
         self._waiting: asyncio.Queue[tuple[Received, int] | Exception] = asyncio.Queue()
@@ -158,11 +160,8 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
             raise ConnectionResetError(str(error)) from error
 
     async def leave(self) -> None:
-        """Disconnect. The library alone would wait too long in two cases.
-
-        While connecting it waits for a task that does not exist yet; while it polls it waits for the answer to its
-        last poll, which comes with the server's next ping.
-        """
+        """Disconnect. The library alone would wait too long: while connecting for a task that does not exist yet, and
+        while it polls for the answer to its last poll, which comes with the server's next ping."""
         if self.eio.read_loop_task is None:
             await self.eio.disconnect(abort=True)
         else:
@@ -221,7 +220,7 @@ class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # a base of type Any
     """
 
     connector: OneConnection
-    ledger: Ledger
+    beat: Callable[[], None]
     on_failure: Callable[[Exception], None]
 
     def __init__(self, **options: Any) -> None:
@@ -247,7 +246,7 @@ class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # a base of type Any
         if pkt.packet_type == MESSAGE:
             self.stamps.append(receive_ns)
         elif pkt.packet_type == PING:
-            self.ledger.heartbeats += 1
+            self.beat()
         await super()._receive_packet(pkt)
 
     async def _send_packet(self, pkt: Packet) -> None:
@@ -268,6 +267,7 @@ class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # a base of type Any
         response: aiohttp.ClientResponse = await self.http.request(
             method, url, headers=headers, data=body, timeout=total
         )
+        note(self.connector.ledger, response)
         if method == "GET":
             await check_answer(response, POLL_TYPE)
         elif response.status != HTTPStatus.OK:

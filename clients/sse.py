@@ -11,7 +11,7 @@ from clients.core.options import ClientOptions
 from clients.http.answers import EVENT_STREAM, check_answer
 from clients.http.headers import authorization, header_set
 from clients.http.requests import HttpClient
-from clients.http.stamped import OneConnection, StampedProtocol, new_session
+from clients.http.stamped import OneConnection, StampedProtocol, new_session, note
 from feed.envelope import decode_envelope
 from feed.transports import TRANSPORTS
 from feed.wire import SseParser
@@ -39,6 +39,7 @@ class Sse(HttpClient):
             asyncio.timeout(options.connect_timeout_s + options.answer_margin_s) as limit,
             session.get(url, headers=headers) as response,
         ):
+            note(ledger, response)
             await check_answer(response, EVENT_STREAM)
             limit.reschedule(None)
             connector.protocol.watch_silence(options.silence_timeout_s)
@@ -51,7 +52,7 @@ class Sse(HttpClient):
             for item in parser.feed(chunk):
                 self._take_retry(parser)  # first, since the item may end the connection
                 if item.comment:
-                    self.ledger.heartbeats += 1
+                    self.heartbeat()
                     continue
                 received = Received(decode_envelope(item.data), protocol.stamp(item.end))
                 protocol.meter.first_answer()

@@ -10,7 +10,7 @@ from clients.core.client import Client, Received, Shared
 from clients.core.options import ClientOptions, target
 from clients.http.answers import handshake_failure
 from clients.http.headers import authorization, header_set
-from clients.http.stamped import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, new_session, refused_frame
+from clients.http.stamped import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, new_session, note, refused_frame
 from feed.envelope import Envelope, decode_envelope
 from feed.transports import TRANSPORTS
 from feed.wire import WireError
@@ -35,6 +35,7 @@ class WebSocket(Client):
         async with new_session(connector, options.connect_timeout_s) as session:
             async with asyncio.timeout(options.connect_timeout_s + options.answer_margin_s):
                 socket = await self._connect(session)
+            note(ledger, socket._response)
             protocol = connector.protocol
             protocol.watch_silence(options.silence_timeout_s)
             count = 0
@@ -49,7 +50,7 @@ class WebSocket(Client):
                         continue
                     protocol.stamp(count)  # also for reads that bring no text
                     if message.type is aiohttp.WSMsgType.PING:
-                        ledger.heartbeats += 1
+                        self.heartbeat()
                         await socket.pong(message.data)
                     elif message.type is not aiohttp.WSMsgType.PONG:
                         raise _end(message.type, socket.close_code)

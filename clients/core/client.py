@@ -27,9 +27,10 @@ from clients.core.options import ClientOptions
 from clients.core.reconnection import Reconnection
 from clients.core.requests import Requests
 from clients.core.session import RecentMessages, SessionTable, Verdict
+from clients.core.sightings import Beats
 from feed.cursor import parse_cursor
 from feed.envelope import Envelope, decode_error, decode_message_id, decode_welcome
-from feed.instruments.clock import Timer
+from feed.instruments.clock import Timer, now_ns
 from feed.transports import TRANSPORTS, Transport
 
 
@@ -88,6 +89,8 @@ class Client:
         self.reconnects = 0
         self.last_failure = ""
         """Why the newest connection ended, in words."""
+        self.polls = Beats()
+        self.heartbeats = Beats()
         self.handlers: dict[str, list[Callable[[Envelope], object]]] = {}
         self.sessions = SessionTable(options.room, parse_cursor(options.since) if options.since else None)
         self.session = self.sessions.first
@@ -116,6 +119,11 @@ class Client:
 
     async def release(self) -> None:
         """Close what outlives a connection."""
+
+    def heartbeat(self) -> None:
+        """Count a heartbeat that has come."""
+        self.ledger.heartbeats += 1
+        self.heartbeats.mark(now_ns())
 
     async def events(self) -> AsyncGenerator[Received, None]:
         """Every new envelope in order of arrival: events, messages, and the notices ``welcome`` and ``gap``.

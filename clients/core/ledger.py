@@ -9,8 +9,10 @@ import asyncio
 import os
 import socket
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
+from clients.core.sightings import Sightings
+from feed.instruments.clock import NS_PER_MS, tick_ns
 from feed.instruments.tcp import CLOSED_STATES, TcpInfo, read_tcp_info
 
 LINGER_S: Final = 1.0
@@ -35,19 +37,34 @@ class Totals(NamedTuple):
     heartbeats: int = 0
     deliveries: int = 0
     payload_bytes: int = 0
+    sent_bytes: int = 0
+    """The part of ``stream_bytes`` that the clients sent."""
+    answers: int = 0
+    """Answers of polls that came whole ..."""
+    body_bytes: int = 0
+    """... and the bytes of their bodies."""
 
     def since(self, earlier: "Totals") -> "Totals":
         """The difference of two readings."""
         return Totals(*(now - then for now, then in zip(self, earlier, strict=True)))
 
 
+class Stamped(Protocol):
+    """A protocol that notes when its newest bytes came."""
+
+    receive_ns: int
+
+
 class Meter:
     """The counters of one connection."""
 
-    __slots__ = ("_final", "_last", "_ledger", "_loop", "_sock", "answered")
+    __slots__ = ("_final", "_last", "_ledger", "_loop", "_protocol", "_sock", "answered")
 
-    def __init__(self, ledger: "Ledger", sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, ledger: "Ledger", sock: socket.socket, loop: asyncio.AbstractEventLoop, protocol: Stamped
+    ) -> None:
         self._ledger = ledger
+        self._protocol = protocol
         self._sock = sock
         self._loop = loop
         self._final: TcpInfo | None = None
@@ -61,6 +78,11 @@ class Meter:
         with suppress(OSError, ValueError):  # closed, and connection_lost not called yet: the last reading stands
             self._last = read_tcp_info(self._sock)
         return self._last
+
+    def stamps(self) -> tuple[int, int]:
+        """When the newest bytes came (CLOCK_MONOTONIC, ns): by the client, and the kernel's tick in which they did."""
+        info = self.read()
+        return self._protocol.receive_ns, tick_ns() - info.last_data_received_ms * NS_PER_MS
 
     def first_answer(self) -> None:
         """The connection has brought its first answer: the bytes so far are its set-up."""
@@ -109,8 +131,11 @@ class Ledger:
         self.heartbeats = 0
         self.deliveries = 0
         self.payload_bytes = 0
+        self.answers = 0
+        self.body_bytes = 0
+        self.sightings = Sightings()
 
-    def open(self, transport: asyncio.BaseTransport) -> Meter:
+    def open(self, transport: asyncio.BaseTransport, protocol: Stamped) -> Meter:
         """Meter a new connection. Call from its event loop, in ``connection_made``.
 
         Over TLS, uvloop closes the socket before it calls ``connection_lost``, so that a duplicate is read there.
@@ -118,7 +143,7 @@ class Ledger:
         sock = transport.get_extra_info("socket")
         if transport.get_extra_info("sslcontext") is not None:
             sock = sock.dup()
-        meter = Meter(self, sock, asyncio.get_running_loop())
+        meter = Meter(self, sock, asyncio.get_running_loop(), protocol)
         self._live.add(meter)
         self.opened += 1
         return meter
@@ -131,6 +156,7 @@ class Ledger:
             closed=past.closed + 1,
             stream_bytes=past.stream_bytes + final.stream_bytes,
             header_bytes=past.header_bytes + final.header_bytes,
+            sent_bytes=past.sent_bytes + final.bytes_sent,
             closing_bytes=past.closing_bytes + closing_bytes,
         )
 
@@ -146,7 +172,14 @@ class Ledger:
             heartbeats=self.heartbeats,
             deliveries=self.deliveries,
             payload_bytes=self.payload_bytes,
+            sent_bytes=self._past.sent_bytes + sum(info.bytes_sent for info in live),
+            answers=self.answers,
+            body_bytes=self.body_bytes,
         )
+
+    def stamps(self) -> list[tuple[int, int]]:
+        """``Meter.stamps`` of every live connection that has brought anything."""
+        return [pair for meter in self._live if (pair := meter.stamps())[0]]
 
     async def settle(self) -> None:
         """Wait until every ended connection is counted, at most twice ``LINGER_S``."""

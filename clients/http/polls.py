@@ -12,7 +12,7 @@ from clients.core.options import ClientOptions
 from clients.http.answers import JSON, check_answer, read_envelope
 from clients.http.headers import authorization, header_set
 from clients.http.requests import HttpClient
-from clients.http.stamped import OneConnection, new_session
+from clients.http.stamped import OneConnection, new_session, note
 from feed.cursor import Cursor, parse_cursor
 from feed.envelope import (
     Batch,
@@ -24,6 +24,7 @@ from feed.envelope import (
     decode_welcome,
     encode_envelope,
 )
+from feed.instruments.clock import now_ns
 
 LEAVE_TIMEOUT_S: Final = 1.0
 """How long a client that stops waits for the server to close its session."""
@@ -55,6 +56,7 @@ class Poller(HttpClient):
             total=None, sock_connect=self.options.connect_timeout_s, sock_read=answer_within_s
         )
         self.ledger.requests += 1
+        self.polls.mark(now_ns())
         url = self.target.update_query(params)
         headers = self._headers | authorization(self.token) | self.session_header()
         async with (
@@ -62,10 +64,13 @@ class Poller(HttpClient):
             self._session.get(url, headers=headers, timeout=timeout) as response,
         ):
             limit.reschedule(None)  # the body has a bound of its own
+            note(self.ledger, response)
             await self._check(response)
             batch = await read_envelope(response, "batch")
             protocol = self._connector.protocol
             receive_ns = protocol.receive_ns
+            self.ledger.answers += 1
+            self.ledger.body_bytes += response.content.total_bytes
             protocol.meter.first_answer()
         first, self.is_first_poll = self.is_first_poll, False
         return [Received(envelope, receive_ns) for envelope in _unpack(batch, first)]

@@ -49,7 +49,7 @@ class StampedProtocol(ResponseHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.meter = self._ledger.open(transport)
+        self.meter = self._ledger.open(transport, self)
         self._connector.protocol = self  # not before there is a meter
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -93,6 +93,13 @@ class StampedProtocol(ResponseHandler):
         return stamps[0][1]
 
 
+def note(ledger: Ledger, response: aiohttp.ClientResponse) -> None:
+    """Note the headers of an answer, and those of its request as they were sent."""
+    asked = response.request_info
+    ledger.sightings.request(f"{asked.method} {asked.url.path}", asked.headers.items())
+    ledger.sightings.answer(response.headers)
+
+
 def refused_frame(code: int | None) -> WireError:
     """The exception for a frame that aiohttp refused with this close code (RFC 6455, section 7.4.1)."""
     if code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
@@ -110,13 +117,13 @@ class OneConnection(aiohttp.TCPConnector):
         if keep_alive:
             lifetime["keepalive_timeout"] = KEEP_ALIVE_S
         super().__init__(limit=0, socket_factory=_socket, use_dns_cache=False, **lifetime)
-        self._ledger = ledger
+        self.ledger = ledger
         self._is_stream = is_stream
         self.protocol: StampedProtocol
         self._factory = self._make_protocol  # type: ignore[assignment]  # aiohttp has no hook for it; ours is a subclass of what it makes
 
     def _make_protocol(self) -> StampedProtocol:
-        return StampedProtocol(self._ledger, self, self._is_stream)
+        return StampedProtocol(self.ledger, self, self._is_stream)
 
 
 def _socket(address: Any) -> socket.socket:

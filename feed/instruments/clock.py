@@ -18,10 +18,22 @@ NS_PER_MS: Final = 1_000_000
 NS_PER_US: Final = 1_000
 now_ns = time.monotonic_ns
 
+_MONOTONIC_COARSE: Final = 6
+"""CLOCK_MONOTONIC_COARSE of linux/time.h, for which Python has no name."""
 _FIRST_PRIORITY: Final = 1
 """Lowest real-time priority, which is above every ordinary thread."""
 _TFD_NONBLOCK_CLOEXEC: Final = os.O_NONBLOCK | os.O_CLOEXEC
 _TFD_TIMER_ABSTIME: Final = 1
+
+
+def tick_ns() -> int:
+    """When the kernel's newest tick was (CLOCK_MONOTONIC, ns). Times kept in ticks count from there."""
+    return time.clock_gettime_ns(_MONOTONIC_COARSE)
+
+
+def tick_length_ns() -> int:
+    """The time between two ticks."""
+    return round(time.clock_getres(_MONOTONIC_COARSE) * NS_PER_S)
 
 
 class _TimeSpec(ctypes.Structure):

@@ -24,6 +24,7 @@ _FIELDS: Final = {
     "options": (5, "B"),
     "send_mss_bytes": (16, "I"),
     "unacked_segments": (24, "I"),
+    "last_data_received_ms": (52, "I"),
     "rtt_us": (68, "I"),
     "retransmits": (100, "I"),
     "bytes_acked": (120, "Q"),
@@ -57,6 +58,8 @@ class TcpInfo(NamedTuple):
     options: int
     send_mss_bytes: int
     unacked_segments: int
+    last_data_received_ms: int
+    """Time since data came, in whole ticks of the kernel (``feed.instruments.clock.tick_ns``)."""
     rtt_us: int
     retransmits: int
     bytes_acked: int
