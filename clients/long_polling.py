@@ -11,8 +11,8 @@ from clients.http.polls import Poller
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.transports import TRANSPORTS
 
-FIRST_POLLS: Final = 2
-"""One without a cursor, and one that may ask for ``first_hold_s``."""
+FIRST_POLLS: Final = 1
+"""Polls with a cursor that may ask for ``first_hold_s``."""
 
 
 class LongPolling(Poller):

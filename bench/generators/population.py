@@ -14,6 +14,7 @@ from array import array
 from collections import deque
 from contextlib import aclosing
 
+from bench.generators.facts import facts_of
 from bench.generators.sending import Sending
 from bench.generators.spec import LoadSpec, Mark, Records
 from clients.core.client import Client, State, new_client, new_shared
@@ -41,6 +42,8 @@ class Population:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._sending = Sending(self._clients, self.shared.timer)
         self._marks: list[Mark] = []
+        self._stamps: list[tuple[int, int]] = []
+        self._collecting = False
         self._go = asyncio.Event()
         self._url = ""
         self._ramp_start_ns = 0
@@ -69,11 +72,12 @@ class Population:
         """
         part, timer = self.spec.window(), self.shared.timer
         timer.call_at(start_ns + part.begin_ns, self._begin_window)
-        timer.call_at(start_ns + part.end_ns, lambda: self._marks.append(self._mark()))
+        timer.call_at(start_ns + part.end_ns, self._note)
         self._sending.begin(self.spec.requests, start_ns)
         gc.collect()
         gc.freeze()
         gc.disable()
+        self._marks.append(self._mark())
 
     def take(self) -> None:
         """Move what was recorded since the last call to ``batches``."""
@@ -102,8 +106,12 @@ class Population:
 
         Returns the records without samples, failures and the subscribers' numbers, which the caller collects.
         """
-        begin, end = self._marks
+        self._note()
+        quiet, begin, end, drained = self._marks
         loop_lag, gc_pauses, counts = self.loop_lag.summary(), self.gc_pauses.summary(), self._counts()
+        age_s = (drained.at_ns - self._ramp_start_ns) / NS_PER_S
+        facts = facts_of(self._clients, self.shared.ledger.sightings, age_s)
+        facts.stamps, facts.gc_enabled, facts.gc_collections = self._stamps, self._collecting, self.gc_pauses.count
         await self.close()
         return Records(
             pid=os.getpid(),
@@ -118,6 +126,9 @@ class Population:
             loop_lag=loop_lag,
             gc_pauses=gc_pauses,
             requests=self._sending.samples,
+            quiet=quiet,
+            drained=drained,
+            facts=facts,
         )
 
     async def close(self) -> None:
@@ -135,7 +146,13 @@ class Population:
     def _begin_window(self) -> None:
         self.loop_lag.reset()
         self.gc_pauses.reset()
+        self._note()
+
+    def _note(self) -> None:
+        """Read every counter and stamp, and whether garbage is collected."""
         self._marks.append(self._mark())
+        self._stamps += self.shared.ledger.stamps()
+        self._collecting = self._collecting or gc.isenabled()
 
     def _mark(self) -> Mark:
         return Mark(self.shared.ledger.totals()._asdict(), time.process_time_ns(), now_ns())

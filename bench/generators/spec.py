@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from bench.generators.facts import Facts
 from bench.generators.window import Window, window
 from feed.schedule import Schedule, dues
 from feed.transports import TRANSPORTS
@@ -147,6 +148,11 @@ class Records(msgspec.Struct):
     """Policy of the receiving thread: ``fifo`` if it runs before all others (``feed.instruments.clock.run_first``)."""
     requests: list[RequestSample] = []
     """In the order in which they were sent."""
+    quiet: Mark | None = None
+    """Before the first event: no delivery is under way. ``None`` from a generator that is not ours."""
+    drained: Mark | None = None
+    """When all events were delivered, and all clients still connected."""
+    facts: Facts | None = None
 
 
 class GeneratorRecords(msgspec.Struct):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S: Final = 30.0
@@ -121,6 +121,23 @@ async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
         if isinstance(result, BaseException):
             raise result
     return results
+
+
+class ProcessReading(NamedTuple):
+    """A process at one instant, and which one it was."""
+
+    pid: int
+    command: str
+    """Its command line, words separated by blanks."""
+    cpu_ns: int
+    user_ticks: int
+    system_ticks: int
+
+
+def read_process(pid: int) -> ProcessReading:
+    """Read a process through /proc."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    return ProcessReading(pid, b" ".join(words).decode(errors="replace"), cpu_ns(pid), *user_and_system_ticks(pid))
 
 
 def cpu_ns(pid: int) -> int:

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import msgspec
 
 from bench.results.catalogue import LATENCY_PERCENTILES
+from bench.results.observed import Observed
 from bench.results.provenance import Provenance
 from feed.networks import Network
 
@@ -84,6 +85,8 @@ class Trial(msgspec.Struct):
     """Encrypted (`python -m bench cost --tls` only)."""
     notes: list[str] = []
     """What a valid trial lacks: percentiles for which it has too few events."""
+    observed: Observed | None = None
+    """Facts to hold against the plan; ``None`` in older files, and for a trial that failed."""
 
     @property
     def values(self) -> dict[str, float]:

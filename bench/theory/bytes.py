@@ -55,12 +55,16 @@ def envelope_bytes(payload_bytes: int, room: int, seq: int) -> int:
 def beyond_envelopes(events: float, envelope: float) -> float:
     """Bytes that the events of a poll's answer (``events`` on average) add to it, their envelopes not counted.
 
-    Commas: one fewer than there are events, in answers that have any (Poisson). TCP/IP headers: a body of x segments'
+    Commas: one fewer than there are events, in answers that have any. TCP/IP headers: a body of x segments'
     length takes about x + 1/2 segments, since its end lies anywhere within one; the empty answer takes the first.
     """
-    commas = events + math.expm1(-events)
     segments = (EMPTY_ANSWER_BYTES + events * (envelope + 1)) / MSS_BYTES - 0.5
-    return commas + max(0.0, segments) * SEGMENT_BYTES
+    return commas(events) + max(0.0, segments) * SEGMENT_BYTES
+
+
+def commas(events: float) -> float:
+    """Commas between the events of a poll's answer, which has ``events`` on average (Poisson)."""
+    return events + math.expm1(-events)
 
 
 def relay_bytes(rtt_ms: float) -> float:

@@ -10,9 +10,10 @@ from typing import Final
 from bench.generators import channel as steps
 from bench.generators.spec import load_records
 from bench.machine.load import read_machine
-from bench.machine.processes import cpu_ns, kernel_tcp_bytes, rss_bytes, user_and_system_ticks
+from bench.machine.processes import kernel_tcp_bytes, read_process, rss_bytes
 from bench.plan.timing import settle_s
 from bench.plan.trials import TrialPlan, schedule_of
+from bench.results.observed import Process
 from bench.results.run import Plan, Trial
 from bench.trial.channel import GENERATOR_TIMEOUT_S, SLOWEST_CONNECTING_HZ, TrialError
 from bench.trial.context import RunContext, TrialProcesses
@@ -117,7 +118,8 @@ async def _conduct(context: RunContext, trial: TrialPlan, processes: TrialProces
         window_s=(part.end_ns - part.begin_ns) / NS_PER_S,
         begin=begin,
         end=end,
-        server_idle_share=processes.server_idle_share,
+        server_idle_share=processes.server_idle.share,
+        idle_pid=processes.server_idle.pid,
         rss_growth_bytes=growth[0],
         kernel_growth_bytes=growth[1],
         server_stats=stats[0],
@@ -148,9 +150,16 @@ async def _reset(controls: list[Control]) -> None:
 def _read(processes: TrialProcesses) -> Reading:
     for child in processes.all:
         child.check_alive()
-    relay_cpu_ns = cpu_ns(processes.relay.pid) if processes.relay else 0
-    pid = processes.server.pid
-    return Reading(cpu_ns(pid), relay_cpu_ns, *user_and_system_ticks(pid), read_machine())
+    server, relay = read_process(processes.server.pid), processes.relay and read_process(processes.relay.pid)
+    return Reading(
+        server_cpu_ns=server.cpu_ns,
+        relay_cpu_ns=relay.cpu_ns if relay else 0,
+        server_user_ticks=server.user_ticks,
+        server_system_ticks=server.system_ticks,
+        machine=read_machine(),
+        server=Process(server.pid, server.command),
+        relay=Process(relay.pid, relay.command) if relay else None,
+    )
 
 
 def _control_urls(processes: TrialProcesses) -> list[str]:

@@ -13,6 +13,13 @@ from bench.results.run import Idle, Plan
 from bench.trial.channel import GeneratorChannel
 
 
+class IdleCpu(NamedTuple):
+    """CPU of the server without connections, as a share of a core, and the process that it was read of."""
+
+    share: float
+    pid: int
+
+
 class TrialProcesses(NamedTuple):
     """The processes of one trial, all of them running."""
 
@@ -24,8 +31,7 @@ class TrialProcesses(NamedTuple):
     """The generator's task; it leaves its records in ``spec.records_file``."""
     url: str
     """Where the generator connects: the server's address, or that of what stands in front of it."""
-    server_idle_share: float
-    """The server's CPU without connections, as a share of a core."""
+    server_idle: IdleCpu
 
     @property
     def all(self) -> list[Child]:

@@ -12,6 +12,7 @@ from bench.results.run import Plan, Trial
 from bench.trial import metrics, validity
 from bench.trial.channel import TrialError
 from bench.trial.context import RunContext
+from bench.trial.observe import observe
 from feed.transports import TRANSPORTS
 
 SAMPLES_FOLDER: Final = "samples"
@@ -52,6 +53,7 @@ def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Mea
     record.samples = _save_samples(context, record, samples, records)
     record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
     record.details["scheduling"] = [["probes" if of.probes else "load", of.scheduling] for of in records]
+    record.observed = observe(plan, trial, idle, records, gauges, samples)
     record.reasons = _reasons(plan, trial, record, measured)
     if record.reasons:
         record.status = "invalid"

@@ -10,6 +10,7 @@ from bench.generators.spec import SAMPLE_FIELDS, Records
 from bench.generators.window import Window
 from bench.machine.load import Machine, between
 from bench.results.catalogue import PERCENTILES
+from bench.results.observed import Process
 from bench.results.run import Counts, Idle, Plan
 from bench.trial.drift import drift
 from clients.core.ledger import Totals
@@ -48,6 +49,10 @@ class Reading(NamedTuple):
     server_user_ticks: int
     server_system_ticks: int
     machine: Machine
+    server: Process | None = None
+    """The process that was read as the server ..."""
+    relay: Process | None = None
+    """... and as the relay."""
 
 
 class Gauges(NamedTuple):
@@ -67,6 +72,8 @@ class Gauges(NamedTuple):
     """From the beginning to the end of the window."""
     drain_hiccups: list[dict[str, Any]]
     """From the end of the window until everything was received."""
+    idle_pid: int | None = None
+    """The process whose CPU ``server_idle_share`` is."""
 
     @property
     def server_cpu_ns(self) -> int:

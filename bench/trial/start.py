@@ -11,12 +11,12 @@ from typing import Final
 import msgspec
 
 from bench.generators.spec import SPEC_VARIABLE, LoadSpec
-from bench.machine.processes import Child, cpu_ns, start, together
+from bench.machine.processes import Child, read_process, start, together
 from bench.machine.servers import address_behind, start_relay, start_server
 from bench.plan.timing import drain_s, settle_s
 from bench.plan.trials import TrialPlan, schedule_of, warmup_of
 from bench.trial.channel import GeneratorChannel
-from bench.trial.context import RunContext, TrialProcesses
+from bench.trial.context import IdleCpu, RunContext, TrialProcesses
 from bench.trial.tls import Certificate, make_certificate
 from feed.instruments.clock import now_ns
 
@@ -48,11 +48,11 @@ async def trial_processes(context: RunContext, trial: TrialPlan) -> AsyncIterato
                 server = await _start_server(context, trial, certificate)
                 children.append(server)
                 # No client is connected yet; the relay boots meanwhile.
-                idle_share, relay = await together(
-                    _idle_share(server, context.plan.idle_measure_s), _start_relay(context, trial, server, children)
+                idle_cpu, relay = await together(
+                    _idle_cpu(server, context.plan.idle_measure_s), _start_relay(context, trial, server, children)
                 )
                 url = address_behind(server, relay.ready["port"]) if relay else str(server.ready["url"])
-                yield TrialProcesses(server, relay, generator, channel, spec, url, idle_share)
+                yield TrialProcesses(server, relay, generator, channel, spec, url, idle_cpu)
         finally:
             await together(*(child.stop() for child in reversed(children)))
 
@@ -132,11 +132,12 @@ async def _start_relay(context: RunContext, trial: TrialPlan, server: Child, chi
     return relay
 
 
-async def _idle_share(server: Child, measure_s: float) -> float:
-    """The server's CPU without connections, as a share of a core, to subtract from its cost."""
-    before, began_ns = cpu_ns(server.pid), now_ns()
+async def _idle_cpu(server: Child, measure_s: float) -> IdleCpu:
+    """The server's CPU without connections, to subtract from its cost."""
+    before, began_ns = read_process(server.pid), now_ns()
     await asyncio.sleep(measure_s)
-    return (cpu_ns(server.pid) - before) / (now_ns() - began_ns)
+    after = read_process(server.pid)
+    return IdleCpu((after.cpu_ns - before.cpu_ns) / (now_ns() - began_ns), after.pid)
 
 
 def _free_port() -> int:

@@ -90,6 +90,7 @@ class Client:
         self.last_failure = ""
         """Why the newest connection ended, in words."""
         self.polls = Beats()
+        """All polls but the first of each connection, which comes out of turn."""
         self.heartbeats = Beats()
         self.handlers: dict[str, list[Callable[[Envelope], object]]] = {}
         self.sessions = SessionTable(options.room, parse_cursor(options.since) if options.since else None)

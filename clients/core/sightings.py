@@ -46,7 +46,7 @@ class Sightings:
     def request(self, method_and_path: str, headers: Iterable[tuple[str, str]]) -> None:
         """Note a request's headers, unless one like it was noted before."""
         if method_and_path not in self.requests:
-            self.requests[method_and_path] = tuple(headers)
+            self.requests[method_and_path] = tuple((str(name), str(value)) for name, value in headers)
 
     def answer(self, headers: Mapping[str, str]) -> None:
         """Note an answer's coding."""

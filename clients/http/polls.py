@@ -56,7 +56,8 @@ class Poller(HttpClient):
             total=None, sock_connect=self.options.connect_timeout_s, sock_read=answer_within_s
         )
         self.ledger.requests += 1
-        self.polls.mark(now_ns())
+        if not self.is_first_poll:
+            self.polls.mark(now_ns())
         url = self.target.update_query(params)
         headers = self._headers | authorization(self.token) | self.session_header()
         async with (

@@ -15,7 +15,7 @@ from bench.machine.load import TICKS_PER_S, Machine, between, parse_stat, read_m
 from bench.results.catalogue import METRICS
 from bench.trial.channel import GeneratorChannel, TrialError
 from bench.trial.conduct import await_ramp
-from bench.trial.context import TrialProcesses
+from bench.trial.context import IdleCpu, TrialProcesses
 from bench.trial.drift import LEAST_EVENTS, LEAST_MS, LEAST_SHARE, Z, drift, rank_z
 from bench.trial.validity import BOUNDS, reasons
 from reports.table.quiet import LIMITS, NOISY, QUIET, UNFIT, Host, quiet_sentence
@@ -148,7 +148,7 @@ def test_an_incomplete_ramp_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         async with GeneratorChannel(tmp_path / "channel") as channel:
             _, writer = await asyncio.open_unix_connection(tmp_path / "channel")
             nobody = cast(Any, None)
-            processes = TrialProcesses(nobody, nobody, nobody, channel, LoadSpec("sse"), "", 0.0)
+            processes = TrialProcesses(nobody, nobody, nobody, channel, LoadSpec("sse"), "", IdleCpu(0.0, 0))
             try:
                 await await_ramp(processes)
             finally:
