@@ -58,7 +58,7 @@ class LongPolling(Poller):
         seen = self.ledger.sightings
         if self.polls.count > FIRST_POLLS:
             seen.holds_s.add(asked_s)
-        if lasted_s is not None:
+        if lasted_s is not None and self.polls.count:  # the first poll is answered at once
             seen.empty_early_s = max(seen.empty_early_s, asked_s - lasted_s)
 
     async def open_session(self) -> None:

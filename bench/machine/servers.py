@@ -24,7 +24,11 @@ async def start_server(transport: str, core: int | None, log: Path, *, port: int
 
 async def start_relay(server: Child, core: int | None, log: Path, *, port: int = 0, **options: Any) -> Child:
     """Start a relay in front of a server and wait until it serves; as ``start_server`` otherwise."""
-    target = f"{server.ready['host']}:{server.ready['port']}"
+    return await start_relay_to(f"{server.ready['host']}:{server.ready['port']}", core, log, port=port, **options)
+
+
+async def start_relay_to(target: str, core: int | None, log: Path, *, port: int = 0, **options: Any) -> Child:
+    """The same in front of whatever listens at ``target``, ``HOST:PORT``."""
     arguments = _arguments(to=target, port=port, **options)
     return await _ready(await start("relay", ["-m", "servers", "relay", *arguments], core, log))
 

@@ -33,6 +33,22 @@ class Excess(msgspec.Struct, frozen=True):
     """Bytes that pollers sent for each request, beyond its line and the headers that they say they sent."""
 
 
+class RelayCheck(msgspec.Struct):
+    """Pings through a relay of its own, from outside."""
+
+    when: str
+    """``before the first trial`` or ``after the last``."""
+    rtt_ms: float
+    up_ms_min: float = 0.0
+    up_ms_p50: float = 0.0
+    """One way to the server ..."""
+    down_ms_min: float = 0.0
+    down_ms_p50: float = 0.0
+    """... and one way back; 0 if there was no ping."""
+    reasons: list[str] = []
+    """Why the trials behind such a relay are invalid; empty if it does what is planned."""
+
+
 class Observed(msgspec.Struct):
     """Facts of one trial. ``None``: this transport has no such thing, or the generator is not ours."""
 

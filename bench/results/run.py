@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 
 from bench.results.catalogue import LATENCY_PERCENTILES
-from bench.results.observed import Observed
+from bench.results.observed import Observed, RelayCheck
 from bench.results.provenance import Provenance
 from feed.networks import Network
 
@@ -159,3 +159,5 @@ class Results(Provenance):
     plan: Plan
     idle: dict[str, Idle]
     trials: list[Trial]
+    relay_checks: list[RelayCheck] = msgspec.field(default_factory=list)
+    """Pings through a relay before the first trial and after the last; empty in older files, and on the loopback."""

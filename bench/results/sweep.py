@@ -2,6 +2,7 @@
 
 import msgspec
 
+from bench.results.observed import RelayCheck
 from bench.results.provenance import Provenance
 from bench.results.run import Idle, Plan, Trial
 
@@ -24,3 +25,5 @@ class SweepResults(Provenance):
     trials: list[SweepTrial]
     idle: dict[str, Idle] = msgspec.field(default_factory=dict)
     """An idle cycle of each transport; ``sensitivity`` alone measures them."""
+    relay_checks: list[RelayCheck] = msgspec.field(default_factory=list)
+    """As in ``Results``."""

@@ -15,10 +15,12 @@ from bench.machine.provenance import provenance
 from bench.plan.timing import expected_s
 from bench.plan.trials import Planned, TrialPlan, trials
 from bench.results.files import RESULTS_FILE, save
+from bench.results.observed import RelayCheck
 from bench.results.run import Plan, Results, Trial
 from bench.results.sweep import SweepResults, SweepTrial
 from bench.run.folders import remove_if_empty
 from bench.run.progress import Progress
+from bench.run.relay_checks import AFTER, BEFORE, check_relays, reasons_by_rtt, reject
 from bench.run.sequence import Step, run_sequence
 from bench.trial.conduct import run_trial
 from bench.trial.context import RunContext
@@ -54,6 +56,13 @@ class Batch(NamedTuple):
             self.results.trials.append(SweepTrial(one.section, one.load, trial))
         self.save()
 
+    def checked(self, checks: list[RelayCheck]) -> None:
+        """Record how the relays were, before and after, and what that means for the trials; save the results."""
+        self.results.relay_checks = checks
+        trials = [of if isinstance(of, Trial) else of.trial for of in self.results.trials]
+        reject(trials, [check for check in checks if check.when == AFTER])
+        self.save()
+
     def save(self) -> None:
         """Write the results as they are now."""
         save(self.results, self.folder, self.name)
@@ -78,6 +87,8 @@ async def run_batches(
         for name in (SAMPLES_FOLDER, "logs"):
             (batch.folder / name).mkdir(parents=True, exist_ok=True)
     try:
+        planned = [one for batch in batches for one in batch.planned]
+        before = await check_relays(planned, BEFORE, placement.relay, logs)
         if idle_of is not None:
             progress.starting("idle cycles", IDLE_EXPECTED_S)
             idle = await measure_idle(idle_of, placement.server, batches[0].folder)
@@ -87,17 +98,27 @@ async def run_batches(
         await hiccups.start(sorted({placement.server, placement.relay, *placement.generator}), logs)
         for number, batch in enumerate(batches):
             later_s = sum(other.expected_s for other in batches[number + 1 :])
-            await _run_batch(batch, placement, hiccups, progress, later_s)
+            context = RunContext(
+                batch.planned[0].plan,
+                batch.folder,
+                placement,
+                hiccups,
+                batch.results.idle,
+                relay_reasons=reasons_by_rtt(before),
+            )
+            await _run_batch(batch, context, progress, later_s)
+        after = await check_relays(planned, AFTER, placement.relay, logs)
+        for batch in batches:
+            batch.checked([*before, *after])
     finally:
         await hiccups.stop()
         for batch in batches:
             _remove_unused(batch)
 
 
-async def _run_batch(batch: Batch, placement: Placement, hiccups: Hiccups, progress: Progress, later_s: float) -> None:
+async def _run_batch(batch: Batch, context: RunContext, progress: Progress, later_s: float) -> None:
     async def measure(plan: Plan, trial: TrialPlan, attempt: int) -> Trial:
-        context = RunContext(plan, batch.folder, placement, hiccups, batch.results.idle)
-        return await run_trial(context, trial, attempt)
+        return await run_trial(context._replace(plan=plan), trial, attempt)
 
     try:
         await run_planned(batch, measure, progress, later_s)

@@ -1,8 +1,9 @@
 """The context of a run, which all its trials share, and the processes of one trial."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from bench.generators.spec import LoadSpec
@@ -56,3 +57,5 @@ class RunContext(NamedTuple):
     hiccups: Hiccups
     idle: dict[str, Idle]
     watch: Watch = nullcontext
+    relay_reasons: Mapping[float, list[str]] = MappingProxyType({})
+    """Round trip -> why a relay with it is not what it should be, as seen from outside."""

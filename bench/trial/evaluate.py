@@ -13,6 +13,7 @@ from bench.trial import metrics, validity
 from bench.trial.channel import TrialError
 from bench.trial.context import RunContext
 from bench.trial.observe import observe
+from bench.trial.plausible import Case, implausible
 from feed.transports import TRANSPORTS
 
 SAMPLES_FOLDER: Final = "samples"
@@ -54,7 +55,11 @@ def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Mea
     record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
     record.details["scheduling"] = [["probes" if of.probes else "load", of.scheduling] for of in records]
     record.observed = observe(plan, trial, idle, records, gauges, samples)
-    record.reasons = _reasons(plan, trial, record, measured)
+    record.reasons = [
+        *_reasons(plan, trial, record, measured),
+        *implausible(Case(plan, trial, idle, record.metrics, record.observed, record.details)),
+        *context.relay_reasons.get(trial.rtt_ms, ()),
+    ]
     if record.reasons:
         record.status = "invalid"
 
@@ -70,7 +75,7 @@ def _samples(plan: Plan, measured: Measurement) -> metrics.Samples:
         raise TrialError(f"nothing was delivered of {len(part.events)} events, so nothing was measured")
     wrong = metrics.wrong_dues(samples, part, plan.rooms, measured.start_ns)
     if wrong:
-        raise TrialError(f"{wrong} deliveries came before they were due, or with another due instant than scheduled")
+        raise TrialError(f"{wrong} deliveries came with another due instant than scheduled")
     return samples
 
 
