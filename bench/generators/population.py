@@ -42,6 +42,7 @@ class Population:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._sending = Sending(self._clients, self.shared.timer)
         self._marks: list[Mark] = []
+        self._quiet: Mark | None = None
         self._stamps: list[tuple[int, int]] = []
         self._collecting = False
         self._go = asyncio.Event()
@@ -70,6 +71,8 @@ class Population:
 
         From now on no garbage collection interrupts the process.
         """
+        mark = self._mark()
+        self._quiet = mark if now_ns() < start_ns else None
         part, timer = self.spec.window(), self.shared.timer
         timer.call_at(start_ns + part.begin_ns, self._begin_window)
         timer.call_at(start_ns + part.end_ns, self._note)
@@ -77,7 +80,6 @@ class Population:
         gc.collect()
         gc.freeze()
         gc.disable()
-        self._marks.append(self._mark())
 
     def take(self) -> None:
         """Move what was recorded since the last call to ``batches``."""
@@ -107,7 +109,7 @@ class Population:
         Returns the records without samples, failures and the subscribers' numbers, which the caller collects.
         """
         self._note()
-        quiet, begin, end, drained = self._marks
+        begin, end, drained = self._marks
         loop_lag, gc_pauses, counts = self.loop_lag.summary(), self.gc_pauses.summary(), self._counts()
         age_s = (drained.at_ns - self._ramp_start_ns) / NS_PER_S
         facts = facts_of(self._clients, self.shared.ledger.sightings, age_s)
@@ -126,7 +128,7 @@ class Population:
             loop_lag=loop_lag,
             gc_pauses=gc_pauses,
             requests=self._sending.samples,
-            quiet=quiet,
+            quiet=self._quiet,
             drained=drained,
             facts=facts,
         )

@@ -149,7 +149,8 @@ class Records(msgspec.Struct):
     requests: list[RequestSample] = []
     """In the order in which they were sent."""
     quiet: Mark | None = None
-    """Before the first event: no delivery is under way. ``None`` from a generator that is not ours."""
+    """Before the first event: no delivery is under way. ``None`` if the host was too slow for that, and from a
+    generator that is not ours."""
     drained: Mark | None = None
     """When all events were delivered, and all clients still connected."""
     facts: Facts | None = None

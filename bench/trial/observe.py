@@ -35,7 +35,8 @@ def observe(
     facts = [record.facts for record in records if record.facts is not None]
     if len(facts) == len(records):
         _add_facts(found, plan, trial, records, samples)
-        found.excess = excess(plan, trial, idle, _span(plan, trial, records))
+    if len(facts) == len(records) and all(record.quiet for record in records):
+        found.excess = excess(plan, trial, idle, _span(records))
     return found
 
 
@@ -97,7 +98,7 @@ def kuiper(phases: list[float]) -> float:
     return distance * (n**0.5 + 0.155 + 0.24 / n**0.5)
 
 
-def _span(plan: Plan, trial: TrialPlan, records: list[Records]) -> Span:
+def _span(records: list[Records]) -> Span:
     """What was moved from before the first event until all were delivered."""
     begin, end = records[0].quiet, records[0].drained
     assert begin is not None and end is not None
