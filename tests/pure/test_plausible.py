@@ -1,0 +1,373 @@
+"""What no honest trial shows makes a trial invalid: each kind of fault is planted in facts and must be named."""
+
+import random
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from bench.generators.facts import Facts
+from bench.generators.spec import SAMPLE_FIELDS, Mark, Records
+from bench.machine.load import Machine
+from bench.plan.presets import make_plan
+from bench.plan.trials import TrialPlan, schedule_of, trials
+from bench.results.observed import Excess, Observed, Process, SentRequest
+from bench.results.run import Idle, Plan
+from bench.theory.bytes import EPOCH, FRAMING
+from bench.trial import plausible
+from bench.trial.excess import Position, Span, excess
+from bench.trial.metrics import Gauges, Reading, Samples
+from bench.trial.observe import kuiper, observe
+from bench.trial.plausible import Case, Range, implausible
+from clients.core.ledger import Totals
+from clients.core.sightings import Beats, Sightings
+from feed.cursor import Cursor
+from feed.instruments.clock import NS_PER_MS, NS_PER_S
+from feed.rooms import room_name
+from feed.schedule import dues
+from feed.transports import POLLS, TRANSPORTS
+from feed.wire import Event, encode_batch
+
+PLAN = make_plan("default", "sparse")
+REQUEST = {"polling": "GET /poll", "long_polling": "GET /long-poll", "sse": "GET /sse", "websocket": "GET /ws"}
+SIZE = {"GET /poll": (12, 427), "GET /long-poll": (12, 427), "GET /sse": (15, 503), "GET /ws": (11, 391)}
+
+
+def trial_of(transport: str, plan: Plan = PLAN) -> TrialPlan:
+    (found,) = trials(msgspec.structs.replace(plan, transports=[transport], blocks=1))
+    return found
+
+
+def ready(pid: int, transport: str) -> dict[str, Any]:
+    return {"pid": pid, "transport": transport, "options": {"heartbeat_s": 15.0}}
+
+
+def honest(transport: str) -> Case:
+    """What an honest trial of a published run looks like."""
+    poll, request = transport in POLLS, REQUEST.get(transport)
+    seen = Observed(
+        earliest_ms=20.4,
+        stamp_after_tick_ms=2.2,
+        stamps_recorded=1.0,
+        excess=Excess(-0.2 if poll else 0.0, 0.01, -0.02 if poll else None, 0.03 if poll else None),
+        requests={request: SentRequest(["x"] * SIZE[request][0], SIZE[request][1])} if request else {},
+        heartbeats_most=None if poll else 0,
+        heartbeats_least=None if poll else 0,
+        life_s=12.5,
+        poll_period_s=0.9999 if transport == "polling" else None,
+        poll_kuiper=1.3 if transport == "polling" else None,
+        holds_s=[25.0] if transport == "long_polling" else [],
+        empty_early_s=0.0 if transport == "long_polling" else None,
+        generator_collects=False,
+        server_collector={"enabled": True, "thresholds": [700, 10, 10], "frozen_objects": 0},
+        server=Process(11, f"python -m servers {transport} --port 0"),
+        relay=Process(12, "python -m servers relay --port 0"),
+        idle_pid=11,
+        idle_share=0.005,
+    )
+    stream_bytes = {"polling": 743, "long_polling": 760, "sse": 13, "websocket": 16, "socketio": 10, "raw": 4}
+    idle = Idle(stream_bytes[transport] + 156, stream_bytes[transport], 6, 15.0)
+    metrics = {"payload_bytes_per_event": 256.0, "framing_bytes_per_event": 61.0, "server_user_share": 0.7}
+    return Case(
+        PLAN, trial_of(transport), idle, metrics, seen, {"server": ready(11, transport), "relay": ready(12, "relay")}
+    )
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_honest_trial_is_plausible(transport: str) -> None:
+    assert implausible(honest(transport)) == []
+
+
+def test_a_trial_of_another_generator_has_no_facts_and_is_not_judged_by_them() -> None:
+    case = honest("websocket")
+    assert implausible(case._replace(observed=Observed(earliest_ms=20.4), idle=None)) == []
+
+
+FACTS: list[tuple[str, str, dict[str, Any], str]] = [
+    (
+        "stamps 10 ms early",
+        "websocket",
+        {"impossible": 9, "earliest_ms": 10.4},
+        "9 deliveries came sooner than possible",
+    ),
+    (
+        "stamps early, a slow host",
+        "websocket",
+        {"stamp_after_tick_ms": -6.0},
+        "receive times are -6.0 ms after the kernel",
+    ),
+    ("stamps 10 ms late", "polling", {"stamp_after_tick_ms": 12.2}, "receive times are 12.2 ms after the kernel"),
+    ("stamps changed after the socket", "sse", {"stamps_recorded": 0.02}, "are not those of the connections: 2% agree"),
+    ("compression", "websocket", {"codings": ["permessage-deflate"]}, "compressed (permessage-deflate)"),
+    ("gzip on polls", "polling", {"codings": ["gzip"]}, "compressed (gzip)"),
+    ("8 spaces in each event", "sse", {"excess": Excess(8.0)}, "framing: +8.0 B per event"),
+    ("8 spaces in each polled event", "polling", {"excess": Excess(7.8)}, "framing: +7.8 B per event"),
+    ("smaller events", "raw", {"excess": Excess(-4.0)}, "framing: -4.0 B per event"),
+    ("one segment more", "websocket", {"excess": Excess(0.0, 0.5)}, "TCP/IP bytes: +50.0 %"),
+    ("acknowledgements not counted", "polling", {"excess": Excess(0.0, -0.4)}, "TCP/IP bytes: -40.0 %"),
+    ("more requests", "polling", {"excess": Excess(0.0, 0.0, 0.11)}, "requests: +11.0 %"),
+    ("a third of the polls", "polling", {"excess": Excess(0.0, 0.0, -0.33)}, "requests: -33.0 %"),
+    ("empty answers", "long_polling", {"excess": Excess(0.0, 0.0, 1.0)}, "requests: +100.0 %"),
+    ("hidden header", "polling", {"excess": Excess(0.0, 0.0, 0.0, 30.0)}, "what pollers sent: +30.0 B per request"),
+    ("extra header", "polling", {"requests": {"GET /poll": SentRequest(["x"] * 13, 457)}}, "13 headers of 457 B"),
+    ("longer header", "sse", {"requests": {"GET /sse": SentRequest(["x"] * 15, 533)}}, "15 headers of 533 B"),
+    ("header left out", "websocket", {"requests": {"GET /ws": SentRequest(["x"] * 10, 391)}}, "10 headers"),
+    ("heartbeats twice as often", "websocket", {"heartbeats_most": 1}, "0 to 1 heartbeats in 12.5 s"),
+    ("no heartbeats", "sse", {"life_s": 50.0, "heartbeats_most": 3}, "0 to 3 heartbeats in 50.0 s"),
+    ("heartbeats 10 % short", "raw", {"heartbeat_period_s": 13.5}, "heartbeats came every 13.5 s"),
+    ("heartbeats 10 % long", "raw", {"heartbeat_period_s": 16.5}, "heartbeats came every 16.5 s"),
+    ("polls 10 % short", "polling", {"poll_period_s": 0.9}, "polls came every 0.9 s"),
+    ("polls 10 % long", "polling", {"poll_period_s": 1.1}, "polls came every 1.1 s"),
+    ("pollers in phase", "polling", {"poll_kuiper": 14.1}, "pollers are in step"),
+    ("hold asked half as long", "long_polling", {"holds_s": [12.5]}, "asked to be held for 12.5 s"),
+    ("hold half as long", "long_polling", {"empty_early_s": 12.5}, "a hold ended 12.5 s sooner"),
+    ("generator collects", "socketio", {"generator_collects": True}, "the generator's garbage collector was on"),
+    ("server does not collect", "raw", {"server_collector": {"enabled": False}}, "the server's garbage collector is"),
+    (
+        "relay read as server",
+        "raw",
+        {"server": Process(12, "python -m servers relay")},
+        "the server's CPU was read of process 12",
+    ),
+    (
+        "server read as relay",
+        "raw",
+        {"relay": Process(11, "python -m servers raw")},
+        "the relay's CPU was read of process 11",
+    ),
+    ("idle CPU of the relay", "raw", {"idle_pid": 12}, "idle server was read of process 12"),
+]
+
+
+@pytest.mark.parametrize(("name", "transport", "planted", "said"), FACTS, ids=[fact[0] for fact in FACTS])
+def test_a_planted_fact_is_named(name: str, transport: str, planted: dict[str, Any], said: str) -> None:
+    case = honest(transport)
+    (reason,) = implausible(case._replace(observed=msgspec.structs.replace(case.observed, **planted)))
+    assert said in reason
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        ("framing_bytes_per_event", -164.0),
+        ("tcp_ip_bytes_per_event", -1.0),
+        ("heartbeat_bytes_per_event", -0.1),
+        ("wire_bytes_per_event", -3.0),
+        ("requests_per_event", -0.5),
+        ("server_cpu_share", -0.1),
+        ("server_user_share", 1.2),
+        ("steal_share", -0.01),
+        ("payload_bytes_per_event", 264.0),
+        ("payload_bytes_per_event", 255.9),
+    ],
+)
+def test_an_impossible_number_is_named(metric: str, value: float) -> None:
+    case = honest("sse")
+    (reason,) = implausible(case._replace(metrics={**case.metrics, metric: value}))
+    assert metric in reason or "payload" in reason
+
+
+@pytest.mark.parametrize(
+    ("transport", "more"), [("polling", 30), ("sse", 4), ("websocket", -8), ("long_polling", -320)]
+)
+def test_an_idle_cycle_of_another_format_is_named(transport: str, more: int) -> None:
+    """A header in each answer, a longer comment, no masking, compressed polls: the prediction would follow them."""
+    case = honest(transport)
+    assert case.idle is not None
+    idle = msgspec.structs.replace(case.idle, cycle_stream_bytes=case.idle.cycle_stream_bytes + more)
+    (reason,) = implausible(case._replace(idle=idle))
+    assert "an idle cycle has" in reason
+
+
+def test_another_server_than_asked_for_is_named() -> None:
+    case = honest("sse")
+    other = case._replace(details={**case.details, "server": ready(11, "websocket")})
+    assert any("serving websocket" in reason for reason in implausible(other))
+    often = {**ready(11, "sse"), "options": {"heartbeat_s": 7.5}}
+    assert any(
+        "every 7.5 s" in reason for reason in implausible(case._replace(details={**case.details, "server": often}))
+    )
+
+
+def test_a_tuned_collector_is_no_difference_if_it_was_asked_for() -> None:
+    case = honest("raw")
+    tuned = msgspec.structs.replace(case.observed, server_collector={"enabled": True, "thresholds": [50_000, 10, 10]})
+    asked = {**ready(11, "raw"), "options": {"heartbeat_s": 15.0, "gc": "tuned"}}
+    assert implausible(case._replace(observed=tuned, details={**case.details, "server": asked})) == []
+    assert len(implausible(case._replace(observed=tuned))) == 1
+
+
+@pytest.mark.parametrize(
+    ("transport", "planted"),
+    [
+        ("polling", {"poll_period_s": 1.02}),
+        ("polling", {"poll_kuiper": 2.6}),
+        ("long_polling", {"excess": Excess(-0.3, 0.12, -0.28, 0.1)}),
+        ("websocket", {"life_s": 15.5, "heartbeats_most": 1}),
+        ("raw", {"heartbeats_most": 1, "heartbeats_least": 1}),
+    ],
+)
+def test_what_honest_trials_do_is_no_reason(transport: str, planted: dict[str, Any]) -> None:
+    """Jitter of 2 %, a busy room whose answers wait, a heartbeat that was due, one clock for all connections."""
+    case = honest(transport)
+    assert implausible(case._replace(observed=msgspec.structs.replace(case.observed, **planted))) == []
+
+
+def test_the_bounds_are_these() -> None:
+    assert plausible.FRAMING_B == Range(-3.0, 3.0) == plausible.SENT_B
+    assert Range(-0.10, 0.10) == plausible.STREAM_TCP_IP
+    assert {"polling": Range(-0.25, 0.25), "long_polling": Range(-0.20, 0.35)} == plausible.TCP_IP
+    assert {"polling": Range(-0.15, 0.06), "long_polling": Range(-0.60, 0.15)} == plausible.REQUESTS
+    assert Range(-1.0, 8.0) == plausible.AFTER_TICK_MS and plausible.LEAST_RECORDED == 0.33
+    assert (plausible.PERIOD_SHARE, plausible.PERIOD_SLACK_S) == (0.05, 0.005)
+    assert (plausible.KUIPER, plausible.HOLD_EARLY_S, plausible.IDLE_SLACK_B) == (3.0, 0.2, 3.0)
+    assert plausible.DEFAULT_COLLECTOR == {"enabled": True, "thresholds": [700, 10, 10], "frozen_objects": 0}
+    assert {name: size for (kind, name), size in plausible.REQUEST_HEADERS.items() if kind == "browser"} == {
+        **SIZE,
+        "GET /socket.io/": (12, 427),
+    }
+
+
+def test_seeded_phases_never_look_in_step() -> None:
+    for seed in range(400):
+        draw = random.Random(f"phases-{seed}")
+        assert kuiper([draw.random() for _ in range(draw.choice((10, 20, 100, 200)))]) < 3.0
+
+
+@pytest.mark.parametrize("subscribers", (20, 100, 200))
+def test_pollers_in_step_are_found(subscribers: int) -> None:
+    together = [0.3 + 0.01 * (index % 5) for index in range(subscribers)]
+    assert kuiper(together) > 3.0
+    assert kuiper([0.99 + 0.02 * (index % 2) - (index % 2) for index in range(subscribers)]) > 3.0, "across the cut"
+    if subscribers > 20:
+        assert kuiper([0.5 * (index % 2) for index in range(subscribers)]) > 3.0, "in two groups"
+        assert kuiper([0.5 * index / subscribers for index in range(subscribers)]) > 3.0, "only half of the time"
+
+
+SMALL = msgspec.structs.replace(PLAN, subscribers=6, rooms=3, probes=6)
+IDLES = {"polling": 743, "long_polling": 760}
+
+
+def moved(transport: str, padding: int = 0, empty: int = 40, trial: TrialPlan | None = None) -> Span:
+    """What a trial moves whose every event has ``padding`` more bytes than its format says; positions begin at 98."""
+    trial = trial or trial_of(transport, SMALL)
+    envelopes = bodies = stream = n = 0
+    newest = dict.fromkeys(range(SMALL.rooms), 98)
+    for due in dues(schedule_of(SMALL, trial)):
+        newest[due.room] += 1
+        seq = newest[due.room]
+        event = Event("event", Cursor(EPOCH, seq), room_name(due.room), b"x" * SMALL.payload_bytes)
+        size = len(event.json)
+        for _ in range(SMALL.subscribers // SMALL.rooms):
+            n, envelopes = n + 1, envelopes + size + padding
+            stream += size + padding + (FRAMING[transport](size, seq) if transport in FRAMING else 0)
+            bodies += len(encode_batch(Cursor(EPOCH, seq), room_name(due.room), "resumed", 0, [event])) + padding
+    bodies += empty * len(encode_batch(Cursor(EPOCH, 100), room_name(1), "resumed", 0, ()))
+    totals = Totals(
+        stream_bytes=stream,
+        header_bytes=104 * n,
+        requests=n + empty,
+        deliveries=n,
+        answers=n + empty,
+        body_bytes=bodies,
+        payload_bytes=n * SMALL.payload_bytes,
+        sent_bytes=(n + empty) * 500,
+    )
+    positions = [Position(index, newest[index % SMALL.rooms]) for index in range(SMALL.subscribers)]
+    return Span(totals, 10.0, 427, positions)
+
+
+@pytest.mark.parametrize("transport", FRAMING)
+@pytest.mark.parametrize("padding", (0, 8, -8))
+def test_a_streams_framing_is_predicted_to_the_byte(transport: str, padding: int) -> None:
+    found = excess(SMALL, trial_of(transport, SMALL), Idle(120, 16, 6, 15.0), moved(transport, padding))
+    assert found.framing_bytes_per_event == pytest.approx(padding, abs=1e-9)
+    assert found.tcp_ip_share == pytest.approx(0)
+
+
+@pytest.mark.parametrize("transport", POLLS)
+@pytest.mark.parametrize("padding", (0, 8))
+def test_padding_of_polled_events_is_seen_in_the_bodies(transport: str, padding: int) -> None:
+    found = excess(SMALL, trial_of(transport, SMALL), Idle(1003, IDLES[transport], 6, 1.0), moved(transport, padding))
+    assert found.framing_bytes_per_event == pytest.approx(padding, abs=1.0)
+
+
+def test_nothing_is_predicted_where_the_format_is_another() -> None:
+    trial, idle, span = trial_of("sse", SMALL), Idle(120, 13, 6, 15.0), moved("sse")
+    assert excess(SMALL, trial._replace(variant="plain"), idle, span) == Excess()
+    assert excess(SMALL, trial._replace(tls=True), idle, span) == Excess()
+    assert excess(SMALL, trial, None, span) == Excess()
+    assert excess(msgspec.structs.replace(SMALL, inject_fault={"sse": "drop"}), trial, idle, span) == Excess()
+    assert excess(SMALL, trial, idle, span._replace(moved=Totals())) == Excess()
+
+
+def observed(shift_ms: float = 0.0, socket_shift_ms: float = 0.0, collects: bool = False) -> Observed:
+    """A WebSocket trial of 20 events to 20 subscribers. ``shift_ms``: receive times as recorded, moved by that;
+    ``socket_shift_ms``: those that connections note."""
+    n, mark = 20, Mark({}, 0, 0)
+    due_ns = [(index + 1) * NS_PER_S for index in range(n)]
+    true_ns = [at_ns + round(20.6 * NS_PER_MS) for at_ns in due_ns]
+    noted_ns = [at_ns + round(socket_shift_ms * NS_PER_MS) for at_ns in true_ns]
+    columns = (range(n), [0] * n, due_ns, [at_ns + round(shift_ms * NS_PER_MS) for at_ns in noted_ns])
+    samples = Samples(*(np.array(column, dtype=np.int64) for column in columns))
+    assert len(columns) == len(SAMPLE_FIELDS)
+    stamps = [(0, -2 * NS_PER_MS)] * n + 2 * [
+        (noted, true - (index % 4) * NS_PER_MS)
+        for index, (noted, true) in enumerate(zip(noted_ns, true_ns, strict=True))
+    ]
+    facts = Facts(age_s=12.0, stamps=stamps, gc_collections=int(collects), heartbeats=[0] * n)
+    record = Records(
+        pid=1,
+        probes=list(range(n)),
+        loads=[],
+        samples=b"",
+        begin=mark,
+        end=mark,
+        final=mark,
+        counts={},
+        failures=[],
+        loop_lag={},
+        gc_pauses={},
+        facts=facts,
+    )
+    reading = Reading(0, 0, 0, 0, Machine(0.0, 0.0, 1.0, 0.0))
+    gauges = Gauges(1.0, reading, reading, 0.005, 0, 0, {}, {}, [], [], idle_pid=11)
+    plan = msgspec.structs.replace(PLAN, subscribers=n, probes=n)
+    return observe(plan, trial_of("websocket", plan), None, [record], gauges, samples)
+
+
+def judged(seen: Observed) -> list[str]:
+    return implausible(honest("websocket")._replace(observed=seen))
+
+
+def test_receive_times_are_held_against_schedule_and_kernel() -> None:
+    seen = observed()
+    assert seen.impossible == 0 and seen.stamps_recorded == pytest.approx(1) and judged(seen) == []
+    early = judged(observed(socket_shift_ms=-10))
+    assert any("20 deliveries came sooner" in reason for reason in early) and any(
+        "kernel" in reason for reason in early
+    )
+    assert any("kernel" in reason for reason in judged(observed(socket_shift_ms=10)))
+    assert any("not those of the connections" in reason for reason in judged(observed(shift_ms=10)))
+    assert any("sooner than possible" in reason for reason in judged(observed(shift_ms=-1)))
+
+
+def test_a_collection_in_the_measured_part_is_a_fact() -> None:
+    assert any("garbage collector was on" in reason for reason in judged(observed(collects=True)))
+
+
+def test_clients_note_what_answers_and_requests_say() -> None:
+    seen = Sightings()
+    for headers in ({}, {"Content-Encoding": "identity"}, {"Content-Encoding": "gzip"}):
+        seen.answer(headers)
+    seen.answer({"Sec-WebSocket-Extensions": "permessage-deflate; server_no_context_takeover"})
+    assert seen.codings == {"gzip", "permessage-deflate; server_no_context_takeover"}
+    seen.request("GET /poll", [("Host", "a"), ("x", "1")])
+    seen.request("GET /poll", [])
+    assert seen.requests == {"GET /poll": (("Host", "a"), ("x", "1"))}
+    beats = Beats()
+    assert beats.period_s is None
+    for at_ns in (5, 5 + NS_PER_S, 5 + 3 * NS_PER_S):
+        beats.mark(at_ns)
+    assert (beats.count, beats.period_s) == (3, 1.5)
