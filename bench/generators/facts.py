@@ -21,10 +21,8 @@ class Facts(msgspec.Struct):
     """Heartbeats of each stream."""
     heartbeat_periods_s: list[float] = []
     """Mean period of each stream that had two or more."""
-    poll_periods_s: list[float] = []
-    """Mean period of each poller, its first poll left out."""
-    polls_ns: list[int] = []
-    """Each poller's newest poll (CLOCK_MONOTONIC)."""
+    polls_ns: list[list[int]] = []
+    """Each poller's newest polls (CLOCK_MONOTONIC), its first one left out."""
     holds_s: list[float] = []
     """Holds that long polls asked for, without those of first polls."""
     empty_early_s: float = 0.0
@@ -50,8 +48,7 @@ def facts_of(by_index: Mapping[int, Client], seen: Sightings, age_s: float) -> F
         codings=sorted(seen.codings),
         heartbeats=[client.heartbeats.count for client in streams],
         heartbeat_periods_s=[of for client in streams if (of := client.heartbeats.period_s) is not None],
-        poll_periods_s=[of for client in pollers if (of := client.polls.period_s) is not None],
-        polls_ns=[client.polls.last_ns for client in pollers],
+        polls_ns=[list(client.polls.newest) for client in pollers],
         positions=[(index, of.session.cursor.seq) for index, of in by_index.items() if of.session.cursor],
         holds_s=sorted(seen.holds_s),
         empty_early_s=seen.empty_early_s,

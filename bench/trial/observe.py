@@ -13,6 +13,7 @@ from bench.theory.latency import Conditions, poll_cycle_s
 from bench.trial.excess import Position, Span, excess
 from bench.trial.metrics import Gauges, Samples, totals
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
+from feed.transports import POLLING
 
 HOST: Final = "{host}"
 SAME_READ_NS: Final = 500_000
@@ -49,11 +50,11 @@ def _add_facts(found: Observed, plan: Plan, trial: TrialPlan, records: list[Reco
     found.heartbeats_most, found.heartbeats_least = max(heartbeats, default=None), min(heartbeats, default=None)
     found.life_s = max(of.age_s for of in facts)
     found.heartbeat_period_s = _median([period_s for of in facts for period_s in of.heartbeat_periods_s])
-    found.poll_period_s = _median([period_s for of in facts for period_s in of.poll_periods_s])
-    if trial.transport == "polling":
+    polls_ns = [polls for of in facts for polls in of.polls_ns]
+    if trial.transport == POLLING and polls_ns:
         cycle_s = poll_cycle_s(Conditions(trial.rtt_ms, 1.0, trial.poll_interval_s, plan.hold_s))
-        polls_ns = [at_ns for of in facts for at_ns in of.polls_ns]
-        found.poll_kuiper = kuiper([at_ns / NS_PER_S / cycle_s % 1 for at_ns in polls_ns]) if polls_ns else None
+        found.poll_period_s = _median([poll_period_s(polls, cycle_s) for polls in polls_ns if len(polls) > 1])
+        found.poll_kuiper = kuiper([polls[-1] / NS_PER_S / cycle_s % 1 for polls in polls_ns])
     found.holds_s = sorted({hold_s for of in facts for hold_s in of.holds_s})
     found.empty_early_s = max(of.empty_early_s for of in facts) if trial.transport == "long_polling" else None
     found.generator_collects = any(of.gc_enabled or of.gc_collections for of in facts)
@@ -77,6 +78,12 @@ def _recorded(stamps: list[int], samples: Samples, subscribers: int) -> float:
 
 def _median(values: list[float]) -> float | None:
     return median(values) if values else None
+
+
+def poll_period_s(polls_ns: list[int], planned_s: float) -> float:
+    """Mean time from one tick to the next; a gap over several planned periods counts as ticks that were missed."""
+    gaps_s = np.diff(np.array(polls_ns)) / NS_PER_S
+    return float(gaps_s.sum() / np.maximum(1, np.round(gaps_s / planned_s)).sum())
 
 
 def _sent(headers: list[tuple[str, str]]) -> SentRequest:

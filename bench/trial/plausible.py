@@ -50,7 +50,8 @@ STREAM_TCP_IP: Final = Range(-0.10, 0.10)
 TCP_IP: Final = {"polling": Range(-0.25, 0.25), "long_polling": Range(-0.20, 0.35)}
 REQUESTS: Final = {"polling": Range(-0.15, 0.06), "long_polling": Range(-0.60, 0.15)}
 """Shares above what theory predicts, as all shares here."""
-AFTER_TICK_MS: Final = Range(-1.0, 8.0)
+AFTER_TICK_MS: Final = Range(-1.0, 10.0)
+"""A tick of 4 ms makes 2, a busy host up to 8 (it ticks late)."""
 LEAST_RECORDED: Final = 0.33
 PERIOD_SHARE: Final = 0.05
 PERIOD_SLACK_S: Final = 0.005

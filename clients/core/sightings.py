@@ -3,10 +3,13 @@
 A benchmark compares these facts with its plan (``bench.trial.plausible``).
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 UNCODED: Final = ("", "identity")
+MAX_INSTANTS: Final = 64
+"""How many of the newest instants are kept."""
 
 
 class Beats:
@@ -17,12 +20,14 @@ class Beats:
         self.first_ns = 0
         self.last_ns = 0
         """Both on CLOCK_MONOTONIC; 0 before the first."""
+        self.newest: deque[int] = deque(maxlen=MAX_INSTANTS)
 
     def mark(self, at_ns: int) -> None:
         """Note one."""
         self.count += 1
         self.first_ns = self.first_ns or at_ns
         self.last_ns = at_ns
+        self.newest.append(at_ns)
 
     @property
     def period_s(self) -> float | None:
