@@ -57,7 +57,7 @@ class Observed(msgspec.Struct):
     impossible: int = 0
     """Deliveries that took less than that."""
     stamp_after_tick_ms: float | None = None
-    """Median of the clients' receive stamps minus the kernel's ticks in which the bytes came."""
+    """The clients' receive stamps minus the kernel's ticks in which the bytes came: 10th percentile."""
     stamps_recorded: float | None = None
     """Share of newest stamps that are those of recorded deliveries, divided by the share that should be: about 1 on a
     stream."""

@@ -89,6 +89,8 @@ async def run_batches(
     try:
         planned = [one for batch in batches for one in batch.planned]
         before = await check_relays(planned, BEFORE, placement.relay, logs)
+        for batch in batches:
+            batch.results.relay_checks = before
         if idle_of is not None:
             progress.starting("idle cycles", IDLE_EXPECTED_S)
             idle = await measure_idle(idle_of, placement.server, batches[0].folder)

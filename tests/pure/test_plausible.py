@@ -212,7 +212,7 @@ def test_the_bounds_are_these() -> None:
     assert Range(-0.10, 0.10) == plausible.STREAM_TCP_IP
     assert {"polling": Range(-0.25, 0.25), "long_polling": Range(-0.20, 0.35)} == plausible.TCP_IP
     assert {"polling": Range(-0.15, 0.06), "long_polling": Range(-0.60, 0.15)} == plausible.REQUESTS
-    assert Range(-1.0, 10.0) == plausible.AFTER_TICK_MS and plausible.LEAST_RECORDED == 0.33
+    assert Range(-1.0, 7.0) == plausible.AFTER_TICK_MS and plausible.LEAST_RECORDED == 0.33
     assert (plausible.PERIOD_SHARE, plausible.PERIOD_SLACK_S) == (0.05, 0.005)
     assert (plausible.KUIPER, plausible.HOLD_EARLY_S, plausible.IDLE_SLACK_B) == (3.0, 0.2, 3.0)
     assert plausible.DEFAULT_COLLECTOR == {"enabled": True, "thresholds": [700, 10, 10], "frozen_objects": 0}
