@@ -105,7 +105,7 @@ def kuiper(phases: list[float]) -> float:
     ordered, n = np.sort(np.array(phases)), len(phases)
     steps = np.arange(n)
     distance = float(np.max((steps + 1) / n - ordered) + np.max(ordered - steps / n))
-    return distance * (n**0.5 + 0.155 + 0.24 / n**0.5)
+    return distance * float(n**0.5 + 0.155 + 0.24 / n**0.5)
 
 
 def _span(records: list[Records]) -> Span:
