@@ -124,8 +124,8 @@ def _stamps(case: Case) -> Iterator[str]:
     after_ms, recorded = case.observed.stamp_after_tick_ms, case.observed.stamps_recorded
     if after_ms is not None and after_ms not in AFTER_TICK_MS:
         yield (
-            f"receive times are {after_ms:.1f} ms or more after the kernel's (nine in ten); allowed are {AFTER_TICK_MS.low:g} to "
-            f"{AFTER_TICK_MS.high:g}"
+            f"receive times are {after_ms:.1f} ms or more after the kernel's (nine in ten); allowed are "
+            f"{AFTER_TICK_MS.low:g} to {AFTER_TICK_MS.high:g}"
         )
     if recorded is not None and recorded < LEAST_RECORDED and not TRANSPORTS[case.trial.transport].is_poll:
         yield (
