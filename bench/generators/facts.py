@@ -6,6 +6,7 @@ import msgspec
 
 from clients.core.client import Client
 from clients.core.sightings import Sightings
+from feed.instruments.clock import tick_ns
 
 
 class Facts(msgspec.Struct):
@@ -30,7 +31,9 @@ class Facts(msgspec.Struct):
     positions: list[tuple[int, int]] = []
     """Each subscriber, and the sequence number of its newest event."""
     stamps: list[tuple[int, int]] = []
-    """Newest bytes of each connection, at each mark: the client's stamp, and the kernel's tick (``Meter.stamps``)."""
+    """When the newest bytes of each connection came, at each mark: by the client, and by the kernel."""
+    tick_ns: int = 0
+    """How far the kernel's times may be off (``Meter.stamps``)."""
     gc_enabled: bool = False
     """Was the garbage collector on at either end of the measured part?"""
     gc_collections: int = 0
@@ -44,6 +47,7 @@ def facts_of(by_index: Mapping[int, Client], seen: Sightings, age_s: float) -> F
     streams = [client for client in clients if not client.transport.is_poll]
     return Facts(
         age_s=age_s,
+        tick_ns=tick_ns(),
         requests={name: list(headers) for name, headers in seen.requests.items()},
         codings=sorted(seen.codings),
         heartbeats=[client.heartbeats.count for client in streams],

@@ -56,8 +56,10 @@ class Observed(msgspec.Struct):
     """The smallest latency; no delivery can take less than one transit."""
     impossible: int = 0
     """Deliveries that took less than that."""
-    stamp_after_tick_ms: float | None = None
-    """The clients' receive stamps minus the kernel's ticks in which the bytes came: 10th percentile."""
+    stamp_after_kernel_ms: float | None = None
+    """Median of the clients' receive stamps minus the kernel's, which are right to a tick, ..."""
+    tick_ms: float | None = None
+    """... and the length of one."""
     stamps_recorded: float | None = None
     """Share of newest stamps that are those of recorded deliveries, divided by the share that should be: about 1 on a
     stream."""

@@ -16,8 +16,6 @@ from feed.instruments.clock import NS_PER_MS, NS_PER_S
 from feed.transports import POLLING
 
 HOST: Final = "{host}"
-STAMP_PERCENTILE: Final = 10
-"""A host that ticks late, or reads late, moves some stamps; a wrong clock moves them all."""
 SAME_READ_NS: Final = 500_000
 
 
@@ -63,8 +61,8 @@ def _add_facts(found: Observed, plan: Plan, trial: TrialPlan, records: list[Reco
     probed = [record for record in records if record.probes and record.facts is not None and record.facts.stamps]
     stamps = [pair for record in probed for pair in (record.facts.stamps if record.facts else [])]
     if stamps:
-        after_ns = [stamp - tick for stamp, tick in stamps]
-        found.stamp_after_tick_ms = float(np.percentile(after_ns, STAMP_PERCENTILE)) / NS_PER_MS
+        found.stamp_after_kernel_ms = median(stamp - kernel for stamp, kernel in stamps) / NS_PER_MS
+        found.tick_ms = max(of.tick_ns for of in facts) / NS_PER_MS
         found.stamps_recorded = _recorded([stamp for stamp, _ in stamps], samples, plan.subscribers)
 
 

@@ -50,7 +50,10 @@ STREAM_TCP_IP: Final = Range(-0.10, 0.10)
 TCP_IP: Final = {"polling": Range(-0.25, 0.25), "long_polling": Range(-0.20, 0.35)}
 REQUESTS: Final = {"polling": Range(-0.15, 0.06), "long_polling": Range(-0.60, 0.15)}
 """Shares above what theory predicts, as all shares here."""
-AFTER_TICK_MS: Final = Range(-1.0, 7.0)
+EARLY_TICKS: Final = 1.5
+LATE_TICKS: Final = 1.0
+LATE_MS: Final = 3.0
+"""Receive times are at most 1.5 of the kernel's ticks before its own, and a tick and 3 ms after them."""
 LEAST_RECORDED: Final = 0.33
 PERIOD_SHARE: Final = 0.05
 PERIOD_SLACK_S: Final = 0.005
@@ -121,11 +124,13 @@ def _impossible(case: Case) -> Iterator[str]:
 
 def _stamps(case: Case) -> Iterator[str]:
     """Receive times, against the kernel's."""
-    after_ms, recorded = case.observed.stamp_after_tick_ms, case.observed.stamps_recorded
-    if after_ms is not None and after_ms not in AFTER_TICK_MS:
+    after_ms, recorded = case.observed.stamp_after_kernel_ms, case.observed.stamps_recorded
+    tick_ms = case.observed.tick_ms or 0.0
+    allowed = Range(-EARLY_TICKS * tick_ms, LATE_TICKS * tick_ms + LATE_MS)
+    if after_ms is not None and after_ms not in allowed:
         yield (
-            f"receive times are {after_ms:.1f} ms or more after the kernel's (nine in ten); allowed are "
-            f"{AFTER_TICK_MS.low:g} to {AFTER_TICK_MS.high:g}"
+            f"receive times are {after_ms:.1f} ms after the kernel's (median); allowed are {allowed.low:g} to "
+            f"{allowed.high:g}"
         )
     if recorded is not None and recorded < LEAST_RECORDED and not TRANSPORTS[case.trial.transport].is_poll:
         yield (

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
 from clients.core.sightings import Sightings
-from feed.instruments.clock import NS_PER_MS, tick_ns
+from feed.instruments.clock import NS_PER_MS, now_ns
 from feed.instruments.tcp import CLOSED_STATES, TcpInfo, read_tcp_info
 
 LINGER_S: Final = 1.0
@@ -80,9 +80,9 @@ class Meter:
         return self._last
 
     def stamps(self) -> tuple[int, int]:
-        """When the newest bytes came (CLOCK_MONOTONIC, ns): by the client, and the kernel's tick in which they did."""
+        """When the newest bytes came (CLOCK_MONOTONIC, ns): by the client, and by the kernel, within a tick."""
         info = self.read()
-        return self._protocol.receive_ns, tick_ns() - info.last_data_received_ms * NS_PER_MS
+        return self._protocol.receive_ns, now_ns() - info.last_data_received_ms * NS_PER_MS
 
     def first_answer(self) -> None:
         """The connection has brought its first answer: the bytes so far are its set-up."""

@@ -27,12 +27,7 @@ _TFD_TIMER_ABSTIME: Final = 1
 
 
 def tick_ns() -> int:
-    """When the kernel's newest tick was (CLOCK_MONOTONIC, ns). Times kept in ticks count from there."""
-    return time.clock_gettime_ns(_MONOTONIC_COARSE)
-
-
-def tick_length_ns() -> int:
-    """The time between two ticks."""
+    """The time between two ticks of the kernel."""
     return round(time.clock_getres(_MONOTONIC_COARSE) * NS_PER_S)
 
 

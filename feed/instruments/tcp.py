@@ -59,7 +59,7 @@ class TcpInfo(NamedTuple):
     send_mss_bytes: int
     unacked_segments: int
     last_data_received_ms: int
-    """Time since data came, in whole ticks of the kernel (``feed.instruments.clock.tick_ns``)."""
+    """Time since data came, in whole ticks of the kernel (``feed.instruments.clock.tick_ns`` long)."""
     rtt_us: int
     retransmits: int
     bytes_acked: int
