@@ -29,6 +29,8 @@ class Excess(msgspec.Struct, frozen=True):
     """Of a stream, heartbeats left out; of a poll's bodies. What an envelope's digits explain is within 2 bytes."""
     tcp_ip_share: float | None = None
     requests_share: float | None = None
+    requests_chance: float = 0.0
+    """What chance alone may add to that share, on either side: few pollers, few requests."""
     sent_bytes_per_request: float | None = None
     """Bytes that pollers sent for each request, beyond its line and the headers that they say they sent."""
 

@@ -14,6 +14,7 @@ from bench.results.run import Idle, Plan
 from bench.theory.bytes import (
     EPOCH,
     FRAMING,
+    MSS_BYTES,
     SEGMENT_BYTES,
     SEGMENTS_PER_EVENT,
     beyond_envelopes,
@@ -104,29 +105,33 @@ def _of_stream(plan: Plan, idle: Idle, moved: Totals, expected: Expected) -> Exc
     stream = moved.stream_bytes - beats * idle.cycle_stream_bytes
     headers = moved.header_bytes - beats * (idle.cycle_bytes - idle.cycle_stream_bytes)
     framing = (stream - moved.payload_bytes) / n
+    fits = expected.envelope + expected.framing <= MSS_BYTES
     return Excess(
         framing_bytes_per_event=framing - (expected.envelope - plan.payload_bytes + expected.framing),
-        tcp_ip_share=headers / n / (SEGMENTS_PER_EVENT * SEGMENT_BYTES) - 1,
+        tcp_ip_share=headers / n / (SEGMENTS_PER_EVENT * SEGMENT_BYTES) - 1 if fits else None,
     )
 
 
 def _of_polls(plan: Plan, trial: TrialPlan, idle: Idle, span: Span, expected: Expected) -> Excess:
     moved, n = span.moved, span.moved.deliveries
     of = Conditions(trial.rtt_ms, n / plan.subscribers / span.seconds, trial.poll_interval_s, plan.hold_s)
-    per_answer = n / max(1, moved.answers)
+    asked, per_answer = max(1, moved.requests), n / max(1, moved.answers)
     bodies = (moved.body_bytes - moved.answers * expected.empty_answer) / n
     if trial.transport == POLLING:
-        requests = plan.subscribers * span.seconds / poll_cycle_s(of)
+        ticks = span.seconds / poll_cycle_s(of)
+        requests, chance = plan.subscribers * ticks, 2 / ticks / plan.subscribers**0.5
         extra, query = beyond_envelopes(per_answer, expected.envelope) - commas(per_answer), 0
         extra += relay_bytes(of.rtt_ms)
     else:
         requests, extra = n * requests_per_event(trial.transport, of), 0.0
+        chance = 2 / max(1.0, requests) ** 0.5
         query = len(f"&hold_s={plan.hold_s:g}")
     cycle_headers = idle.cycle_bytes - idle.cycle_stream_bytes + extra
     line = len(TRANSPORTS[trial.transport].path) + expected.query + query + ENDS
     return Excess(
         framing_bytes_per_event=bodies - expected.envelope - commas(per_answer) / per_answer,
-        tcp_ip_share=moved.header_bytes / (moved.requests * cycle_headers) - 1,
+        tcp_ip_share=moved.header_bytes / asked / cycle_headers - 1 if expected.envelope <= MSS_BYTES else None,
         requests_share=moved.requests / requests - 1,
-        sent_bytes_per_request=moved.sent_bytes / moved.requests - line - span.header_bytes,
+        requests_chance=chance,
+        sent_bytes_per_request=moved.sent_bytes / asked - line - span.header_bytes,
     )

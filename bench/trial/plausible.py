@@ -47,6 +47,8 @@ FRAMING_B: Final = Range(-3.0, 3.0)
 SENT_B: Final = Range(-3.0, 3.0)
 """Bytes per request of a poller above its line and headers."""
 STREAM_TCP_IP: Final = Range(-0.10, 0.10)
+MERGED_S: Final = 0.01
+"""A stream's events that come closer together than this may share a segment."""
 TCP_IP: Final = {"polling": Range(-0.25, 0.25), "long_polling": Range(-0.20, 0.35)}
 REQUESTS: Final = {"polling": Range(-0.15, 0.06), "long_polling": Range(-0.60, 0.15)}
 """Shares above what theory predicts, as all shares here."""
@@ -123,16 +125,17 @@ def _impossible(case: Case) -> Iterator[str]:
 
 
 def _stamps(case: Case) -> Iterator[str]:
-    """Receive times, against the kernel's."""
+    """Receive times, against the kernel's. Under a load that takes the generator to its limit, they are late."""
     after_ms, recorded = case.observed.stamp_after_kernel_ms, case.observed.stamps_recorded
     tick_ms = case.observed.tick_ms or 0.0
-    allowed = Range(-EARLY_TICKS * tick_ms, LATE_TICKS * tick_ms + LATE_MS)
+    light = case.trial.purpose in JUDGED_BY_THEORY
+    allowed = Range(-EARLY_TICKS * tick_ms, LATE_TICKS * tick_ms + LATE_MS if light else math.inf)
     if after_ms is not None and after_ms not in allowed:
         yield (
             f"receive times are {after_ms:.1f} ms after the kernel's (median); allowed are {allowed.low:g} to "
             f"{allowed.high:g}"
         )
-    if recorded is not None and recorded < LEAST_RECORDED and not TRANSPORTS[case.trial.transport].is_poll:
+    if light and recorded is not None and recorded < LEAST_RECORDED and not TRANSPORTS[case.trial.transport].is_poll:
         yield (
             f"recorded receive times are not those of the connections: {recorded:.0%} agree, allowed is "
             f"{LEAST_RECORDED:.0%}"
@@ -148,16 +151,28 @@ def _unpredicted(case: Case) -> Iterator[str]:
         yield _off("what pollers sent", beyond.sent_bytes_per_request, "B per request", SENT_B)
     if case.trial.purpose not in JUDGED_BY_THEORY or plan.jitter_ms or plan.bandwidth_mbit_s or plan.loss:
         return
+    if name == POLLING and not _fits(case.trial):
+        return
+    chance, fewest = beyond.requests_chance, -MERGED_S * plan.rate_hz / plan.rooms
     for what, share, allowed in (
-        ("TCP/IP bytes", beyond.tcp_ip_share, TCP_IP.get(name, STREAM_TCP_IP)),
-        ("requests", beyond.requests_share, REQUESTS.get(name)),
+        ("TCP/IP bytes", beyond.tcp_ip_share, TCP_IP.get(name, Range(STREAM_TCP_IP.low + fewest, STREAM_TCP_IP.high))),
+        ("requests", beyond.requests_share, _wider(REQUESTS.get(name), chance)),
     ):
         if share is not None and allowed is not None and share not in allowed:
             yield _off(what, 100 * share, "%", Range(100 * allowed.low, 100 * allowed.high))
 
 
+def _wider(allowed: Range | None, by: float) -> Range | None:
+    return Range(allowed.low - by, allowed.high + by) if allowed else None
+
+
+def _fits(trial: TrialPlan) -> bool:
+    """Is a poll answered well before the next one is due? Else ticks are missed as the host has it."""
+    return trial.poll_interval_s * 1000 >= 1.25 * trial.rtt_ms
+
+
 def _off(what: str, value: float, unit: str, allowed: Range) -> str:
-    return f"{what}: {value:+.1f} {unit} from what is predicted, allowed are {allowed.low:+g} to {allowed.high:+g}"
+    return f"{what}: {value:+.1f} {unit} from what is predicted, allowed are {allowed.low:+.3g} to {allowed.high:+.3g}"
 
 
 def _wire(case: Case) -> Iterator[str]:
@@ -203,7 +218,7 @@ def _polls(case: Case) -> Iterator[str]:
     plan, trial, seen = case.plan, case.trial, case.observed
     if trial.transport == POLLING and seen.poll_period_s is not None:
         planned_s = poll_cycle_s(Conditions(trial.rtt_ms, 1.0, trial.poll_interval_s, plan.hold_s))
-        too_seldom = seen.poll_period_s > planned_s and trial.purpose in JUDGED_BY_THEORY
+        too_seldom = seen.poll_period_s > planned_s and trial.purpose in JUDGED_BY_THEORY and _fits(trial)
         if not _near(seen.poll_period_s, planned_s) and (too_seldom or seen.poll_period_s < planned_s):
             yield f"polls came every {seen.poll_period_s:.3g} s; planned is every {planned_s:g} s"
     if seen.poll_kuiper is not None and seen.poll_kuiper > KUIPER:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import socket
 from contextlib import suppress
+from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from clients.core.sightings import Sightings
@@ -18,6 +19,8 @@ from feed.instruments.tcp import CLOSED_STATES, TcpInfo, read_tcp_info
 LINGER_S: Final = 1.0
 """Longest wait for the peer's FIN."""
 LINGER_CHECK_S: Final = 0.02
+MOST_STAMPS: Final = 256
+"""Connections whose receive times are held against the kernel's: a window's edge must not take long."""
 
 
 class Totals(NamedTuple):
@@ -178,8 +181,8 @@ class Ledger:
         )
 
     def stamps(self) -> list[tuple[int, int]]:
-        """``Meter.stamps`` of every live connection that has brought anything."""
-        return [pair for meter in self._live if (pair := meter.stamps())[0]]
+        """``Meter.stamps`` of live connections that have brought anything, of at most ``MOST_STAMPS``."""
+        return [pair for meter in islice(self._live, MOST_STAMPS) if (pair := meter.stamps())[0]]
 
     async def settle(self) -> None:
         """Wait until every ended connection is counted, at most twice ``LINGER_S``."""

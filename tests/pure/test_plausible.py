@@ -44,7 +44,7 @@ def honest(transport: str) -> Case:
         stamp_after_kernel_ms=0.6,
         tick_ms=4.0,
         stamps_recorded=1.0,
-        excess=Excess(-0.2 if poll else 0.0, 0.01, -0.02 if poll else None, 0.03 if poll else None),
+        excess=Excess(-0.2 if poll else 0.0, 0.01, -0.02 if poll else None, 0.01, 0.03 if poll else None),
         requests={request: SentRequest(["x"] * SIZE[request][0], SIZE[request][1])} if request else {},
         heartbeats_most=None if poll else 0,
         heartbeats_least=None if poll else 0,
@@ -103,7 +103,12 @@ FACTS: list[tuple[str, str, dict[str, Any], str]] = [
     ("more requests", "polling", {"excess": Excess(0.0, 0.0, 0.11)}, "requests: +11.0 %"),
     ("a third of the polls", "polling", {"excess": Excess(0.0, 0.0, -0.33)}, "requests: -33.0 %"),
     ("empty answers", "long_polling", {"excess": Excess(0.0, 0.0, 1.0)}, "requests: +100.0 %"),
-    ("hidden header", "polling", {"excess": Excess(0.0, 0.0, 0.0, 30.0)}, "what pollers sent: +30.0 B per request"),
+    (
+        "hidden header",
+        "polling",
+        {"excess": Excess(0.0, 0.0, 0.0, 0.0, 30.0)},
+        "what pollers sent: +30.0 B per request",
+    ),
     ("extra header", "polling", {"requests": {"GET /poll": SentRequest(["x"] * 13, 457)}}, "13 headers of 457 B"),
     ("longer header", "sse", {"requests": {"GET /sse": SentRequest(["x"] * 15, 533)}}, "15 headers of 533 B"),
     ("header left out", "websocket", {"requests": {"GET /ws": SentRequest(["x"] * 10, 391)}}, "10 headers"),
@@ -197,7 +202,8 @@ def test_a_tuned_collector_is_no_difference_if_it_was_asked_for() -> None:
     [
         ("polling", {"poll_period_s": 1.02}),
         ("polling", {"poll_kuiper": 2.6}),
-        ("long_polling", {"excess": Excess(-0.3, 0.12, -0.28, 0.1)}),
+        ("long_polling", {"excess": Excess(-0.3, 0.12, -0.28, 0.0, 0.1)}),
+        ("polling", {"excess": Excess(0.0, 0.0, 0.11, 0.06)}),
         ("websocket", {"life_s": 15.5, "heartbeats_most": 1}),
         ("raw", {"heartbeats_most": 1, "heartbeats_least": 1}),
     ],
@@ -208,13 +214,34 @@ def test_what_honest_trials_do_is_no_reason(transport: str, planted: dict[str, A
     assert implausible(case._replace(observed=msgspec.structs.replace(case.observed, **planted))) == []
 
 
+def test_segments_may_merge_at_a_high_rate_and_ticks_be_missed_at_a_short_interval() -> None:
+    stream, poller = honest("raw"), honest("polling")
+    merged = msgspec.structs.replace(stream.observed, excess=Excess(0.0, -0.6))
+    assert len(implausible(stream._replace(observed=merged))) == 1
+    fast = msgspec.structs.replace(PLAN, rate_hz=100.0 * PLAN.rooms)
+    assert implausible(stream._replace(observed=merged, plan=fast)) == []
+    missed = msgspec.structs.replace(poller.observed, poll_period_s=0.05, excess=Excess(0.0, 0.0, -0.2))
+    short = poller.trial._replace(poll_interval_s=0.04)
+    assert implausible(poller._replace(observed=missed, trial=short)) == []
+    often = msgspec.structs.replace(missed, poll_period_s=0.03)
+    assert len(implausible(poller._replace(observed=often, trial=short))) == 1
+
+
+def test_a_generator_at_its_limit_is_late_but_never_early() -> None:
+    case = honest("raw")
+    cost = case._replace(trial=case.trial._replace(purpose="cost", rtt_ms=0.0))
+    late, early = (msgspec.structs.replace(case.observed, stamp_after_kernel_ms=ms) for ms in (30.0, -6.1))
+    assert implausible(cost._replace(observed=late)) == []
+    assert len(implausible(cost._replace(observed=early))) == 1
+
+
 def test_the_bounds_are_these() -> None:
     assert plausible.FRAMING_B == Range(-3.0, 3.0) == plausible.SENT_B
     assert Range(-0.10, 0.10) == plausible.STREAM_TCP_IP
     assert {"polling": Range(-0.25, 0.25), "long_polling": Range(-0.20, 0.35)} == plausible.TCP_IP
     assert {"polling": Range(-0.15, 0.06), "long_polling": Range(-0.60, 0.15)} == plausible.REQUESTS
     assert (plausible.EARLY_TICKS, plausible.LATE_TICKS, plausible.LATE_MS) == (1.5, 1.0, 3.0)
-    assert plausible.LEAST_RECORDED == 0.33
+    assert (plausible.LEAST_RECORDED, plausible.MERGED_S) == (0.33, 0.01)
     assert (plausible.PERIOD_SHARE, plausible.PERIOD_SLACK_S) == (0.05, 0.005)
     assert (plausible.KUIPER, plausible.HOLD_EARLY_S, plausible.IDLE_SLACK_B) == (3.0, 0.2, 3.0)
     assert plausible.DEFAULT_COLLECTOR == {"enabled": True, "thresholds": [700, 10, 10], "frozen_objects": 0}
