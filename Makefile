@@ -4,7 +4,7 @@ PRESET ?= default
 SECONDS ?= 1800
 BIN := .venv/bin
 RUN := $(BIN)/python
-TESTS := $(RUN) -m pytest --numprocesses 3 --dist worksteal
+TESTS := $(RUN) -m pytest --numprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo smoke bench report verify sensitivity cost faults soak setup check test lint nightly examples clean
