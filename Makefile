@@ -25,7 +25,7 @@ demo: setup ## Show a live feed in the terminal: this machine's figures over SSE
 
 ##@ Measure it
 
-smoke: setup ## Measure every transport briefly, to see that everything works (2 minutes)
+smoke: setup ## Measure every transport briefly, to see that everything works (a minute and a half)
 	@$(RUN) -m bench run --preset smoke $(if $(OUT),--out '$(OUT)')
 
 bench: setup ## Measure every transport and leave a report (about 9 minutes)
