@@ -31,7 +31,8 @@ class Facts(msgspec.Struct):
     positions: list[tuple[int, int]] = []
     """Each subscriber, and the sequence number of its newest event."""
     stamps: list[tuple[int, int]] = []
-    """When the newest bytes of each connection came, at each mark: by the client, and by the kernel."""
+    """When the newest bytes of each connection came in the measured part, at its end and after it: by the client, and
+    by the kernel."""
     tick_ns: int = 0
     """How far the kernel's times may be off (``Meter.stamps``)."""
     gc_enabled: bool = False

@@ -63,8 +63,7 @@ class Observed(msgspec.Struct):
     tick_ms: float | None = None
     """... and the length of one."""
     stamps_recorded: float | None = None
-    """Share of newest stamps that are those of recorded deliveries, divided by the share that should be: about 1 on a
-    stream."""
+    """Share of newest stamps that are those of recorded deliveries: about 1 on a stream."""
     excess: Excess = Excess()
     codings: list[str] = []
     """Content codings and WebSocket extensions that answers named; empty: nothing was compressed."""

@@ -63,18 +63,14 @@ def _add_facts(found: Observed, plan: Plan, trial: TrialPlan, records: list[Reco
     if stamps:
         found.stamp_after_kernel_ms = median(stamp - kernel for stamp, kernel in stamps) / NS_PER_MS
         found.tick_ms = max(of.tick_ns for of in facts) / NS_PER_MS
-        found.stamps_recorded = _recorded([stamp for stamp, _ in stamps], samples, plan.subscribers)
+        found.stamps_recorded = _recorded([stamp for stamp, _ in stamps], samples)
 
 
-def _recorded(stamps: list[int], samples: Samples, subscribers: int) -> float:
-    """The share of newest stamps that are those of a delivery, divided by the share that should be.
-
-    Of the three marks, the first comes before any measured delivery. Chunked transfer may end after the event.
-    """
+def _recorded(stamps: list[int], samples: Samples) -> float:
+    """The share of newest stamps that are those of a delivery; chunked transfer may end after the event."""
     recorded, newest = np.sort(samples.receive_ns), np.array(stamps)
     before = recorded[np.maximum(np.searchsorted(recorded, newest, side="right") - 1, 0)]
-    share = float(np.mean((newest >= before) & (newest - before <= SAME_READ_NS)))
-    return share / (2 / 3 * len(np.unique(samples.subscriber)) / subscribers)
+    return float(np.mean((newest >= before) & (newest - before <= SAME_READ_NS)))
 
 
 def _median(values: list[float]) -> float | None:

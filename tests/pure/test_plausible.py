@@ -283,7 +283,7 @@ def observed(shift_ms: float = 0.0, socket_shift_ms: float = 0.0, collects: bool
     columns = (range(n), [0] * n, due_ns, [at_ns + round(shift_ms * NS_PER_MS) for at_ns in noted_ns])
     samples = Samples(*(np.array(column, dtype=np.int64) for column in columns))
     assert len(columns) == len(SAMPLE_FIELDS)
-    stamps = [(round(socket_shift_ms * NS_PER_MS), 0)] * n + 2 * [
+    stamps = 2 * [
         (noted, true + (index % 5 - 2) * NS_PER_MS)
         for index, (noted, true) in enumerate(zip(noted_ns, true_ns, strict=True))
     ]
