@@ -104,6 +104,8 @@ class Idle(msgspec.Struct, frozen=True):
     cycles: Count
     period_s: Positive
     """The period that applies in the trials, over which ``idle_bytes_per_s`` spreads the cycle."""
+    pace: NotNegative | None = None
+    """The period at which the cycles came, divided by the short one that was asked for; ``None`` in older files."""
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -57,7 +57,14 @@ async def _measure(plan: Plan, transport: str, core: int, folder: Path) -> Idle:
         cycle_stream_bytes=moved.stream_bytes / cycles,
         cycles=cycles,
         period_s=_period_s(plan, transport),
+        pace=_pace(client),
     )
+
+
+def _pace(client: Client) -> float | None:
+    """How often cycles came, against how often they were asked for."""
+    period_s = (client.polls if client.transport.name == POLLING else client.heartbeats).period_s
+    return None if period_s is None else period_s / PERIOD_S
 
 
 def _period_s(plan: Plan, transport: str) -> float:

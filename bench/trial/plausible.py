@@ -85,6 +85,8 @@ IDLE_STREAM_B: Final = {
 }
 """Header set (if a cycle has requests) and transport -> bytes of an idle cycle, TCP/IP headers left out."""
 IDLE_SLACK_B: Final = 3.0
+PACE: Final = Range(0.75, 1.7)
+"""Of idle cycles, against the short period that was asked for. One stall in seven cycles makes 0.8 or 1.5."""
 DEFAULT_COLLECTOR: Final = {"enabled": True, "thresholds": [700, 10, 10], "frozen_objects": 0}
 
 
@@ -191,6 +193,11 @@ def _wire(case: Case) -> Iterator[str]:
     planned = IDLE_STREAM_B.get((headers, trial.transport))
     if case.idle is not None and planned and abs(case.idle.cycle_stream_bytes - planned) > IDLE_SLACK_B:
         yield f"an idle cycle has {case.idle.cycle_stream_bytes:.1f} B without TCP/IP; it has {planned} by its format"
+    if case.idle is not None and case.idle.pace is not None and case.idle.pace not in PACE:
+        yield (
+            f"idle cycles came at {case.idle.pace:.2f} times the period asked for; allowed are {PACE.low:g} to "
+            f"{PACE.high:g}"
+        )
 
 
 def _heartbeats(case: Case) -> Iterator[str]:

@@ -179,6 +179,14 @@ def test_an_idle_cycle_of_another_format_is_named(transport: str, more: int) -> 
     assert "an idle cycle has" in reason
 
 
+@pytest.mark.parametrize(("pace", "reasons"), [(0.5, 1), (0.8, 0), (1.0, 0), (1.5, 0), (2.0, 1), (None, 0)])
+def test_heartbeats_of_an_idle_server_at_another_period_are_named(pace: float | None, reasons: int) -> None:
+    """Trials of a busy room are over before a heartbeat is due."""
+    case = honest("websocket")
+    assert case.idle is not None
+    assert len(implausible(case._replace(idle=msgspec.structs.replace(case.idle, pace=pace)))) == reasons
+
+
 def test_another_server_than_asked_for_is_named() -> None:
     case = honest("sse")
     other = case._replace(details={**case.details, "server": ready(11, "websocket")})
@@ -244,6 +252,7 @@ def test_the_bounds_are_these() -> None:
     assert (plausible.LEAST_RECORDED, plausible.MERGED_S) == (0.33, 0.01)
     assert (plausible.PERIOD_SHARE, plausible.PERIOD_SLACK_S) == (0.05, 0.005)
     assert (plausible.KUIPER, plausible.HOLD_EARLY_S, plausible.IDLE_SLACK_B) == (3.0, 0.2, 3.0)
+    assert Range(0.75, 1.7) == plausible.PACE
     assert plausible.DEFAULT_COLLECTOR == {"enabled": True, "thresholds": [700, 10, 10], "frozen_objects": 0}
     assert {name: size for (kind, name), size in plausible.REQUEST_HEADERS.items() if kind == "browser"} == {
         **SIZE,
