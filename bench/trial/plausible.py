@@ -50,7 +50,7 @@ STREAM_TCP_IP: Final = Range(-0.10, 0.10)
 MERGED_S: Final = 0.01
 """A stream's events that come closer together than this may share a segment."""
 TCP_IP: Final = {"polling": Range(-0.25, 0.25), "long_polling": Range(-0.20, 0.35)}
-REQUESTS: Final = {"polling": Range(-0.15, 0.06), "long_polling": Range(-0.60, 0.15)}
+REQUESTS: Final = {"polling": Range(-0.20, 0.06), "long_polling": Range(-0.75, 0.15)}
 """Shares above what theory predicts, as all shares here."""
 EARLY_TICKS: Final = 1.5
 LATE_TICKS: Final = 1.0
