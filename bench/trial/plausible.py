@@ -184,7 +184,7 @@ def _wire(case: Case) -> Iterator[str]:
         yield f"answers were compressed ({', '.join(seen.codings)}); planned is no compression"
     for request, sent in seen.requests.items():
         count, size = REQUEST_HEADERS.get((plan.headers, request), (len(sent.names), sent.header_bytes))
-        if (count, size) != (len(sent.names), sent.header_bytes) and not trial.tls:
+        if (count, size) != (len(sent.names), sent.header_bytes) and not (trial.tls or trial.variant):
             yield (
                 f"{request} was sent with {len(sent.names)} headers of {sent.header_bytes} B "
                 f"({', '.join(sent.names)}); planned are {count} of {size} B"
@@ -205,7 +205,8 @@ def _heartbeats(case: Case) -> Iterator[str]:
     seen, planned_s = case.observed, case.plan.heartbeat_s
     if seen.life_s is None or seen.heartbeats_most is None or seen.heartbeats_least is None:
         return
-    most = math.floor(seen.life_s / planned_s) + (case.trial.transport not in OWN_CLOCK)
+    own_clock = case.trial.transport in OWN_CLOCK and not case.trial.variant
+    most = math.floor(seen.life_s / planned_s) + (not own_clock)
     least = math.floor(max(0.0, seen.life_s - case.plan.ramp_s - 1) / planned_s) - 1
     if seen.heartbeats_most > most or seen.heartbeats_least < least:
         yield (
@@ -223,12 +224,13 @@ def _near(period_s: float, planned_s: float) -> bool:
 def _polls(case: Case) -> Iterator[str]:
     """Periods, phases and holds."""
     plan, trial, seen = case.plan, case.trial, case.observed
+    light = trial.purpose in JUDGED_BY_THEORY
     if trial.transport == POLLING and seen.poll_period_s is not None:
         planned_s = poll_cycle_s(Conditions(trial.rtt_ms, 1.0, trial.poll_interval_s, plan.hold_s))
-        too_seldom = seen.poll_period_s > planned_s and trial.purpose in JUDGED_BY_THEORY and _fits(trial)
+        too_seldom = seen.poll_period_s > planned_s and light and _fits(trial)
         if not _near(seen.poll_period_s, planned_s) and (too_seldom or seen.poll_period_s < planned_s):
             yield f"polls came every {seen.poll_period_s:.3g} s; planned is every {planned_s:g} s"
-    if seen.poll_kuiper is not None and seen.poll_kuiper > KUIPER:
+    if light and seen.poll_kuiper is not None and seen.poll_kuiper > KUIPER:
         yield f"pollers are in step: Kuiper's statistic of their phases is {seen.poll_kuiper:.1f}, allowed {KUIPER:g}"
     if any(hold_s != plan.hold_s for hold_s in seen.holds_s):
         asked = ", ".join(f"{hold_s:g}" for hold_s in seen.holds_s)
