@@ -54,8 +54,8 @@ REQUESTS: Final = {"polling": Range(-0.20, 0.06), "long_polling": Range(-0.75, 0
 """Shares above what theory predicts, as all shares here."""
 EARLY_TICKS: Final = 1.5
 LATE_TICKS: Final = 1.0
-LATE_MS: Final = 3.0
-"""Receive times are at most 1.5 of the kernel's ticks before its own, and a tick and 3 ms after them."""
+LATE_MS: Final = 2.0
+"""Receive times are at most 1.5 of the kernel's ticks before its own, and a tick and 2 ms after it."""
 LEAST_RECORDED: Final = 0.33
 PERIOD_SHARE: Final = 0.05
 PERIOD_SLACK_S: Final = 0.005
