@@ -13,7 +13,7 @@ from bench.results.files import COST_FILE, ResultsError, read
 from bench.results.run import Plan
 from bench.results.sweep import SweepResults
 from feed.transports import BASELINE
-from reports.formats import NOT_MEASURED, counted, number, with_interval
+from reports.formats import NOT_MEASURED, counted, listed, number, with_interval
 from reports.layout import Section, Table
 from reports.sections.cost import RSS, cost_section, summarize_cost
 from reports.sections.cost_trials import FLOOR_ARM, PER_EVENT, Found, Valid, arm_name
@@ -21,14 +21,16 @@ from reports.spread import LEAST_RUNS, over_runs
 
 APART_S: Final = 3600
 """Runs that begin closer to each other than this say little about another hour."""
-SPREADS: Final = (
-    ("main", PER_EVENT),
-    ("low_rate", PER_EVENT),
-    ("requests", "server_cpu_us_per_request"),
-    ("memory", RSS),
-    ("tls", PER_EVENT),
-)
+SPREADS: Final = {
+    "main": PER_EVENT,
+    "low_rate": PER_EVENT,
+    "requests": "server_cpu_us_per_request",
+    "memory": RSS,
+    "tls": PER_EVENT,
+}
 """The sections with blocks, and what each is about."""
+RELATIVE: Final = ("main", "low_rate")
+"""Those that have the baseline and the floor in each block."""
 
 
 def read_runs(paths: Sequence[Path]) -> list[SweepResults]:
@@ -39,6 +41,10 @@ def read_runs(paths: Sequence[Path]) -> list[SweepResults]:
     for place, (path, run) in enumerate(zip(paths, runs, strict=True)):
         if any(run.trials == other.trials for other in runs[:place]):
             raise ResultsError(f"{path}: the same run as one before it; each counts once")
+        try:
+            datetime.fromisoformat(run.created_at)
+        except ValueError as error:
+            raise ResultsError(f"{path}: created_at {run.created_at[:40]!r} is no time") from error
         unlike = _unlike(runs[0], run)
         if unlike:
             raise ResultsError(f"{path}: measured something else than {paths[0]}: {unlike}")
@@ -63,7 +69,15 @@ def spread_section(runs: Sequence[SweepResults]) -> Section:
     """The cost section of all runs together, after the tables of each run and of the spread."""
     section = cost_section(summarize_cost(*runs))
     tables = [_runs_table(runs), *_spread_tables(runs), *section.tables]
-    return msgspec.structs.replace(section, tables=tables, cautions=[*_too_close(runs), *section.cautions])
+    cautions = [*_too_close(runs), *_versions(runs), *section.cautions]
+    return msgspec.structs.replace(section, tables=tables, cautions=cautions)
+
+
+def _versions(runs: Sequence[SweepResults]) -> list[str]:
+    """Programs that changed from run to run: part of the spread may be theirs."""
+    of = [{"pushmark": run.pushmark_version, **run.versions} for run in runs]
+    changed = sorted({name for one in of for name in one if any(other.get(name) != one[name] for other in of)})
+    return [f"The runs have different versions of {listed(changed)}."] if changed else []
 
 
 def _too_close(runs: Sequence[SweepResults]) -> list[str]:
@@ -95,9 +109,9 @@ def _spread_tables(runs: Sequence[SweepResults]) -> list[Table]:
     """For every row its mean in each run, and both intervals; the ratios to baseline and floor behind the numbers."""
     valid = Valid(*(run.trials for run in runs))
     tables = []
-    for section, metric in SPREADS:
+    for section, metric in SPREADS.items():
         rows = [_spread(arm_name(arm), valid.values(section, arm, metric)) for arm in valid.arms(section)]
-        for base, name in ((BASELINE, "baseline"), (FLOOR_ARM, "floor")):
+        for base, name in ((BASELINE, "baseline"), (FLOOR_ARM, "floor")) if section in RELATIVE else ():
             arms = [arm for arm in valid.arms(section) if arm != base and valid.of(section, base)]
             rows += [_spread(f"{arm_name(arm)}, × {name}", valid.ratios(section, arm, metric, base)) for arm in arms]
         tables.append(_table(section, metric, rows, len(runs)))
@@ -110,7 +124,7 @@ def _table(section: str, metric: str, rows: Sequence[list[str]], runs: int) -> T
         "Within: the 95 % interval by the scatter of blocks around their run's mean. Between: the wider one of that "
         "and the t interval over the runs' means, with each run counted once. Tables below have the interval between."
     ]
-    return Table(f"Spread of {METRICS[metric].label}: {section}", head, rows, notes)
+    return Table(f"Spread of {METRICS[metric].title}: {section}", head, rows, notes)
 
 
 def _spread(name: str, found: Found) -> list[str]:
