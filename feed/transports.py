@@ -41,6 +41,7 @@ _UPGRADE: Final = (
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n"
 )
+_SUBSCRIBE: Final = encode_frame(b'{"type":"subscribe"}')
 
 
 def _get(target: str, fields: str = "") -> bytes:
@@ -77,17 +78,7 @@ TRANSPORTS: Final[dict[str, Transport]] = {
             _get("/socket.io/?EIO=4&transport=websocket", _UPGRADE),
             ("websocket_only",),
         ),
-        Transport(
-            "raw",
-            "Raw TCP",
-            "tcp",
-            "",
-            False,
-            False,
-            "an empty frame",
-            encode_frame(b'{"type":"subscribe"}'),
-            measuring_only=(FLOOR,),
-        ),
+        Transport("raw", "Raw TCP", "tcp", "", False, False, "an empty frame", _SUBSCRIBE, (), (FLOOR,)),
     )
 }
 """Transport by name, in the order of every table; the baseline comes last."""
