@@ -47,8 +47,9 @@ def over_runs(runs: Sequence[Sequence[float]], alpha: float = ALPHA) -> Spread:
     back = _exp if positive else float
 
     def interval(half: float | None) -> Estimate:
-        ends = (None, None) if half is None else (back(mean - half), back(mean + half))
-        return Estimate(back(mean), *ends, blocks)
+        if half is None:
+            return Estimate(back(mean), None, None, blocks)
+        return Estimate(back(mean), back(mean - half), back(mean + half), blocks)
 
     widest = None if between is None else max(between, within or 0.0)
     return Spread([back(of) for of in means], interval(within), interval(widest))

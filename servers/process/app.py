@@ -26,7 +26,7 @@ from servers.gate.origins import Origins
 from servers.gate.secrets import Secrets
 from servers.gate.watchdog import ConnectionWatchdog
 from servers.http.listener import HttpListener
-from servers.hub.fault_injection import with_fault
+from servers.hub.fault_injection import Publish, with_fault
 from servers.hub.hub import Hub
 from servers.hub.publisher import Publisher
 from servers.hub.stats import Stats
@@ -69,8 +69,8 @@ async def run(
     stopped = stop_signal()
     context = make_context(options, secrets)
     transport = build(context)
-    publish = transport.publish if isinstance(transport, FloorListener) else context.hub.publish
-    publish = with_fault(publish, parse_fault(options.inject_fault))
+    sink: Publish = transport.publish if isinstance(transport, FloorListener) else context.hub.publish
+    publish = with_fault(sink, parse_fault(options.inject_fault))
     publisher = Publisher(publish, context.timer, context.stats.publisher_lateness)
     # A watchdog of its own, since connections to the control listener are not counted as load.
     control_watchdog = ConnectionWatchdog(options.request_timeout_s, options.stall_timeout_s)

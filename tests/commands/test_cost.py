@@ -6,6 +6,8 @@ import os
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import msgspec
 import pytest
@@ -15,7 +17,7 @@ from rich.console import Console
 from bench.machine.host import placement
 from bench.machine.processes import user_and_system_ticks
 from bench.plan.timing import expected_s
-from bench.plan.trials import Planned, TrialPlan
+from bench.plan.trials import Planned, TrialPlan, schedule_of
 from bench.results.files import COST_FILE, GENERATOR_FILE, ResultsError, read, save
 from bench.results.run import Counts, Plan, Trial
 from bench.results.sweep import SweepResults
@@ -24,6 +26,7 @@ from bench.run.runner import Batch, run_planned
 from bench.sweeps.cost import GENERATOR_PRESETS, PRESETS, Sections, cost_trials
 from bench.sweeps.sweep import Sweep, new_sweep
 from bench.trial.conduct import blank
+from bench.trial.evaluate import Measurement, _reasons
 from bench.trial.validity import collector_reasons, cost_reasons, saturation_reasons
 from feed.transports import TRANSPORTS
 from reports.cli import main as reports_main
@@ -210,6 +213,16 @@ def test_a_server_with_another_collector_than_planned_does_not_count(
 ) -> None:
     reasons = collector_reasons(asked, found)
     assert said in reasons[0] if said else not reasons
+
+
+def test_a_trial_whose_server_had_another_collector_is_invalid() -> None:
+    """The rule above is applied to what the server said of itself, not to what it was started with."""
+    planned = next(one for one in cost_trials(PRESETS["default"], 1, names=["subscribers"]) if one.trial.gc == "tuned")
+    record = asyncio.run(fake_trial(planned.plan, planned.trial, 1))
+    for frozen, expected in ((50_000, []), (0, ["the server's garbage collector was default, planned tuned"])):
+        gauges = SimpleNamespace(server_stats={"collector": {"enabled": True, "frozen_objects": frozen}})
+        measured = SimpleNamespace(gauges=gauges, published=schedule_of(planned.plan, planned.trial).limit)
+        assert _reasons(planned.plan, planned.trial, record, cast(Measurement, measured)) == expected
 
 
 def test_the_floor_stands_next_to_the_baseline(tmp_path: Path) -> None:
