@@ -176,16 +176,21 @@ def _goals(valid: Valid, trials: Sequence[SweepTrial]) -> Table:
         word = "open" if missing else reached(of, goal.limit)
         rows.append([arm_name(goal.arm), wanted, text, word])
     rows += _everything_arrived(trials)
-    notes = ["Reached: the 95 % interval lies at or below the goal; missed: above it; open: the goal lies inside it."]
+    notes = [
+        "Reached: the 95 % interval lies at or below the goal; missed: above it; open: the goal lies inside it, or "
+        "there is none."
+    ]
     return Table("Goals", ["", "Goal", "Measured [95 %]", ""], rows, notes)
 
 
 def reached(of: Estimate, limit: float) -> str:
-    """Whether the interval lies within an upper bound: *reached*, *missed*, or *open* if it contains the bound."""
-    low, high = (of.value, of.value) if of.low is None or of.high is None else (of.low, of.high)
-    if high <= limit:
-        return "reached"
-    return "missed" if low > limit else "open"
+    """Whether the interval lies within an upper bound: *reached*, *missed*, or *open* if it contains the bound.
+
+    A single block has no interval, so that it leaves the goal open.
+    """
+    if of.low is None or of.high is None or of.low <= limit < of.high:
+        return "open"
+    return "reached" if of.high <= limit else "missed"
 
 
 def _everything_arrived(trials: Sequence[SweepTrial]) -> list[list[str]]:

@@ -249,7 +249,7 @@ def test_invalid_trials_are_left_out_and_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("low", "value", "high", "word"),
-    [(1, 2, 2.9, "reached"), (1, 2, 3.1, "open"), (3.1, 4, 5, "missed"), (None, 2, None, "reached")],
+    [(1, 2, 2.9, "reached"), (1, 2, 3.1, "open"), (3.1, 4, 5, "missed"), (None, 2, None, "open"), (3, 3, 3, "reached")],
 )
 def test_a_goal_is_judged_by_the_interval(low: float | None, value: float, high: float | None, word: str) -> None:
     assert reached(Estimate(value, low, high, 5), 3.0) == word
