@@ -18,6 +18,7 @@ USER, SYSTEM, VARIANT = 1.0, 0.5, "//"
 """Strength of a bar's two tints (user and system time), and the hatching of variants."""
 BAR = 0.62
 LEGEND_COLUMNS = 4
+"""More entries of a legend than this stand in several lines, and smaller."""
 MANY_LOADS = 4
 """The labels of more loads than this are slanted."""
 LONGEST_WHISKER = 1.4
@@ -108,9 +109,8 @@ def draw_growth(summary: CostSummary) -> Figure | None:
     log_axis(panels[0], [us for arms in summary.growth.values() for of in arms.values() for us in of.values()])
     panels[0].set_ylabel("server CPU per delivered event (µs, log scale)")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(LEGEND_COLUMNS, len(labels)), frameon=False, fontsize=15
-    )
+    columns, size = (len(labels), 15) if len(labels) <= LEGEND_COLUMNS else (LEGEND_COLUMNS, 12)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=size)
     return figure
 
 

@@ -72,7 +72,11 @@ FIGURES: Final = (
     ),
     ("cost_socketio", "cost.draw_low_rate", "The same with Socket.IO, at a rate that its client can take on one core."),
     ("cost_memory", "cost.draw_memory", "Resident memory per connection; hatched: variants."),
-    ("cost_growth", "cost.draw_growth", "Server CPU per delivered event under other loads. Single trials."),
+    (
+        "cost_growth",
+        "cost.draw_growth",
+        "Server CPU per delivered event under other loads; paler: tuned collector, floor.",
+    ),
 )
 """Name, drawing function, and caption of each figure."""
 
