@@ -284,17 +284,10 @@ def _platform_options(transport: str, given: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_on_baseline(given: dict[str, Any]) -> None:
     """Refuse options that the baseline or its floor would ignore, since they would be taken for a protection."""
-    ignored = {
-        "--auth": given["auth"] != "none",
-        "--room-claim": given["room_claims"],
-        "--namespace": given["namespaces"],
-        "--limit": given["limits"],
-    }
-    on_floor = {
-        "--host": given["host"] != "127.0.0.1",
-        "--rooms": given["rooms"] > 1,
-        "--tls": given["tls"] or given["tls_cert"],
-    }
+    names = {"--room-claim": "room_claims", "--namespace": "namespaces", "--limit": "limits"}
+    ignored = {"--auth": given["auth"] != "none", **{option: given[name] for option, name in names.items()}}
+    tls = given["tls"] or given["tls_cert"]
+    on_floor = {"--host": given["host"] != "127.0.0.1", "--rooms": given["rooms"] > 1, "--tls": tls}
     for option in filter(ignored.get, ignored):
         raise ValueError(f"{option}: the baseline has no tokens, namespaces or limits; all other transports have")
     for option in filter(on_floor.get, on_floor if given["variant"] == FLOOR else ()):
