@@ -87,7 +87,8 @@ IDLE_STREAM_B: Final = {
 IDLE_SLACK_B: Final = 3.0
 PACE: Final = Range(0.75, 1.7)
 """Of idle cycles, against the short period that was asked for. One stall in seven cycles makes 0.8 or 1.5."""
-DEFAULT_COLLECTOR: Final = {"enabled": True, "thresholds": [700, 10, 10], "frozen_objects": 0}
+COLLECTOR_THRESHOLDS: Final = {"default": [700, 10, 10], "tuned": [50_000, 10, 10]}
+"""Of the server; whether it is on, and has frozen objects, is in ``bench.trial.validity``."""
 
 
 class Case(NamedTuple):
@@ -243,10 +244,9 @@ def _collectors(case: Case) -> Iterator[str]:
     """Garbage collection of the generator and the server."""
     if case.observed.generator_collects:
         yield "the generator's garbage collector was on in the measured part; planned is off"
-    server = case.observed.server_collector
-    asked = _options(case, "server").get("gc", "default")
-    if server and asked == "default" and any(server.get(name) != of for name, of in DEFAULT_COLLECTOR.items()):
-        yield f"the server's garbage collector is {server}; planned is {DEFAULT_COLLECTOR}"
+    found, planned = case.observed.server_collector.get("thresholds"), COLLECTOR_THRESHOLDS[case.trial.gc]
+    if found is not None and found != planned:
+        yield f"the server collects garbage at the thresholds {found}; planned are {planned}"
 
 
 def _processes(case: Case) -> Iterator[str]:

@@ -46,6 +46,8 @@ class Totals(NamedTuple):
     """Answers of polls that came whole ..."""
     body_bytes: int = 0
     """... and the bytes of their bodies."""
+    segments_in: int = 0
+    """Segments from the servers, bare acknowledgements included."""
 
     def since(self, earlier: "Totals") -> "Totals":
         """The difference of two readings."""
@@ -161,6 +163,7 @@ class Ledger:
             header_bytes=past.header_bytes + final.header_bytes,
             sent_bytes=past.sent_bytes + final.bytes_sent,
             closing_bytes=past.closing_bytes + closing_bytes,
+            segments_in=past.segments_in + final.segments_in,
         )
 
     def totals(self) -> Totals:
@@ -178,6 +181,7 @@ class Ledger:
             sent_bytes=self._past.sent_bytes + sum(info.bytes_sent for info in live),
             answers=self.answers,
             body_bytes=self.body_bytes,
+            segments_in=self._past.segments_in + sum(info.segments_in for info in live),
         )
 
     def stamps(self) -> list[tuple[int, int]]:

@@ -113,7 +113,12 @@ FACTS: list[tuple[str, str, dict[str, Any], str]] = [
     ("hold asked half as long", "long_polling", {"holds_s": [12.5]}, "asked to be held for 12.5 s"),
     ("hold half as long", "long_polling", {"empty_early_s": 12.5}, "a hold ended 12.5 s sooner"),
     ("generator collects", "socketio", {"generator_collects": True}, "the generator's garbage collector was on"),
-    ("server does not collect", "raw", {"server_collector": {"enabled": False}}, "the server's garbage collector is"),
+    (
+        "server collects otherwise",
+        "raw",
+        {"server_collector": {"thresholds": [0, 10, 10]}},
+        "at the thresholds [0, 10, 10]",
+    ),
     (
         "relay read as server",
         "raw",
@@ -190,10 +195,11 @@ def test_another_server_than_asked_for_is_named() -> None:
 
 def test_a_tuned_collector_is_no_difference_if_it_was_asked_for() -> None:
     case = honest("raw")
-    tuned = msgspec.structs.replace(case.observed, server_collector={"enabled": True, "thresholds": [50_000, 10, 10]})
-    asked = {**ready(11, "raw"), "options": {"heartbeat_s": 15.0, "gc": "tuned"}}
-    assert implausible(case._replace(observed=tuned, details={**case.details, "server": asked})) == []
-    assert len(implausible(case._replace(observed=tuned))) == 1
+    tuned = case._replace(
+        observed=msgspec.structs.replace(case.observed, server_collector={"thresholds": [50_000, 10, 10]})
+    )
+    assert implausible(tuned._replace(trial=case.trial._replace(gc="tuned"))) == []
+    assert len(implausible(tuned)) == 1
 
 
 @pytest.mark.parametrize(
@@ -244,7 +250,7 @@ def test_the_bounds_are_these() -> None:
     assert (plausible.PERIOD_SHARE, plausible.PERIOD_SLACK_S) == (0.05, 0.005)
     assert (plausible.KUIPER, plausible.HOLD_EARLY_S, plausible.IDLE_SLACK_B) == (3.0, 0.2, 3.0)
     assert Range(0.75, 1.7) == plausible.PACE
-    assert plausible.DEFAULT_COLLECTOR == {"enabled": True, "thresholds": [700, 10, 10], "frozen_objects": 0}
+    assert plausible.COLLECTOR_THRESHOLDS == {"default": [700, 10, 10], "tuned": [50_000, 10, 10]}
     assert {name: size for (kind, name), size in plausible.REQUEST_HEADERS.items() if kind == "browser"} == {
         **SIZE,
         "GET /socket.io/": (12, 427),
