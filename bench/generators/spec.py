@@ -21,6 +21,10 @@ METHOD: Final = "EVENT"
 """What locust's statistics show as the method of a delivery."""
 SAMPLE_FIELDS: Final = ("subscriber", "n", "due_ns", "receive_ns")
 """One delivery is these four 64-bit integers in a row."""
+REPEAT_FIELDS: Final = ("subscriber", "n")
+"""One delivery that a client left out as a duplicate, likewise."""
+MAX_REPEATS: Final = 1_000_000
+"""Most duplicates that a process records of one trial."""
 UNANSWERED: Final = "unanswered"
 """Outcome of a request that still waited for its answer when the trial ended."""
 ANSWERED: Final = "ok"
@@ -147,6 +151,8 @@ class Records(msgspec.Struct):
     """Policy of the receiving thread: ``fifo`` if it runs before all others (``feed.instruments.clock.run_first``)."""
     requests: list[RequestSample] = []
     """In the order in which they were sent."""
+    repeats: bytes = b""
+    """``REPEAT_FIELDS`` as ``samples``; empty from a generator whose samples hold duplicates as well."""
 
 
 class GeneratorRecords(msgspec.Struct):

@@ -12,7 +12,7 @@ from servers.process.cli import main
 AT = 150
 """The event that a single fault hits, by its number in the room."""
 AFTER_THE_FIRST_CHECKS = 350
-"""More events than the checks before the one that resumes in traffic publish, and fewer than those and a third of its."""
+"""More events than are published before the check that resumes in traffic, and fewer than when it resumes."""
 
 
 def send_changed(change: Callable[[Subscription, list[Event]], list[Event]]) -> None:
