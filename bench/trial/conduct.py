@@ -72,6 +72,9 @@ def blank(plan: Plan, trial: TrialPlan, attempt: int, started_at: str) -> Trial:
 
 
 async def _measure(context: RunContext, trial: TrialPlan, record: Trial) -> Measurement:
+    idle = context.idle.get(trial.transport)
+    if idle is not None and idle.reason:
+        raise TrialError(idle.reason)
     async with trial_processes(context, trial) as processes:
         server, relay, spec = processes.server, processes.relay, processes.spec
         cores = context.placement._asdict()
