@@ -121,6 +121,7 @@ class Population:
             gc_pauses=gc_pauses,
             requests=self._sending.samples,
             repeats=self._repeats.tobytes(),
+            ports=list(self.shared.ledger.ports),
         )
 
     async def close(self) -> None:

@@ -153,6 +153,8 @@ class Records(msgspec.Struct):
     """In the order in which they were sent."""
     repeats: bytes = b""
     """``REPEAT_FIELDS`` as ``samples``; empty from a generator whose samples hold duplicates as well."""
+    ports: list[int] = []
+    """The connections' local ports; empty from a generator that is not ours."""
 
 
 class GeneratorRecords(msgspec.Struct):
