@@ -1,18 +1,27 @@
 """Servers that break the contract, each in one way: the preflight must find every one of them."""
 
 import gc
+import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 
 from bench.generators.population import Population
 from bench.generators.spec import LoadSpec, Records
 from bench.trial.metrics import count, measured_samples
-from clients.contract.feed import CHECKS, ContractError, preflight
+from clients.contract import feed
+from clients.contract.feed import CHECKS, EVENTS, PAYLOAD_BYTES, ContractError, preflight
 from clients.control import Control
+from clients.core.client import Received
+from clients.core.options import ClientOptions
+from feed.envelope import Envelope
 from feed.instruments.clock import NS_PER_MS, now_ns
 from feed.schedule import Schedule
+from feed.sources import synthetic
 from tests.conftest import Running, Start, run, starting, until
 from tests.helpers.forks import Forks
 
@@ -86,3 +95,37 @@ def test_duplicates_are_counted_over_the_same_events_as_deliveries(tmp_path: Pat
     counts = count(measured_samples(records, part, 1), records, part, 1, 1, None)
     assert records[0].counts["duplicates"] == 30
     assert (counts.expected, counts.delivered, counts.duplicate) == (20, 20, 20)
+
+
+def came(numbers: Sequence[int], early_ns: int = 0, change: bytes = b"") -> list[Received]:
+    """The events of a check with these numbers, received when they were due."""
+    items = list(synthetic(feed._schedule(EVENTS + 1), PAYLOAD_BYTES))
+    made = [(items[n].offset_ns, items[n].make(items[n].offset_ns)) for n in numbers]
+    return [
+        Received(Envelope("event", "", "feed", Raw(data.replace(b'"side"', change or b'"side"'))), due_ns - early_ns)
+        for due_ns, data in made
+    ]
+
+
+@pytest.mark.parametrize(
+    ("got", "said"),
+    [
+        (came(range(1, EVENTS)), "of 300 events 1 did not come (0)"),
+        (came([*range(EVENTS), EVENTS - 1]), "of 300 events 1 came more than once (299)"),
+        (came([1, 0, *range(2, EVENTS)]), "of 300 events 1 came after a later one (0)"),
+        (came([]), "of 300 events 300 did not come (0, 1, 2, 3, 4 ...)"),
+        (came(range(EVENTS + 1)), "301 events came, but 300 were published"),
+        (came(range(EVENTS), early_ns=1), "an event came 1 ns before it was due"),
+        (came(range(EVENTS), change=b'"side "'), "the data of an event is"),
+    ],
+)
+def test_what_came_otherwise_than_it_was_published_is_named(got: list[Received], said: str) -> None:
+    feed.expect_exactly(came(range(EVENTS)), 0)
+    with pytest.raises(ContractError, match=re.escape(said)):
+        feed.expect_exactly(got, 0)
+
+
+def test_a_connection_for_each_poll_is_named(share: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "ClientOptions", partial(ClientOptions, keep_alive=False))
+    with pytest.raises(ContractError, match=r"delivers_in_order: \d+ connections were opened, not one"):
+        run(preflight(share("polling", "--source", "none").target))
