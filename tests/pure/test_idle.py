@@ -1,17 +1,28 @@
 """What an idle subscriber and an idle server cost: one input of many trials, so that each rule about it is planted."""
 
+from pathlib import Path
+from unittest.mock import Mock
+
 import msgspec
 import pytest
 
 from bench.generators.spec import Mark, Records
+from bench.machine.hiccup import Hiccups
+from bench.machine.host import placement
 from bench.machine.load import Machine
+from bench.plan.presets import make_plan
+from bench.plan.trials import trials
 from bench.results.run import Idle, IdleRepeat
+from bench.trial import evaluate, metrics
+from bench.trial.conduct import blank
+from bench.trial.context import RunContext
 from bench.trial.idle import CYCLES, LEAST_REPEATS, REPEATS, ROUNDS, SCATTER_BYTES, judged, repeat_of, summary
 from bench.trial.metrics import Gauges, Reading, byte_metrics, cost_metrics
 from clients.core.ledger import Totals
 from feed.instruments.clock import NS_PER_S
 from reports.blocks import main_blocks
 from reports.sections.breakeven import break_evens
+from reports.theory.traffic import traffic
 from tests.helpers.fake_results import fake_results
 
 GOOD = IdleRepeat(172.0, 16.0, 6)
@@ -96,11 +107,11 @@ def test_heartbeats_count_at_their_long_run_rate_however_many_fell_into_the_wind
         deliveries=100,
         payload_bytes=25_600,
     )
-    metrics = byte_metrics([record(Totals(), moved)], "websocket", 10.0, 10, Idle(172.0, 16.0, 6, 15.0), 1.0)
-    assert metrics["heartbeat_bytes_per_event"] == pytest.approx(11.4667, abs=1e-4)
-    assert metrics["wire_bytes_per_event"] == pytest.approx(511.4667, abs=1e-4)
-    assert metrics["framing_bytes_per_event"] == 144.0 and metrics["tcp_ip_bytes_per_event"] == 100.0
-    assert metrics["idle_bytes_per_s"] == pytest.approx(11.4667, abs=1e-4)
+    found = byte_metrics([record(Totals(), moved)], "websocket", 10.0, 10, Idle(172.0, 16.0, 6, 15.0), 1.0)
+    assert found["heartbeat_bytes_per_event"] == pytest.approx(11.4667, abs=1e-4)
+    assert found["wire_bytes_per_event"] == pytest.approx(511.4667, abs=1e-4)
+    assert found["framing_bytes_per_event"] == 144.0 and found["tcp_ip_bytes_per_event"] == 100.0
+    assert found["idle_bytes_per_s"] == pytest.approx(11.4667, abs=1e-4)
 
 
 def test_what_the_server_uses_with_nobody_connected_is_subtracted_once() -> None:
@@ -136,3 +147,34 @@ def test_the_report_has_the_interval_over_subscribers_and_names_those_that_do_no
     idle = found.tables[1]
     assert idle.rows[0][1] == "30.2 [29.3, 31.0] MB"
     assert "Polling: 1 of 4 subscribers do not count: 427.0 B a cycle" in " ".join(idle.notes)
+
+
+def test_a_stream_breaks_even_in_each_block_with_the_cycles_of_that_block() -> None:
+    results = fake_results()
+    results.idle = {"sse": summary([IdleRepeat(size, 16.0, 6) for size in (110.0, 117.0, 124.0)], 15.0, "")}
+    found = traffic(results, main_blocks(results), "sse")
+    assert {block: of.per_cycle for block, of in found.items()} == {
+        block: results.idle["sse"].of_block(block).cycle_bytes for block in found
+    }
+    assert len({of.per_cycle for of in found.values()}) == 3
+
+
+class EvaluatedError(Exception):
+    """Raised with the idle cycle that a trial is evaluated with."""
+
+
+def test_a_trial_is_evaluated_with_the_cycles_of_its_block(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def stop(records: object, transport: str, window_s: float, subscribers: int, idle: Idle, *_: object) -> None:
+        raise EvaluatedError(idle.cycle_bytes)
+
+    for name in ("_samples", "_late_after_ms"):
+        monkeypatch.setattr(evaluate, name, Mock())
+    for name in ("count", "latency_metrics"):
+        monkeypatch.setattr(metrics, name, Mock(return_value={}))
+    monkeypatch.setattr(metrics, "byte_metrics", stop)
+    plan = make_plan("smoke", transports=["sse"], blocks=3)
+    cycles = {"sse": summary([IdleRepeat(size, 16.0, 6) for size in (110.0, 117.0, 124.0)], 15.0, "")}
+    context = RunContext(plan, tmp_path, placement([0]), Hiccups(), cycles)
+    for trial in trials(plan):
+        with pytest.raises(EvaluatedError, match=str(cycles["sse"].of_block(trial.block).cycle_bytes)):
+            evaluate.evaluate(context, trial, blank(plan, trial, 1, ""), Mock())
