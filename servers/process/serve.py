@@ -1,6 +1,7 @@
 """The command ``python -m servers TRANSPORT``: its options, and the server that they describe."""
 
 import asyncio
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterable
@@ -217,6 +218,16 @@ def announce(line: str) -> None:
         print(line, flush=True)
     except OutputError as error:
         raise click.ClickException(str(error)) from error
+    if sys.stderr.isatty():
+        click.echo(what_next(json.loads(line)), err=True)
+
+
+def what_next(ready: dict[str, Any]) -> str:
+    """What a person at a terminal can do with a server or relay that is ready."""
+    if "transport" not in ready:
+        return f"The relay listens on {ready['host']}:{ready['port']}: connect clients to that address. Ctrl-C ends it."
+    receive = f"python -m clients {ready['transport']} {ready['url']}"
+    return f"Ready. To receive the feed, in a second terminal: .venv/bin/{receive}. Ctrl-C ends the server."
 
 
 def run_in_foreground(main: Callable[[], Coroutine[Any, Any, None]], where: str) -> None:
