@@ -46,7 +46,7 @@ faults: setup ## Kill, cut off and stall servers with clients connected, and att
 soak: setup ## Let clients come and go for SECONDS (1800), and list what servers keep
 	@$(RUN) -m bench soak --duration-s $(SECONDS) $(if $(OUT),--out '$(OUT)')
 
-verify: setup ## Check the meters themselves against a packet capture (2 minutes; needs tcpdump)
+verify: setup ## Check the meters themselves against a packet capture (3 minutes; needs tcpdump)
 	@$(RUN) -m bench verify $(if $(OUT),--out '$(OUT)')
 
 ##@ Develop it

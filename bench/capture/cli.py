@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from bench.capture.pcap import CaptureError
 from bench.capture.tcpdump import check_capture
-from bench.capture.verify import PRESETS, new_verify_results, run_verify, verify_plan
+from bench.capture.verify import PRESETS, new_verify_results, run_verify, verify_plans
 from bench.machine.host import placement
 from bench.plan.presets import PlanError
 from bench.results.files import VERIFY_FILE
@@ -30,11 +30,11 @@ from feed.transports import TRANSPORTS
 def verify(preset: str, transports: list[str] | None, seed: int | None, out: Path | None) -> None:
     """Check the meters against a packet capture.
 
-    Bytes on the wire and receive times must agree, in one ordinary trial per transport. Takes 2 minutes, and needs
-    tcpdump and the right to capture. Exit code 0: every check holds for every transport.
+    Bytes on the wire and receive times must agree, in one ordinary trial per transport at each operating point. Takes
+    3 minutes, and needs tcpdump and the right to capture. Exit code 0: every check holds for every transport.
     """
     try:
-        plan = verify_plan(preset, transports=transports, seed=seed)
+        plans = verify_plans(preset, transports=transports, seed=seed)
         asyncio.run(check_capture())
     except PlanError as error:
         raise click.UsageError(str(error)) from error
@@ -42,11 +42,12 @@ def verify(preset: str, transports: list[str] | None, seed: int | None, out: Pat
         raise click.ClickException(str(error)) from error
     folder = folder_for(out, VERIFY_FILE)
     place = placement(sorted(os.sched_getaffinity(0)))
-    results = new_verify_results(plan, this_command(), place)
+    results = new_verify_results(plans, this_command(), place)
     console = new_console()
     interrupted = orchestrate(lambda progress: run_verify(results, folder, place, progress), place, console)
     rendered = report(str(folder))
     broken = [one for one in results.trials if one.broken]
     for one in broken:
-        console.print(f"[red]{one.trial.transport} does not hold:[/] {escape('; '.join(one.broken))}", highlight=False)
+        where = f"{one.trial.transport} at the {one.point} point"
+        console.print(f"[red]{where} does not hold:[/] {escape('; '.join(one.broken))}", highlight=False)
     sys.exit(INTERRUPTED if interrupted else rendered or int(bool(broken)))

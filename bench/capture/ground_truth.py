@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.capture.pcap import Segment, wire_bytes
-from bench.capture.streams import Arrival, arrivals, sent_from
+from bench.capture.streams import Stream, arrivals, sent_from
 from bench.results.run import Trial
 from bench.results.verify import LateEvent, Verification
 from bench.trial.metrics import MIN_EVENTS_BEYOND, percentiles_ms
@@ -32,6 +32,8 @@ class Evidence(NamedTuple):
     segments: list[Segment]
     port: int
     """Where the generator connected."""
+    probe_ports: frozenset[int]
+    """Where from the process with the probes connected."""
     counted_bytes: int
     """Sum of the ledger."""
     publications: dict[int, int]
@@ -87,23 +89,39 @@ def verify(trial: Trial, deliveries: Deliveries, evidence: Evidence) -> Verifica
 
 
 def match(deliveries: Deliveries, evidence: Evidence) -> list[Match]:
-    """Each delivery whose message is in the capture, found by number and due instant: a room has one subscriber."""
-    sent: dict[tuple[int, int], Arrival] = {}
+    """Each delivery whose message is in the capture, found by number and due instant.
+
+    In a busy room an event comes to every probe, each on a connection of its own. One process receives them all, so
+    that its k-th receipt of an event is held against the event's k-th arrival: none can lie before its own.
+    """
+    sent: dict[tuple[int, int], list[int]] = {}
     for stream in sent_from(evidence.port, evidence.segments):
-        for arrival in arrivals(stream):
-            sent.setdefault((arrival.n, arrival.due_ns), arrival)
-    rows = zip(*(column.tolist() for column in deliveries), strict=True)
+        if stream.peer in evidence.probe_ports:
+            for key, complete_ns in first_arrivals(stream).items():
+                sent.setdefault(key, []).append(complete_ns)
+    left = {key: iter(sorted(times_ns)) for key, times_ns in sent.items()}
+    rows = sorted(zip(*(column.tolist() for column in deliveries), strict=True), key=lambda row: int(row[-1]))
+    found = ((row, next(left.get((row[1], row[2]), iter(())), None)) for row in rows)
     return [
-        Match(room, n, due_ns, sent[n, due_ns].complete_ns - evidence.offset_ns, receive_ns)
-        for room, n, due_ns, receive_ns in rows
-        if (n, due_ns) in sent
+        Match(room, n, due_ns, complete_ns - evidence.offset_ns, receive_ns)
+        for (room, n, due_ns, receive_ns), complete_ns in found
+        if complete_ns is not None
     ]
+
+
+def first_arrivals(stream: Stream) -> dict[tuple[int, int], int]:
+    """Number and due instant of each event on a connection -> when it was complete for the first time."""
+    found: dict[tuple[int, int], int] = {}
+    for arrival in arrivals(stream):
+        found.setdefault((arrival.n, arrival.due_ns), arrival.complete_ns)
+    return found
 
 
 def slowest(matches: list[Match], publications: dict[int, int]) -> list[LateEvent]:
     """The timelines of the latest events, the latest first."""
-    known = [one for one in matches if one.due_ns in publications]
-    latest = sorted(known, key=lambda one: one.due_ns - one.receive_ns)[:SLOWEST]
+    known = sorted((one for one in matches if one.due_ns in publications), key=lambda one: one.receive_ns - one.due_ns)
+    by_event = {(one.room, one.n): one for one in known}  # the slowest of an event's deliveries stays
+    latest = sorted(by_event.values(), key=lambda one: one.due_ns - one.receive_ns)[:SLOWEST]
     return [
         LateEvent(
             room=one.room,

@@ -20,10 +20,11 @@ _JSON: Final = json.JSONDecoder()
 
 
 class Stream:
-    """One direction of a connection. ``first`` is the sequence number of its first byte."""
+    """One direction of a connection: the sequence number of its first byte, and the receiver's port."""
 
-    def __init__(self, first: int) -> None:
+    def __init__(self, first: int, peer: int = 0) -> None:
         self.first = first
+        self.peer = peer
         self.data = bytearray()
         self._ends: list[int] = []
         self._arrivals_ns: list[int] = []
@@ -70,7 +71,7 @@ def sent_from(port: int, captured: Iterable[Segment]) -> list[Stream]:
         peer, first = segment.target_port, (segment.sequence + 1) % _SEQUENCES
         if segment.flags & SYN:
             if peer not in newest or newest[peer].first != first:  # a client's port is used again
-                newest[peer] = Stream(first)
+                newest[peer] = Stream(first, peer)
                 streams.append(newest[peer])
         elif segment.payload and peer in newest:
             newest[peer].add(segment.sequence, segment.payload, segment.at_ns)

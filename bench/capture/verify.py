@@ -1,4 +1,6 @@
-"""One trial per transport under packet capture: ``python -m bench verify``. The trials are those of any run."""
+"""One trial per transport and operating point under packet capture: ``python -m bench verify``.
+
+The trials are those of any run."""
 
 import asyncio
 import time
@@ -13,11 +15,11 @@ import yarl
 from bench.capture.ground_truth import Deliveries, Evidence, verify
 from bench.capture.pcap import read_pcap
 from bench.capture.tcpdump import captured
-from bench.generators.spec import load_records
+from bench.generators.spec import Records, load_records
 from bench.machine.hiccup import Hiccups
 from bench.machine.host import Placement
 from bench.machine.provenance import provenance
-from bench.plan.presets import make_plan
+from bench.plan.presets import POINTS, make_plan
 from bench.plan.timing import expected_s
 from bench.plan.trials import TrialPlan, trials
 from bench.results.files import VERIFY_FILE, save
@@ -37,17 +39,19 @@ CAPTURE_EXPECTED_S: Final = 1.0
 CLOCK_READINGS: Final = 20
 
 
-def verify_plan(preset: str, transports: list[str] | None = None, **given: Any) -> Plan:
-    """The plan of a preset with every transport once, the baseline too. Raises ``PlanError``."""
+def verify_plans(preset: str, transports: list[str] | None = None, **given: Any) -> list[Plan]:
+    """The plans of a preset, one for each operating point, with every transport once, the baseline too.
+
+    Raises ``PlanError``.
+    """
+    once = {"blocks": 1, "curve_intervals_s": [], "loopback_too": False, "max_reruns": 0}
     names = list(TRANSPORTS) if transports is None else transports
-    return make_plan(
-        preset, transports=names, blocks=1, curve_intervals_s=[], loopback_too=False, max_reruns=0, **given
-    )
+    return [make_plan(preset, point, transports=names, **once, **given) for point in POINTS]
 
 
-def new_verify_results(plan: Plan, command: list[str], place: Placement) -> VerifyResults:
+def new_verify_results(plans: list[Plan], command: list[str], place: Placement) -> VerifyResults:
     """The record of a run that has not measured anything yet."""
-    return VerifyResults(**provenance(command, place), plan=plan, trials=[])
+    return VerifyResults(**provenance(command, place), plan=plans[0], more_plans=plans[1:], trials=[])
 
 
 class Witness:
@@ -70,8 +74,11 @@ class Witness:
             async with Control(str(processes.server.ready["control_url"])) as control:
                 publications = await control.publications()
             segments = await asyncio.to_thread(read_pcap, self._file)
-            counted_bytes = _life_bytes(Path(processes.spec.records_file))
-            self.evidence = Evidence(segments, port, counted_bytes, publications, offset_ns, drift_ns)
+            records = load_records(Path(processes.spec.records_file))
+            probe_ports = frozenset(number for of in records if of.probes for number in of.ports)
+            self.evidence = Evidence(
+                segments, port, probe_ports, _life_bytes(records), publications, offset_ns, drift_ns
+            )
         finally:
             self._file.unlink(missing_ok=True)
 
@@ -91,18 +98,19 @@ async def run_verify(results: VerifyResults, folder: Path, place: Placement, pro
     """All trials in order, saved after each. Cancelling it stops all processes."""
     for name in (SAMPLES_FOLDER, "logs"):
         (folder / name).mkdir(exist_ok=True)
-    planned = trials(results.plan)
-    left = [expected_s(results.plan, trial) + CAPTURE_EXPECTED_S for trial in planned]
+    planned = [(plan, trial) for plan in results.plans for trial in trials(plan)]
+    left = [expected_s(plan, trial) + CAPTURE_EXPECTED_S for plan, trial in planned]
     progress.begin(sum(left), len(planned))
     hiccups = Hiccups()
     try:
         await hiccups.start(sorted({place.server, place.relay, *place.generator}), folder / "logs")
-        for number, trial in enumerate(planned):
-            progress.starting(trial.id, left[number])
-            found = await _verified(RunContext(results.plan, folder, place, hiccups, {}), trial)
+        for number, (plan, trial) in enumerate(planned):
+            name = f"verify-{plan.point}-{trial.transport}"
+            progress.starting(name, left[number])
+            found = await _verified(RunContext(plan, folder, place, hiccups, {}), trial._replace(id=name))
             results.trials.append(found)
             await asyncio.to_thread(save, results, folder, VERIFY_FILE)
-            progress.finished(trial.id, _outcome(found), sum(left[number + 1 :]))
+            progress.finished(name, _outcome(found), sum(left[number + 1 :]))
         results.finished = True
     finally:
         save(results, folder, VERIFY_FILE)
@@ -112,19 +120,21 @@ async def run_verify(results: VerifyResults, folder: Path, place: Placement, pro
 
 async def _verified(context: RunContext, trial: TrialPlan) -> Verification:
     """Measure one trial, and compare it with what was captured."""
-    trial = trial._replace(id=f"verify-{trial.transport}")
     witness = Witness(context.folder, context.placement.server)
     record = await run_trial(context._replace(watch=witness.watch), trial, 1)
     if witness.evidence is None or record.status == "failed":
-        return Verification(record, broken=[f"it could not be measured: {'; '.join(record.reasons)}"])
+        broken = [f"it could not be measured: {'; '.join(record.reasons)}"]
+        return Verification(record, point=context.plan.point, broken=broken)
     with np.load(context.folder / record.samples) as arrays:
         deliveries = Deliveries(*(arrays[name] for name in Deliveries._fields))
-    return verify(record, deliveries, witness.evidence)
+    found = verify(record, deliveries, witness.evidence)
+    found.point = context.plan.point
+    return found
 
 
-def _life_bytes(records_file: Path) -> int:
+def _life_bytes(records: list[Records]) -> int:
     """Bytes of all connections of the generator, from SYN to last segment, as the ledger counts them."""
-    finals = [Totals(**record.final.totals) for record in load_records(records_file)]
+    finals = [Totals(**record.final.totals) for record in records]
     return sum(final.stream_bytes + final.header_bytes for final in finals)
 
 

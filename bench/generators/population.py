@@ -13,13 +13,14 @@ import time
 from array import array
 from collections import deque
 from contextlib import aclosing
+from functools import partial
 
 from bench.generators.facts import facts_of
 from bench.generators.sending import Sending
-from bench.generators.spec import LoadSpec, Mark, Records
+from bench.generators.spec import MAX_REPEATS, REPEAT_FIELDS, LoadSpec, Mark, Records
 from clients.core.client import Client, State, new_client, new_shared
 from clients.core.options import ClientOptions
-from feed.envelope import decode_stamp
+from feed.envelope import Envelope, decode_stamp
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.instruments.meters import GcPauses, Lateness, measure_loop_lag
 from feed.rooms import room_name
@@ -38,6 +39,7 @@ class Population:
         self.loop_lag = Lateness()
         self.gc_pauses = GcPauses()
         self._samples: array[int] = array("q")
+        self._repeats: array[int] = array("q")
         self._clients: dict[int, Client] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._sending = Sending(self._clients, self.shared.timer)
@@ -133,6 +135,8 @@ class Population:
             quiet=self._quiet,
             drained=drained,
             facts=facts,
+            repeats=self._repeats.tobytes(),
+            ports=list(self.shared.ledger.ports),
         )
 
     async def close(self) -> None:
@@ -146,6 +150,10 @@ class Population:
         self.take()
         self._lag_task.cancel()
         gc.enable()
+
+    def _note_repeat(self, index: int, envelope: Envelope) -> None:
+        if envelope.type == "event" and len(self._repeats) < MAX_REPEATS * len(REPEAT_FIELDS):
+            self._repeats.extend((index, decode_stamp(envelope.data).n))
 
     def _begin_window(self) -> None:
         self.loop_lag.reset()
@@ -180,6 +188,7 @@ class Population:
         )
         try:
             client = self._clients[index] = new_client(spec.transport, self._url, options, self.shared)
+            client.duplicate_listeners.append(partial(self._note_repeat, index))
             async with aclosing(client.events()) as stream:
                 async for envelope, receive_ns in stream:
                     if envelope.type == "event":

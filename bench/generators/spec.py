@@ -22,6 +22,10 @@ METHOD: Final = "EVENT"
 """What locust's statistics show as the method of a delivery."""
 SAMPLE_FIELDS: Final = ("subscriber", "n", "due_ns", "receive_ns")
 """One delivery is these four 64-bit integers in a row."""
+REPEAT_FIELDS: Final = ("subscriber", "n")
+"""One delivery that a client left out as a duplicate, likewise."""
+MAX_REPEATS: Final = 1_000_000
+"""Most duplicates that a process records of one trial."""
 UNANSWERED: Final = "unanswered"
 """Outcome of a request that still waited for its answer when the trial ended."""
 ANSWERED: Final = "ok"
@@ -154,6 +158,10 @@ class Records(msgspec.Struct):
     drained: Mark | None = None
     """When all events were delivered, and all clients still connected."""
     facts: Facts | None = None
+    repeats: bytes = b""
+    """``REPEAT_FIELDS`` as ``samples``; empty from a generator whose samples hold duplicates as well."""
+    ports: list[int] = []
+    """The connections' local ports; empty from a generator that is not ours."""
 
 
 class GeneratorRecords(msgspec.Struct):

@@ -144,7 +144,8 @@ def _sweep_names(results: SweepResults) -> Names:
 
 
 def _verify_names(results: VerifyResults) -> Names:
-    yield "transports", results.plan.transports, TRANSPORTS
+    yield "transports", chain.from_iterable(plan.transports for plan in results.plans), TRANSPORTS
+    yield "operating points", [one.point for one in results.trials], [plan.point for plan in results.plans]
     yield from _trial_names([one.trial for one in results.trials])
 
 

@@ -97,6 +97,18 @@ class Trial(msgspec.Struct):
         return latency | self.metrics
 
 
+class IdleRepeat(msgspec.Struct, frozen=True):
+    """The idle cycles of one subscriber; the fields are as those of ``Idle``."""
+
+    cycle_bytes: NotNegative
+    cycle_stream_bytes: NotNegative
+    cycles: Count
+    reconnections: Count = 0
+    reason: str = ""
+    """Why it does not count; empty if it does."""
+    pace: NotNegative | None = None
+
+
 class Idle(msgspec.Struct, frozen=True):
     """One heartbeat or empty poll cycle, measured on its own with a short period: its bytes both ways."""
 
@@ -108,6 +120,23 @@ class Idle(msgspec.Struct, frozen=True):
     """The period that applies in the trials, over which ``idle_bytes_per_s`` spreads the cycle."""
     pace: NotNegative | None = None
     """The period at which the cycles came, divided by the short one that was asked for; ``None`` in older files."""
+    repeats: list[IdleRepeat] = []
+    """Every subscriber that was measured. The numbers above are means over those that count; older files have one."""
+    reason: str = ""
+    """Why too few count; the transport's trials then fail."""
+
+    @property
+    def counting(self) -> list[IdleRepeat]:
+        """The repeats that count."""
+        return [one for one in self.repeats if not one.reason]
+
+    def of_block(self, block: int) -> "Idle":
+        """The cycle that this block is evaluated with, another subscriber's for each, so that their scatter becomes
+        scatter between blocks."""
+        if not self.counting:
+            return self
+        one = self.counting[(block - 1) % len(self.counting)]
+        return msgspec.structs.replace(self, cycle_bytes=one.cycle_bytes, cycle_stream_bytes=one.cycle_stream_bytes)
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -35,10 +35,20 @@ class Verification(msgspec.Struct):
     """How far CLOCK_REALTIME moved against CLOCK_MONOTONIC during the capture."""
     slowest: list[LateEvent] = []
     broken: list[str] = []
+    point: str = "sparse"
+    """The operating point. Older files have the first one alone."""
 
 
 class VerifyResults(Provenance):
     """One run of ``python -m bench verify``."""
 
     plan: Plan
+    """Of the first operating point."""
     trials: list[Verification]
+    more_plans: list[Plan] = msgspec.field(default_factory=list)
+    """Of the others; older files have none."""
+
+    @property
+    def plans(self) -> list[Plan]:
+        """One for each operating point."""
+        return [self.plan, *self.more_plans]

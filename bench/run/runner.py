@@ -27,7 +27,7 @@ from bench.trial.context import RunContext
 from bench.trial.evaluate import SAMPLES_FOLDER
 from bench.trial.idle import measure_idle
 
-IDLE_EXPECTED_S: Final = 4.0
+IDLE_EXPECTED_S: Final = 5.0
 TABLE: Final = "table"
 """The section of the table's trials."""
 

@@ -32,7 +32,10 @@ def predict(transport: str, plan: Plan, idle: Mapping[str, Idle], trial: Trial |
         "requests_per_event": requests_per_event(transport, of),
     }
     events = (plan.warmup_events + plan.measured_events) // plan.rooms
-    size = predict_bytes(transport, of, plan.payload_bytes, plan.rooms // 2, max(1, events // 2), idle.get(transport))
+    cycle = idle.get(transport)
+    if cycle is not None and trial is not None:
+        cycle = cycle.of_block(trial.block)
+    size = predict_bytes(transport, of, plan.payload_bytes, plan.rooms // 2, max(1, events // 2), cycle)
     return found if size is None else {**found, "wire_bytes_per_event": size}
 
 

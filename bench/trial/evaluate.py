@@ -39,7 +39,8 @@ def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Mea
     record.counts = metrics.count(
         samples, records, part, plan.rooms, plan.subscribers, _late_after_ms(plan, trial, gauges)
     )
-    idle = context.idle.get(trial.transport)
+    cycles = context.idle.get(trial.transport)
+    idle = cycles.of_block(trial.block) if cycles else None
     record.metrics = {
         **metrics.latency_metrics(samples, records, part, plan.rooms),
         **metrics.byte_metrics(

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.generators.spec import SAMPLE_FIELDS, Records
+from bench.generators.spec import REPEAT_FIELDS, SAMPLE_FIELDS, Records
 from bench.generators.window import Window
 from bench.machine.load import Machine, between
 from bench.results.catalogue import PERCENTILES
@@ -90,16 +90,24 @@ class Gauges(NamedTuple):
 
 def measured_samples(records: list[Records], part: Window, rooms: int) -> Samples:
     """All deliveries of the measured events, warm-up left out."""
-    joined = np.frombuffer(b"".join(record.samples for record in records), dtype=np.int64)
-    rows = joined.reshape(-1, len(SAMPLE_FIELDS))
+    rows = _rows([record.samples for record in records], len(SAMPLE_FIELDS))
     samples = Samples(*(rows[:, column] for column in range(len(SAMPLE_FIELDS))))
+    return samples.of(_measured(samples.subscriber, samples.n, part, rooms))
+
+
+def _rows(parts: list[bytes], fields: int) -> NDArray[np.int64]:
+    return np.frombuffer(b"".join(parts), dtype=np.int64).reshape(-1, fields)
+
+
+def _measured(subscriber: NDArray[np.int64], n: NDArray[np.int64], part: Window, rooms: int) -> NDArray[np.bool_]:
+    """Which deliveries, each given by subscriber and number, are of measured events."""
     first_n = np.full(rooms, np.iinfo(np.int64).max)
     last_n = np.full(rooms, -1)
     for due in part.events:
         first_n[due.room] = min(first_n[due.room], due.n)
         last_n[due.room] = max(last_n[due.room], due.n)
-    room = samples.subscriber % rooms
-    return samples.of((samples.n >= first_n[room]) & (samples.n <= last_n[room]))
+    room = subscriber % rooms
+    return np.asarray((n >= first_n[room]) & (n <= last_n[room]))
 
 
 def wrong_dues(samples: Samples, part: Window, rooms: int, start_ns: int) -> int:
@@ -117,12 +125,14 @@ def count(
     per_room = np.bincount([due.room for due in part.events], minlength=rooms)
     expected = int(per_room[np.arange(subscribers) % rooms].sum())
     delivered = len(np.unique(_places(samples)))
+    repeats = _rows([record.repeats for record in records], len(REPEAT_FIELDS))
+    repeated = int(np.count_nonzero(_measured(repeats[:, 0], repeats[:, 1], part, rooms)))
     totals = {name: sum(record.counts[name] for record in records) for name in records[0].counts}
     return Counts(
         expected=expected,
         delivered=delivered,
         lost=expected - delivered,
-        duplicate=totals["duplicates"] + len(samples.n) - delivered,
+        duplicate=repeated + len(samples.n) - delivered,
         # Both find a delivery that is out of its server's order.
         out_of_order=max(totals["out_of_order"], overtaken(samples)),
         gaps=totals["gaps"],

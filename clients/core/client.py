@@ -86,6 +86,8 @@ class Client:
         """The server's secret for requests that do not share the subscription's connection; empty until it is sent."""
         self.state = State.CLOSED
         self.state_listeners: list[Callable[[State], None]] = []
+        self.duplicate_listeners: list[Callable[[Envelope], None]] = []
+        """Called with every envelope that is left out because it came before."""
         self.reconnects = 0
         self.last_failure = ""
         """Why the newest connection ended, in words."""
@@ -206,7 +208,11 @@ class Client:
         verdict = self.sessions.of(envelope.room).observe(envelope)  # only after all its parts could be read
         if self.state is not State.OPEN:
             self._opened(envelope)
-        if verdict is Verdict.DUPLICATE or envelope.type == "skip":
+        if verdict is Verdict.DUPLICATE:
+            for listener in self.duplicate_listeners:
+                listener(envelope)
+            return False
+        if envelope.type == "skip":
             return False
         if verdict is not Verdict.NOTICE:
             if self.reconnection.in_doubt:

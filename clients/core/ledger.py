@@ -8,6 +8,7 @@ FIN has come or ``LINGER_S`` has passed, and reads the counters then: the closin
 import asyncio
 import os
 import socket
+from collections import deque
 from contextlib import suppress
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
@@ -21,6 +22,8 @@ LINGER_S: Final = 1.0
 LINGER_CHECK_S: Final = 0.02
 MOST_STAMPS: Final = 256
 """Connections whose receive times are held against the kernel's: a window's edge must not take long."""
+MAX_PORTS: Final = 100_000
+"""How many of the newest connections keep their port."""
 
 
 class Totals(NamedTuple):
@@ -131,6 +134,8 @@ class Ledger:
         self._past = Totals()
         self.setup_bytes = 0
         self.lingering = 0
+        self.ports: deque[int] = deque(maxlen=MAX_PORTS)
+        """The connections' ports on this side, by which a packet capture knows them."""
         self.opened = 0
         self.requests = 0
         self.heartbeats = 0
@@ -150,6 +155,7 @@ class Ledger:
             sock = sock.dup()
         meter = Meter(self, sock, asyncio.get_running_loop(), protocol)
         self._live.add(meter)
+        self.ports.append(sock.getsockname()[1])
         self.opened += 1
         return meter
 

@@ -4,12 +4,13 @@ from typing import Final
 
 import msgspec
 
-from bench.results.run import Results
+from bench.results.run import Idle, Results
 from bench.theory import bytes as theory_bytes
 from feed.transports import POLLING, TRANSPORTS
 from reports.blocks import Blocks
-from reports.formats import joined, number
+from reports.formats import joined, number, with_interval
 from reports.layout import FigureSpec, Section, Table, Widget
+from reports.statistics import Estimate, estimate
 from reports.style import LOOKS
 from reports.table.answer import prose
 from reports.table.run import RunFolder
@@ -108,6 +109,19 @@ def _cell(by_block: dict[str, dict[int, Traffic]], rival: str, interval_s: float
     return ALWAYS if polling < other else NEVER
 
 
+def _month_mb(idle: Idle) -> Estimate:
+    """Megabytes of an idle month, with the interval over the subscribers whose cycles count; older files have none."""
+    cycles_bytes = [one.cycle_bytes for one in idle.counting] or [idle.cycle_bytes]
+    return estimate([month_mb(cycle_bytes / idle.period_s) for cycle_bytes in cycles_bytes])
+
+
+def _left_out(name: str, idle: Idle) -> list[str]:
+    reasons = [one.reason for one in idle.repeats if one.reason]
+    if not reasons:
+        return []
+    return [f"{LOOKS[name].name}: {len(reasons)} of {len(idle.repeats)} subscribers do not count: {reasons[0]}."]
+
+
 def _idle(results: Results, names: list[str]) -> Table:
     rows = []
     for name in names:
@@ -116,7 +130,7 @@ def _idle(results: Results, names: list[str]) -> Table:
         rows.append(
             [
                 LOOKS[name].name,
-                f"{number(month_mb(idle.cycle_bytes / idle.period_s))} MB",
+                f"{with_interval(_month_mb(idle))} MB",
                 AWAKE if wakes is None else number(wakes),
                 f"{idle.period_s:g} s",
                 TRANSPORTS[name].heartbeat,
@@ -126,6 +140,7 @@ def _idle(results: Results, names: list[str]) -> Table:
         "Wire bytes of a subscriber without events, both directions, TCP/IP included; the last column says what "
         f"moves each period. A wake-up is a burst more than {RADIO_SLEEPS_AFTER_S:g} s after the last, as a phone's "
         "radio stays awake about that long after it was used (developer.android.com, Optimize network access).",
+        *(note for name in names for note in _left_out(name, results.idle[name])),
     ]
     head = ["", "wire bytes a month", "network wake-ups an hour", "period", "each period"]
     return Table("Per idle user", head, rows, notes)

@@ -6,12 +6,14 @@ from typing import Final
 import msgspec
 
 from bench.results.files import VERIFY_FILE
+from bench.results.run import Plan
 from bench.results.verify import LateEvent, Verification, VerifyResults
 from reports.formats import NOT_MEASURED, counted, fixed, number
 from reports.layout import FigureSpec, Section, Table
 from reports.style import LOOKS
 from reports.table.run import RunFolder
 
+SPARSE: Final = "sparse"
 TOO_FEW: Final = "n too small"
 
 
@@ -48,22 +50,28 @@ def build(run: RunFolder) -> list[Section]:
     results = run.read(VERIFY_FILE, VerifyResults)
     if results is None:
         return []
-    of = summarize_truth(results)
+    return [_section(summarize_truth(results, plan), plan.point) for plan in results.plans]
+
+
+def _section(of: TruthSummary, point: str) -> Section:
+    """``late_events`` of the sparse point has no prefix: pages link to it."""
     caption = (
         "The slowest events of each transport, from due time to application. Arrow: the bar continues beyond the axis."
     )
-    figures = [FigureSpec("late_events", caption, "ground_truth.draw", of)]
-    return [Section("Ground truth", of.title, of.cautions, of.tables, figures)]
+    name = "late_events" if point == SPARSE else f"{point}_late_events"
+    figures = [FigureSpec(name, caption, "ground_truth.draw", of)]
+    heading = "Ground truth" if point == SPARSE else f"Ground truth: {point}"
+    return Section(heading, of.title, of.cautions, of.tables, figures)
 
 
-def summarize_truth(results: VerifyResults) -> TruthSummary:
-    """Everything that the report says about a verify run."""
-    plan = results.plan
-    measured = sorted(results.trials, key=lambda one: list(LOOKS).index(one.trial.transport))
+def summarize_truth(results: VerifyResults, plan: Plan) -> TruthSummary:
+    """Everything that the report says about an operating point of a verify run."""
+    of_point = [one for one in results.trials if one.point == plan.point]
+    measured = sorted(of_point, key=lambda one: list(LOOKS).index(one.trial.transport))
     network = f"{number(plan.rtt_ms)} ms round trip" if plan.rtt_ms else "loopback"
     title = (
-        f"One trial per transport under packet capture: {counted(plan.subscribers, 'subscriber')}, "
-        f"{number(plan.rate_hz)} events/s, {network}; {results.processor}"
+        f"One trial per transport under packet capture: {counted(plan.subscribers, 'subscriber')} in "
+        f"{counted(plan.rooms, 'room')}, {number(plan.rate_hz)} events/s, {network}; {results.processor}"
     )
     lives = {one.trial.transport: [life(event, one.trial.rtt_ms / 2) for event in one.slowest] for one in measured}
     tables = [table for table in (_bytes_table(measured), _receive_table(measured)) if table.rows]

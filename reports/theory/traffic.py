@@ -75,7 +75,10 @@ def traffic(results: Results, blocks: Blocks, transport: str) -> dict[int, Traff
     idle = results.idle.get(transport)
     if idle is None or transport not in blocks.trials:
         return {}
-    found = {block: traffic_of(transport, results.plan, idle, of) for block, of in blocks.trials[transport].items()}
+    found = {
+        block: traffic_of(transport, results.plan, idle.of_block(block), of)
+        for block, of in blocks.trials[transport].items()
+    }
     return {block: of for block, of in found.items() if of is not None}
 
 

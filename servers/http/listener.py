@@ -106,7 +106,7 @@ def _config(serving: Serving, app: ASGIApp, websocket: bool, ws_ping: bool) -> u
         ws=cast(type[asyncio.Protocol], websocket_protocol) if websocket else "none",
         ws_max_size=options.max_frame_bytes,
         ws_ping_interval=options.heartbeat_s if ws_ping else None,
-        ws_ping_timeout=options.heartbeat_s if ws_ping else None,
+        ws_ping_timeout=options.ping_timeout_s if ws_ping else None,
         ws_per_message_deflate=options.per_message_deflate,
         lifespan="off",
         log_config=None,

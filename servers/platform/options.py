@@ -36,7 +36,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_grace_s: float = 2.0
     """Time for open responses to end after a stop signal; then they are aborted."""
     ping_timeout_s: float = 60.0
-    """Time for a Socket.IO client to answer a ping; then its connection is closed."""
+    """Time for a client of WebSocket or Socket.IO to answer a ping; then its connection is closed."""
     send_queue_packets: int = 1024
     """Most packets that wait for one Socket.IO client; beyond that it is disconnected, and resumes by its cursor."""
     session_timeout_s: float = 60.0

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -265,8 +266,10 @@ def test_the_least_number_of_events_for_a_percentile(q: str, events: int) -> Non
     assert percentiles_ms(np.array([]), events) == {}
 
 
-def records_of(samples: list[tuple[int, int, int, int]], processes: int, **counts: int) -> list[Records]:
-    """Deliveries dealt out to generator processes by subscriber; the counts are the first one's."""
+def records_of(
+    samples: list[tuple[int, int, int, int]], processes: int, repeats: Sequence[tuple[int, int]] = (), **counts: int
+) -> list[Records]:
+    """Deliveries dealt out to generator processes by subscriber; counts, and what clients left out, are the first's."""
     mark = Mark({}, 0, 0)
     names = ("duplicates", "out_of_order", "gaps", "missed", "reconnects")
     return [
@@ -284,6 +287,7 @@ def records_of(samples: list[tuple[int, int, int, int]], processes: int, **count
             failures=[],
             loop_lag={},
             gc_pauses={},
+            repeats=b"" if pid else array("q", [number for repeat in repeats for number in repeat]).tobytes(),
         )
         for pid in range(processes)
     ]
@@ -308,7 +312,9 @@ def test_deliveries_are_counted_against_the_schedule(
     arrived = [row for i, row in enumerate(sent) if i not in lost]
     copies = data.draw(st.lists(st.sampled_from(arrived), max_size=6)) if arrived else []
     told = data.draw(st.fixed_dictionaries({name: st.integers(0, 5) for name in ("duplicates", "gaps", "reconnects")}))
-    records = records_of([row[:4] for row in [*arrived, *copies]], processes, out_of_order=2, **told)
+    left_out = data.draw(st.lists(st.sampled_from(arrived), max_size=6)) if arrived else []
+    repeats = [row[:2] for row in left_out]
+    records = records_of([row[:4] for row in [*arrived, *copies]], processes, repeats, out_of_order=2, **told)
 
     samples = measured_samples(records, part, rooms)
     assert Counter(zip(*(column.tolist() for column in samples), strict=True)) == Counter(
@@ -321,7 +327,7 @@ def test_deliveries_are_counted_against_the_schedule(
         expected=measured_rows,
         delivered=measured_arrived,
         lost=measured_rows - measured_arrived,
-        duplicate=told["duplicates"] + sum(row[4] for row in copies),
+        duplicate=sum(row[4] for row in [*left_out, *copies]),
         out_of_order=2,
         gaps=told["gaps"],
         reconnects=told["reconnects"],

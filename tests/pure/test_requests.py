@@ -177,7 +177,7 @@ def test_a_reader_of_several_rooms_gets_all_of_each_in_order(published: list[str
             got: dict[str, list[int]] = {"feed": [], "a": [], "b": []}
             notices: list[tuple[str, str]] = []
             while sum(map(len, got.values())) < len(published) or len(notices) < 2:
-                delivery: Delivery = await asyncio.wait_for(reader.next(limit), 1)
+                delivery: Delivery = await asyncio.wait_for(reader.next(limit), 60)
                 assert len(delivery.events) <= limit
                 if delivery.notice is not None:
                     notices.append((delivery.notice.type, delivery.notice.room))

@@ -58,6 +58,6 @@ def test_the_floor_passes_all_but_the_checks_of_history(start: Start) -> None:
     floor = start("raw:floor", "--source", "none")
     passed = run(preflight(floor.target))
     assert passed == [check.__name__ for check in CHECKS if check not in NEED_HISTORY]
-    assert {check.__name__ for check in NEED_HISTORY} == {"resumes_without_loss", "admits_a_gap"}
+    assert {check.__name__ for check in NEED_HISTORY} == {"resumes_without_loss", "resumes_in_traffic", "admits_a_gap"}
     with pytest.raises(ContractError, match="resumes_without_loss"):
         run(preflight(floor.target._replace(variant="")))

@@ -6,13 +6,14 @@ import subprocess
 from contextlib import aclosing
 
 import aiohttp
+import pytest
 
 from clients.control import Control
 from clients.core.client import new_client, new_shared
 from clients.core.options import ClientOptions
 from clients.http.answers import MAX_ANSWER_BYTES
 from feed.envelope import decode_batch, decode_envelope, decode_stamp
-from feed.instruments.clock import NS_PER_S
+from feed.instruments.clock import NS_PER_S, now_ns
 from feed.schedule import Schedule
 from servers.http.polls import BATCH_BYTES, TAKE_EVENTS
 from tests.conftest import Start, needs_curl, run, until
@@ -50,24 +51,34 @@ async def _published(control: Control, count: int) -> bool:
     return bool((await control.stats())["feed_published"] == count)
 
 
-def test_the_cadence_is_fixed(start: Start) -> None:
-    """Answers come at start + phase + k x interval, whatever each of them took."""
+def test_the_cadence_is_fixed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polls begin at start + phase + k x interval, whatever each of them took."""
     server = start("polling", "--source", "none")
 
     async def body() -> None:
-        shared = new_shared(seed=1)
+        shared, interval_ns = new_shared(seed=1), NS_PER_S // 10
         options = ClientOptions(poll_interval_s=0.1, poll_phase_s=0.05)
         client = new_client("polling", server.url, options, shared)
+        ticks_ns: list[int] = []
+        sleep_until = shared.timer.sleep_until
+
+        async def noted(at_ns: int) -> None:
+            ticks_ns.append(at_ns)
+            await sleep_until(at_ns)
+
+        monkeypatch.setattr(shared.timer, "sleep_until", noted)
+        began_ns = now_ns()
         async with Control(server.ready["control_url"]) as control, aclosing(client.events()) as stream:
             await anext(stream)
+            start_ns = now_ns()
             await control.start_feed(Schedule("constant", 200.0, limit=100), 256)
-            times = []
             while client.session.delivered < 100:
-                times.append((await anext(stream)).receive_ns)
-        ticks = sorted(set(times))
-        steps = [(b - a) / (0.1 * NS_PER_S) for a, b in itertools.pairwise(ticks)]
-        assert abs(sum(steps) / len(steps) - round(sum(steps) / len(steps))) < 0.1, steps
-        assert shared.ledger.requests <= len(ticks) + 3 and shared.ledger.opened == 1
+                await anext(stream)
+        steps = [(b - a) / interval_ns for a, b in itertools.pairwise(ticks_ns)]
+        assert len(ticks_ns) > 3 and all(step == round(step) >= 1 for step in steps), steps
+        phase_ns = (ticks_ns[0] - began_ns) % interval_ns
+        assert interval_ns // 2 <= phase_ns <= interval_ns // 2 + (start_ns - began_ns)
+        assert shared.ledger.requests in (len(ticks_ns), len(ticks_ns) + 1) and shared.ledger.opened == 1
         shared.timer.close()
 
     run(body())

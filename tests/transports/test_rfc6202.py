@@ -18,16 +18,22 @@ RTT_MS = 300.0
 TRANSIT_S = RTT_MS / 2000
 SLACK_S = 0.09
 """Under a third of the round trip: what a loaded machine may add."""
+ATTEMPTS = 5
+"""A busier machine only adds: a measurement that it has delayed too much is made again."""
 
 
 def test_long_polling_takes_one_transit_when_held_and_up_to_three_in_the_gap(share: Start, start: Start) -> None:
     """RFC 6202, section 2.2: the average is near one transit, the maximum over three."""
     server = share("long_polling", "--source", "none")
     relay = start("relay", "--to", f"127.0.0.1:{server.port}", "--rtt-ms", str(RTT_MS))
-    held, in_gap = run(_two_events(relay.port, server.ready["control_url"]))
-    assert TRANSIT_S <= held <= TRANSIT_S + SLACK_S
     # The second is due 50 ms after the first was answered, so the next request is still 250 ms away.
     expected_s = TRANSIT_S + RTT_MS / 1000 - 0.05
+    for _ in range(ATTEMPTS):
+        held, in_gap = run(_two_events(relay.port, server.ready["control_url"]))
+        assert held >= TRANSIT_S
+        if held <= TRANSIT_S + SLACK_S and in_gap <= expected_s + SLACK_S:
+            break
+    assert held <= TRANSIT_S + SLACK_S
     assert expected_s - SLACK_S <= in_gap <= expected_s + SLACK_S
     assert held + SLACK_S < in_gap <= 3 * TRANSIT_S + SLACK_S
 
@@ -56,8 +62,12 @@ def test_polling_waits_for_its_clock_and_then_one_transit(share: Start, start: S
     server = share("polling", "--source", "none")
     relay = start("relay", "--to", f"127.0.0.1:{server.port}", "--rtt-ms", "100")
     interval_s, transit_s = 1.0, 0.05
-    latencies = run(_spread_events(relay.port, server.ready["control_url"], interval_s))
-    assert all(transit_s <= latency <= interval_s + transit_s + SLACK_S for latency in latencies)
+    for _ in range(ATTEMPTS):
+        latencies = run(_spread_events(relay.port, server.ready["control_url"], interval_s))
+        assert min(latencies) >= transit_s
+        if max(latencies) <= interval_s + transit_s + SLACK_S:
+            break
+    assert max(latencies) <= interval_s + transit_s + SLACK_S
     waits = sorted(latencies)
     assert waits[0] < transit_s + 0.15 * interval_s and waits[-1] > transit_s + 0.85 * interval_s - SLACK_S
     middle = (waits[len(waits) // 2 - 1] + waits[len(waits) // 2]) / 2
@@ -77,7 +87,7 @@ async def _spread_events(port: int, control_url: str, interval_s: float) -> list
                 await control.start_feed(Schedule("constant", 10.0, limit=20), 256, now_ns() + NS_PER_S // 5)
             elif envelope.type == "event":
                 latencies.append((receive_ns - decode_stamp(envelope.data).due_ns) / NS_PER_S)
-            if len(latencies) == 20 or time.monotonic() - began > 30:
+            if len(latencies) == 20 or time.monotonic() - began > 60:
                 break
     await shared.ledger.settle()
     shared.timer.close()

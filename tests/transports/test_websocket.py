@@ -7,7 +7,9 @@ import struct
 from base64 import b64encode
 from contextlib import aclosing
 from hashlib import sha1
+from pathlib import Path
 
+import msgspec
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
@@ -20,7 +22,9 @@ from clients.websocket import MAX_MESSAGE_BYTES
 from feed.envelope import encode_envelope
 from feed.instruments.clock import now_ns
 from feed.schedule import Schedule
-from tests.conftest import Start, run, until
+from servers.platform.options import ServerOptions
+from tests.conftest import Running, Start, run, starting, until
+from tests.helpers.forks import Forks
 from tests.transports.test_bounds import OPENINGS, stalled_peer
 
 
@@ -60,21 +64,24 @@ def test_the_websockets_library_is_refused_with_a_reason(share: Start) -> None:
     run(body())
 
 
-def test_a_peer_that_misses_a_ping_is_closed(start: Start) -> None:
+def test_a_peer_that_misses_a_ping_is_closed(tmp_path: Path, forks: Forks) -> None:
     """It is connected and its kernel acknowledges everything, but nobody answers."""
-    server = start("websocket", "--source", "none", "--heartbeat-s", "0.3", "--stall-timeout-s", "60")
+    options = ServerOptions(transport="websocket", port=0, heartbeat_s=0.3, ping_timeout_s=0.6, stall_timeout_s=60.0)
+    encoded = msgspec.json.encode(options).decode()
 
-    async def body() -> None:
+    async def body(server: Running) -> None:
+
         async with Control(server.ready["control_url"]) as control:
             mute = stalled_peer(server, OPENINGS["websocket"])
             async with connect(ws_url(server.url)) as alive:
                 await until(lambda: _connections(control, 2), "both connected")
-                await until(lambda: _connections(control, 1), "the mute one is closed", timeout_s=5)
+                await until(lambda: _connections(control, 1), "the mute one is closed")
                 answered = await alive.ping()
-                await asyncio.wait_for(answered, 5)
+                await asyncio.wait_for(answered, 10)
             mute.close()
 
-    run(body())
+    with starting(tmp_path, lambda _, __, log: forks.start("tests.helpers.serve", [encoded], log)) as start:
+        run(body(start("websocket")))
 
 
 async def _connections(control: Control, count: int) -> bool:
