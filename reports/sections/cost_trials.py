@@ -57,8 +57,10 @@ class Valid:
     def ratio(self, section: str, arm: str, metric: str, base: str = BASELINE) -> Estimate | None:
         """As a multiple of another arm, the baseline if none is named, in the same block."""
         mine, others = self.values(section, arm, metric), self.values(section, base, metric)
-        shared = [mine[block] / others[block] for block in mine if block in others]
-        return estimate(shared) if shared and arm != base else None
+        shared = [(mine[block], others[block]) for block in mine if block in others]
+        if not shared or arm == base or min(map(min, shared)) <= 0:  # below the noise there are no ratios
+            return None
+        return estimate([own / other for own, other in shared])
 
     def bars(self, section: str, metric: str) -> list[Bar]:
         """The arms of a section on one metric."""
