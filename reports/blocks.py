@@ -1,17 +1,18 @@
 """Which trials count, arranged by transport and block. Pure."""
 
 import math
-from collections.abc import Iterator, Sequence
-from statistics import fmean, median, stdev
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean, median
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from bench.results.catalogue import BELOW_NOISE, METRICS
 from bench.results.run import Counts, Results, Trial
 from feed.transports import BASELINE, POLLING, TRANSPORTS
 from reports.formats import counted, with_interval
-from reports.statistics import MARGINS, Comparison, Estimate, compare, estimate
+from reports.statistics import MARGINS, Comparison, Estimate, Margin, compare, estimate
 from reports.style import LOOKS
 
 SERVER_CPU: Final = "server_cpu_us_per_event"
@@ -115,7 +116,13 @@ class Apart(msgspec.Struct, frozen=True):
 
 def stand_apart(blocks: Blocks) -> list[Apart]:
     """The blocks that stand apart, in the order of metrics and transports."""
-    return [of for metric in PAIRED_METRICS for of in _apart(blocks, metric)]
+    return [
+        Apart(block, name, metric, value, usual)
+        for metric in PAIRED_METRICS
+        for name, block, value, usual in far_values(
+            {name: blocks.values(name, metric) for name in blocks.trials}, MARGINS[METRICS[metric].margin]
+        )
+    ]
 
 
 def apart_sentences(blocks: Blocks) -> list[str]:
@@ -133,26 +140,25 @@ def _said(of: Apart) -> str:
     return f"{name}, {metric.label} {metric.text(of.value)} (other blocks {metric.text(of.usual)})"
 
 
-def _apart(blocks: Blocks, metric: str) -> Iterator[Apart]:
-    """The scatter is that of the transport's other blocks, but no less than the median transport's: so few blocks may
-    agree by chance. Ratios count, unless a value is 0 or below."""
-    found = {name: of for name in blocks.trials if len(of := blocks.values(name, metric)) >= APART_BLOCKS}
-    if not found:
-        return
+def far_values(values: Mapping[str, Mapping[int, float]], margin: Margin) -> Iterator[tuple[str, int, float, float]]:
+    """Name, block, value and mean of the other blocks, of every value that stands apart. ``values``: by name and block.
+
+    The scatter is that of the transport's other blocks, but no less than the median transport's, because so few blocks
+    may agree by chance. Ratios count, unless a value is 0 or below.
+    """
+    found = {name: of for name, of in values.items() if len(of) >= APART_BLOCKS}
     is_ratio = all(value > 0 for of in found.values() for value in of.values())
     scaled = {name: {block: math.log(x) if is_ratio else x for block, x in of.items()} for name, of in found.items()}
     others = {
         (name, block): [x for other, x in of.items() if other != block] for name, of in scaled.items() for block in of
     }
-    spreads = {place: stdev(rest) for place, rest in others.items()}
-    least = median(min(spreads[name, block] for block in of) for name, of in found.items())
+    spreads = {place: float(np.std(rest, ddof=1)) for place, rest in others.items()}
+    least = median([min(spreads[name, block] for block in of) for name, of in found.items()] or [0.0])
     for (name, block), rest in others.items():
         usual = math.exp(fmean(rest)) if is_ratio else fmean(rest)
-        margin = MARGINS[METRICS[metric].margin]
-        distance = abs(scaled[name][block] - fmean(rest))
         far = APART_MARGINS * (margin.in_logs(usual) if is_ratio else margin.in_units(usual))
-        if distance > max(APART_DEVIATIONS * max(spreads[name, block], least), far):
-            yield Apart(block, name, metric, found[name][block], usual)
+        if abs(scaled[name][block] - fmean(rest)) > max(APART_DEVIATIONS * max(spreads[name, block], least), far):
+            yield name, block, found[name][block], usual
 
 
 def left_out(results: Results) -> list[Trial]:

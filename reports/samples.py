@@ -75,6 +75,11 @@ class Paired(msgspec.Struct, frozen=True):
         return len(self.differences)
 
     @property
+    def size(self) -> int:
+        """The blocks of the largest run in it."""
+        return self.blocks
+
+    @property
     def least_p(self) -> float:
         """The smallest two-sided p that ``shuffled`` can give: 1/16 with five blocks."""
         return 2 / len(_signs(self.blocks))
@@ -114,6 +119,11 @@ class Unpaired(msgspec.Struct, frozen=True):
     @property
     def blocks(self) -> int:
         return min(len(self.a), len(self.b))
+
+    @property
+    def size(self) -> int:
+        """The blocks of the largest run in it."""
+        return max(len(self.a), len(self.b))
 
     @property
     def least_p(self) -> float:

@@ -6,7 +6,7 @@ takes one number per block.
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Final
 
@@ -17,6 +17,9 @@ from reports.samples import Moments, Paired, Unpaired, moments
 ALPHA: Final = 0.05
 MIN_BLOCKS: Final = 5
 """Fewer blocks than this give no verdict."""
+DECIDING_BLOCKS: Final = 10
+"""A new run is planned with at least so many blocks, and a run of so many plans no other: what it leaves open stays
+open. So nobody who does what a verdict says looks more than twice (docs/method.md, Statistics)."""
 MAX_PLANNED_BLOCKS: Final = 1000
 """No verdict plans a new run of more blocks than this: a pair that needs more is not worth settling."""
 PLANNED_ODDS: Final = 0.8
@@ -93,7 +96,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     ``low`` and ``high`` are the t interval of the mean difference at the level ``1 - alpha`` that Holm's procedure
     gave this pair; ``None`` with fewer than two blocks. ``new_run_blocks``: how many blocks one new run needs to settle
-    the pair by itself; ``None`` if it is settled, or if that cannot be planned.
+    the pair by itself; ``None`` if it is settled, was decided by a run of ``DECIDING_BLOCKS``, or cannot be planned.
     """
 
     word: str
@@ -163,7 +166,7 @@ def _inside(of: Moments, margin: float) -> float:
 def _verdict(pair: Paired | Unpaired, word: str, alpha: float) -> Verdict:
     of = pair.moments()
     low, high = _interval(of, alpha)
-    planned = new_run_blocks(pair.planned, pair.margin, alpha) if word == OPEN else None
+    planned = new_run_blocks(pair, alpha) if word == OPEN else None
     return Verdict(word, of.mean, low, high, alpha, pair.blocks, planned)
 
 
@@ -172,19 +175,20 @@ def _interval(of: Moments, alpha: float) -> tuple[float | None, float | None]:
     return (None, None) if math.isnan(half) else (of.mean - half, of.mean + half)
 
 
-def new_run_blocks(planned: Callable[[int], Moments], margin: float, alpha: float) -> int | None:
-    """How many blocks one new run needs to settle a pair by itself; ``None``: over ``MAX_PLANNED_BLOCKS``.
+def new_run_blocks(pair: Paired | Unpaired, alpha: float) -> int | None:
+    """How many blocks one new run needs to settle a pair by itself, if mean and spread stay as they are.
 
-    ``planned``: the moments of a run of so many blocks, if mean and spread stay as they are. The blocks measured so far
-    do not count in the new run: to add blocks until a word appears is to look several times, which makes false words of
-    5 % of the runs twice as frequent.
+    ``None``: over ``MAX_PLANNED_BLOCKS``, or the pair's run was large enough to decide. The blocks measured so far do
+    not count in the new run: whoever adds blocks until a word appears looks several times, and each look can err.
     """
+    if pair.size >= DECIDING_BLOCKS:
+        return None
 
     def settles(blocks: int) -> bool:
-        of = planned(blocks)
-        return of.half_width(alpha) + of.quantile(PLANNED_ODDS) < abs(abs(of.mean) - margin)
+        of = pair.planned(blocks)
+        return of.half_width(alpha) + of.quantile(PLANNED_ODDS) < abs(abs(of.mean) - pair.margin)
 
-    sizes = range(MIN_BLOCKS, MAX_PLANNED_BLOCKS + 1)
+    sizes = range(DECIDING_BLOCKS, MAX_PLANNED_BLOCKS + 1)
     place = bisect_left(sizes, True, key=settles)  # the interval only gets narrower
     return sizes[place] if place < len(sizes) else None
 

@@ -96,7 +96,7 @@ def cell(metric: str, values: Sequence[float]) -> str:
         return "–"
     of = METRICS[metric]
     if min(values) <= 0:  # has no geometric mean
-        return of.text(fmean(values))
+        return of.text(fmean(values)) if of.less_idle else "–"
     found, places = average(values), of.decimals
     interval = "" if found.low is None else f" [{found.low:,.{places}f}, {found.high:,.{places}f}]"
     return f"{found.value:,.{places}f}{interval} {of.unit}".strip()

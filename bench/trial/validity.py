@@ -26,7 +26,9 @@ SATURATED_CPU_SHARE: Final = 0.9
 
 # The collector is off from the start of the feed, so that any pause is one too many.
 GENERATOR_GC: Final = {
-    "generator_gc_pause_ms_max": Bound(0.0, "the generator's garbage collector was on: it paused for {} ms", ".2f"),
+    "generator_gc_pause_ms_max": Bound(
+        0.0, "the generator was the bottleneck: its garbage collector ran for {} ms", ".2f"
+    ),
 }
 
 BOUNDS: Final = {

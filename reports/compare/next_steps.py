@@ -29,10 +29,11 @@ def after_agreeing(published: Path, fresh: Path, plan: Plan, change: Change) -> 
     word, planned = change.comparison.word, change.comparison.verdict.new_run_blocks
     if word == EQUAL:
         return f"compare all its metrics with the published run's: {_compare(published, fresh)}"
-    if word in (OPEN, FEW):
-        blocks = planned or max(MIN_BLOCKS, 2 * plan.blocks)
-        again = f"{_cell(change, plan.point, published)} --blocks {blocks}"
-        return f"measure it once more, by itself and with more blocks: {again}"
+    if planned or word == FEW:
+        again = f"{_cell(change, plan.point, published)} --blocks {planned or MIN_BLOCKS}"
+        return f"measure it once more and let the new run decide by itself: {again}"
+    if word == OPEN:
+        return f"leave it open, as blocks added until a word appears prove nothing: {_compare(published, fresh)}"
     return f"see what differs in host, versions and options: {_compare(published, fresh)}"
 
 
@@ -42,12 +43,15 @@ def _settle(plan: Plan, changes: Sequence[Change]) -> list[str]:
     planned = [blocks for change in unsettled if (blocks := change.comparison.verdict.new_run_blocks)]
     if not unsettled:
         return []
-    said = f"{len(unsettled)} of {counted(len(changes), 'metric')} not settled: measure both runs anew with --blocks"
-    if not planned:
-        return [f"{said} {max(MIN_BLOCKS, 2 * plan.blocks)}"]
-    half = sorted(planned)[(len(planned) - 1) // 2]
-    told = f"{sum(blocks <= half for blocks in planned)}, and compare those two alone"
-    return [f"{said} {half}, which would settle about {told}"]
+    said = f"{len(unsettled)} of {counted(len(changes), 'metric')} not settled"
+    anew = f"{said}: measure both runs anew with --blocks"
+    if planned:
+        half = sorted(planned)[(len(planned) - 1) // 2]
+        settled = sum(blocks <= half for blocks in planned)
+        return [f"{anew} {half}, which would settle about {settled}, and let the new runs decide by themselves"]
+    if any(change.comparison.word == FEW for change in unsettled):
+        return [f"{anew} {MIN_BLOCKS}"]
+    return [f"{said}, and runs of this size plan no others: leave it open"]
 
 
 def _rank(change: Change) -> tuple[int, float]:

@@ -20,7 +20,7 @@ WORDS: Final = {
     LOWER: "row has less",
     HIGHER: "row has more",
     GREY: EQUAL,
-    PAPER: f"{OPEN} (n: blocks of one new run that would tell)",
+    PAPER: f"{OPEN} (n: blocks of a new run)",
 }
 """Colour -> its meaning. Every kind of colour vision can tell light orange from light blue."""
 SHORT: Final = {"long_polling": "Long p.", "raw": "Raw TCP"}

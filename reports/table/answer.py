@@ -14,7 +14,7 @@ from bench.results.catalogue import BELOW_NOISE, METRICS
 from bench.results.run import Plan, Results
 from feed.transports import POLLING
 from reports.blocks import Blocks, find
-from reports.formats import listed, new_run, number
+from reports.formats import counted, listed, new_run, number
 from reports.layout import Part
 from reports.statistics import DIFFERS, EQUAL, FEW, Comparison
 from reports.style import LOOKS
@@ -27,7 +27,7 @@ class Wording(msgspec.Struct, frozen=True):
     label: str
     metric: str
     equal: str
-    """Several transports are practically equal, and none is better."""
+    """Several transports are practically equal over ``{blocks}``, and none is better."""
     lowest: str
     """One transport has the lowest number."""
     verb: str
@@ -41,7 +41,7 @@ WORDINGS = (
     Wording(
         label="Latency",
         metric="latency_ms_p50",
-        equal="{names} are equal for the user: half of all events arrive within {size}",
+        equal="{names} are equal for the user over {blocks}: half of all events arrive within {size}",
         lowest="{names} has the lowest latency as measured: half of its events arrive within {size}",
         verb="takes",
         factor="as long",
@@ -50,7 +50,7 @@ WORDINGS = (
     Wording(
         label="Bytes",
         metric="wire_bytes_per_event",
-        equal="{names} are equal in bytes: each moves {size} per event",
+        equal="{names} are equal in bytes over {blocks}: each moves {size} per event",
         lowest="{names} moves the fewest bytes as measured, {size} per event",
         verb="moves",
         factor="as many",
@@ -59,8 +59,8 @@ WORDINGS = (
     Wording(
         label="CPU",
         metric="server_cpu_us_per_event",
-        equal="{names} cost the server the same CPU, {size} per event",
-        lowest="{names} costs the server the least CPU as measured, {size} per event",
+        equal="{names} cost the server the same CPU over {blocks}, {size}",
+        lowest="{names} costs the server the least CPU as measured, {size}",
         verb="takes",
         factor="as much",
         topic="server CPU",
@@ -78,6 +78,8 @@ class Finding(msgspec.Struct, frozen=True):
     levels: dict[str, float]
     others: dict[str, Comparison | None]
     """``None``: the two have no block in common."""
+    blocks: int
+    """The fewest blocks on which the equality of two leaders rests."""
 
     def of_word(self, word: str) -> dict[str, Comparison]:
         """The transports whose comparison with the first leader came out so."""
@@ -137,7 +139,9 @@ def _finding(blocks: Blocks, metric: str, comparisons: Sequence[Comparison]) -> 
     if not names:
         return None
     leaders = _leaders(names, comparisons)
-    return Finding(leaders, levels, {name: find(comparisons, name, names[0]) for name in names if name not in leaders})
+    others = {name: find(comparisons, name, names[0]) for name in names if name not in leaders}
+    within = [of.verdict.blocks for of in comparisons if of.a in leaders and of.b in leaders]
+    return Finding(leaders, levels, others, min(within, default=0))
 
 
 def _leaders(names: list[str], comparisons: Sequence[Comparison]) -> list[str]:
@@ -154,9 +158,11 @@ def _said(wording: Wording, of: Finding, plan: Plan) -> str:
     """What is known of a metric."""
     metric, sizes = METRICS[wording.metric], [number(of.levels[name]) for name in of.leaders]
     size = f"{sizes[0]} to {sizes[-1]} {metric.unit}" if sizes[0] != sizes[-1] else f"{sizes[0]} {metric.unit}"
-    if metric.is_below_noise(of.levels[of.leaders[0]]):
-        size = BELOW_NOISE
-    first = (wording.equal if len(of.leaders) > 1 else wording.lowest).format(names=_names(of.leaders), size=size)
+    if metric.less_idle:
+        size = BELOW_NOISE if metric.is_below_noise(of.levels[of.leaders[0]]) else f"{size} per event"
+    first = (wording.equal if len(of.leaders) > 1 else wording.lowest).format(
+        names=_names(of.leaders), size=size, blocks=counted(of.blocks, "block")
+    )
     if wording.label == "Latency" and plan.rtt_ms:
         first += NETWORK.format(plan.rtt_ms / 2)
     clauses = [first, *_differing(wording, of)]

@@ -11,7 +11,7 @@ from bench.results.run import Results, Trial
 from reports.blocks import PAIRED_METRICS, Blocks, apart_sentences, left_out, main_blocks, noise_sentences
 from reports.formats import counted, joined, listed, verdict_text
 from reports.layout import Part
-from reports.statistics import ALPHA, BETTER, EQUAL, MARGINS, MIN_BLOCKS, OPEN, WORSE, Comparison
+from reports.statistics import ALPHA, BETTER, DECIDING_BLOCKS, EQUAL, MARGINS, MIN_BLOCKS, OPEN, WORSE, Comparison
 from reports.style import LOOKS
 from reports.table.answer import answer
 from reports.table.curve import Point, points
@@ -182,8 +182,9 @@ def _block_rules(least: int) -> list[str]:
         "assumes no distribution; with 5 blocks its smallest p is 1/16, reached when no block speaks against the "
         "verdict. 'Hangs on block 3': without this block, the verdict would be another.",
         f"{unseen(least)} Fewer than {MIN_BLOCKS} valid blocks give no verdict.",
-        "Blocks of one new run: so many settle the pair by themselves, with odds of four to one. That run is judged "
-        "alone, and once: blocks added until a word appears make false words twice as frequent.",
+        "One new run of so many blocks settles the pair by itself, with odds of four to one. It is judged alone, and "
+        f"what it leaves open stays open: a run of {DECIDING_BLOCKS} blocks or more plans no other. Blocks added until "
+        "a word appears would make false words more frequent.",
     ]
 
 

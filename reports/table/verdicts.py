@@ -194,7 +194,7 @@ def _to_settle(values: list[float], bounds: list[float]) -> str:
     """How many blocks one new run needs to bring the interval clear of the nearest bound."""
     distances = [[math.log(value / bound) for value in values] for bound in bounds]
     nearest = min(distances, key=lambda of: abs(fmean(of)))
-    needed = new_run_blocks(Paired(nearest, 0.0).planned, 0.0, ALPHA)
+    needed = new_run_blocks(Paired(nearest, 0.0), ALPHA)
     return f"; {new_run(needed)}" if needed else ""
 
 

@@ -15,8 +15,8 @@ from bench.results.run import Results
 from bench.results.thresholds import COUNTS, OPERATORS, ThresholdError, name_of, parse_change, parse_objective
 from feed.transports import TRANSPORTS
 from reports.compare.runs import MAY_DIFFER, common, compare_all, compare_point, failures, unlike
-from reports.sections.objectives import MET, MISSED, judge
 from reports.samples import Unpaired, moments
+from reports.sections.objectives import MET, MISSED, judge
 from reports.statistics import DIFFERS, EQUAL, FEW, OPEN, Estimate, Margin, compare_runs, verdicts
 from tests.conftest import invoke, run_module
 from tests.helpers.fake_results import fake_results

@@ -9,9 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.samples import Paired, Unpaired, moments
+from reports.samples import Paired, Unpaired
 from reports.statistics import (
     ALPHA,
+    DECIDING_BLOCKS,
     DIFFERS,
     EQUAL,
     FEW,
@@ -22,7 +23,6 @@ from reports.statistics import (
     Margin,
     Verdict,
     compare,
-    compare_runs,
     estimate,
     holm,
     new_run_blocks,
@@ -146,9 +146,9 @@ def test_the_same_in_every_block_is_no_practical_difference() -> None:
 
 
 def test_a_new_run_of_so_many_blocks_settles_the_pair_by_itself() -> None:
-    pair = Paired([0.01, 0.09, 0.03, 0.07, 0.05], 0.1)
-    of, blocks = pair.moments(), new_run_blocks(pair.planned, 0.1, ALPHA)
-    assert blocks is not None and blocks > MIN_BLOCKS
+    pair = Paired([-0.05, 0.15, 0.03, 0.07, 0.05], 0.1)
+    of, blocks = pair.moments(), new_run_blocks(pair, ALPHA)
+    assert blocks is not None and blocks > 10
 
     def reach(n: int) -> float:
         odds = 1 - ALPHA / 2, PLANNED_ODDS
@@ -156,24 +156,28 @@ def test_a_new_run_of_so_many_blocks_settles_the_pair_by_itself() -> None:
 
     gap = 0.1 - of.mean
     assert reach(blocks) < gap <= reach(blocks - 1)
-    assert new_run_blocks(Paired([0.0, 0.1, 0.0, 0.1, 0.05], 0.05).planned, 0.05, ALPHA) is None, "on the margin"
+    assert new_run_blocks(Paired([0.0, 0.1, 0.0, 0.1, 0.05], 0.05), ALPHA) is None, "on the margin"
+    assert new_run_blocks(Paired([0.04, 0.05, 0.045, 0.046, 0.044], 0.1), ALPHA) == DECIDING_BLOCKS == 10
+    assert new_run_blocks(Paired([*pair.differences] * 2, 0.1), ALPHA) is None, "it was large enough to decide"
 
 
 def test_blocks_of_independent_runs_are_counted_in_each_run() -> None:
     """Not as degrees of freedom, of which two runs of n blocks have up to 2n - 2."""
     spread = [-0.05, -0.025, 0.0, 0.025, 0.05]
-    unpaired = Unpaired([0.02 + x for x in spread], spread, 0.1)
+    unpaired = Unpaired([0.05 + x for x in spread], spread, 0.1)
     assert unpaired.planned(5) == unpaired.moments()
-    blocks = new_run_blocks(unpaired.planned, 0.1, ALPHA)
+    blocks = new_run_blocks(unpaired, ALPHA)
     assert blocks is not None
 
     def reach(n: int) -> float:
         error = math.sqrt(2 * np.var(spread, ddof=1) / n)
         return error * sum(float(stats.t.ppf(share, 2 * n - 2)) for share in (1 - ALPHA / 2, PLANNED_ODDS))
 
-    assert reach(blocks) < 0.08 <= reach(blocks - 1)
-    alone = new_run_blocks(Unpaired(unpaired.a, unpaired.b, 0.1, b_stays=True).planned, 0.1, ALPHA)
-    assert alone is not None and alone > blocks, "the published run stays as it is"
+    assert reach(blocks) < 0.05 <= reach(blocks - 1)
+    alone = new_run_blocks(Unpaired(unpaired.a, unpaired.b, 0.15, b_stays=True), ALPHA)
+    both = new_run_blocks(Unpaired(unpaired.a, unpaired.b, 0.15), ALPHA)
+    assert alone is not None and both is not None and alone >= both, "the published run stays as it is"
+    assert unpaired.planned(10**6).error < 1e-3 < Unpaired(unpaired.a, spread, 0.1, b_stays=True).planned(10**6).error
 
 
 def _share_of_false(word: str, draw: Callable[[np.random.Generator], list[list[float]]], margin: float) -> float:
@@ -229,7 +233,7 @@ def test_the_latency_margin_is_the_larger_of_share_and_half_a_millisecond() -> N
 
 def test_comparison_pairs_by_block_and_leaves_out_blocks_that_lack_one() -> None:
     both = dict.fromkeys(range(10, 15), 2.0)
-    values = {"a": both | {3: 100.0}, "b": {block: 1.0 for block in both} | {4: 7.0}, "c": {9: 1.0}}
+    values = {"a": both | {3: 100.0}, "b": dict.fromkeys(both, 1.0) | {4: 7.0}, "c": {9: 1.0}}
     found = compare(values, Margin(0.05))
     assert [(of.a, of.b) for of in found] == [("a", "b")]
     assert found[0].factor == pytest.approx(2.0)
