@@ -1,13 +1,13 @@
 """No pair is inverted: wherever a report puts a factor between two names, the numbers behind them give that factor."""
 
 import html
+import io
 import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,15 +20,20 @@ from bench.sweeps.aa import aa_trials
 from bench.sweeps.cost import PRESETS, TLS_PRESETS, cost_trials
 from bench.sweeps.sweep import Sweep, new_sweep
 from bench.trial.conduct import blank
+from feed.console.terminal import new_console
 from reports.blocks import PAIRED_METRICS, main_blocks
-from reports.cli import main
 from reports.compare.runs import agreement, compare_cell, compare_point, table
 from reports.figures.pairs import SHORT, draw
+from reports.layout import Drawn
+from reports.report import build
 from reports.sections.aa import aa_section
 from reports.sections.cost import summarize_cost
 from reports.style import LOOKS
 from reports.table.answer import WORDINGS, prose
+from reports.table.run import RunFolder
 from reports.table.summary import PAIR_TITLES, Summary, judge, summarize
+from reports.writers import markdown, page
+from reports.writers.terminal import show_section
 from tests.conftest import invoke
 from tests.helpers.fake_results import ALL, fake_results, put
 
@@ -76,9 +81,13 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The report as page, Markdown and terminal show it, in plain words."""
     folder = tmp_path_factory.mktemp("report")
     save(measured(), folder)
-    shown = CliRunner().invoke(main, [str(folder), "--details"], catch_exceptions=False).output
-    page = re.sub(r"<[^>]+>", " ", (folder / "index.html").read_text())
-    texts = {"terminal": shown, "markdown": (folder / "report.md").read_text(), "page": html.unescape(page)}
+    sections = build(RunFolder(folder))
+    shown = io.StringIO()
+    for section in sections:
+        show_section(section, new_console(file=shown, width=400))
+    drawn = [Drawn(section) for section in sections]  # without figures, which take long and have a test of their own
+    plain_page = re.sub(r"<[^>]+>", " ", page.render(drawn))
+    texts = {"terminal": shown.getvalue(), "markdown": markdown.render(drawn), "page": html.unescape(plain_page)}
     return {name: " ".join(re.sub(r"[│┃|]", " | ", text).split()) for name, text in texts.items()}
 
 
