@@ -33,7 +33,7 @@ def test_one_slow_block_in_ten_is_flagged_or_left_open_and_its_absence_is_no_pro
     block, and nothing can tell them from equals: *no practical difference* is false in all of them. What it says is
     true all the same, because it names its five blocks, and the report says what five blocks cannot see."""
     draw = np.random.default_rng(61)
-    found = Counter()
+    found: Counter[tuple[str, bool]] = Counter()
     for _ in range(800):
         slow = draw.random(5) < 0.1
         of = pair(draw.normal(0, 0.01, 5) + SLOW * slow)
@@ -72,7 +72,7 @@ def test_a_word_hangs_on_the_blocks_without_which_it_is_another(differences: lis
         if paired:
             rest: Paired | Unpaired = Paired([math.log(rest_a[k] / rest_b[k]) for k in rest_a], margin)
         else:
-            rest = Unpaired(*logs, margin)
+            rest = Unpaired(logs[0], logs[1], margin)
         assert (verdicts([rest])[0].word != of.verdict.word) == (name in of.hangs_on)
 
 
@@ -120,14 +120,15 @@ def test_following_the_advice_four_times_keeps_each_false_word_below_five_per_ce
     one asks for no other. Adding the blocks up until a word appears, up to four times, errs more often."""
     draw = np.random.default_rng(4)
     experiments = 800
-    advised, added = Counter(), Counter()
+    advised: Counter[str] = Counter()
+    added: Counter[str] = Counter()
     for _ in range(experiments):
-        blocks: int | None = 5
+        word, planned = _word(draw, 0.05, 5)
         sample = draw.normal(0.05, 0.02, 5)
-        for _ in range(5):
-            word, blocks = _word(draw, 0.05, blocks)
-            if blocks is None:
+        for _ in range(4):
+            if planned is None:
                 break
+            word, planned = _word(draw, 0.05, planned)
         advised[word] += 1
         for more in (5, 10, 20, 40):
             (found,) = verdicts([Paired(sample.tolist(), 0.05)])
