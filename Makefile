@@ -4,7 +4,7 @@ PRESET ?= default
 SECONDS ?= 1800
 BIN := .venv/bin
 RUN := $(BIN)/python
-TESTS := $(RUN) -m pytest --numprocesses 3 --dist worksteal
+TESTS := $(RUN) -m pytest --numprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo smoke bench report verify sensitivity cost faults soak setup check test lint nightly examples clean
@@ -25,7 +25,7 @@ demo: setup ## Show a live feed in the terminal: this machine's figures over SSE
 
 ##@ Measure it
 
-smoke: setup ## Measure every transport briefly, to see that everything works (2 minutes)
+smoke: setup ## Measure every transport briefly, to see that everything works (a minute and a half)
 	@$(RUN) -m bench run --preset smoke $(if $(OUT),--out '$(OUT)')
 
 bench: setup ## Measure every transport and leave a report (about 9 minutes)

@@ -29,7 +29,8 @@ from tests.helpers.forks import Forked, Forks
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
 
 ROOT = Path(__file__).resolve().parent.parent
-STOP_TIMEOUT_S = 10
+STOP_TIMEOUT_S = 60
+"""Far beyond what a busy machine takes: only a server that hangs is waited for so long."""
 MOST_SHARED = 24
 """Servers that stay up for the next test that shares them; more would only take memory."""
 SERVED = [*TRANSPORTS, *(f"{name}:{variant}" for name, row in TRANSPORTS.items() for variant in row.variants)]
@@ -266,7 +267,7 @@ def render_as_valid(folder: Path, trials: Iterable[Trial], write: Callable[[], o
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-async def until(condition: Callable[[], bool | Coroutine[Any, Any, bool]], what: str, timeout_s: float = 10) -> None:
+async def until(condition: Callable[[], bool | Coroutine[Any, Any, bool]], what: str, timeout_s: float = 60) -> None:
     """Wait for a condition; fail naming it if it does not come true."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s

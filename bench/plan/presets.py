@@ -74,7 +74,6 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "duration_s": 1.0,
             "curve_repeats": 1,
             "curve_intervals_s": [0.1, 0.4],
-            "loopback_too": True,
         },
         BROADCAST: {**_SMALL, "subscribers": 20, "rooms": 1, "rate_hz": 20.0, "duration_s": 1.0},
     },
