@@ -116,6 +116,8 @@ def _cautions(results: Results, blocks: Blocks) -> list[str]:
         found.append(f"A fault ({fault}) was injected into {LOOKS[name].name}'s server: no claim is judged.")
     if results.plan.blocks == 1:
         found.append("A single block has no intervals: it shows that everything works, and settles nothing.")
+    elif results.plan.blocks < MIN_BLOCKS:
+        found.append(f"{results.plan.blocks} blocks have intervals and give no verdict: that takes {MIN_BLOCKS}.")
     if not results.plan.rtt_ms:
         found.append("Loopback only: without network delay, latencies show the software alone and are not rated.")
     if results.plan.loss:

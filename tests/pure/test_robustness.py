@@ -55,7 +55,7 @@ def test_a_block_that_keeps_the_word_within_the_margin_is_named() -> None:
     assert "a permutation test does not confirm it (p = 0.12)" in verdict_text(of)
 
 
-@PURE
+@settings(PURE, max_examples=30)
 @given(st.lists(st.floats(-0.1, 0.1), min_size=6, max_size=8), st.booleans())
 def test_a_word_hangs_on_the_blocks_without_which_it_is_another(differences: list[float], paired: bool) -> None:
     a = {block: math.exp(x) for block, x in enumerate(differences, 1)}
@@ -119,7 +119,7 @@ def test_following_the_advice_four_times_keeps_each_false_word_below_five_per_ce
     """On the edge of the margin every settled word is false. As worded, each new run is judged by itself, and a large
     one asks for no other. Adding the blocks up until a word appears, up to four times, errs more often."""
     draw = np.random.default_rng(4)
-    experiments = 800
+    experiments = 500
     advised: Counter[str] = Counter()
     added: Counter[str] = Counter()
     for _ in range(experiments):
@@ -181,3 +181,34 @@ def test_how_often_a_block_stands_apart_by_chance_and_how_often_a_slow_one_is_fo
     assert _runs(draw, alike, 0.0)["other"] / 200 < 0.015
     assert _runs(draw, unlike, 0.0)["other"] / 200 < 0.09
     assert _runs(draw, alike, SLOW)["slow"] / 200 > 0.9
+
+
+def test_a_disturbance_of_a_whole_block_moves_no_ratio_and_is_named() -> None:
+    """The host was twice as slow while block 2 was measured, for every transport."""
+    quiet, disturbed = fake_results(), fake_results()
+    for trial in disturbed.trials:
+        if (trial.block, trial.status) == (2, "ok"):
+            put(trial, {"server_cpu_us_per_event": 2 * trial.metrics["server_cpu_us_per_event"]})
+    before, after = (main_blocks(of).compare("server_cpu_us_per_event") for of in (quiet, disturbed))
+    assert [of.factor for of in after] == pytest.approx([of.factor for of in before])
+    assert [of.word for of in after] == [of.word for of in before]
+    (said,) = apart_sentences(main_blocks(disturbed))
+    assert said.startswith("Block 2 stands apart: Polling, server CPU per event") and said.count("other blocks") >= 4
+
+
+def test_receivers_and_events_are_no_independent_observations() -> None:
+    """A thousand times as many of both narrow no interval: the blocks are as many as before."""
+    few, many = fake_results(), fake_results()
+    for trial in many.trials:
+        trial.events, trial.subscribers, trial.probes = 1000 * trial.events, 200_000, 200_000
+    for metric in ("latency_ms_p50", "server_cpu_us_per_event"):
+        assert main_blocks(few).compare(metric) == main_blocks(many).compare(metric)
+        found = main_blocks(many).estimate("sse", metric)
+        assert found is not None and found.blocks == 5
+
+
+def test_too_few_blocks_to_tell_is_not_the_same_as_no_difference() -> None:
+    """Equals that scatter by a quarter are hardly ever *no practical difference*: nothing was proven."""
+    draw = np.random.default_rng(12)
+    words = Counter(pair(draw.normal(0, 0.25, 5)).verdict.word for _ in range(200))
+    assert words[EQUAL] <= 2 and words[OPEN] > 180
