@@ -37,7 +37,7 @@ report: setup ## Render the report of the newest run (or of OUT) again
 sensitivity: setup ## Measure how the ratings change with round trip, poll interval and rate (about 9 minutes)
 	@$(RUN) -m bench sensitivity $(if $(OUT),--out '$(OUT)')
 
-cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 17 minutes)
+cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 20 minutes)
 	@$(RUN) -m bench cost --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
 faults: setup ## Kill, cut off and stall servers with clients connected, and attack them (about 18 minutes)
@@ -94,6 +94,10 @@ examples: setup ## Render the published reports under docs/runs anew from their 
 	  rm -rf "$$folder/figures"; \
 	  $(RUN) -m reports "$$folder" >/dev/null || exit 1; echo "Rendered $$folder"; \
 	done
+	@set -- docs/runs/cost/*/cost.json; if [ -e "$$1" ]; then \
+	  rm -rf docs/runs/cost/figures; \
+	  $(RUN) -m reports cost "$$@" --out docs/runs/cost >/dev/null || exit 1; echo "Rendered docs/runs/cost"; \
+	fi
 
 clean: ## Remove .venv and caches; results stay
 	@rm -rf .venv *.egg-info build .mypy_cache .ruff_cache .hypothesis .import_linter_cache

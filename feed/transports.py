@@ -30,12 +30,18 @@ class Transport(NamedTuple):
     """The shortest valid first bytes of a subscriber, whatever the server's address."""
     variants: tuple[str, ...] = ()
     """Named variants of its server; the empty variant is the one in the table."""
+    measuring_only: tuple[str, ...] = ()
+    """Named servers that lack parts of the protocol, and serve nothing but a measurement."""
 
+
+FLOOR: Final = "floor"
+"""The variant of the baseline that only writes bytes which exist already (``servers.floor``)."""
 
 _UPGRADE: Final = (
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n"
 )
+_SUBSCRIBE: Final = encode_frame(b'{"type":"subscribe"}')
 
 
 def _get(target: str, fields: str = "") -> bytes:
@@ -72,7 +78,7 @@ TRANSPORTS: Final[dict[str, Transport]] = {
             _get("/socket.io/?EIO=4&transport=websocket", _UPGRADE),
             ("websocket_only",),
         ),
-        Transport("raw", "Raw TCP", "tcp", "", False, False, "an empty frame", encode_frame(b'{"type":"subscribe"}')),
+        Transport("raw", "Raw TCP", "tcp", "", False, False, "an empty frame", _SUBSCRIBE, (), (FLOOR,)),
     )
 }
 """Transport by name, in the order of every table; the baseline comes last."""
@@ -80,5 +86,5 @@ TRANSPORTS: Final[dict[str, Transport]] = {
 POLLING: Final = "polling"
 POLLS: Final = tuple(name for name, row in TRANSPORTS.items() if row.is_poll)
 BASELINE: Final = "raw"
-"""Bare TCP: a lower bound for comparison, not a product."""
+"""Bare TCP: for comparison, not a product. Something else may cost less."""
 CONTENDERS: Final = tuple(name for name in TRANSPORTS if name != BASELINE)

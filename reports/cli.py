@@ -10,6 +10,7 @@ from bench.results.sweep import SweepResults
 from feed.console.printable import printable_json
 from feed.console.terminal import PrintableGroup, echo, new_console
 from reports.compare.cli import agree, compare
+from reports.compare.cost import read_runs, spread_section
 from reports.layout import Cell, Section
 from reports.nothing import empty_files
 from reports.report import build, write
@@ -21,6 +22,8 @@ from reports.writers.markdown import summary
 from reports.writers.terminal import show_section, show_short
 
 WIDTH_WITHOUT_TERMINAL = 120
+WIDTH_OF_RUNS = 160
+"""The same for tables with a column for each run."""
 
 
 class ReportError(click.ClickException):
@@ -87,7 +90,7 @@ def render(results_dir: Path, out: Path | None, details: bool, as_json: bool, **
         if junit_file is not None and not cases:
             raise ResultsError(f"{run.path} has no objectives for --junit: python -m bench run --slo sets them")
         sections = build(run)
-        page = write(run, sections, out or run.path)
+        page = write(sections, out or run.path, run.points)
         empty = empty_files(results_dir)
         failed = missed(run.points)
         if junit_file is not None:
@@ -111,6 +114,34 @@ def render(results_dir: Path, out: Path | None, details: bool, as_json: bool, **
     for name in empty:
         echo(f"Failed: {name}: nothing valid was measured", err=True)
     sys.exit(int(bool(failed or empty)))
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the report, as files.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+def cost(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+    """Report what a delivery costs, from several runs.
+
+    RUNS are at least 3 folders of `python -m bench cost`, measured with the same options; none is left out. Averages,
+    ratios and goals get the interval between runs, next to the spread within them.
+    """
+    try:
+        found = read_runs(runs)
+        section, summary = spread_section(found), summarize_cost(*found)
+        page = write([section], out) if out is not None else None
+    except ResultsError as error:
+        raise ReportError(str(error)) from error
+    except OSError as error:
+        raise ReportError(f"{error.filename or out}: {error.strerror}") from error
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # numbers that no run can have measured
+        raise ReportError(f"no report can be made of these: {type(error).__name__}: {error}") from error
+    if as_json:
+        click.echo(printable_json(to_json(summary)))
+        return
+    show_section(section, new_console(width=None if sys.stdout.isatty() else WIDTH_OF_RUNS, highlight=False))
+    if page is not None:
+        echo(f"\nReport: {page}")
 
 
 def _show(sections: list[Section], page: Path, results_dir: Path, details: bool) -> None:

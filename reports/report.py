@@ -1,6 +1,6 @@
 """The report of a run: which sections it has, in which order, and how it is written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from reports.sections import (
     verdicts,
 )
 from reports.table.run import RunFolder
+from reports.table.summary import Summary
 from reports.writers import csv, markdown, page
 
 SECTIONS: Final[tuple[Callable[[RunFolder], list[Section]], ...]] = (
@@ -46,14 +47,17 @@ def build(run: RunFolder) -> list[Section]:
     return [section for build_section in SECTIONS for section in build_section(run)]
 
 
-def write(run: RunFolder, sections: list[Section], folder: Path) -> Path:
-    """Write every file of the report into ``folder`` and return the page's path. Raises ``OSError``."""
+def write(sections: list[Section], folder: Path, points: Sequence[Summary] = ()) -> Path:
+    """Write every file of the report into ``folder`` and return the page's path. Raises ``OSError``.
+
+    ``points``: the operating points whose numbers become ``results.csv``.
+    """
     from reports.figures.draw import draw_all  # matplotlib takes half a second to load, and --json draws nothing
 
     drawn = draw_all(sections, folder)
     texts = {"report.md": markdown.render(drawn), "index.html": page.render(drawn)}
-    if run.points:
-        texts["results.csv"] = csv.to_csv([of.results for of in run.points])
+    if points:
+        texts["results.csv"] = csv.to_csv([of.results for of in points])
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return (folder / "index.html").resolve()

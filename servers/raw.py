@@ -9,35 +9,21 @@ import asyncio
 import socket
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Final, cast
+from typing import cast
 
-import msgspec
-
-from feed.strict import JsonError, decode_strictly
+from feed.transports import FLOOR
 from feed.wire import HEARTBEAT_FRAME, FrameDecoder, WireError, encode_frame
+from servers.floor import FloorListener
 from servers.gate.errors import Refusal
 from servers.http.accepting import accepting
 from servers.hub.push import Push
 from servers.platform.context import Context, Listener
-from servers.platform.subscribing import subscribe
-
-MAX_HELLO_BYTES = 4096
-
-
-class Hello(msgspec.Struct, forbid_unknown_fields=True):
-    """The client's first and only message."""
-
-    type: str
-    room: str = ""
-    since: str = ""
-
-
-_HELLO_DECODER: Final = msgspec.json.Decoder(Hello)
+from servers.platform.subscribing import MAX_HELLO_BYTES, read_hello, subscribe
 
 
 def build(context: Context) -> Listener:
-    """The listener of this transport."""
-    return RawListener(context)
+    """The listener of this transport, or the floor of the cost benchmark."""
+    return FloorListener(context) if context.options.variant == FLOOR else RawListener(context)
 
 
 class RawListener:
@@ -129,7 +115,7 @@ class RawConnection(asyncio.Protocol):
         if self._push is not None:
             raise Refusal("unexpected_message", f"this feed takes no messages, and {len(frame)} bytes came")
         self._context.watchdog.request_complete(self._watched)
-        hello = _read_hello(frame)
+        hello = read_hello(frame)
         reader = subscribe(self._context.hub, hello.room, hello.since)
         batch_events = self._context.options.stream_batch_events
         self._push = Push(reader, self.transport, attrgetter("frame"), _frame, batch_events)
@@ -151,13 +137,3 @@ class RawConnection(asyncio.Protocol):
 
 def _frame(body: bytes, cursor: str) -> bytes:
     return encode_frame(body)
-
-
-def _read_hello(frame: bytes) -> Hello:
-    try:
-        hello = decode_strictly(frame, _HELLO_DECODER)
-    except JsonError as error:
-        raise Refusal("bad_request", f"not a subscribe message: {error}") from error
-    if hello.type != "subscribe":
-        raise Refusal("bad_request", f"type {hello.type[:40]!r}: the first message is 'subscribe'")
-    return hello

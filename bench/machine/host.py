@@ -49,7 +49,9 @@ def facts() -> dict[str, object]:
     return {
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
-        "cpu_model": _cpu_model(),
+        "cpu_model": _cpuinfo("model name") or platform.processor(),
+        "cpu_mhz": _cpuinfo("cpu MHz"),
+        "cpu_caches": _caches(),
         "cores": sorted(os.sched_getaffinity(0)),
         "memory_bytes": psutil.virtual_memory().total,
         "load_average_1m": os.getloadavg()[0],
@@ -66,11 +68,18 @@ def versions() -> dict[str, str]:
     return {"python": sys.version.split()[0], **{name: metadata.version(name) for name in PACKAGES}}
 
 
-def _cpu_model() -> str:
+def _cpuinfo(field: str) -> str:
+    """A field of the first core; empty where the kernel does not tell (proc_cpuinfo(5))."""
     for line in _read("/proc/cpuinfo").splitlines():
-        if line.startswith("model name"):
+        if line.startswith(field):
             return line.partition(":")[2].strip()
-    return platform.processor()
+    return ""
+
+
+def _caches() -> dict[str, str]:
+    """The first core's caches and their sizes (sysfs-devices-system-cpu)."""
+    folders = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"))
+    return {f"L{_read(f'{of}/level')} {_read(f'{of}/type')}": _read(f"{of}/size") for of in folders}
 
 
 def _read(path: str) -> str:

@@ -34,7 +34,7 @@ def _options_in_force(placement: Placement) -> dict[str, object]:
         "congestion_control_asked_for": CONGESTION_CONTROL,
         "max_segment_bytes": MAX_SEGMENT_BYTES,
         "generator_gc": "collected, frozen and off after the ramp",
-        "server_gc": "Python's default",
+        "server_gc": "Python's default; tuned in trials that say so",
     }
 
 

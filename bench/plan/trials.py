@@ -30,6 +30,8 @@ class TrialPlan(NamedTuple):
     """The receiving program: one of ``bench.trial.conduct.GENERATORS``."""
     tls: bool = False
     """With TLS and a throw-away certificate."""
+    gc: str = "default"
+    """The server's garbage collector: ``default`` or ``tuned``."""
 
 
 class Planned(NamedTuple):

@@ -157,6 +157,13 @@ METRICS: Final[dict[str, Metric]] = {
         margin="bytes",
         decimals=0,
     ),
+    "segments_per_event": Metric(
+        "",
+        "segments per event",
+        BYTES,
+        "TCP segments that a client received per delivered event: below 1 where events share a segment",
+        decimals=2,
+    ),
     "requests_per_event": Metric(
         "",
         "requests per event",

@@ -19,3 +19,14 @@ class Provenance(msgspec.Struct):
     host: dict[str, object]
     versions: dict[str, str]
     options: dict[str, object]
+
+    @property
+    def processor(self) -> str:
+        """The machine's processor in a line: model, clock, cores that the run had, kernel; what is not known is left
+        out."""
+        model, mhz, cores = (self.host.get(name) for name in ("cpu_model", "cpu_mhz", "cores"))
+        if not model:
+            return "processor not recorded"
+        clock = f"{mhz} MHz" if mhz else ""
+        count = f"{len(cores)} core{'s'[: len(cores) != 1]}" if isinstance(cores, list) else ""
+        return ", ".join(filter(None, (str(model), clock, count, str(self.host.get("system", "")))))

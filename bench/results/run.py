@@ -82,6 +82,8 @@ class Trial(msgspec.Struct):
     generator: str = "locust"
     tls: bool = False
     """Encrypted (`python -m bench cost --tls` only)."""
+    gc: str = "default"
+    """The server's garbage collector: Python's own settings, or ``tuned`` (`python -m bench cost` only)."""
     notes: list[str] = []
     """What a valid trial lacks: percentiles for which it has too few events, costs above the idle server's noise."""
 

@@ -41,7 +41,9 @@ def _sections(context: click.Context, parameter: click.Parameter, text: str | No
     help=f"Sections to measure, comma-separated, of {','.join(SECTIONS)}.  [default: all]",
 )
 @click.option(
-    "--blocks", type=click.IntRange(1, 100), help="Number of blocks, in the sections that have 3 or more by default."
+    "--blocks",
+    type=click.IntRange(1, 100),
+    help="Number of blocks, in the sections that have 3 or more by default, or in all of --sections.",
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of schedules and of the order of trials.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
@@ -54,7 +56,7 @@ def cost(
 ) -> None:
     """Measure server CPU and memory per delivery and connection.
 
-    Bare TCP is the baseline. There is no relay, because it is the server that is measured. Takes 17 minutes. Ctrl-C
+    Bare TCP is the baseline. There is no relay, because it is the server that is measured. Takes 20 minutes. Ctrl-C
     keeps what was measured and renders it.
     """
     if tls and sections:

@@ -1,6 +1,8 @@
 """Arms, loads and trials of the cost benchmark, in their seeded order. Pure (docs/method.md, Cost)."""
 
 import random
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -8,7 +10,7 @@ import msgspec
 from bench.plan.presets import make_plan
 from bench.plan.trials import Planned, TrialPlan
 from bench.results.run import Plan
-from feed.transports import BASELINE, POLLING
+from feed.transports import BASELINE, FLOOR, POLLING
 
 
 class Arm(NamedTuple):
@@ -18,15 +20,19 @@ class Arm(NamedTuple):
     variant: str = ""
     generator: str = "locust"
     tls: bool = False
+    gc: str = "default"
+    """The server's garbage collector."""
 
     @property
     def id(self) -> str:
         """The arm's part of a trial's id: the transport, and whatever differs from the table's row."""
-        words = (self.transport, "tls" if self.tls else "", self.variant)
-        return "-".join(word for word in (*words, self.generator if self.generator != "locust" else "") if word)
+        tls, gc = "tls" if self.tls else "", "gc" if self.gc != "default" else ""
+        words = (self.transport, tls, self.variant, gc, self.generator if self.generator != "locust" else "")
+        return "-".join(filter(None, words))
 
 
 RAW: Final = Arm(BASELINE)
+FLOOR_ARM: Final = Arm(BASELINE, FLOOR)
 WEBSOCKET, SSE, SOCKETIO = Arm("websocket"), Arm("sse"), Arm("socketio")
 LONG_POLLING, POLLING_ARM = Arm("long_polling"), Arm(POLLING)
 WEBSOCKET_TUNED, SSE_PLAIN = Arm("websocket", "tuned"), Arm("sse", "plain")
@@ -37,6 +43,10 @@ STREAMS: Final = (RAW, WEBSOCKET, WEBSOCKET_TUNED, SSE, SSE_PLAIN)
 ALL: Final = (RAW, WEBSOCKET, SSE, SOCKETIO, SOCKETIO_WEBSOCKET, LONG_POLLING, POLLING_ARM)
 """Every transport as users deploy it."""
 STREAMING: Final = (RAW, WEBSOCKET, SSE, SOCKETIO)
+LIGHT: Final = (FLOOR_ARM, RAW, WEBSOCKET, SSE)
+"""The streams whose client takes 20,000 deliveries a second on one core, and the floor."""
+COLLECTED: Final = tuple(arm._replace(gc="tuned") for arm in (WEBSOCKET, SSE, SOCKETIO))
+"""The streams whose cost grows with the garbage collector's work, with its thresholds raised."""
 POLLS: Final = (POLLING_ARM, POLLING_TUNED, LONG_POLLING, LONG_POLLING_TUNED)
 LOW_RATE_HZ: Final = 20.0
 """Events per second to 200 subscribers. Socket.IO's client, at about 75 µs per delivery, receives them with ease."""
@@ -61,6 +71,17 @@ class Section(NamedTuple):
     loads: dict[str, dict[str, Any]]
     repeats: int
     purpose: str = "cost"
+    most: Mapping[Arm, int] = MappingProxyType({})
+    """Arm -> the most subscribers with which it is measured; any number where an arm is not named."""
+
+    def cases(self, open_files: int) -> list[tuple[str, Arm]]:
+        """Load and arm of each trial of a block, of the loads for which a process may open files enough."""
+        return [
+            (label, arm)
+            for label, values in self.loads.items()
+            for arm in self.arms
+            if values["subscribers"] <= min(self.most.get(arm, open_files), open_files - SPARE_FILES)
+        ]
 
 
 def _fanout(subscribers: int) -> dict[str, Any]:
@@ -83,8 +104,12 @@ Sections = dict[str, Section]
 
 PRESETS: Final[dict[str, Sections]] = {
     "default": {
-        "main": Section((*STREAMS, LONG_POLLING, POLLING_ARM), {"200 subscribers, 100 events/s": _load()}, 5),
-        "low_rate": Section(ALL, {"200 subscribers, 20 events/s": _load(rate_hz=LOW_RATE_HZ, warmup_events=10)}, 5),
+        "main": Section(
+            (FLOOR_ARM, *STREAMS, LONG_POLLING, POLLING_ARM), {"200 subscribers, 100 events/s": _load()}, 5
+        ),
+        "low_rate": Section(
+            (FLOOR_ARM, *ALL), {"200 subscribers, 20 events/s": _load(rate_hz=LOW_RATE_HZ, warmup_events=10)}, 5
+        ),
         "requests": Section(POLLS, {f"{POLLS_HZ:,.0f} requests/s": PER_REQUEST}, 5),
         "memory": Section(
             (*STREAMS, SOCKETIO, SOCKETIO_WEBSOCKET, LONG_POLLING, LONG_POLLING_TUNED),
@@ -92,24 +117,27 @@ PRESETS: Final[dict[str, Sections]] = {
             2,
         ),
         "subscribers": Section(
-            STREAMING,
+            (FLOOR_ARM, *STREAMING, *COLLECTED),
             {f"{n:,}": _fanout(n) for n in (10, 100, 1000, 5000, 10_000)},
             1,
+            most={COLLECTED[-1]: 5000},  # its ramp to 10,000 takes two minutes
         ),
-        "rate": Section(STREAMING, {"10": _load(rate_hz=10.0)}, 1),
+        "rate": Section(LIGHT, {f"{hz:g}": _load(rate_hz=hz) for hz in (10.0, 50.0)}, 1),
         "payload": Section(
             STREAMING, {f"{size:,}": _load(payload_bytes=size, rate_hz=LOW_RATE_HZ) for size in (96, 16384)}, 1
         ),
     },
     # Everything once and small, to see that it works. Its numbers are too few to settle anything.
     "smoke": {
-        "main": Section((*STREAMS, LONG_POLLING, POLLING_ARM), {"20 subscribers": _small()}, 1),
+        "main": Section((FLOOR_ARM, *STREAMS, LONG_POLLING, POLLING_ARM), {"20 subscribers": _small()}, 1),
         "low_rate": Section((RAW, SOCKETIO, SOCKETIO_WEBSOCKET), {"20 subscribers": _small(rate_hz=20.0)}, 1),
         "requests": Section(
             (POLLING_TUNED, LONG_POLLING_TUNED), {"250 requests/s": _small(rate_hz=12.5, poll_interval_s=0.08)}, 1
         ),
         "memory": Section((WEBSOCKET,), {"50 connections": _small(subscribers=50)}, 1),
-        "subscribers": Section((WEBSOCKET,), {f"{n}": _small(subscribers=n) for n in (5, 50)}, 1),
+        "subscribers": Section(
+            (WEBSOCKET, WEBSOCKET._replace(gc="tuned")), {f"{n}": _small(subscribers=n) for n in (5, 50)}, 1
+        ),
     },
 }
 
@@ -165,21 +193,17 @@ def cost_trials(
 ) -> list[Planned]:
     """All trials of the sections, or of those in ``names``: blocks with each arm once, shuffled by the seed.
 
-    ``blocks`` replaces the repeats of sections that have more than 2. ``open_files``: the most that a process may
+    ``blocks`` replaces the repeats of the sections in ``names``, without those of sections that have more than 2.
+    ``open_files``: the most that a process may
     have here; loads with more subscribers than that allows are left out.
     """
     planned: list[Planned] = []
     for name, section in wanted.items():
         if names is not None and name not in names:
             continue
-        repeats = blocks if blocks and section.repeats > 2 else section.repeats
+        repeats = blocks if blocks and (names or section.repeats > 2) else section.repeats
         for block in range(1, repeats + 1):
-            members = [
-                _trial(name, section, label, arm, block, seed)
-                for label, values in section.loads.items()
-                if values["subscribers"] + SPARE_FILES <= open_files
-                for arm in section.arms
-            ]
+            members = [_trial(name, section, *case, block, seed) for case in section.cases(open_files)]
             random.Random(f"cost-{seed}-{name}-{block}").shuffle(members)
             planned += members
     return planned
@@ -198,6 +222,7 @@ def _trial(name: str, section: Section, label: str, arm: Arm, block: int, seed: 
         variant=arm.variant,
         generator=arm.generator,
         tls=arm.tls,
+        gc=arm.gc,
     )
     return Planned(name, label, plan, trial)
 

@@ -68,6 +68,7 @@ def blank(plan: Plan, trial: TrialPlan, attempt: int, started_at: str) -> Trial:
         variant=trial.variant,
         generator=trial.generator,
         tls=trial.tls,
+        gc=trial.gc,
     )
 
 

@@ -87,6 +87,7 @@ def _reasons(plan: Plan, trial: TrialPlan, record: Trial, measured: Measurement)
         found = validity.saturation_reasons(record.metrics)
     else:
         found = validity.reasons(record.metrics, _unrecorded(measured))
+    found += validity.collector_reasons(trial.gc, measured.gauges.server_stats["collector"])
     scheduled = schedule_of(plan, trial).limit
     if measured.published != scheduled:
         found.append(

@@ -239,6 +239,7 @@ def byte_metrics(
         metrics["framing_bytes_per_event"] = (stream - moved.payload_bytes) / moved.deliveries
         metrics["tcp_ip_bytes_per_event"] = headers / moved.deliveries
         metrics["wire_bytes_per_event"] = (stream + headers) / moved.deliveries + heartbeat
+        metrics["segments_per_event"] = moved.segments_in / moved.deliveries
         metrics["requests_per_event"] = moved.requests / moved.deliveries
         metrics["connections_per_event"] = moved.opened / moved.deliveries
     if moved.requests and moved.deliveries:

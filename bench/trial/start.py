@@ -110,6 +110,7 @@ async def _start_server(context: RunContext, trial: TrialPlan, certificate: Cert
         inject_fault=plan.inject_fault.get(trial.transport),
         tls_cert=certificate and certificate.chain,
         tls_key=certificate and certificate.key,
+        gc=trial.gc,
     )
 
 

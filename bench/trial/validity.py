@@ -6,7 +6,7 @@ Events lost, repeated or out of order and broken connections do not make a trial
 and the report shows them next to its row.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bench.results.run import Counts
 
@@ -69,6 +69,12 @@ def cost_reasons(metrics: dict[str, float], counts: Counts, closed_loop: bool) -
     if counts.lost or counts.reconnects:
         found.append(f"{counts.lost} deliveries were lost, {counts.reconnects} connections broke")
     return found
+
+
+def collector_reasons(asked: str, collector: dict[str, Any]) -> list[str]:
+    """Whether the server's garbage collector was as asked for: only a tuned one has frozen what the start left."""
+    found = "off" if not collector["enabled"] else "tuned" if collector["frozen_objects"] else "default"
+    return [] if found == asked else [f"the server's garbage collector was {found}, planned {asked}"]
 
 
 def saturation_reasons(metrics: dict[str, float]) -> list[str]:

@@ -18,6 +18,7 @@ from feed.cursor import parse_cursor
 from feed.envelope import Welcome, decode_stamp, decode_welcome
 from feed.instruments.clock import now_ns
 from feed.schedule import Schedule
+from feed.transports import TRANSPORTS
 
 CHECK_TIMEOUT_S: Final = 5.0
 RATE_HZ: Final = 2000.0
@@ -144,18 +145,28 @@ CHECKS: Final[tuple[Callable[[Bench], Awaitable[None]], ...]] = (
 )
 
 
+NEED_HISTORY: Final = (resumes_without_loss, admits_a_gap)
+"""Checks that do not apply to the floor (``feed.transports.FLOOR``), which keeps no history."""
+
+
+def checks_of(target: Target) -> list[Callable[[Bench], Awaitable[None]]]:
+    """The checks that apply to a server."""
+    is_floor = target.variant in TRANSPORTS[target.transport].measuring_only
+    return [check for check in CHECKS if not (is_floor and check in NEED_HISTORY)]
+
+
 async def preflight(target: Target) -> list[str]:
-    """Run every check in turn. Returns their names; raises ``ContractError`` at the first that fails."""
-    shared = new_shared(seed=1)
+    """Run every check that applies in turn. Returns their names; raises ``ContractError`` at the first that fails."""
+    shared, checks = new_shared(seed=1), checks_of(target)
     try:
         async with Control(target.control_url) as control:
-            for check in CHECKS:
+            for check in checks:
                 await run_check(check, Bench(target, control, shared))
             await control.stop_feed()
         await shared.ledger.settle()
     finally:
         shared.timer.close()
-    return [check.__name__ for check in CHECKS]
+    return [check.__name__ for check in checks]
 
 
 async def run_check(check: Callable[[Bench], Awaitable[None]], bench: Bench) -> None:

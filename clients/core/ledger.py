@@ -35,6 +35,8 @@ class Totals(NamedTuple):
     heartbeats: int = 0
     deliveries: int = 0
     payload_bytes: int = 0
+    segments_in: int = 0
+    """Segments from the servers, bare acknowledgements included."""
 
     def since(self, earlier: "Totals") -> "Totals":
         """The difference of two readings."""
@@ -132,6 +134,7 @@ class Ledger:
             stream_bytes=past.stream_bytes + final.stream_bytes,
             header_bytes=past.header_bytes + final.header_bytes,
             closing_bytes=past.closing_bytes + closing_bytes,
+            segments_in=past.segments_in + final.segments_in,
         )
 
     def totals(self) -> Totals:
@@ -146,6 +149,7 @@ class Ledger:
             heartbeats=self.heartbeats,
             deliveries=self.deliveries,
             payload_bytes=self.payload_bytes,
+            segments_in=self._past.segments_in + sum(info.segments_in for info in live),
         )
 
     async def settle(self) -> None:

@@ -92,7 +92,7 @@ def unlike(a: Results, b: Results) -> list[str]:
 
 def environment(a: Results, b: Results) -> list[str]:
     """What differs in host, versions, options and planted faults."""
-    volatile = {"load_average_1m"}
+    volatile = {"load_average_1m", "cpu_mhz"}
     found = _differences(a.host, b.host, (a.host.keys() | b.host.keys()) - volatile)
     found += _differences(a.versions, b.versions, a.versions.keys() | b.versions.keys())
     found += _differences(a.options, b.options, a.options.keys() | b.options.keys())

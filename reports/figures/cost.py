@@ -10,13 +10,15 @@ from feed.transports import BASELINE
 from reports.figures.panels import log_axis, new_figure
 from reports.formats import number
 from reports.sections.cost import KIB, SWEEPS, CostSummary, in_kib
-from reports.sections.cost_trials import Bar, arm_name, size_of
+from reports.sections.cost_trials import Bar, arm_name, size_of, transport_of
 from reports.statistics import Estimate
 from reports.style import FAINT, INK, LOOKS, PAPER, tint
 
 USER, SYSTEM, VARIANT = 1.0, 0.5, "//"
 """Strength of a bar's two tints (user and system time), and the hatching of variants."""
 BAR = 0.62
+LEGEND_COLUMNS = 4
+"""More entries of a legend than this stand in several lines, and smaller."""
 MANY_LOADS = 4
 """The labels of more loads than this are slanted."""
 LONGEST_WHISKER = 1.4
@@ -107,7 +109,8 @@ def draw_growth(summary: CostSummary) -> Figure | None:
     log_axis(panels[0], [us for arms in summary.growth.values() for of in arms.values() for us in of.values()])
     panels[0].set_ylabel("server CPU per delivered event (µs, log scale)")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=15)
+    columns, size = (len(labels), 15) if len(labels) <= LEGEND_COLUMNS else (LEGEND_COLUMNS, 12)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=size)
     return figure
 
 
@@ -115,11 +118,10 @@ def _lines(axes: Axes, arms: Mapping[str, Mapping[str, float]]) -> None:
     axes.set_xscale("log")
     loads = sorted({load for of in arms.values() for load in of}, key=size_of)
     for arm, of in arms.items():
-        look = LOOKS[arm.partition(":")[0]]
+        look = LOOKS[transport_of(arm)]
+        colour = look.colour if arm in LOOKS else tint(look.colour, SYSTEM)
         sizes = [size_of(load) for load in of]
-        axes.plot(
-            sizes, list(of.values()), color=look.colour, linestyle=look.line, marker=look.marker, label=arm_name(arm)
-        )
+        axes.plot(sizes, list(of.values()), color=colour, linestyle=look.line, marker=look.marker, label=arm_name(arm))
     axes.set_xticks([size_of(load) for load in loads], loads)
     if len(loads) > MANY_LOADS:
         for label in axes.get_xticklabels():
@@ -128,8 +130,7 @@ def _lines(axes: Axes, arms: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def _paint(arm: str) -> tuple[str, str]:
-    transport, _, variant = arm.partition(":")
-    return LOOKS[transport].colour, VARIANT if variant else ""
+    return LOOKS[transport_of(arm)].colour, "" if arm in LOOKS else VARIANT
 
 
 def _number(axes: Axes, row: int, of: Estimate, text: str) -> None:

@@ -47,7 +47,10 @@ def aa_section(results: SweepResults) -> Section:
     cautions = [f"{counted(len(out), 'trial')} did not count: {'; '.join(out[0].reasons)}"] if out else []
     cautions += [] if results.finished else ["The run was interrupted."]
     names = sorted({LOOKS[one.trial.transport].name for one in results.trials})
-    title = f"{', '.join(names) or 'Nothing'} against itself, {len(results.trials)} trials, seed {results.seed}"
+    title = (
+        f"{', '.join(names) or 'Nothing'} against itself, {len(results.trials)} trials, seed {results.seed}; "
+        f"{results.processor}"
+    )
     name, what = (
         ("A planted slowdown", "Found where a slowdown was planted")
         if planted

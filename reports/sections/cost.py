@@ -8,9 +8,11 @@ import msgspec
 
 from bench.results.files import COST_FILE
 from bench.results.sweep import SweepResults, SweepTrial
+from feed.transports import BASELINE
 from reports.formats import NOT_MEASURED, counted, listed, number, with_interval
 from reports.layout import FigureSpec, Section, Table
-from reports.sections.cost_trials import PER_EVENT, Bar, Valid, arm_name, arm_of, size_of
+from reports.sections.cost_load import load_table, split
+from reports.sections.cost_trials import FLOOR_ARM, PER_EVENT, Bar, Found, Valid, arm_name, arm_of, size_of
 from reports.sections.tls import tls_table
 from reports.statistics import Estimate
 from reports.style import LOOKS
@@ -34,6 +36,12 @@ class Goal(msgspec.Struct, frozen=True):
     limit: float
     unit: str
     relative: bool = False
+
+    def found(self, valid: Valid) -> Found:
+        """What it bounds, of each run."""
+        if self.relative:
+            return valid.ratios(self.section, self.arm, self.metric, BASELINE)
+        return valid.values(self.section, self.arm, self.metric)
 
 
 GOALS: Final = (
@@ -64,7 +72,11 @@ FIGURES: Final = (
     ),
     ("cost_socketio", "cost.draw_low_rate", "The same with Socket.IO, at a rate that its client can take on one core."),
     ("cost_memory", "cost.draw_memory", "Resident memory per connection; hatched: variants."),
-    ("cost_growth", "cost.draw_growth", "Server CPU per delivered event under other loads. Single trials."),
+    (
+        "cost_growth",
+        "cost.draw_growth",
+        "Server CPU per delivered event under other loads; paler: tuned collector, floor.",
+    ),
 )
 """Name, drawing function, and caption of each figure."""
 
@@ -89,31 +101,30 @@ def build(run: RunFolder) -> list[Section]:
     results = run.read(COST_FILE, SweepResults)
     if results is None:
         return []
-    of = summarize_cost(results)
-    figures = [FigureSpec(name, caption, drawing, of) for name, drawing, caption in FIGURES]
-    return [Section("What a delivery costs the server", of.title, of.cautions, of.tables, figures)]
+    return [cost_section(summarize_cost(results))]
 
 
-def summarize_cost(results: SweepResults) -> CostSummary:
-    """The section in numbers and tables."""
-    valid = Valid(results.trials)
+def summarize_cost(*runs: SweepResults) -> CostSummary:
+    """The section in numbers and tables, of one run or of several (``Valid``)."""
+    valid, trials = Valid(*(of.trials for of in runs)), [one for of in runs for one in of.trials]
     per_event, low_rate = valid.bars("main", PER_EVENT), valid.bars("low_rate", PER_EVENT)
     per_request = valid.bars("requests", PER_REQUEST)
     memory = {arm: valid.estimate("memory", arm, RSS) for arm in valid.arms("memory")}
     growth = {sweep: valid.growth(sweep) for sweep in SWEEPS if valid.arms(sweep)}
     tables = [
-        _goals(valid, results.trials),
+        _goals(valid, trials),
         _per_event(valid, "main", "20,000 deliveries/s", per_event),
         _per_event(valid, "low_rate", "4,000 deliveries/s, Socket.IO among them", low_rate),
         _per_request(per_request),
         _memory(valid),
     ]
     tables += [_growth(sweep, arms) for sweep, arms in growth.items()]
+    tables += [load_table(valid, sweep, SWEEPS[sweep]) for sweep in growth]
     tables.append(tls_table(valid))
     return CostSummary(
-        title=_title(results),
+        title=_title(runs),
         tables=[table for table in tables if table.rows],
-        cautions=_cautions(results),
+        cautions=_cautions(runs),
         per_event=per_event,
         low_rate=low_rate,
         per_request=per_request,
@@ -122,60 +133,85 @@ def summarize_cost(results: SweepResults) -> CostSummary:
     )
 
 
-def _title(results: SweepResults) -> str:
-    plans = [plan for loads in results.loads.values() for plan in loads.values()]
+def cost_section(of: CostSummary) -> Section:
+    """The section with every table and figure."""
+    figures = [FigureSpec(name, caption, drawing, of) for name, drawing, caption in FIGURES]
+    return Section("What a delivery costs the server", of.title, of.cautions, of.tables, figures)
+
+
+def _title(runs: Sequence[SweepResults]) -> str:
+    plans = [plan for results in runs for loads in results.loads.values() for plan in loads.values()]
     payloads = sorted({plan.payload_bytes for plan in plans})
-    blocks = max((one.trial.block for one in results.trials), default=0)
+    blocks = max((one.trial.block for results in runs for one in results.trials), default=0)
+    seeds = ", ".join(dict.fromkeys(str(results.seed) for results in runs))
+    how_often = counted(blocks, "block") + (f" in each of {len(runs)} runs" if len(runs) > 1 else "")
     return (
         f"Loopback, no network delay, one room, payload {listed([f'{size:,}' for size in payloads])} B, "
-        f"{counted(blocks, 'block')}, seed {results.seed}, idle server subtracted"
+        f"{how_often}, seed {seeds}, idle server subtracted; {'; '.join(dict.fromkeys(of.processor for of in runs))}"
     )
 
 
-def _cautions(results: SweepResults) -> list[str]:
-    found = [] if results.finished else [f"Interrupted: only {counted(len(results.trials), 'trial')} are here."]
-    if results.preset == "smoke":
-        found.append("The smoke preset shows that everything works; its numbers settle nothing.")
-    for one in results.trials:
-        if one.trial.status != "ok":
-            found.append(f"{one.trial.id} left out: {'; '.join(one.trial.reasons)}.")
+def _cautions(runs: Sequence[SweepResults]) -> list[str]:
+    found = []
+    for place, results in enumerate(runs, 1):
+        run = f"Run {place}: " if len(runs) > 1 else ""
+        if not results.finished:
+            found.append(f"{run}Interrupted: only {counted(len(results.trials), 'trial')} are here.")
+        if results.preset == "smoke":
+            found.append(f"{run}The smoke preset shows that everything works; its numbers settle nothing.")
+        for one in results.trials:
+            if one.trial.status != "ok":
+                found.append(f"{run}{one.trial.id} left out: {'; '.join(one.trial.reasons)}.")
     return found
 
 
 def _goals(valid: Valid, trials: Sequence[SweepTrial]) -> Table:
     rows = []
     for goal in GOALS:
-        of = (valid.ratio if goal.relative else valid.estimate)(goal.section, goal.arm, goal.metric)
+        found = goal.found(valid)
+        of, wanted = valid.average(found), f"at most {goal.limit:g} {goal.unit}"
         if of is None:
             if any(one.section == goal.section and arm_of(one) == goal.arm for one in trials):
-                rows.append([arm_name(goal.arm), f"at most {goal.limit:g} {goal.unit}", NOT_MEASURED, "missed"])
+                rows.append([arm_name(goal.arm), wanted, NOT_MEASURED, "missed"])
             continue
         of = in_kib(of) if goal.metric == RSS else of
-        rows.append(
-            [arm_name(goal.arm), f"at most {goal.limit:g} {goal.unit}", with_interval(of), reached(of, goal.limit)]
-        )
+        missing = [str(place) for place, values in enumerate(found, 1) if not values]
+        text = with_interval(of) + (f", not measured in run {listed(missing)}" if missing else "")
+        word = "open" if missing else reached(of, goal.limit)
+        rows.append([arm_name(goal.arm), wanted, text, word])
     rows += _everything_arrived(trials)
-    notes = ["Reached: the 95 % interval lies at or below the goal; missed: above it; open: the goal lies inside it."]
+    notes = [
+        "Reached: the 95 % interval lies at or below the goal; missed: above it; open: the goal lies inside it, or "
+        "there is none."
+    ]
     return Table("Goals", ["", "Goal", "Measured [95 %]", ""], rows, notes)
 
 
 def reached(of: Estimate, limit: float) -> str:
-    """Whether the interval lies within an upper bound: *reached*, *missed*, or *open* if it contains the bound."""
-    low, high = (of.value, of.value) if of.low is None or of.high is None else (of.low, of.high)
-    if high <= limit:
-        return "reached"
-    return "missed" if low > limit else "open"
+    """Whether the interval lies within an upper bound: *reached*, *missed*, or *open* if it contains the bound.
+
+    A single block has no interval, so that it leaves the goal open.
+    """
+    if of.low is None or of.high is None or of.low <= limit < of.high:
+        return "open"
+    return "reached" if of.high <= limit else "missed"
 
 
 def _everything_arrived(trials: Sequence[SweepTrial]) -> list[list[str]]:
     """Rows on completeness with many subscribers. Invalid trials are included: a trial that lost something is one."""
-    many = [one for one in trials if one.section == "subscribers" and one.trial.subscribers >= MANY]
+    many: dict[tuple[int, int, str], list[SweepTrial]] = {}
+    for one in trials:
+        if one.section == "subscribers" and one.trial.subscribers >= MANY:
+            place = one.trial.subscribers, list(LOOKS).index(one.trial.transport), arm_of(one)
+            many.setdefault(place, []).append(one)
     rows = []
-    for one in sorted(many, key=lambda one: (one.trial.subscribers, list(LOOKS).index(one.trial.transport))):
-        counts = one.trial.counts
-        text = f"{counts.delivered:,} of {counts.expected:,} delivered" if counts else "; ".join(one.trial.reasons)
-        word = "reached" if counts and not counts.lost else "missed"
-        rows.append([arm_name(arm_of(one)), f"{one.load} subscribers, nothing lost", text, word])
+    for (_, _, arm), of in sorted(many.items()):
+        counts = [one.trial.counts for one in of if one.trial.counts]
+        delivered, expected = (sum(getattr(count, name) for count in counts) for name in ("delivered", "expected"))
+        said = [f"{delivered:,} of {expected:,} delivered"] if counts else []
+        said += ["; ".join(one.trial.reasons) for one in of if not one.trial.counts]
+        word = "reached" if len(counts) == len(of) and not any(count.lost for count in counts) else "missed"
+        rows.append([arm_name(arm), f"{of[0].load} subscribers, nothing lost", "; ".join(said), word])
     return rows
 
 
@@ -184,9 +220,11 @@ def _per_event(valid: Valid, section: str, load: str, bars: Sequence[Bar]) -> Ta
         [
             arm_name(bar.arm),
             with_interval(bar.total),
-            *_split(bar),
+            *split(bar),
             with_interval(bar.ratio),
+            with_interval(bar.of_floor),
             with_interval(valid.estimate(section, bar.arm, "events_per_response")),
+            with_interval(valid.estimate(section, bar.arm, "segments_per_event")),
             with_interval(valid.estimate(section, bar.arm, "server_cpu_share")),
         ]
         for bar in bars
@@ -197,28 +235,38 @@ def _per_event(valid: Valid, section: str, load: str, bars: Sequence[Bar]) -> Ta
         "user, µs",
         "system, µs",
         "× baseline",
+        "× floor",
         "events per response",
+        "segments per event",
         "of a core",
     ]
     notes = [
         "A stream writes once per delivery. A poll's answer carries all newer events, so that its cost per event is "
         "that of a request divided by the events in its answer; the price is latency.",
+        *_on_the_floor(valid, section),
     ]
     return Table(f"CPU per delivered event at {load}", head, rows, notes)
 
 
+def _on_the_floor(valid: Valid, section: str) -> list[str]:
+    """What the floor is, and which checks of the contract it did not have to pass."""
+    floor, baseline = valid.of(section, FLOOR_ARM), valid.of(section, BASELINE)
+    if not floor:
+        return []
+    skipped = [name for one in baseline[:1] for name in one.trial.preflight if name not in floor[0].trial.preflight]
+    said = f", so that {listed(skipped)} of the contract's checks do not apply to it" if skipped else ""
+    return [
+        "The floor is a baseline too, and no bound: a server that only writes bytes which exist already, to every "
+        f"connection. It keeps no history{said}."
+    ]
+
+
 def _per_request(bars: Sequence[Bar]) -> Table:
-    rows = [[arm_name(bar.arm), with_interval(bar.total), *_split(bar)] for bar in bars]
+    rows = [[arm_name(bar.arm), with_interval(bar.total), *split(bar)] for bar in bars]
     notes = ["Each answer carries about one event. A held request counts once, with the CPU of its hold."]
     return Table(
         "CPU per request of the polls", ["", "Server CPU per request, µs", "user, µs", "system, µs"], rows, notes
     )
-
-
-def _split(bar: Bar) -> list[str]:
-    if bar.user is None:
-        return [NOT_MEASURED, NOT_MEASURED]
-    return [number(bar.user), number(bar.total.value - bar.user)]
 
 
 def _memory(valid: Valid) -> Table:
@@ -250,7 +298,7 @@ def _growth(sweep: str, arms: Mapping[str, Mapping[str, float]]) -> Table:
         f"Server CPU per delivered event (µs) over {SWEEPS[sweep]}",
         ["", *labels, ""],
         rows,
-        ["Single trials show the shape; the third digit means nothing."],
+        ["By default one trial in each run, which shows the shape; the third digit means nothing."],
     )
 
 

@@ -87,6 +87,7 @@ def summarize_faults(faults: FaultResults | None, soak: SoakResults | None) -> F
         titles.append("hostile clients")
     if soak:
         titles.append(f"soak of {number(soak.duration_s / 60)} min with {counted(soak.clients, 'client')} per server")
+    titles += dict.fromkeys(run.processor for run in (faults, soak) if run)
     tables = [
         _recovery_table(recoveries),
         hostile_table(faults.hostile if faults else []),

@@ -54,7 +54,7 @@ def generator_section(results: SweepResults) -> Section:
     subscribers = max((one.trial.subscribers for one in results.trials), default=0)
     title = (
         f"One core, {counted(subscribers, 'subscriber')}, 256 B payload, loopback, seed {results.seed}; "
-        "served by the cheapest variants"
+        f"served by the cheapest variants; {results.processor}"
     )
     return Section("What receiving costs the load side", title, cautions, [table for table in tables if table.rows])
 

@@ -63,7 +63,7 @@ def summarize_truth(results: VerifyResults) -> TruthSummary:
     network = f"{number(plan.rtt_ms)} ms round trip" if plan.rtt_ms else "loopback"
     title = (
         f"One trial per transport under packet capture: {counted(plan.subscribers, 'subscriber')}, "
-        f"{number(plan.rate_hz)} events/s, {network}"
+        f"{number(plan.rate_hz)} events/s, {network}; {results.processor}"
     )
     lives = {one.trial.transport: [life(event, one.trial.rtt_ms / 2) for event in one.slowest] for one in measured}
     tables = [table for table in (_bytes_table(measured), _receive_table(measured)) if table.rows]

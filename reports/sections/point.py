@@ -57,7 +57,8 @@ def _section(of: Summary, prefix: str) -> Section:
         _pairs(of),
         *_details(of),
     ]
-    return Section(of.point, of.title, of.cautions, tables, figures, of.answer)
+    title = f"{of.title}; {of.results.processor}"
+    return Section(of.point, title, of.cautions, tables, figures, of.answer)
 
 
 def _comparison(of: Summary) -> Table:

@@ -140,7 +140,7 @@ def summarize_sensitivity(results: SweepResults) -> SensitivitySummary:
         cautions.append(f"{counted(len(left_out), 'trial')} left out: {'; '.join(reasons)}")
     rtts = listed([f"{rtt_ms:g}" for rtt_ms in sorted({setting.rtt_ms for setting in maps[0].settings})])
     rates = listed([f"{rate_hz:g}" for rate_hz in sorted({setting.rate_hz for setting in maps[0].settings})])
-    title = f"Round trips of {rtts} ms; {rates} events/s for each subscriber, in a room of its own"
+    title = f"Round trips of {rtts} ms; {rates} events/s for each subscriber, in a room of its own; {results.processor}"
     tables = [_words_table(maps), *map(_map_table, maps)] if results.trials else []
     return SensitivitySummary(title if results.trials else "Nothing was measured", cautions, maps, tables)
 

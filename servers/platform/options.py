@@ -73,6 +73,8 @@ class ServerOptions(Bounds, frozen=True):
     tls: str = ""
     """Empty: no TLS; ``files``: a certificate and key from files; ``dev``: a throw-away authority."""
     log_level: str = "error"
+    gc: str = "default"
+    """Python's garbage collector (``servers.platform.collector``): ``default`` or ``tuned``."""
     inject_fault: str = ""
     """A fault to inject on purpose, for tests of the benchmark (``feed.faults``); empty: none."""
     limits: LimitOptions = LimitOptions()

@@ -18,6 +18,7 @@ from feed.instruments.meters import measure_loop_lag
 from feed.instruments.tcp import describe, tune
 from feed.sources import Item
 from feed.transports import TRANSPORTS
+from servers.floor import FloorListener
 from servers.gate.admission import Admission
 from servers.gate.auth import Authenticator
 from servers.gate.limits import Limits
@@ -25,10 +26,11 @@ from servers.gate.origins import Origins
 from servers.gate.secrets import Secrets
 from servers.gate.watchdog import ConnectionWatchdog
 from servers.http.listener import HttpListener
-from servers.hub.fault_injection import with_fault
+from servers.hub.fault_injection import Publish, with_fault
 from servers.hub.hub import Hub
 from servers.hub.publisher import Publisher
 from servers.hub.stats import Stats
+from servers.platform.collector import TUNED, tune_collector
 from servers.platform.context import Context, Listener, Serving
 from servers.platform.namespace import Namespace
 from servers.platform.options import ServerOptions
@@ -66,12 +68,14 @@ async def run(
     line = _ready_line(options, secrets, sock, control_sock)
     stopped = stop_signal()
     context = make_context(options, secrets)
-    publish = with_fault(context.hub.publish, parse_fault(options.inject_fault))
+    transport = build(context)
+    sink: Publish = transport.publish if isinstance(transport, FloorListener) else context.hub.publish
+    publish = with_fault(sink, parse_fault(options.inject_fault))
     publisher = Publisher(publish, context.timer, context.stats.publisher_lateness)
     # A watchdog of its own, since connections to the control listener are not counted as load.
     control_watchdog = ConnectionWatchdog(options.request_timeout_s, options.stall_timeout_s)
     listeners: tuple[Listener, Listener] = (
-        build(context),
+        transport,
         HttpListener(Serving(options, control_watchdog, Origins(), local=True), control.routes(context, publisher)),
     )
     background = [
@@ -82,6 +86,8 @@ async def run(
     for namespace in context.namespaces:
         await namespace.start()
     serving = await start(listeners, (sock, control_sock))
+    if options.gc == TUNED:
+        tune_collector()
     announce(line)
     if items is not None:
         publisher.start(items, now_ns())

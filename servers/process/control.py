@@ -15,6 +15,7 @@ from feed.sources import SourceError, check_payload_bytes, synthetic
 from feed.strict import JsonError, decode_strictly
 from servers.gate.errors import Refusal
 from servers.hub.publisher import Publisher
+from servers.platform.collector import collector_in_force
 from servers.platform.context import Context
 from servers.process.prometheus import exposition
 
@@ -103,4 +104,5 @@ def _summary(context: Context, publisher: Publisher) -> dict[str, Any]:
         "events_published": context.hub.published,
         "feed_running": publisher.running,
         "feed_published": publisher.published,
+        "collector": collector_in_force(),
     }

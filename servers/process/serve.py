@@ -1,6 +1,7 @@
 """The command ``python -m servers TRANSPORT``: its options, and the server that they describe."""
 
 import asyncio
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterable
@@ -20,12 +21,13 @@ from feed.instruments.tcp import raise_open_files
 from feed.rooms import MAX_ROOMS, RoomNameError, check_room, room_name
 from feed.schedule import KINDS, Schedule
 from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES, Item, SourceError, host, load_replay, synthetic
-from feed.transports import TRANSPORTS
+from feed.transports import FLOOR, TRANSPORTS
 from servers.gate import logs
 from servers.gate.limits import LimitOptions, parse_limit
 from servers.gate.origins import Origins
 from servers.gate.secrets import AUTH_MODES, DEV_WARNING, load_secrets
 from servers.hub.publisher import repeated
+from servers.platform.collector import GC_MODES
 from servers.platform.names import check_namespaces
 from servers.platform.options import ServerOptions
 from servers.process.app import run
@@ -38,6 +40,7 @@ TAKEN_AS_THEY_ARE: Final = (
     "heartbeat_s",
     "stall_timeout_s",
     "request_timeout_s",
+    "gc",
     "inject_fault",
 )
 """Command line options that are fields of ``ServerOptions``, unchanged."""
@@ -169,6 +172,13 @@ SECURITY: Final = (
 )
 TESTS: Final = (
     click.Option(
+        ["--gc"],
+        type=click.Choice(GC_MODES),
+        default="default",
+        show_default=True,
+        help="Garbage collector: Python's own settings, or higher thresholds for thousands of connections (tuned).",
+    ),
+    click.Option(
         ["--log-level"],
         type=click.Choice(logs.LEVELS),
         default="error",
@@ -196,8 +206,8 @@ def command(transport: str) -> click.Command:
             help="Seconds between heartbeats on a stream.",
         )
     ]
-    if row.variants:
-        variants = click.Choice(row.variants)
+    if row.variants or row.measuring_only:
+        variants = click.Choice((*row.variants, *row.measuring_only))
         own.append(
             click.Option(["--variant"], type=variants, help="Variant of the implementation, as in the cost benchmark.")
         )
@@ -217,6 +227,16 @@ def announce(line: str) -> None:
         print(line, flush=True)
     except OutputError as error:
         raise click.ClickException(str(error)) from error
+    if sys.stderr.isatty():
+        click.echo(what_next(json.loads(line)), err=True)
+
+
+def what_next(ready: dict[str, Any]) -> str:
+    """What a person at a terminal can do with a server or relay that is ready."""
+    if "transport" not in ready:
+        return f"The relay listens on {ready['host']}:{ready['port']}: connect clients to that address. Ctrl-C ends it."
+    receive = f"python -m clients {ready['transport']} {ready['url']}"
+    return f"Ready. To receive the feed, in a second terminal: .venv/bin/{receive}. Ctrl-C ends the server."
 
 
 def run_in_foreground(main: Callable[[], Coroutine[Any, Any, None]], where: str) -> None:
@@ -263,16 +283,15 @@ def _platform_options(transport: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_on_baseline(given: dict[str, Any]) -> None:
-    """Refuse options that the baseline would ignore, since they would be taken for a protection."""
-    said = {
-        "--auth": given["auth"] != "none",
-        "--room-claim": given["room_claims"],
-        "--namespace": given["namespaces"],
-        "--limit": given["limits"],
-    }
-    for option, is_there in said.items():
-        if is_there:
-            raise ValueError(f"{option}: the baseline has no tokens, namespaces or limits; all other transports have")
+    """Refuse options that the baseline or its floor would ignore, since they would be taken for a protection."""
+    names = {"--room-claim": "room_claims", "--namespace": "namespaces", "--limit": "limits"}
+    ignored = {"--auth": given["auth"] != "none", **{option: given[name] for option, name in names.items()}}
+    tls = given["tls"] or given["tls_cert"]
+    on_floor = {"--host": given["host"] != "127.0.0.1", "--rooms": given["rooms"] > 1, "--tls": tls}
+    for option in filter(ignored.get, ignored):
+        raise ValueError(f"{option}: the baseline has no tokens, namespaces or limits; all other transports have")
+    for option in filter(on_floor.get, on_floor if given["variant"] == FLOOR else ()):
+        raise ValueError(f"{option}: --variant {FLOOR} serves one room on 127.0.0.1, without TLS, for measurements")
 
 
 def _room_claims(texts: tuple[str, ...], auth: str) -> dict[str, str]:

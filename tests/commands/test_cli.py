@@ -16,6 +16,7 @@ from feed.console.ranges import FiniteRange
 from feed.transports import TRANSPORTS
 from servers.gate.limits import LimitOptions
 from servers.process.cli import main as servers_main
+from servers.process.serve import what_next
 from tests.conftest import ROOT, Start, invoke, launch_command, run_module, starting
 
 
@@ -210,3 +211,9 @@ def test_a_recording_is_played(start: Start, tmp_path: Path) -> None:
     done = run_module("clients", "websocket", server.url, "--count", "3", "--json")
     marks = [json.loads(line)["data"]["mark"] for line in done.stdout.splitlines()[1:]]
     assert marks == list(range(marks[0], marks[0] + 3))
+
+
+def test_a_terminal_is_told_what_to_do_next(start: Start) -> None:
+    server = start("sse", "--source", "none")
+    assert f"python -m clients sse {server.url}. " in what_next(server.ready)
+    assert "127.0.0.1:9: connect" in what_next({"host": "127.0.0.1", "port": 9})

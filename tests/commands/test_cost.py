@@ -6,6 +6,8 @@ import os
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import msgspec
 import pytest
@@ -14,7 +16,8 @@ from rich.console import Console
 
 from bench.machine.host import placement
 from bench.machine.processes import user_and_system_ticks
-from bench.plan.trials import Planned, TrialPlan
+from bench.plan.timing import expected_s
+from bench.plan.trials import Planned, TrialPlan, schedule_of
 from bench.results.files import COST_FILE, GENERATOR_FILE, ResultsError, read, save
 from bench.results.run import Counts, Plan, Trial
 from bench.results.sweep import SweepResults
@@ -23,7 +26,8 @@ from bench.run.runner import Batch, run_planned
 from bench.sweeps.cost import GENERATOR_PRESETS, PRESETS, Sections, cost_trials
 from bench.sweeps.sweep import Sweep, new_sweep
 from bench.trial.conduct import blank
-from bench.trial.validity import cost_reasons, saturation_reasons
+from bench.trial.evaluate import Measurement, _reasons
+from bench.trial.validity import collector_reasons, cost_reasons, saturation_reasons
 from feed.transports import TRANSPORTS
 from reports.cli import main as reports_main
 from reports.sections.cost import reached, summarize_cost
@@ -76,14 +80,16 @@ def test_plans_are_complete_and_reproducible(presets: dict[str, Sections], prese
     assert len({one.trial.id for one in planned}) == len(planned)
     for name, section in presets[preset].items():
         trials = [one for one in planned if one.section == name]
-        assert len(trials) == len(section.arms) * len(section.loads) * section.repeats
+        assert len(trials) == len(section.cases(1 << 20)) * section.repeats
         per_block = Counter(
-            (one.trial.block, one.trial.transport, one.trial.variant, one.trial.generator, one.load) for one in trials
+            (one.trial.block, one.trial.transport, one.trial.variant, one.trial.gc, one.trial.generator, one.load)
+            for one in trials
         )
         assert set(per_block.values()) == {1}
     for one in planned:
         assert one.trial.transport in TRANSPORTS and one.trial.rtt_ms == 0
-        assert not one.trial.variant or one.trial.variant in TRANSPORTS[one.trial.transport].variants
+        row = TRANSPORTS[one.trial.transport]
+        assert not one.trial.variant or one.trial.variant in row.variants + row.measuring_only
         assert one.plan.probes == one.plan.subscribers, "one process receives"
 
 
@@ -99,6 +105,24 @@ def test_the_main_section_is_what_was_asked_for() -> None:
     second = [one.trial.transport for one in main if one.trial.block == 2]
     assert first != second, "blocks are shuffled"
     assert {one.trial.block for one in cost_trials(PRESETS["default"], 1, blocks=7, names=["main"])} == set(range(1, 8))
+
+
+def test_the_default_run_takes_at_most_20_minutes() -> None:
+    planned = cost_trials(PRESETS["default"], 1)
+    assert sum(expected_s(one.plan, one.trial) for one in planned) <= 20 * 60
+
+
+def test_growth_has_both_collectors_and_all_other_sections_pythons_own() -> None:
+    planned = cost_trials(PRESETS["default"], 1)
+    tuned = {(one.trial.transport, one.load) for one in planned if one.trial.gc == "tuned"}
+    assert {one.section for one in planned if one.trial.gc == "tuned"} == {"subscribers"}
+    assert {("websocket", "10,000"), ("sse", "10,000"), ("socketio", "5,000")} <= tuned
+    assert {(one.trial.transport, one.load) for one in planned if one.trial.gc == "default"} >= tuned
+
+
+def test_blocks_of_named_sections_are_as_many_as_asked_for() -> None:
+    assert {one.trial.block for one in cost_trials(PRESETS["default"], 1, blocks=4, names=["rate"])} == {1, 2, 3, 4}
+    assert {one.trial.block for one in cost_trials(PRESETS["default"], 1, blocks=4) if one.section == "rate"} == {1}
 
 
 def test_loads_that_need_too_many_files_are_left_out() -> None:
@@ -174,6 +198,47 @@ def test_a_saturated_or_lossy_trial_does_not_count() -> None:
     assert "not saturated" in saturation_reasons(easy)[0]
 
 
+@pytest.mark.parametrize(
+    ("asked", "found", "said"),
+    [
+        ("default", {"enabled": True, "frozen_objects": 0}, ""),
+        ("tuned", {"enabled": True, "frozen_objects": 50_000}, ""),
+        ("tuned", {"enabled": True, "frozen_objects": 0}, "was default, planned tuned"),
+        ("default", {"enabled": True, "frozen_objects": 7}, "was tuned, planned default"),
+        ("default", {"enabled": False, "frozen_objects": 0}, "was off, planned default"),
+    ],
+)
+def test_a_server_with_another_collector_than_planned_does_not_count(
+    asked: str, found: dict[str, object], said: str
+) -> None:
+    reasons = collector_reasons(asked, found)
+    assert said in reasons[0] if said else not reasons
+
+
+def test_a_trial_whose_server_had_another_collector_is_invalid() -> None:
+    """The rule above is applied to what the server said of itself, not to what it was started with."""
+    planned = next(one for one in cost_trials(PRESETS["default"], 1, names=["subscribers"]) if one.trial.gc == "tuned")
+    record = asyncio.run(fake_trial(planned.plan, planned.trial, 1))
+    for frozen, expected in ((50_000, []), (0, ["the server's garbage collector was default, planned tuned"])):
+        gauges = SimpleNamespace(server_stats={"collector": {"enabled": True, "frozen_objects": frozen}})
+        measured = SimpleNamespace(gauges=gauges, published=schedule_of(planned.plan, planned.trial).limit)
+        assert _reasons(planned.plan, planned.trial, record, cast(Measurement, measured)) == expected
+
+
+def test_the_floor_stands_next_to_the_baseline(tmp_path: Path) -> None:
+    """FAKE costs: the floor is 0.6 of the baseline. The checks that it did not pass are named."""
+    results = measured(cost_trials(PRESETS["default"], 1, names=["main"]), tmp_path, COST_FILE)
+    for one in results.trials:
+        one.trial.preflight = ["delivers", *([] if one.trial.variant == "floor" else ["resumes"])]
+    summary = summarize_cost(results)
+    ratios = {bar.arm: bar.of_floor.value for bar in summary.per_event if bar.of_floor}
+    assert ratios["raw"] == pytest.approx(1 / 0.6) and "raw:floor" not in ratios
+    assert ratios["sse"] == pytest.approx(CPU_US["sse"] / (0.6 * CPU_US["raw"]))
+    table = next(table for table in summary.tables if "× floor" in table.head)
+    assert any("so that resumes of the contract's checks" in note for note in table.notes)
+    assert "limit" not in str(table) and "least" not in str(table), "others cost less than the floor"
+
+
 def test_invalid_trials_are_left_out_and_named(tmp_path: Path) -> None:
     results = measured(cost_trials(GENERATOR_PRESETS["default"], 1), tmp_path, GENERATOR_FILE)
     broken = results.trials[0].trial
@@ -184,7 +249,7 @@ def test_invalid_trials_are_left_out_and_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("low", "value", "high", "word"),
-    [(1, 2, 2.9, "reached"), (1, 2, 3.1, "open"), (3.1, 4, 5, "missed"), (None, 2, None, "reached")],
+    [(1, 2, 2.9, "reached"), (1, 2, 3.1, "open"), (3.1, 4, 5, "missed"), (None, 2, None, "open"), (3, 3, 3, "reached")],
 )
 def test_a_goal_is_judged_by_the_interval(low: float | None, value: float, high: float | None, word: str) -> None:
     assert reached(Estimate(value, low, high, 5), 3.0) == word
@@ -228,7 +293,9 @@ def test_the_smoke_preset_end_to_end(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     trials = [one.trial for one in read(tmp_path / COST_FILE, SweepResults).trials]
     assert all(trial.status == "ok" for trial in trials if trial.transport != "polling"), [t.reasons for t in trials]
-    assert (len(found["per_event"]), len(found["low_rate"])) == (7, 3)
+    assert (len(found["per_event"]), len(found["low_rate"])) == (8, 3)
+    assert {trial.gc for trial in trials if trial.variant == ""} == {"default", "tuned"}
+    assert all(trial.metrics["segments_per_event"] > 0 for trial in trials)
     assert (tmp_path / "figures").is_dir()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from clients.contract.feed import CHECKS, Bench, Target, preflight, run_check
+from clients.contract.feed import CHECKS, NEED_HISTORY, Bench, ContractError, Target, preflight, run_check
 from clients.contract.platform import PLATFORM_CHECKS
 from clients.control import Control
 from clients.core.client import new_shared
@@ -51,3 +51,13 @@ def test_the_platform_contract(share: Start, served_upstream: str, check: Callab
         shared.timer.close()
 
     run(body())
+
+
+def test_the_floor_passes_all_but_the_checks_of_history(start: Start) -> None:
+    """It is served to the same generator, so it must deliver like the others; and it must not pretend to resume."""
+    floor = start("raw:floor", "--source", "none")
+    passed = run(preflight(floor.target))
+    assert passed == [check.__name__ for check in CHECKS if check not in NEED_HISTORY]
+    assert {check.__name__ for check in NEED_HISTORY} == {"resumes_without_loss", "admits_a_gap"}
+    with pytest.raises(ContractError, match="resumes_without_loss"):
+        run(preflight(floor.target._replace(variant="")))

@@ -1,0 +1,118 @@
+"""``python -m reports cost RUN RUN RUN``: three FAKE runs of which one differs, and what must be refused or named."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from bench.results.files import COST_FILE, save
+from bench.results.sweep import SweepResults
+from bench.sweeps.cost import PRESETS, cost_trials
+from reports.cli import main
+from reports.compare.cost import spread_section
+from reports.sections.cost import summarize_cost
+from tests.commands.test_cost import measured
+
+SECTIONS = ["main", "memory"]
+
+
+@pytest.fixture(scope="module")
+def one_run(tmp_path_factory: pytest.TempPathFactory) -> SweepResults:
+    return measured(cost_trials(PRESETS["default"], 1, names=SECTIONS), tmp_path_factory.mktemp("run"), COST_FILE)
+
+
+def copies(run: SweepResults, *factors: float) -> list[SweepResults]:
+    """The run again and again, two hours apart, with the CPU of WebSocket multiplied."""
+    runs = [msgspec.convert(msgspec.to_builtins(run), SweepResults) for _ in factors]
+    for place, (of, factor) in enumerate(zip(runs, factors, strict=True)):
+        of.created_at = f"2026-01-01T{2 * place:02}:00:00+00:00"
+        for one in of.trials:
+            one.trial.started_at = f"2026-01-01T{2 * place:02}:01:00+00:00"
+            if one.trial.transport == "websocket" and not one.trial.variant:
+                one.trial.metrics["server_cpu_us_per_event"] *= factor
+    return runs
+
+
+def report(runs: list[SweepResults], folder: Path, *options: str) -> Result:
+    paths = []
+    for place, run in enumerate(runs):
+        (folder / str(place)).mkdir()
+        save(run, folder / str(place), COST_FILE)
+        paths.append(str(folder / str(place)))
+    return CliRunner().invoke(main, ["cost", *paths, *options])
+
+
+def goal(runs: list[SweepResults], name: str) -> list[str]:
+    rows = summarize_cost(*runs).tables[0].rows
+    return [str(cell) for cell in next(row for row in rows if row[0] == name and "baseline" in str(row[1]))]
+
+
+def test_goals_are_judged_between_the_runs(one_run: SweepResults) -> None:
+    """2.125 of the baseline in each block keeps the goal of 2.3; the same mean of runs that differ settles nothing."""
+    assert goal(copies(one_run, 1.0, 1.0, 1.0), "WebSocket")[2:] == ["2.13", "reached"]
+    assert goal(copies(one_run, 0.8, 1.0, 1.25), "WebSocket")[3] == "open"
+    assert goal(copies(one_run, 2.0, 2.1, 2.2), "WebSocket")[3] == "missed"
+
+
+def test_every_run_has_its_column_and_both_intervals(one_run: SweepResults, tmp_path: Path) -> None:
+    done = report(copies(one_run, 0.8, 1.0, 1.25), tmp_path, "--out", str(tmp_path / "out"))
+    assert done.exit_code == 0, done.output
+    rows = spread_section(copies(one_run, 0.8, 1.0, 1.25)).tables[1].rows
+    row = next(row for row in rows if row[0] == "WebSocket, × baseline")
+    assert row[1:4] == ["1.70", "2.12", "2.66"]
+    assert row[4:] == ["2.13", "[1.22, 3.70]"], "t with 2 degrees of freedom: 4.303 · ln 1.25 / √3 on either side"
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "Spread of server CPU per event (µs): main" in text and "WebSocket, × baseline" in text
+    assert (tmp_path / "out" / "figures" / "cost_cpu.png").exists()
+
+
+def test_a_run_that_lacks_a_row_is_named_and_settles_no_goal(one_run: SweepResults) -> None:
+    runs = copies(one_run, 1.0, 1.0, 1.0, 1.0)
+    for one in runs[2].trials:
+        if one.trial.transport == "websocket":
+            one.trial.status, one.trial.reasons = "invalid", ["the test says so"]
+    assert goal(runs, "WebSocket")[2:] == ["2.13, not measured in run 3", "open"]
+    section = spread_section(runs)
+    assert next(row for row in section.tables[1].rows if row[0] == "WebSocket")[3] == "–"
+    assert any(text.startswith("Run 3: main-200-b1-websocket left out: the test says so") for text in section.cautions)
+
+
+def test_runs_of_one_hour_and_other_versions_are_named(one_run: SweepResults) -> None:
+    runs = copies(one_run, 1.0, 1.1, 1.2)
+    runs[1].created_at, runs[2].versions["uvloop"] = "2026-01-01T00:10:00+00:00", "other"
+    cautions = spread_section(runs).cautions
+    assert cautions[0].startswith("Runs 1 and 2 began 10.0 min apart") and len(cautions) == 2
+    assert cautions[1] == "The runs have different versions of uvloop."
+    assert not spread_section(copies(one_run, 1.0, 1.1, 1.2)).cautions
+
+
+def test_each_runs_processor_is_in_the_report(one_run: SweepResults) -> None:
+    runs = copies(one_run, 1.0, 1.1, 1.2)
+    runs[0].host, runs[1].host = {}, {"cpu_model": "Model B", "cpu_mhz": "2100.0", "cores": [0], "system": "Linux 6"}
+    rows = spread_section(runs).tables[0].rows
+    assert [row[2] for row in rows[:2]] == ["processor not recorded", "Model B, 2100.0 MHz, 1 core, Linux 6"]
+    assert "processor not recorded; Model B, 2100.0 MHz, 1 core, Linux 6" in summarize_cost(*runs).title
+
+
+@pytest.mark.parametrize("fault", ("too few", "twice", "another load", "no time", "no file"))
+def test_what_is_no_set_of_runs_is_refused_in_one_line(one_run: SweepResults, tmp_path: Path, fault: str) -> None:
+    runs = copies(one_run, 1.0, 1.1, 1.2)
+    said = {
+        "too few": "2 runs: an interval between runs needs at least 3",
+        "twice": "the same run as one before it",
+        "another load": "measured something else than",
+        "no time": "created_at 'yesterday' is no time",
+        "no file": "No such file",
+    }[fault]
+    if fault == "too few":
+        runs.pop()
+    elif fault == "twice":
+        runs[2] = msgspec.structs.replace(runs[1], created_at="2026-01-01T08:00:00+00:00")
+    elif fault == "another load":
+        (label, plan), *_ = runs[2].loads["main"].items()
+        runs[2].loads["main"][label] = msgspec.structs.replace(plan, rate_hz=99.0)
+    elif fault == "no time":
+        runs[1].created_at = "yesterday"
+    done = report(runs, tmp_path, *([str(tmp_path / "nowhere")] if fault == "no file" else []))
+    assert done.exit_code == 2 and said in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.output
