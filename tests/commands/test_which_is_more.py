@@ -239,7 +239,7 @@ def test_costs_are_multiples_of_the_baseline_and_tls_of_plain() -> None:
     (per_event,) = [of for title, of in tables.items() if "20,000" in title]
     place = per_event.head.index("× baseline")
     found = [(str(row[0]), str(row[place])) for row in per_event.rows if str(row[place]) != "–"]
-    assert len(found) == 6
+    assert len(found) == 7
     for name, factor in found:
         plain, _, variant = name.partition(", ")
         expected = LEVELS[NAMES[plain]] / LEVELS["raw"] * (1.5 if variant else 1)
