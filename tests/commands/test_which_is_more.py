@@ -237,13 +237,14 @@ def test_costs_are_multiples_of_the_baseline_and_tls_of_plain() -> None:
 
     tables = {of.title: of for of in summarize_cost(_sweep(COST_FILE, planned, level)).tables}
     (per_event,) = [of for title, of in tables.items() if "20,000" in title]
-    place = per_event.head.index("× baseline")
-    found = [(str(row[0]), str(row[place])) for row in per_event.rows if str(row[place]) != "–"]
-    assert len(found) == 7
-    for name, factor in found:
-        plain, _, variant = name.partition(", ")
-        expected = LEVELS[NAMES[plain]] / LEVELS["raw"] * (1.5 if variant else 1)
-        assert float(factor.split()[0]) == pytest.approx(expected, rel=0.01), name
+    for head, base in (("× baseline", 10.0), ("× floor", 15.0)):  # the floor is a variant of the baseline
+        place = per_event.head.index(head)
+        found = [(str(row[0]), str(row[place])) for row in per_event.rows if str(row[place]) != "–"]
+        assert len(found) == 7
+        for name, factor in found:
+            plain, _, variant = name.partition(", ")
+            own = LEVELS[NAMES[plain]] * (1.5 if variant else 1) if plain in NAMES else 15.0
+            assert float(factor.split()[0]) == pytest.approx(own / base, rel=0.01), (head, name)
     tls = [str(cell) for of in tables.values() if "TLS" in of.title for row in of.rows for cell in row]
     assert [cell for cell in tls if cell.startswith("3.00")] and not [cell for cell in tls if cell.startswith("0.33")]
 
