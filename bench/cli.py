@@ -122,7 +122,7 @@ def _faults(context: click.Context, parameter: click.Parameter, texts: tuple[str
     "--loss", type=float, help="Share of segments that the relay's model loses, 0 to 0.1; no claim is judged then."
 )
 @click.option("--duration-s", type=float, help="Seconds that are measured in each trial (with --point).")
-@click.option("--blocks", type=int, help="Number of blocks: trials per transport. Intervals need 2, conclusions 5.")
+@click.option("--blocks", type=int, help="Number of blocks: trials per transport. Intervals need 2, verdicts 5.")
 @click.option("--seed", type=int, help="Seed of schedules, phases and the order of trials.")
 @click.option("--headers", type=click.Choice(HEADER_SETS), help="HTTP headers that the clients send.")
 @click.option(

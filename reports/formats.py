@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from reports.statistics import Estimate
+from reports.statistics import EQUAL, Comparison, Estimate
 
 SIGNIFICANT_DIGITS: Final = 3
 MAX_SIGNIFICANT_DIGITS: Final = 5
@@ -64,6 +64,35 @@ def listed(words: list[str]) -> str:
 def counted(count: int, thing: str) -> str:
     """``1 block``, ``2 blocks``."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def verdict_text(of: Comparison) -> str:
+    """The verdict on a pair in words, with what settles it or speaks against it.
+
+    *No practical difference* names its number of blocks, because blocks can all miss what is rare.
+    """
+    verdict, said = of.verdict, of.word
+    if verdict.word == EQUAL:
+        said += f" in {counted(verdict.blocks, 'block')}"
+    if verdict.new_run_blocks:
+        said += f", {new_run(verdict.new_run_blocks)}"
+    return "; ".join([said, *doubts(of)])
+
+
+def new_run(blocks: int) -> str:
+    """How to settle what is not settled: by a run that is judged by itself, not by adding blocks to this one."""
+    return f"one new run of about {counted(blocks, 'block')} would tell"
+
+
+def doubts(of: Comparison) -> list[str]:
+    """What speaks against resting on a verdict: it hangs on single blocks, or on the t test's assumption."""
+    found = [hangs(of.hangs_on)] if of.hangs_on else []
+    return found + ([] if of.is_confirmed else [f"a permutation test does not confirm it (p = {of.shuffled_p:.2f})"])
+
+
+def hangs(names: list[str]) -> str:
+    """Says that a word would be another without one of these blocks."""
+    return f"hangs on {listed(names) if len(names) < 3 else f'each of {len(names)} blocks'}"
 
 
 def _decimals(value: float, half_width: float) -> int:

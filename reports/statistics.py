@@ -11,15 +11,24 @@ from itertools import combinations
 from typing import Final
 
 import msgspec
-import numpy as np
+
+from reports.samples import Moments, Paired, Unpaired, moments
 
 ALPHA: Final = 0.05
-MAX_MORE_BLOCKS: Final = 1000
-"""No verdict suggests more additional blocks than this: a pair that needs more is not worth settling."""
+MIN_BLOCKS: Final = 5
+"""Fewer blocks than this give no verdict."""
+DECIDING_BLOCKS: Final = 10
+"""A new run is planned with at least so many blocks, and a run of so many plans no other: what it leaves open stays
+open. So nobody who does what a verdict says looks more than twice (docs/method.md, Statistics)."""
+MAX_PLANNED_BLOCKS: Final = 1000
+"""No verdict plans a new run of more blocks than this: a pair that needs more is not worth settling."""
+PLANNED_ODDS: Final = 0.8
+"""A planned run settles a pair with these odds, if mean and spread are what they seem to be."""
 
 DIFFERS: Final = "differs"
 EQUAL: Final = "no practical difference"
 OPEN: Final = "not settled"
+FEW: Final = f"no verdict: fewer than {MIN_BLOCKS} valid blocks"
 BETTER: Final = "better"
 WORSE: Final = "worse"
 
@@ -55,41 +64,6 @@ MARGINS: Final[dict[str, Margin]] = {
 """Margins by the name that ``bench.results.catalogue.METRICS`` refers to. They were set before the first full run."""
 
 
-class Moments(msgspec.Struct, frozen=True):
-    """Mean, standard error of the mean (nan for fewer than two values) and number of values."""
-
-    mean: float
-    error: float
-    n: float
-    """Values; for a difference of two means, one more than Welch's degrees of freedom."""
-
-    def half_width(self, alpha: float) -> float:
-        """Half the width of the two-sided (1 - alpha) t interval; nan for fewer than two values."""
-        from scipy.special import stdtrit  # takes longer to load than all that needs no statistics, such as --help
-
-        return self.error * float(stdtrit(self.n - 1, 1 - alpha / 2)) if self.n > 1 else math.nan
-
-    def tail(self, distance: float) -> float:
-        """Two-sided level at which the t interval ends ``distance`` from the mean; over 1 if that is negative."""
-        if self.n < 2:
-            return math.inf
-        if self.error == 0:
-            return 0.0 if distance > 0 else math.inf
-        from scipy.special import stdtr  # as above
-
-        return 2 * float(stdtr(self.n - 1, -distance / self.error))
-
-
-def moments(values: Sequence[float]) -> Moments:
-    """Mean, standard error and number of the values. Raises ``ValueError`` if there are none."""
-    if not values:
-        raise ValueError("no values to average")
-    array = np.asarray(values, dtype=float)
-    n = len(array)
-    error = float(array.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return Moments(float(array.mean()), error, n)
-
-
 class Estimate(msgspec.Struct, frozen=True):
     """An average over blocks with its interval, in the metric's unit.
 
@@ -110,55 +84,19 @@ def estimate(values: Sequence[float], alpha: float = ALPHA, *, arithmetic: bool 
     """
     positive = not arithmetic and all(value > 0 for value in values)
     of = moments([math.log(value) for value in values] if positive else values)
-    half = of.half_width(alpha)
+    low, high = _interval(of, alpha)
     back = _exp if positive else float
-    if of.n < 2:
+    if low is None or high is None:
         return Estimate(back(of.mean), None, None, len(values))
-    return Estimate(back(of.mean), back(of.mean - half), back(of.mean + half), len(values))
-
-
-class Paired(msgspec.Struct, frozen=True):
-    """A pair measured in the same blocks: each block's difference, and the margin on the same scale (0 or above)."""
-
-    differences: Sequence[float]
-    margin: float
-
-    def moments(self) -> Moments:
-        return moments(self.differences)
-
-    @property
-    def blocks(self) -> int:
-        return len(self.differences)
-
-
-class Unpaired(msgspec.Struct, frozen=True):
-    """A pair of independent samples, and the margin on the same scale."""
-
-    a: Sequence[float]
-    b: Sequence[float]
-    margin: float
-
-    def moments(self) -> Moments:
-        """The difference of the two means, with Welch's degrees of freedom (Biometrika 34:28-35, 1947)."""
-        of_a, of_b = moments(self.a), moments(self.b)
-        if min(of_a.n, of_b.n) < 2:
-            return Moments(of_a.mean - of_b.mean, math.nan, 1)
-        squares = of_a.error**2, of_b.error**2
-        parts = squares[0] ** 2 / (of_a.n - 1) + squares[1] ** 2 / (of_b.n - 1)
-        freedom = sum(squares) ** 2 / parts if parts else of_a.n + of_b.n - 2
-        return Moments(of_a.mean - of_b.mean, math.sqrt(sum(squares)), freedom + 1)
-
-    @property
-    def blocks(self) -> int:
-        return min(len(self.a), len(self.b))
+    return Estimate(back(of.mean), back(low), back(high), len(values))
 
 
 class Verdict(msgspec.Struct, frozen=True):
     """The verdict on one pair, corrected for all pairs that are judged together.
 
     ``low`` and ``high`` are the t interval of the mean difference at the level ``1 - alpha`` that Holm's procedure
-    gave this pair; ``None`` with fewer than two blocks. ``more_blocks`` estimates how many more blocks settle the
-    pair if mean and spread stay as they are; ``None`` if it is settled, or if that cannot be estimated.
+    gave this pair; ``None`` with fewer than two blocks. ``new_run_blocks``: how many blocks one new run needs to settle
+    the pair by itself; ``None`` if it is settled, was decided by a run of ``DECIDING_BLOCKS``, or cannot be planned.
     """
 
     word: str
@@ -167,7 +105,7 @@ class Verdict(msgspec.Struct, frozen=True):
     high: float | None
     alpha: float
     blocks: int
-    more_blocks: int | None
+    new_run_blocks: int | None
 
 
 def holm(levels: Sequence[float], alpha: float) -> list[tuple[float, bool]]:
@@ -190,7 +128,8 @@ def holm(levels: Sequence[float], alpha: float) -> list[tuple[float, bool]]:
 def verdicts(pairs: Sequence[Paired | Unpaired], alpha: float = ALPHA) -> list[Verdict]:
     """Judge all pairs of one metric together: does the interval lie outside the margin, inside it, or across?
 
-    Every pair gets two tests, and Holm's procedure corrects each of them over all pairs:
+    Every pair of at least ``MIN_BLOCKS`` blocks gets two tests, and Holm's procedure corrects each of them over all
+    these pairs:
 
     - *differs*: the null hypothesis |mean| <= margin is rejected at level a when the (1 - a) t interval lies wholly
       outside the margin;
@@ -199,56 +138,66 @@ def verdicts(pairs: Sequence[Paired | Unpaired], alpha: float = ALPHA) -> list[V
 
     Each test gives the pair a step-down adjusted level. The verdict shows the interval at the level of the test that
     decided it; a pair that is not settled shows the wider of its two. The chance of any false *differs* among the
-    pairs is at most ``alpha``, and so is that of any false *no practical difference*. Nothing more is guaranteed: the
-    intervals do not all hold together with 1 - alpha (Strassburger and Bretz, Stat. Med. 27:4914, 2008).
-    With a margin of 0, *differs* is the plain two-sided t test.
+    pairs is at most ``alpha``, and so is that of any false *no practical difference*, if block differences are normal.
+    Nothing more is guaranteed: the intervals do not all hold together with 1 - alpha (Strassburger and Bretz, Stat.
+    Med. 27:4914, 2008). With a margin of 0, *differs* is the plain two-sided t test.
     """
-    of = [pair.moments() for pair in pairs]
-    outside = [m.tail(abs(m.mean) - pair.margin) for m, pair in zip(of, pairs, strict=True)]
-    inside = [_inside(m, pair.margin) for m, pair in zip(of, pairs, strict=True)]
-    held = zip(of, pairs, holm(outside, alpha), holm(inside, alpha), strict=True)
-    return [_verdict(m, pair, differs, equal) for m, pair, differs, equal in held]
+    judged = [(place, pair.moments(), pair.margin) for place, pair in enumerate(pairs) if pair.blocks >= MIN_BLOCKS]
+    outside = holm([m.tail(abs(m.mean) - margin) for _, m, margin in judged], alpha)
+    inside = holm([_inside(m, margin) for _, m, margin in judged], alpha)
+    words: dict[int, tuple[str, float]] = {}
+    for (place, _, _), differs, equal in zip(judged, outside, inside, strict=True):
+        if differs[1]:
+            words[place] = DIFFERS, differs[0]
+        elif equal[1]:
+            words[place] = EQUAL, equal[0]
+        else:
+            words[place] = OPEN, min(differs[0], equal[0])
+    return [_verdict(pair, *words.get(place, (FEW, alpha))) for place, pair in enumerate(pairs)]
 
 
 def _inside(of: Moments, margin: float) -> float:
     """Level at which the interval touches the margin from inside; 0 if all blocks are equal and within the margin."""
-    if of.n > 1 and of.error == 0 and abs(of.mean) <= margin:
+    if of.error == 0 and abs(of.mean) <= margin:
         return 0.0
     return of.tail(margin - abs(of.mean))
 
 
-def _verdict(of: Moments, pair: Paired | Unpaired, differs: tuple[float, bool], equal: tuple[float, bool]) -> Verdict:
-    if differs[1]:
-        word, alpha = DIFFERS, differs[0]
-    elif equal[1]:
-        word, alpha = EQUAL, equal[0]
-    else:
-        word, alpha = OPEN, min(differs[0], equal[0])
-    if of.n < 2:
-        return Verdict(word, of.mean, None, None, alpha, pair.blocks, None)
+def _verdict(pair: Paired | Unpaired, word: str, alpha: float) -> Verdict:
+    of = pair.moments()
+    low, high = _interval(of, alpha)
+    planned = new_run_blocks(pair, alpha) if word == OPEN else None
+    return Verdict(word, of.mean, low, high, alpha, pair.blocks, planned)
+
+
+def _interval(of: Moments, alpha: float) -> tuple[float | None, float | None]:
     half = of.half_width(alpha)
-    more = more_blocks(of, pair.margin, alpha) if word == OPEN else None
-    return Verdict(word, of.mean, of.mean - half, of.mean + half, alpha, pair.blocks, more)
+    return (None, None) if math.isnan(half) else (of.mean - half, of.mean + half)
 
 
-def more_blocks(of: Moments, margin: float, alpha: float) -> int | None:
-    """How many more blocks settle a pair whose mean and spread stay as they are; ``None``: over ``MAX_MORE_BLOCKS``."""
-    gap = abs(abs(of.mean) - margin)
-    deviation = of.error * math.sqrt(of.n)
+def new_run_blocks(pair: Paired | Unpaired, alpha: float) -> int | None:
+    """How many blocks one new run needs to settle a pair by itself, if mean and spread stay as they are.
 
-    def settles(total: float) -> bool:
-        return Moments(of.mean, deviation / math.sqrt(total), total).half_width(alpha) < gap
+    ``None``: over ``MAX_PLANNED_BLOCKS``, or the pair's run was large enough to decide. The blocks measured so far do
+    not count in the new run: whoever adds blocks until a word appears looks several times, and each look can err.
+    """
+    if pair.size >= DECIDING_BLOCKS:
+        return None
 
-    extra = range(1, MAX_MORE_BLOCKS + 1)
-    place = bisect_left(extra, True, key=lambda more: settles(of.n + more))  # the interval only gets narrower
-    return extra[place] if place < len(extra) else None
+    def settles(blocks: int) -> bool:
+        of = pair.planned(blocks)
+        return of.half_width(alpha) + of.quantile(PLANNED_ODDS) < abs(abs(of.mean) - pair.margin)
+
+    sizes = range(DECIDING_BLOCKS, MAX_PLANNED_BLOCKS + 1)
+    place = bisect_left(sizes, True, key=settles)  # the interval only gets narrower
+    return sizes[place] if place < len(sizes) else None
 
 
 class Comparison(msgspec.Struct, frozen=True):
     """A against B on one metric.
 
     ``factor``, ``low`` and ``high`` are A/B and its interval; with ``is_ratio`` false (a zero among the values) they
-    are A - B in the metric's unit. Fewer than two blocks that have both give no interval.
+    are A - B in the metric's unit. Fewer than two blocks that have both give no interval. ``pair`` is what was judged.
     """
 
     a: str
@@ -258,6 +207,7 @@ class Comparison(msgspec.Struct, frozen=True):
     high: float | None
     is_ratio: bool
     verdict: Verdict
+    pair: Paired | Unpaired
 
     @property
     def a_is_more(self) -> bool:
@@ -274,6 +224,38 @@ class Comparison(msgspec.Struct, frozen=True):
             return self.verdict.word
         return WORSE if self.a_is_more else BETTER
 
+    @property
+    def hangs_on(self) -> list[str]:
+        """The blocks without which, one at a time, the word would be another; none without a verdict."""
+        if self.verdict.word == FEW:
+            return []
+        margin, alpha = self.pair.margin, self.verdict.alpha
+        words = {name: _word_at(rest.moments(), margin, alpha) for name, rest in self.pair.without_each()}
+        return [name for name, word in words.items() if word != self.verdict.word]
+
+    @property
+    def shuffled_p(self) -> float | None:
+        """The two-sided p of a settled word by a permutation test over blocks, which assumes no distribution.
+
+        Five paired blocks can be flipped in 32 ways, so p is never below 1/16: they reach it when no block speaks
+        against the word, and can never reach 5 %.
+        """
+        side, margin = (1 if self.verdict.mean > 0 else -1), self.pair.margin
+        if self.verdict.word == DIFFERS:
+            return min(1.0, 2 * self.pair.shuffled(side, margin))
+        if self.verdict.word == EQUAL:
+            return min(1.0, 2 * max(self.pair.shuffled(way, -margin) for way in (-1, 1)))
+        return None
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Does the permutation test agree, as far as so few blocks allow? Words that settle nothing need none."""
+        return self.shuffled_p is None or self.shuffled_p <= max(ALPHA, self.pair.least_p)
+
+    def larger(self) -> "Comparison":
+        """The same, turned so that the first is not the smaller: sentences speak of factors of 1 and more."""
+        return self if self.factor >= (1 if self.is_ratio else 0) else self.turned()
+
     def turned(self) -> "Comparison":
         """The same comparison, B against A."""
         if self.is_ratio:
@@ -285,7 +267,14 @@ class Comparison(msgspec.Struct, frozen=True):
 
     def _swapped(self, factor: float, ends: list[float]) -> "Comparison":
         high, low = ends or (None, None)
-        return Comparison(self.b, self.a, factor, low, high, self.is_ratio, self.verdict)
+        return Comparison(self.b, self.a, factor, low, high, self.is_ratio, self.verdict, self.pair)
+
+
+def _word_at(of: Moments, margin: float, alpha: float) -> str:
+    """The word of a pair that is judged alone at this level."""
+    if of.tail(abs(of.mean) - margin) <= alpha:
+        return DIFFERS
+    return EQUAL if _inside(of, margin) <= alpha else OPEN
 
 
 def compare(values: Mapping[str, Mapping[int, float]], margin: Margin) -> list[Comparison]:
@@ -294,60 +283,67 @@ def compare(values: Mapping[str, Mapping[int, float]], margin: Margin) -> list[C
     Values are paired by block, because a block's trials share seed and time. A pair uses only the blocks that have
     both of its values; a pair without such a block is left out.
     """
-    shared = [(a, b, sorted(values[a].keys() & values[b].keys())) for a, b in combinations(values, 2)]
-    matched = [
-        (a, b, [values[a][block] for block in blocks], [values[b][block] for block in blocks])
-        for a, b, blocks in shared
-        if blocks
-    ]
-    judged = [_paired(of_a, of_b, margin) for _, _, of_a, of_b in matched]
-    found = verdicts([pair for pair, _ in judged])
-    return [
-        _comparison(a, b, is_ratio, verdict)
-        for (a, b, _, _), (_, is_ratio), verdict in zip(matched, judged, found, strict=True)
-    ]
+    names = [(a, b) for a, b in combinations(values, 2) if values[a].keys() & values[b].keys()]
+    return _judged(names, [_paired(values[a], values[b], margin) for a, b in names])
 
 
 def compare_runs(
-    values: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]], margin: Margin, *, paired: bool
+    values: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]],
+    margin: Margin,
+    *,
+    paired: bool,
+    runs: tuple[str, str] = ("A", "B"),
+    second_stays: bool = False,
 ) -> dict[str, Comparison]:
-    """Judge A / B of one metric for several transports together. ``values``: name -> A's values and B's, by block.
+    """Judge the first of two runs against the second on one metric, for several transports together.
 
-    ``paired``: the same block had the same schedule in both; otherwise the samples are independent.
+    ``values``: name -> the values of the two, by block; ``runs``: their names. ``paired``: the same block had the same
+    schedule in both; otherwise the samples are independent. ``second_stays``: only the first can be measured again.
     """
-    judged: dict[str, tuple[Paired | Unpaired, bool]] = {}
-    for name, (in_a, in_b) in values.items():
-        shared = sorted(in_a.keys() & in_b.keys())
-        if paired and shared:
-            judged[name] = _paired([in_a[block] for block in shared], [in_b[block] for block in shared], margin)
-        else:
-            judged[name] = _unpaired(list(in_a.values()), list(in_b.values()), margin)
-    found = verdicts([pair for pair, _ in judged.values()])
-    return {
-        name: _comparison("A", "B", is_ratio, verdict)
-        for (name, (_, is_ratio)), verdict in zip(judged.items(), found, strict=True)
-    }
+    judged = [
+        _paired(first, second, margin)
+        if paired and first.keys() & second.keys()
+        else _unpaired(first, second, margin, runs, second_stays)
+        for first, second in values.values()
+    ]
+    return dict(zip(values, _judged([runs] * len(judged), judged), strict=True))
 
 
-def _unpaired(of_a: Sequence[float], of_b: Sequence[float], margin: Margin) -> tuple[Unpaired, bool]:
-    if min(*of_a, *of_b) <= 0:
-        return Unpaired(of_a, of_b, margin.in_units((moments(of_a).mean + moments(of_b).mean) / 2)), False
-    log_a, log_b = [math.log(a) for a in of_a], [math.log(b) for b in of_b]
+def _judged(names: Sequence[tuple[str, str]], pairs: Sequence[tuple[Paired | Unpaired, bool]]) -> list[Comparison]:
+    found = verdicts([pair for pair, _ in pairs])
+    return [
+        _comparison(*of, pair, is_ratio, verdict)
+        for of, (pair, is_ratio), verdict in zip(names, pairs, found, strict=True)
+    ]
+
+
+def _unpaired(
+    a: Mapping[int, float], b: Mapping[int, float], margin: Margin, runs: tuple[str, str], b_stays: bool
+) -> tuple[Unpaired, bool]:
+    of_a, of_b, scaled, is_ratio = _scaled(list(a.values()), list(b.values()), margin)
+    names = [f"block {block} of {run}" for run, of in zip(runs, (a, b), strict=True) for block in of]
+    return Unpaired(of_a, of_b, scaled, names, b_stays), is_ratio
+
+
+def _paired(a: Mapping[int, float], b: Mapping[int, float], margin: Margin) -> tuple[Paired, bool]:
+    blocks = sorted(a.keys() & b.keys())
+    of_a, of_b, scaled, is_ratio = _scaled([a[block] for block in blocks], [b[block] for block in blocks], margin)
+    differences = [x - y for x, y in zip(of_a, of_b, strict=True)]
+    return Paired(differences, scaled, [f"block {block}" for block in blocks]), is_ratio
+
+
+def _scaled(
+    a: Sequence[float], b: Sequence[float], margin: Margin
+) -> tuple[Sequence[float], Sequence[float], float, bool]:
+    """Both samples and the margin as logarithms (``True``) where all values are above 0, else as they are."""
+    if min(*a, *b) <= 0:
+        return a, b, margin.in_units((moments(a).mean + moments(b).mean) / 2), False
+    log_a, log_b = [math.log(x) for x in a], [math.log(x) for x in b]
     level = math.exp((moments(log_a).mean + moments(log_b).mean) / 2)
-    return Unpaired(log_a, log_b, margin.in_logs(level)), True
+    return log_a, log_b, margin.in_logs(level), True
 
 
-def _paired(of_a: Sequence[float], of_b: Sequence[float], margin: Margin) -> tuple[Paired, bool]:
-    """Differences of logarithms (``True``) where all values are above 0, else plain differences (``False``)."""
-    if min(*of_a, *of_b) <= 0:
-        level = (moments(of_a).mean + moments(of_b).mean) / 2
-        return Paired([a - b for a, b in zip(of_a, of_b, strict=True)], margin.in_units(level)), False
-    log_a, log_b = [math.log(a) for a in of_a], [math.log(b) for b in of_b]
-    level = math.exp((moments(log_a).mean + moments(log_b).mean) / 2)
-    return Paired([a - b for a, b in zip(log_a, log_b, strict=True)], margin.in_logs(level)), True
-
-
-def _comparison(a: str, b: str, is_ratio: bool, verdict: Verdict) -> Comparison:
+def _comparison(a: str, b: str, pair: Paired | Unpaired, is_ratio: bool, verdict: Verdict) -> Comparison:
     back = _exp if is_ratio else float
     low, high = (None if end is None else back(end) for end in (verdict.low, verdict.high))
-    return Comparison(a, b, back(verdict.mean), low, high, is_ratio, verdict)
+    return Comparison(a, b, back(verdict.mean), low, high, is_ratio, verdict, pair)

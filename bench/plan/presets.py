@@ -19,6 +19,10 @@ PROBES: Final = 16
 """Probes above that rate."""
 
 
+SPARE_BLOCKS: Final = 2
+"""A run with too few complete blocks may add so many."""
+
+
 class PlanError(ValueError):
     """A plan that cannot be carried out. The message names the option and the allowed values."""
 
@@ -29,6 +33,7 @@ _SMALL: Final[dict[str, Any]] = {
     "poll_interval_s": 0.2,
     "ramp_s": 0.2,
     "max_reruns": 1,
+    "spare_blocks": 0,
 }
 
 SPARSE: Final = "sparse"
@@ -92,6 +97,7 @@ COMMON: Final[dict[str, Any]] = {
     "curve_repeats": 0,
     "loopback_too": False,
     "max_reruns": 2,
+    "spare_blocks": SPARE_BLOCKS,
     "slo": [],
     "inject_fault": {},
 }

@@ -1,13 +1,14 @@
 """The trials of a plan in their seeded order, and the schedule of each. Pure."""
 
 import random
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
 
 import msgspec
 
-from bench.results.run import Plan
+from bench.results.run import Plan, Trial
 from feed.instruments.clock import NS_PER_S
 from feed.schedule import Schedule, dues
 from feed.transports import POLLING
@@ -46,11 +47,8 @@ def trials(plan: Plan) -> list[TrialPlan]:
     """All trials in order. A block has one trial per transport, all with one seed, shuffled by the run's seed."""
     planned: list[TrialPlan] = []
     for block in range(1, plan.blocks + 1):
-        seed = plan.seed * 10_000 + block
-        members = [
-            TrialPlan(f"b{block}-{name}", name, block, "main", seed, plan.rtt_ms, plan.poll_interval_s)
-            for name in plan.transports
-        ]
+        seed = _seed(plan, block)
+        members = _main(plan, block, plan.transports)
         if block <= plan.curve_repeats and POLLING in plan.transports:
             members += [
                 TrialPlan(f"b{block}-{POLLING}-{s:g}s", POLLING, block, "curve", seed, plan.rtt_ms, s)
@@ -61,9 +59,40 @@ def trials(plan: Plan) -> list[TrialPlan]:
                 TrialPlan(f"b{block}-{name}-loopback", name, block, "loopback", seed, 0.0, plan.poll_interval_s)
                 for name in plan.transports
             ]
-        random.Random(f"order-{plan.seed}-{block}").shuffle(members)
-        planned += members
+        planned += _shuffled(plan, block, members)
     return planned
+
+
+def spare_block(plan: Plan, measured: Sequence[Trial]) -> list[TrialPlan]:
+    """The main trials of the next spare block; none if enough blocks are complete or no spare is left.
+
+    A block is complete if it has a valid main trial of every transport. A transport without any valid trial yet is
+    left out: what never worked will not work in a spare block.
+    """
+    main = [trial for trial in measured if trial.purpose == "main"]
+    valid = {(trial.block, trial.transport) for trial in main if trial.status == "ok"}
+    names = [name for name in plan.transports if any(name == of for _, of in valid)]
+    last = max((trial.block for trial in main), default=0)
+    complete = sum(all((block, name) in valid for name in names) for block in range(1, last + 1))
+    if not names or complete >= plan.blocks or last >= plan.blocks + plan.spare_blocks:
+        return []
+    return _shuffled(plan, last + 1, _main(plan, last + 1, names))
+
+
+def _seed(plan: Plan, block: int) -> int:
+    return plan.seed * 10_000 + block
+
+
+def _main(plan: Plan, block: int, names: Sequence[str]) -> list[TrialPlan]:
+    return [
+        TrialPlan(f"b{block}-{name}", name, block, "main", _seed(plan, block), plan.rtt_ms, plan.poll_interval_s)
+        for name in names
+    ]
+
+
+def _shuffled(plan: Plan, block: int, members: list[TrialPlan]) -> list[TrialPlan]:
+    random.Random(f"order-{plan.seed}-{block}").shuffle(members)
+    return members
 
 
 def schedule_of(plan: Plan, trial: TrialPlan) -> Schedule:

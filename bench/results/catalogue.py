@@ -20,6 +20,9 @@ COST: Final = "Cost on the server"
 QUALITY: Final = "How well it was measured"
 
 
+BELOW_NOISE: Final = "below the noise of the idle server"
+
+
 class Metric(msgspec.Struct, frozen=True):
     """What a number of a trial is, and how it is shown."""
 
@@ -36,6 +39,9 @@ class Metric(msgspec.Struct, frozen=True):
     """Digits after the point where a trial's number is shown as it is measured."""
     compared: bool = False
     """``python -m reports compare`` has a line for it."""
+    less_idle: bool = False
+    """What the idle server uses was subtracted. A value of 0 or below is below the noise of that: it is kept, so that
+    averages and differences are not censored at one end, shown as such, and no ratio is formed from it."""
 
     @property
     def title(self) -> str:
@@ -44,7 +50,13 @@ class Metric(msgspec.Struct, frozen=True):
 
     def text(self, value: float) -> str:
         """A number with its unit."""
+        if self.is_below_noise(value):
+            return BELOW_NOISE
         return f"{value:,.{self.decimals}f} {self.unit}".rstrip()
+
+    def is_below_noise(self, value: float) -> bool:
+        """Is nothing left of the value but the noise of the idle server?"""
+        return self.less_idle and value <= 0
 
 
 METRICS: Final[dict[str, Metric]] = {
@@ -178,9 +190,15 @@ METRICS: Final[dict[str, Metric]] = {
         "server CPU per delivered event, idle server subtracted",
         margin="cpu",
         compared=True,
+        less_idle=True,
     ),
     "server_cpu_us_per_request": Metric(
-        "µs", "server CPU per request", COST, "server CPU per HTTP request, idle server subtracted", margin="cpu"
+        "µs",
+        "server CPU per request",
+        COST,
+        "server CPU per HTTP request, idle server subtracted",
+        margin="cpu",
+        less_idle=True,
     ),
     "server_user_share": Metric(
         "",

@@ -86,7 +86,7 @@ class Trial(msgspec.Struct):
     gc: str = "default"
     """The server's garbage collector: Python's own settings, or ``tuned`` (`python -m bench cost` only)."""
     notes: list[str] = []
-    """What a valid trial lacks: percentiles for which it has too few events."""
+    """What a valid trial lacks: percentiles for which it has too few events, costs above the idle server's noise."""
     observed: Observed | None = None
     """Facts to hold against the plan; ``None`` in older files, and for a trial that failed."""
 
@@ -177,6 +177,9 @@ class Plan(msgspec.Struct, frozen=True):
     jitter_ms: NotNegative = 0.0
     bandwidth_mbit_s: NotNegative = 0.0
     loss: NotNegative = 0.0
+    spare_blocks: Count = 0
+    """Blocks that may follow the planned ones, with the numbers after theirs, one at a time and only while fewer blocks
+    than planned have a valid trial of every transport."""
     inject_fault: dict[str, str] = {}
     """Transport -> the fault injected into its server (``feed.faults``)."""
 

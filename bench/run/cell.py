@@ -10,6 +10,7 @@ import msgspec
 
 from bench.machine.host import placement
 from bench.machine.processes import ROOT
+from bench.plan.presets import SPARE_BLOCKS
 from bench.results.catalogue import METRICS
 from bench.results.files import ResultsError, load, point_files
 from bench.results.run import Plan, Results, Trial
@@ -23,7 +24,8 @@ from feed.console.terminal import new_console
 
 PUBLISHED: Final = (ROOT / "results" / "latest", ROOT / "docs" / "runs" / "table")
 """Folders that are searched for a published run, in this order."""
-BLOCKS: Final = 3
+BLOCKS: Final = 5
+"""Fewer give no verdict (docs/method.md, Statistics)."""
 NOT_SETTLED: Final = 3
 """Exit code; ``python -m reports agree`` uses the same."""
 
@@ -40,13 +42,20 @@ NOT_SETTLED: Final = 3
     help="Folder of the published run.  [default: results/latest or docs/runs/table]",
 )
 @click.option("--seed", type=int, help="Seed of the new schedules.  [default: another than the published one]")
-@click.option("--blocks", type=click.IntRange(2, 1000), default=BLOCKS, show_default=True, help="Number of trials.")
+@click.option(
+    "--blocks",
+    type=click.IntRange(2, 1000),
+    default=BLOCKS,
+    show_default=True,
+    help="Number of blocks, of one trial each.",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=NEW_OUT_HELP)
 def cell(cell: str, point: str, published: Path | None, seed: int | None, blocks: int, out: Path | None) -> None:
     """Measure one cell of a published table again.
 
-    Exit code 0: the new value agrees with the published one; 1: it is better or worse; 3: not settled, more blocks or
-    a valid trial are needed. results/latest is left as it is.
+    Exit code 0: the new value agrees with the published one; 1: it is better or worse; 3: not settled, as by fewer
+    than 5 valid blocks. The new run decides by itself: trials of two runs are never added up. results/latest is left
+    as it is.
     """
     try:
         transport, metric = parse_cell(cell)
@@ -93,6 +102,7 @@ def plan_again(published: Results, transport: str, blocks: int, seed: int | None
         published.plan,
         transports=[transport],
         blocks=blocks,
+        spare_blocks=SPARE_BLOCKS,
         seed=other,
         curve_repeats=0,
         loopback_too=False,

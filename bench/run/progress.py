@@ -22,6 +22,9 @@ class Progress(Protocol):
     def begin(self, expected_s: float, count: int) -> None:
         """The run begins."""
 
+    def more(self, expected_s: float, count: int) -> None:
+        """So many trials more than the run began with will follow, because too few blocks are complete."""
+
     def starting(self, name: str, expected_s: float) -> None:
         """A trial begins."""
 
@@ -47,9 +50,9 @@ def _latency(trial: Trial) -> str:
 
 
 def _cost(trial: Trial) -> str:
-    found = {side: trial.values.get(f"{side}_cpu_us_per_event") for side in ("server", "generator")}
-    said = ", ".join(f"{side} {cost:.1f} µs" for side, cost in found.items() if cost is not None)
-    return f"{said} per event" if said else "too little CPU to measure"
+    names = [name for name in ("server_cpu_us_per_event", "generator_cpu_us_per_event") if name in trial.values]
+    said = [f"{METRICS[name].label} {METRICS[name].text(trial.values[name])}" for name in names]
+    return ", ".join(said) or "CPU not measured"
 
 
 def duration(seconds: float) -> str:
@@ -77,6 +80,10 @@ class Lines:
     def begin(self, expected_s: float, count: int) -> None:
         self._count = count
         self._say(f"{count} trials, about {duration(expected_s)}")
+
+    def more(self, expected_s: float, count: int) -> None:
+        self._count += count
+        self._say(f"a spare block follows: {count} trials, about {duration(expected_s)}")
 
     def starting(self, name: str, expected_s: float) -> None:
         return
@@ -136,6 +143,11 @@ class InPlace:
     def begin(self, expected_s: float, count: int) -> None:
         self._expected_s = expected_s
         self._task = self._bar.add_task("starting", total=expected_s, left=f"about {duration(expected_s)} left")
+
+    def more(self, expected_s: float, count: int) -> None:
+        self._expected_s += expected_s
+        self._bar.update(self._task, total=self._expected_s)
+        self._console.print(f"a spare block follows: {count} trials", highlight=False, markup=False)
 
     def starting(self, name: str, expected_s: float) -> None:
         self._bar.update(self._task, description=name)

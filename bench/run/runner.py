@@ -13,7 +13,7 @@ from bench.machine.hiccup import Hiccups
 from bench.machine.host import Placement
 from bench.machine.provenance import provenance
 from bench.plan.timing import expected_s
-from bench.plan.trials import Planned, TrialPlan, trials
+from bench.plan.trials import Planned, TrialPlan, spare_block, trials
 from bench.results.files import RESULTS_FILE, save
 from bench.results.observed import RelayCheck
 from bench.results.run import Plan, Results, Trial
@@ -71,7 +71,11 @@ class Batch(NamedTuple):
 def table_batch(plan: Plan, command: list[str], placement: Placement, folder: Path) -> Batch:
     """The batch of an operating point before it is measured: one load, in a folder with the point's name."""
     results = Results(**provenance(command, placement), plan=plan, idle={}, trials=[])
-    return Batch(results, [Planned(TABLE, plan.point, plan, trial) for trial in trials(plan)], folder / plan.point)
+    return Batch(results, [_table_trial(plan, trial) for trial in trials(plan)], folder / plan.point)
+
+
+def _table_trial(plan: Plan, trial: TrialPlan) -> Planned:
+    return Planned(TABLE, plan.point, plan, trial)
 
 
 async def run_batches(
@@ -136,7 +140,8 @@ def _remove_unused(batch: Batch) -> None:
 
 
 async def run_planned(batch: Batch, measure: Measure, progress: Progress, later_s: float = 0.0) -> None:
-    """Run a batch's trials in order. An invalid trial is run again while its plan's ``max_reruns`` allows.
+    """Run a batch's trials in order. An invalid trial is run again while its plan's ``max_reruns`` allows; the table's
+    trials are followed by spare blocks while too few blocks are complete.
 
     ``later_s``: expected seconds of what follows these trials, for the time remaining.
     """
@@ -147,11 +152,19 @@ async def run_planned(batch: Batch, measure: Measure, progress: Progress, later_
         progress.recorded(one, trial)
         return trial
 
-    steps = [
-        Step(_name(batch, one), expected_s(one.plan, one.trial), one.plan.max_reruns, partial(keep, one))
-        for one in batch.planned
-    ]
-    await run_sequence(steps, progress, later_s)
+    def steps(planned: Sequence[Planned]) -> list[Step]:
+        return [
+            Step(_name(batch, one), expected_s(one.plan, one.trial), one.plan.max_reruns, partial(keep, one))
+            for one in planned
+        ]
+
+    def spare() -> list[Step]:
+        if not isinstance(batch.results, Results):
+            return []
+        plan = batch.results.plan
+        return steps([_table_trial(plan, trial) for trial in spare_block(plan, batch.results.trials)])
+
+    await run_sequence(steps(batch.planned), progress, later_s, spare)
 
 
 def _name(batch: Batch, one: Planned) -> str:

@@ -6,6 +6,7 @@ the two.
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -91,11 +92,14 @@ def row_name(one: Planned, trial: Trial) -> str:
 
 def cell(metric: str, values: Sequence[float]) -> str:
     """An average with its interval and unit; a dash without a value."""
-    if not values or min(values) <= 0:
+    if not values:
         return "–"
-    found, places = average(values), METRICS[metric].decimals
+    of = METRICS[metric]
+    if min(values) <= 0:  # has no geometric mean
+        return of.text(fmean(values)) if of.less_idle else "–"
+    found, places = average(values), of.decimals
     interval = "" if found.low is None else f" [{found.low:,.{places}f}, {found.high:,.{places}f}]"
-    return f"{found.value:,.{places}f}{interval} {METRICS[metric].unit}".strip()
+    return f"{found.value:,.{places}f}{interval} {of.unit}".strip()
 
 
 def average(values: Sequence[float]) -> Average:

@@ -8,6 +8,7 @@ from bench.generators.spec import Records
 from bench.generators.window import Window
 from bench.plan.timing import LATE_MS, latest_ms
 from bench.plan.trials import TrialPlan, schedule_of
+from bench.results.catalogue import BELOW_NOISE, METRICS
 from bench.results.run import Plan, Trial
 from bench.trial import metrics, validity
 from bench.trial.channel import TrialError
@@ -51,7 +52,7 @@ def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Mea
         **measured.handshakes,
     }
     record.latency_ms = metrics.probe_percentiles(samples, records, part, plan.rooms)
-    record.notes = metrics.unsupported(plan, records, part)
+    record.notes = metrics.unsupported(plan, records, part) + below_noise(record.metrics)
     record.samples = _save_samples(context, record, samples, records)
     record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
     record.details["scheduling"] = [["probes" if of.probes else "load", of.scheduling] for of in records]
@@ -63,6 +64,11 @@ def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Mea
     ]
     if record.reasons:
         record.status = "invalid"
+
+
+def below_noise(found: dict[str, float]) -> list[str]:
+    """Costs of which nothing is left but the noise of the idle server, a sentence each."""
+    return [f"{METRICS[name].label}: {BELOW_NOISE}" for name, x in found.items() if METRICS[name].is_below_noise(x)]
 
 
 def _samples(plan: Plan, measured: Measurement) -> metrics.Samples:

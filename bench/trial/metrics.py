@@ -317,9 +317,8 @@ def cost_metrics(records: list[Records], gauges: Gauges, subscribers: int) -> di
     if moved.deliveries:
         metrics["generator_cpu_us_per_event"] = sum(generator_ns) / 1000 / moved.deliveries
         metrics["received_events_per_s"] = sum(map(_received_hz, records))
-    if moved.deliveries and busy_us > 0:  # else it is below the noise of the server's idle cost
         metrics["server_cpu_us_per_event"] = busy_us / moved.deliveries
-    if moved.requests and busy_us > 0:
+    if moved.requests:
         metrics["server_cpu_us_per_request"] = busy_us / moved.requests
     if gauges.relay_stats:
         metrics["relay_cpu_share"] = (gauges.end.relay_cpu_ns - gauges.begin.relay_cpu_ns) / window_ns

@@ -24,6 +24,13 @@ class Bound(NamedTuple):
 SERVER_CPU_SHARE: Final = 0.95
 SATURATED_CPU_SHARE: Final = 0.9
 
+# The collector is off from the start of the feed, so that any pause is one too many.
+GENERATOR_GC: Final = {
+    "generator_gc_pause_ms_max": Bound(
+        0.0, "the generator was the bottleneck: its garbage collector ran for {} ms", ".2f"
+    ),
+}
+
 BOUNDS: Final = {
     "generator_cpu_share": Bound(0.9, "the generator was the bottleneck: it used {} of a core", ".0%"),
     "relay_lateness_us_p99": Bound(
@@ -42,6 +49,7 @@ BOUNDS: Final = {
     "probe_loop_lag_us_p99": Bound(
         5000.0, "the probes were the bottleneck: their event loop lagged {} µs (p99)", ".0f"
     ),
+    **GENERATOR_GC,
 }
 
 COST_BOUNDS: Final = {
@@ -57,7 +65,7 @@ def cost_reasons(metrics: dict[str, float], counts: Counts, closed_loop: bool) -
     ``closed_loop``: pollers that are busy ask less often. That is part of the cost of polling at such a load; the
     events per response say how far it went.
     """
-    found = [] if closed_loop else _over(metrics, COST_BOUNDS)
+    found = _over(metrics, GENERATOR_GC if closed_loop else COST_BOUNDS | GENERATOR_GC)
     if counts.lost or counts.reconnects:
         found.append(f"{counts.lost} deliveries were lost, {counts.reconnects} connections broke")
     return found
@@ -71,7 +79,7 @@ def collector_reasons(asked: str, collector: dict[str, Any]) -> list[str]:
 
 def saturation_reasons(metrics: dict[str, float]) -> list[str]:
     """Why a generator under too much load did not show the most that it can receive; empty if it did."""
-    found = _over(metrics, {"server_cpu_share": COST_BOUNDS["server_cpu_share"]})
+    found = _over(metrics, {"server_cpu_share": COST_BOUNDS["server_cpu_share"], **GENERATOR_GC})
     if metrics["generator_cpu_share"] < SATURATED_CPU_SHARE:
         found.append(f"the generator was not saturated: it used {metrics['generator_cpu_share']:.0%} of a core")
     return found

@@ -27,13 +27,13 @@ from reports.compare.runs import (
     unlike,
 )
 from reports.layout import Section
-from reports.statistics import BETTER, EQUAL, OPEN, WORSE
+from reports.statistics import BETTER, EQUAL, FEW, OPEN, WORSE
 from reports.writers.junit import to_junit
 from reports.writers.markdown import section_text
 from reports.writers.terminal import show_section
 
 WIDTH_WITHOUT_TERMINAL: Final = 140
-EXIT_CODES: Final = {EQUAL: 0, BETTER: 1, WORSE: 1, OPEN: 3}
+EXIT_CODES: Final = {EQUAL: 0, BETTER: 1, WORSE: 1, OPEN: 3, FEW: 3}
 NONE: Final = "Host, versions and options are the same."
 
 
@@ -59,8 +59,8 @@ def compare(a: Path, b: Path, allow_unlike: bool, limits: tuple[str, ...], as_js
     """Compare two runs: the ratio B / A per transport and metric.
 
     A and B are folders of runs, or their results.json. Differences in host and versions come first. Every operating
-    point that both runs have is compared. Exit code 1: a metric passed a limit of --fail-on, or there was
-    nothing to compare.
+    point that both runs have is compared. Exit code 1: a metric passed a limit of --fail-on or has too few
+    valid blocks to be held to it, or there was nothing to compare.
     """
     try:
         wanted = [parse_change(text) for text in limits]
@@ -98,7 +98,7 @@ def agree(published: Path, fresh: Path, cell: str) -> None:
     """Say whether a cell that was measured again agrees.
 
     PUBLISHED and FRESH are the folders of the two runs; `python -m bench cell` makes the second. Exit code 0: both
-    agree within the margin; 1: the new value is better or worse; 3: not settled.
+    agree within the margin; 1: the new value is better or worse; 3: not settled, or too few valid blocks.
     """
     try:
         transport, metric = parse_cell(cell)

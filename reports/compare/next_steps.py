@@ -3,15 +3,11 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from bench.results.run import Plan
 from reports.compare.runs import Change, PointChanges
 from reports.formats import counted
-from reports.statistics import EQUAL, OPEN, WORSE
-
-ENOUGH_BLOCKS: Final = 5
-"""Conclusions need about so many (docs/method.md, Statistics)."""
+from reports.statistics import EQUAL, FEW, MIN_BLOCKS, OPEN, WORSE
 
 
 def after_comparing(a: Path, b: Path, plan: Plan, points: Sequence[PointChanges], *, is_limited: bool) -> list[str]:
@@ -30,32 +26,38 @@ def after_comparing(a: Path, b: Path, plan: Plan, points: Sequence[PointChanges]
 
 def after_agreeing(published: Path, fresh: Path, plan: Plan, change: Change) -> str:
     """The one step after a cell was measured again. ``plan``: that of the fresh run."""
-    word, more = change.comparison.word, change.comparison.verdict.more_blocks
+    word, planned = change.comparison.word, change.comparison.verdict.new_run_blocks
     if word == EQUAL:
         return f"compare all its metrics with the published run's: {_compare(published, fresh)}"
+    if planned or word == FEW:
+        again = f"{_cell(change, plan.point, published)} --blocks {planned or MIN_BLOCKS}"
+        return f"measure it once more and let the new run decide by itself: {again}"
     if word == OPEN:
-        blocks = plan.blocks + (more or plan.blocks)
-        return f"measure it with more blocks: {_cell(change, plan.point, published)} --blocks {blocks}"
+        return f"leave it open, as blocks added until a word appears prove nothing: {_compare(published, fresh)}"
     return f"see what differs in host, versions and options: {_compare(published, fresh)}"
 
 
 def _settle(plan: Plan, changes: Sequence[Change]) -> list[str]:
-    """How many metrics are not settled, and how many blocks settle half of those that blocks can settle."""
-    unsettled = [change for change in changes if change.comparison.word == OPEN]
-    needed = sorted(more for change in unsettled if (more := change.comparison.verdict.more_blocks))
+    """How many metrics are not settled, and of how many blocks two new runs settle half of those that blocks can."""
+    unsettled = [change for change in changes if change.comparison.word in (OPEN, FEW)]
+    planned = [blocks for change in unsettled if (blocks := change.comparison.verdict.new_run_blocks)]
     if not unsettled:
         return []
-    said = f"{len(unsettled)} of {counted(len(changes), 'metric')} not settled: measure both runs with"
-    if not needed:
-        return [f"{said} at least --blocks {ENOUGH_BLOCKS}"]
-    half = needed[(len(needed) - 1) // 2]
-    return [f"{said} --blocks {plan.blocks + half}, which would settle about {sum(more <= half for more in needed)}"]
+    said = f"{len(unsettled)} of {counted(len(changes), 'metric')} not settled"
+    anew = f"{said}: measure both runs anew with --blocks"
+    if planned:
+        half = sorted(planned)[(len(planned) - 1) // 2]
+        settled = sum(blocks <= half for blocks in planned)
+        return [f"{anew} {half}, which would settle about {settled}, and let the new runs decide by themselves"]
+    if any(change.comparison.word == FEW for change in unsettled):
+        return [f"{anew} {MIN_BLOCKS}"]
+    return [f"{said}, and runs of this size plan no others: leave it open"]
 
 
 def _rank(change: Change) -> tuple[int, float]:
     """Worse metrics first, by size; then those that are not settled."""
     word = change.comparison.word
-    return (0, -change.worse) if word == WORSE else (1 if word == OPEN else 2, 0.0)
+    return (0, -change.worse) if word == WORSE else (1 if word in (OPEN, FEW) else 2, 0.0)
 
 
 def _cell(change: Change, point: str, of: Path) -> str:

@@ -15,10 +15,10 @@ from bench.results.catalogue import METRICS
 from bench.results.files import ResultsError
 from bench.results.run import Results
 from bench.results.thresholds import ChangeLimit
-from reports.blocks import Blocks, main_blocks
-from reports.formats import NOT_MEASURED, counted, joined, with_interval
+from reports.blocks import Blocks, apart_sentences, main_blocks
+from reports.formats import NOT_MEASURED, doubts, joined, verdict_text
 from reports.layout import Case, Table
-from reports.statistics import BETTER, EQUAL, MARGINS, OPEN, WORSE, Comparison, compare_runs
+from reports.statistics import BETTER, EQUAL, FEW, MARGINS, OPEN, WORSE, Comparison, compare_runs
 from reports.style import LOOKS
 
 COMPARED: Final = tuple(name for name, metric in METRICS.items() if metric.compared)
@@ -35,6 +35,7 @@ MAY_DIFFER: Final = frozenset(
         "curve_repeats",
         "loopback_too",
         "max_reruns",
+        "spare_blocks",
         "idle_measure_s",
         "slo",
         "inject_fault",
@@ -58,13 +59,16 @@ class Change(msgspec.Struct, frozen=True):
     comparison: Comparison
     level: float
     """A's mean."""
+    doubts: list[str]
+    """What speaks against resting on the verdict."""
 
     @property
     def worse(self) -> float:
         """The share by which B is above A, negative if it is below. Less is better in every compared metric."""
         if self.comparison.is_ratio:
             return self.comparison.factor - 1
-        return self.comparison.factor / self.level if self.level else math.copysign(math.inf, self.comparison.factor)
+        difference = self.comparison.factor
+        return difference / self.level if self.level > 0 else math.copysign(math.inf, difference)
 
 
 class PointChanges(msgspec.Struct, frozen=True):
@@ -76,6 +80,8 @@ class PointChanges(msgspec.Struct, frozen=True):
     """Transports that only one of the runs has."""
     gone: list[tuple[str, str]]
     """Transports and metrics that A has and B has not."""
+    apart: list[str] = []
+    """Blocks of either run that stand apart, a sentence each."""
 
 
 def unlike(a: Results, b: Results) -> list[str]:
@@ -127,21 +133,32 @@ def compare_point(a: Results, b: Results) -> PointChanges:
     changes = [change for metric in COMPARED for change in _changes(of_a, of_b, both, metric, paired)]
     missing = sorted({name for of in (of_a, of_b) for name, found in of.trials.items() if found} - set(both))
     of_both = set(_measured(of_b))
-    return PointChanges(a.plan.point, changes, missing, [of for of in _measured(of_a) if of not in of_both])
+    gone = [of for of in _measured(of_a) if of not in of_both]
+    apart = [f"{run}: {said}" for run, of in (("A", of_a), ("B", of_b)) for said in apart_sentences(of)]
+    return PointChanges(a.plan.point, changes, missing, gone, apart)
 
 
-def _changes(a: Blocks, b: Blocks, names: Sequence[str], metric: str, paired: bool) -> list[Change]:
+def _changes(
+    a: Blocks, b: Blocks, names: Sequence[str], metric: str, paired: bool, a_stays: bool = False
+) -> list[Change]:
     margin = MARGINS[METRICS[metric].margin]
     values = {name: (b.values(name, metric), a.values(name, metric)) for name in names}
-    found = compare_runs({name: of for name, of in values.items() if all(of)}, margin, paired=paired)
+    found = compare_runs(
+        {name: of for name, of in values.items() if all(of)},
+        margin,
+        paired=paired,
+        runs=("B", "A"),
+        second_stays=a_stays,
+    )
     return [
         Change(
             name,
             metric,
-            with_interval(a.estimate(name, metric)),
-            with_interval(b.estimate(name, metric)),
+            a.text(name, metric),
+            b.text(name, metric),
             of,
             fmean(a.values(name, metric).values()),
+            doubts(of),
         )
         for name, of in found.items()
     ]
@@ -157,18 +174,25 @@ def compare_cell(published: Results, fresh: Results, transport: str, metric: str
     for name, of in (("published", of_a), ("fresh", of_b)):
         if not of.trials.get(transport) or not of.values(transport, metric):
             raise ResultsError(f"the {name} run has no valid {transport}/{metric}")
-    (found,) = _changes(of_a, of_b, [transport], metric, paired=False)
+    (found,) = _changes(of_a, of_b, [transport], metric, paired=False, a_stays=True)
     return found
 
 
-AGREES: Final = {EQUAL: "agrees", BETTER: "better than published", WORSE: "worse than published", OPEN: OPEN}
+AGREES: Final = {
+    EQUAL: "agrees",
+    BETTER: "better than published",
+    WORSE: "worse than published",
+    OPEN: OPEN,
+    FEW: FEW,
+}
 
 
 def agreement(of: Change) -> str:
     """The outcome in one line."""
     unit, found = METRICS[of.metric].unit, of.comparison
+    said = "; ".join([AGREES[found.word], *of.doubts])
     return (
-        f"{of.transport}/{of.metric}: {AGREES[found.word]}. Published {of.before} {unit}, measured again "
+        f"{of.transport}/{of.metric}: {said}. Published {of.before} {unit}, measured again "
         f"{of.after} {unit}: {_size(found)}"
     )
 
@@ -177,7 +201,8 @@ def cases(points: Sequence[PointChanges], limits: Sequence[ChangeLimit]) -> list
     """One case per compared metric, and one per limit that nothing was compared for.
 
     A case fails if the metric is worse (Holm-corrected, with its margin) by more than a limit allows, or if B lacks
-    what a limit is about. What is not settled is skipped. A comparison without any metric fails as a whole.
+    what a limit is about, or the blocks for a verdict on it. What is not settled is skipped. A comparison without any
+    metric fails as a whole.
     """
     found = [_changed(of.point, change, limits) for of in points for change in of.changes]
     found += [_gone(of.point, *name, limits) for of in points for name in of.gone]
@@ -201,8 +226,10 @@ def _changed(point: str, change: Change, limits: Sequence[ChangeLimit]) -> Case:
             f"{point}: {name} {change.metric} is {100 * change.worse:+.1f} % ({change.before} -> {change.after}), "
             f"allowed {100 * min(about):g} %"
         )
-    said = f"{_word(found)}: {change.before} -> {change.after}, B / A {_size(found)}"
-    return Case(f"{point}.{change.transport}", change.metric, said, failure, said if found.word == OPEN else "")
+    if found.word == FEW and about:
+        failure = f"{point}: {name} {change.metric}: {FEW}"
+    said = f"{verdict_text(found)}: {change.before} -> {change.after}, B / A {_size(found)}"
+    return Case(f"{point}.{change.transport}", change.metric, said, failure, said if found.word in (OPEN, FEW) else "")
 
 
 def _gone(point: str, transport: str, metric: str, limits: Sequence[ChangeLimit]) -> Case:
@@ -231,11 +258,12 @@ def table(of: PointChanges) -> Table:
             change.before,
             change.after,
             _size(change.comparison),
-            _word(change.comparison),
+            verdict_text(change.comparison),
         ]
         for change in of.changes
     ]
     notes = [f"Only in one of the two: {', '.join(of.missing)}."] if of.missing else []
+    notes += of.apart
     if not rows:
         notes.append("Only in A." if of.gone else "Nothing was measured in both.")
     return Table(f"B against A: {of.point}", ["Transport", "Metric", "A", "B", "B / A", "Verdict"], rows, notes)
@@ -244,11 +272,6 @@ def table(of: PointChanges) -> Table:
 def _size(of: Comparison) -> str:
     size = joined(of.factor, of.low, of.high)
     return f"{size} ×" if of.is_ratio else f"{size} more"
-
-
-def _word(of: Comparison) -> str:
-    more = of.verdict.more_blocks
-    return f"{of.word}, about {counted(more, 'more block')}" if more else of.word
 
 
 def _differences(a: dict[str, Any], b: dict[str, Any], names: Any) -> list[str]:

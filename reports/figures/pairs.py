@@ -9,7 +9,7 @@ from matplotlib.patches import Patch, Rectangle
 from reports.blocks import PAIRED_METRICS, find
 from reports.figures.panels import new_figure
 from reports.formats import parts
-from reports.statistics import DIFFERS, EQUAL, MAX_MORE_BLOCKS, OPEN, Comparison
+from reports.statistics import DIFFERS, EQUAL, OPEN, Comparison
 from reports.style import FAINT, INK, LOOKS, PAPER, RULE
 from reports.table.summary import PAIR_TITLES, Summary
 
@@ -20,7 +20,7 @@ WORDS: Final = {
     LOWER: "row has less",
     HIGHER: "row has more",
     GREY: EQUAL,
-    PAPER: f"{OPEN} (+n more blocks; no n: over {MAX_MORE_BLOCKS:,})",
+    PAPER: f"{OPEN} (n: blocks of a new run)",
 }
 """Colour -> its meaning. Every kind of colour vision can tell light orange from light blue."""
 SHORT: Final = {"long_polling": "Long p.", "raw": "Raw TCP"}
@@ -68,8 +68,8 @@ def _name(name: str) -> str:
 
 def _cell(found: Comparison) -> tuple[str, str]:
     value, interval = parts(found.factor, found.low, found.high)
-    more = f" +{found.verdict.more_blocks}" if found.verdict.more_blocks else ""
-    return _colour(found), f"{value}{' ×' if found.is_ratio else ' more'}{more}\n{interval}".rstrip()
+    planned = f" n={found.verdict.new_run_blocks}" if found.verdict.new_run_blocks else ""
+    return _colour(found), f"{value}{' ×' if found.is_ratio else ' more'}{planned}\n{interval}".rstrip()
 
 
 def _colour(found: Comparison) -> str:

@@ -10,7 +10,7 @@ from bench.results.sweep import SweepResults
 from reports.blocks import PAIRED_METRICS
 from reports.formats import counted, joined
 from reports.layout import Section, Table
-from reports.statistics import ALPHA, DIFFERS, EQUAL, MARGINS, OPEN, Comparison, compare_runs, estimate
+from reports.statistics import ALPHA, DIFFERS, EQUAL, FEW, MARGINS, OPEN, Comparison, compare_runs, estimate
 from reports.style import LOOKS
 from reports.table.run import RunFolder
 
@@ -94,7 +94,7 @@ def _compared(of: dict[str, list[Trial]], metric: str) -> Comparison | None:
         return None
     margin = MARGINS[METRICS[metric].margin]
     found = compare_runs({metric: (values["A"], values["B"])}, margin, paired=True)[metric]
-    return found if found.low is not None else None
+    return None if found.verdict.word == FEW else found
 
 
 def _row(metric: str, found: list[Comparison]) -> list[str]:

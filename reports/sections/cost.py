@@ -303,7 +303,7 @@ def _growth(sweep: str, arms: Mapping[str, Mapping[str, float]]) -> Table:
 
 
 def _flatness(of: Mapping[str, float]) -> str:
-    if len(of) < 2:
+    if len(of) < 2 or min(of.values()) <= 0:
         return ""
     cheapest, dearest = min(of, key=of.__getitem__), max(of, key=of.__getitem__)
     factor = of[dearest] / of[cheapest]

@@ -66,9 +66,14 @@ class Valid:
         ]
 
     def ratios(self, section: str, arm: str, metric: str, base: str, load: str = "") -> Found:
-        """A metric as a multiple of another arm's, in the same block."""
+        """A metric as a multiple of another arm's, in the same block; none where any is below the noise."""
         pairs = zip(self.values(section, arm, metric, load), self.values(section, base, metric, load), strict=True)
-        return [{block: mine[block] / other[block] for block in mine if block in other} for mine, other in pairs]
+        return [
+            {block: mine[block] / other[block] for block in mine if block in other}
+            if min([*mine.values(), *other.values()], default=0.0) > 0
+            else {}
+            for mine, other in pairs
+        ]
 
     def average(self, found: Found) -> Estimate | None:
         """The average of what some of the runs have."""

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from bench.results.catalogue import METRICS
+from bench.results.catalogue import BELOW_NOISE, METRICS
 from bench.results.run import Plan, Results
 from feed.transports import POLLING
 from reports.blocks import Blocks, find
-from reports.formats import counted, listed, number
+from reports.formats import counted, listed, new_run, number
 from reports.layout import Part
-from reports.statistics import DIFFERS, EQUAL, Comparison
+from reports.statistics import DIFFERS, EQUAL, FEW, Comparison
 from reports.style import LOOKS
 from reports.theory.traffic import HIGHEST_HZ, average, break_even_hz, traffic
 
@@ -27,7 +27,7 @@ class Wording(msgspec.Struct, frozen=True):
     label: str
     metric: str
     equal: str
-    """Several transports are practically equal, and none is better."""
+    """Several transports are practically equal over ``{blocks}``, and none is better."""
     lowest: str
     """One transport has the lowest number."""
     verb: str
@@ -41,7 +41,7 @@ WORDINGS = (
     Wording(
         label="Latency",
         metric="latency_ms_p50",
-        equal="{names} are equal for the user: half of all events arrive within {size}",
+        equal="{names} are equal for the user over {blocks}: half of all events arrive within {size}",
         lowest="{names} has the lowest latency as measured: half of its events arrive within {size}",
         verb="takes",
         factor="as long",
@@ -50,7 +50,7 @@ WORDINGS = (
     Wording(
         label="Bytes",
         metric="wire_bytes_per_event",
-        equal="{names} are equal in bytes: each moves {size} per event",
+        equal="{names} are equal in bytes over {blocks}: each moves {size} per event",
         lowest="{names} moves the fewest bytes as measured, {size} per event",
         verb="moves",
         factor="as many",
@@ -59,8 +59,8 @@ WORDINGS = (
     Wording(
         label="CPU",
         metric="server_cpu_us_per_event",
-        equal="{names} cost the server the same CPU, {size} per event",
-        lowest="{names} costs the server the least CPU as measured, {size} per event",
+        equal="{names} cost the server the same CPU over {blocks}, {size}",
+        lowest="{names} costs the server the least CPU as measured, {size}",
         verb="takes",
         factor="as much",
         topic="server CPU",
@@ -78,6 +78,8 @@ class Finding(msgspec.Struct, frozen=True):
     levels: dict[str, float]
     others: dict[str, Comparison | None]
     """``None``: the two have no block in common."""
+    blocks: int
+    """The fewest blocks on which the equality of two leaders rests."""
 
     def of_word(self, word: str) -> dict[str, Comparison]:
         """The transports whose comparison with the first leader came out so."""
@@ -121,7 +123,12 @@ def _sentence(text: str) -> str:
 def _measured(blocks: Blocks, metric: str) -> str:
     found = [(name, blocks.estimate(name, metric)) for name in blocks.contenders]
     unit = METRICS[metric].unit
-    return _sentence(listed([f"{prose(name)} {number(of.value)} {unit}" for name, of in found if of]) or "not measured")
+    said = [
+        f"{prose(name)} {BELOW_NOISE if METRICS[metric].is_below_noise(of.value) else f'{number(of.value)} {unit}'}"
+        for name, of in found
+        if of
+    ]
+    return _sentence(listed(said) or "not measured")
 
 
 def _finding(blocks: Blocks, metric: str, comparisons: Sequence[Comparison]) -> Finding | None:
@@ -132,7 +139,9 @@ def _finding(blocks: Blocks, metric: str, comparisons: Sequence[Comparison]) -> 
     if not names:
         return None
     leaders = _leaders(names, comparisons)
-    return Finding(leaders, levels, {name: find(comparisons, name, names[0]) for name in names if name not in leaders})
+    others = {name: find(comparisons, name, names[0]) for name in names if name not in leaders}
+    within = [of.verdict.blocks for of in comparisons if of.a in leaders and of.b in leaders]
+    return Finding(leaders, levels, others, min(within, default=0))
 
 
 def _leaders(names: list[str], comparisons: Sequence[Comparison]) -> list[str]:
@@ -147,9 +156,13 @@ def _leaders(names: list[str], comparisons: Sequence[Comparison]) -> list[str]:
 
 def _said(wording: Wording, of: Finding, plan: Plan) -> str:
     """What is known of a metric."""
-    unit, sizes = METRICS[wording.metric].unit, [number(of.levels[name]) for name in of.leaders]
-    size = f"{sizes[0]} to {sizes[-1]} {unit}" if sizes[0] != sizes[-1] else f"{sizes[0]} {unit}"
-    first = (wording.equal if len(of.leaders) > 1 else wording.lowest).format(names=_names(of.leaders), size=size)
+    metric, sizes = METRICS[wording.metric], [number(of.levels[name]) for name in of.leaders]
+    size = f"{sizes[0]} to {sizes[-1]} {metric.unit}" if sizes[0] != sizes[-1] else f"{sizes[0]} {metric.unit}"
+    if metric.less_idle:
+        size = BELOW_NOISE if metric.is_below_noise(of.levels[of.leaders[0]]) else f"{size} per event"
+    first = (wording.equal if len(of.leaders) > 1 else wording.lowest).format(
+        names=_names(of.leaders), size=size, blocks=counted(of.blocks, "block")
+    )
     if wording.label == "Latency" and plan.rtt_ms:
         first += NETWORK.format(plan.rtt_ms / 2)
     clauses = [first, *_differing(wording, of)]
@@ -159,25 +172,40 @@ def _said(wording: Wording, of: Finding, plan: Plan) -> str:
 
 
 def _differing(wording: Wording, of: Finding) -> list[str]:
-    """The ratios to the leader in one clause; a difference, which replaces a ratio to 0 or below, has its own."""
+    """The ratios to the leader in one clause. Two kinds have clauses of their own: a difference, which replaces a
+    ratio to 0 or below, and a transport that has less than the leader in the blocks that they share."""
     ratios: list[str] = []
-    differences: list[str] = []
+    own: list[str] = []
     for name, found in of.of_word(DIFFERS).items():
-        verb = "" if ratios and found.is_ratio else f"{wording.verb} "
-        said = f"{prose(name)} {verb}{_size(wording, found)}"
-        (ratios if found.is_ratio else differences).append(said)
-    return ([f"{listed(ratios)} {wording.factor}"] if ratios else []) + differences
+        larger = found.larger()
+        said = f"{wording.verb} {_size(wording, larger)}"
+        if larger.a != name:
+            factor = f" {wording.factor}" if found.is_ratio else ""
+            own.append(f"{prose(larger.a)} {said}{factor} as {prose(name)} in the blocks that they share")
+        elif found.is_ratio:
+            ratios.append(f"{prose(name)} {said.removeprefix(f'{wording.verb} ') if ratios else said}")
+        else:
+            own.append(f"{prose(name)} {said}")
+    return ([f"{listed(ratios)} {wording.factor}"] if ratios else []) + own
 
 
 def _unsettled(wording: Wording, of: Finding) -> str:
     """The transports that may or may not differ from the leader, the measured sizes, and what would tell."""
     verb = "differ" if len(of.open) > 1 else "differs"
-    sizes = [_size(wording, found) for found in of.open.values()]
-    if all(found and found.is_ratio for found in of.open.values()):  # "1.01, 1.10 and 1.16 times"
+    found = [(name, comparison and comparison.larger()) for name, comparison in of.open.items()]
+    sizes = [_size(wording, larger) for _, larger in found]
+    if all(larger and larger.is_ratio and larger.a == name for name, larger in found):  # "1.01, 1.10 and 1.16 times"
         sizes[:-1] = [size.removesuffix(" times") for size in sizes[:-1]]
-    needed = [found.verdict.more_blocks if found else None for found in of.open.values()]
-    known = [more for more in needed if more]
-    tell = f"; about {counted(max(known), 'more block')} would tell" if len(known) == len(needed) else ""
+    else:
+        sizes = [
+            f"{prose(larger.a)} {size}" if larger and larger.a != name else size
+            for (name, larger), size in zip(found, sizes, strict=True)
+        ]
+    needed = [comparison.verdict.new_run_blocks if comparison else None for comparison in of.open.values()]
+    known = [blocks for blocks in needed if blocks]
+    tell = f"; {new_run(max(known))}" if len(known) == len(needed) else ""
+    if any(comparison and comparison.verdict.word == FEW for comparison in of.open.values()):
+        tell = f"; {FEW}"
     return (
         f"whether {_names(list(of.open))} {verb} from {prose(of.leaders[0])} in {wording.topic} ({listed(sizes)}{tell})"
     )

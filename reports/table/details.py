@@ -8,11 +8,11 @@ import msgspec
 from bench.results.catalogue import COST, METRICS
 from bench.results.run import Counts
 from feed.transports import BASELINE
-from reports.blocks import Blocks, find
-from reports.formats import NOT_MEASURED, joined, with_interval
+from reports.blocks import SERVER_CPU, Blocks, find
+from reports.formats import NOT_MEASURED, joined
 from reports.statistics import Comparison
 
-CPU: Final = "server_cpu_us_per_event"
+CPU: Final = SERVER_CPU
 
 COUNTS: Final[dict[str, str]] = {
     "expected": "deliveries expected",
@@ -58,7 +58,7 @@ def _lines(blocks: Blocks, title: str) -> list[Line]:
     lines = []
     for name, metric in METRICS.items():
         if metric.group == title:
-            cells = [with_interval(blocks.estimate(transport, name)) for transport in blocks.trials]
+            cells = [blocks.text(transport, name) for transport in blocks.trials]
             if any(cell != NOT_MEASURED for cell in cells):
                 lines.append(Line(metric.label, metric.unit, metric.meaning, cells))
     return lines

@@ -72,7 +72,7 @@ def rating_rules(plan: Plan) -> list[str]:
         f"Bandwidth: wire bytes per delivered event in multiples of {payload}: {rules(BANDWIDTH_BOUNDS)}.",
         "Complexity and use case: the article's words, not measured; lines of code of the shortest Python client that "
         "misses nothing (docs/clients).",
-        "Brackets: 95 % t interval over blocks.",
+        "Brackets: 95 % t interval over blocks, if they scatter normally.",
     ]
 
 

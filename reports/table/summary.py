@@ -8,10 +8,10 @@ import msgspec
 from bench.results.capabilities import CapabilityCheck
 from bench.results.catalogue import METRICS
 from bench.results.run import Results, Trial
-from reports.blocks import PAIRED_METRICS, Blocks, left_out, main_blocks
-from reports.formats import counted, joined
+from reports.blocks import PAIRED_METRICS, Blocks, apart_sentences, left_out, main_blocks, noise_sentences
+from reports.formats import counted, joined, listed, verdict_text
 from reports.layout import Part
-from reports.statistics import ALPHA, BETTER, EQUAL, MARGINS, OPEN, WORSE, Comparison
+from reports.statistics import ALPHA, BETTER, DECIDING_BLOCKS, EQUAL, MARGINS, MIN_BLOCKS, OPEN, WORSE, Comparison
 from reports.style import LOOKS
 from reports.table.answer import answer
 from reports.table.curve import Point, points
@@ -66,6 +66,7 @@ def summarize(results: Results) -> Summary:
     """The summary of one operating point."""
     blocks = main_blocks(results)
     comparisons = {metric: blocks.compare(metric) for metric in PAIRED_METRICS}
+    least = min((of for trials in blocks.trials.values() if (of := len(trials)) >= MIN_BLOCKS), default=MIN_BLOCKS)
     return Summary(
         results=results,
         blocks=blocks,
@@ -74,10 +75,10 @@ def summarize(results: Results) -> Summary:
         answer=answer(results, blocks, comparisons),
         cautions=_cautions(results, blocks),
         rows=rows(results, blocks),
-        rules=rating_rules(results.plan),
+        rules=[*rating_rules(results.plan), unseen(least)],
         comparisons=comparisons,
         pairs=_pairs(comparisons),
-        pair_rules=_pair_rules(),
+        pair_rules=_pair_rules(least),
         details=groups(blocks, comparisons[CPU]),
         curve=points(results),
         left_out=left_out(results),
@@ -110,10 +111,13 @@ def _cautions(results: Results, blocks: Blocks) -> list[str]:
         if counts and (wrong := incomplete(counts)):
             said = ", ".join(wrong)
             found.append(f"{LOOKS[name].name} did not deliver as it must: {said}, of {counts.expected:,} deliveries.")
+    found += [*_spare(results), *apart_sentences(blocks), *noise_sentences(blocks)]
     for name, fault in results.plan.inject_fault.items():
         found.append(f"A fault ({fault}) was injected into {LOOKS[name].name}'s server: no claim is judged.")
     if results.plan.blocks == 1:
         found.append("A single block has no intervals: it shows that everything works, and settles nothing.")
+    elif results.plan.blocks < MIN_BLOCKS:
+        found.append(f"{results.plan.blocks} blocks have intervals and give no verdict: that takes {MIN_BLOCKS}.")
     if not results.plan.rtt_ms:
         found.append("Loopback only: without network delay, latencies show the software alone and are not rated.")
     if results.plan.loss:
@@ -124,6 +128,14 @@ def _cautions(results: Results, blocks: Blocks) -> list[str]:
     if {trial.purpose for trial in results.trials} == {"loopback"}:
         found.append("Only loopback checks were run; they never count in the table.")
     return found
+
+
+def _spare(results: Results) -> list[str]:
+    """The spare blocks that were measured."""
+    planned = results.plan.blocks
+    spare = sorted({f"block {of.block}" for of in results.trials if of.purpose == "main" and of.block > planned})
+    few = f"fewer than {counted(planned, 'block')} had a valid trial of every transport"
+    return [f"Measured as spare, because {few}: {listed(spare)}."] if spare else []
 
 
 def _pairs(comparisons: dict[str, list[Comparison]]) -> list[PairLine]:
@@ -139,16 +151,11 @@ def _pair_cell(metric: str, of: Sequence[Comparison], a: str, b: str) -> PairCel
     found = next((comparison for comparison in of if (comparison.a, comparison.b) == (a, b)), None)
     if found is None:
         return None
-    verdict, word = found.verdict, found.word
-    if found.low is None:
-        word = f"{OPEN}: 1 block"
-    elif verdict.word == OPEN and verdict.more_blocks:
-        word = f"{OPEN}, about {counted(verdict.more_blocks, 'more block')}"
     size = joined(found.factor, found.low, found.high)
-    return PairCell(f"{size} ×" if found.is_ratio else f"{size} {METRICS[metric].unit} more", word)
+    return PairCell(f"{size} ×" if found.is_ratio else f"{size} {METRICS[metric].unit} more", verdict_text(found))
 
 
-def _pair_rules() -> list[str]:
+def _pair_rules(least: int) -> list[str]:
     relative = {name: f"{100 * margin.relative:g} %" for name, margin in MARGINS.items()}
     latency = f"the larger of {relative['latency']} and {MARGINS['latency'].absolute:g} ms"
     return [
@@ -158,6 +165,28 @@ def _pair_rules() -> list[str]:
         f"every column); wholly inside: {EQUAL}; else {OPEN}. Holm's procedure sets each interval's level, so that "
         f"over all pairs of a metric the chance of any false '{BETTER}' or '{WORSE}' is at most {100 * ALPHA:g} %, and "
         f"so is that of any false '{EQUAL}'.",
+        *_block_rules(least),
+    ]
+
+
+def unseen(blocks: int) -> str:
+    """What so few blocks cannot see."""
+    return (
+        f"A verdict holds for blocks like those measured: what happens in one block of ten is in none of {blocks} "
+        f"blocks {100 * 0.9**blocks:.0f} % of the time."
+    )
+
+
+def _block_rules(least: int) -> list[str]:
+    """What verdicts from ``least`` blocks assume, how that was looked at, and what they cannot see."""
+    return [
+        "The t intervals assume that differences between blocks scatter normally. A permutation test over blocks "
+        "assumes no distribution; with 5 blocks its smallest p is 1/16, reached when no block speaks against the "
+        "verdict. 'Hangs on block 3': without this block, the verdict would be another.",
+        f"{unseen(least)} Fewer than {MIN_BLOCKS} valid blocks give no verdict.",
+        "One new run of so many blocks settles the pair by itself, with odds of four to one. It is judged alone, and "
+        f"what it leaves open stays open: a run of {DECIDING_BLOCKS} blocks or more plans no other. Blocks added until "
+        "a word appears would make false words more frequent.",
     ]
 
 

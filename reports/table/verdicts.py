@@ -8,6 +8,7 @@ is judged by what its check saw (decisions 0010 and 0011).
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Final
 
 import msgspec
@@ -17,19 +18,21 @@ from bench.results.catalogue import METRICS
 from bench.results.run import Plan
 from feed.transports import BASELINE
 from reports.blocks import Blocks
-from reports.formats import counted, joined, listed, number, with_interval
+from reports.formats import counted, doubts, hangs, joined, listed, new_run, number, with_interval
+from reports.samples import Paired
 from reports.statistics import (
     ALPHA,
     DIFFERS,
     EQUAL,
+    FEW,
     MARGINS,
+    MIN_BLOCKS,
     OPEN,
     Comparison,
     Estimate,
-    Moments,
     compare_runs,
-    moments,
-    more_blocks,
+    estimate,
+    new_run_blocks,
 )
 from reports.table.answer import prose
 from reports.table.claims import BURDENS, BYTES, CLAIMS, LATENCY, ByCheck, ByOrder, ByWord, Claim, Judged
@@ -47,6 +50,8 @@ VERDICT_RULES: Final = (
     f"outside, the claim is {BETTER_THAN_CLAIMED} or {WORSE_THAN_CLAIMED}; an interval across a bound is {OPEN}.",
     "A claim of more or fewer is judged by pairs, with their margins and Holm's procedure over the claim's own pairs. "
     f"A difference within the margin is {EQUAL}.",
+    "The intervals assume that blocks scatter normally. 'Hangs on block 3': without this block, the verdict would be "
+    f"another. Fewer than {MIN_BLOCKS} valid blocks give no verdict.",
     "Better means better for the user: less latency, fewer bytes and requests, less CPU, one more useful capability.",
     "Claims about capabilities were tried on real servers: yes or no, with what happened.",
     "Complexity and use cases are not judged: complexity is not a number, and use cases are a question of scenarios.",
@@ -128,28 +133,36 @@ def _unfit(points: Sequence[Measured]) -> str:
 
 def _by_word(claim: Claim, by: ByWord, of: Measured) -> Judgement:
     unit, name, bounds = scale(by.metric, of.plan)
-    values = list(of.blocks.values(claim.transport, by.metric).values()) if claim.transport in of.blocks.trials else []
+    values = of.blocks.values(claim.transport, by.metric) if claim.transport in of.blocks.trials else {}
     if not values:
         return Judgement(UNJUDGED, "not measured")
     if not unit:
         return Judgement(UNJUDGED, "no network delay, so no one-way transit to count in")
-    found = of.blocks.estimate(claim.transport, by.metric)
-    assert found is not None
+    found = estimate(list(values.values()))
     evidence = f"{with_interval(found)} {METRICS[by.metric].unit}, {number(found.value / unit)} {name}"
-    words = spanned(found, unit, bounds)
-    if found.low is None:
-        return Judgement(OPEN, f"{evidence}: {words[0]} in a single block")
     command = command_of(claim.transport, by.metric, of.plan)
+    if len(values) < MIN_BLOCKS:
+        return Judgement(UNJUDGED, f"{evidence}: {FEW}", command)
+    words = spanned(found, unit, bounds)
+    word = _judged(words, by)
+    said = f"{evidence}: {' to '.join(words)}"
+    if word == WORSE_THAN_CLAIMED:
+        said += _bare(by, of)
+    if word == OPEN:
+        said += _to_settle(list(values.values()), [bound * unit for bound, _ in bounds])
+    others = {f"block {left_out}": [x for block, x in values.items() if block != left_out] for left_out in values}
+    names = [name for name, rest in others.items() if _judged(spanned(estimate(rest), unit, bounds), by) != word]
+    return Judgement(word, "; ".join([said, *([hangs(names)] if names else [])]), command)
+
+
+def _judged(words: Sequence[str], by: ByWord) -> str:
+    """The verdict on a claimed word, from the words that the interval reaches."""
     if set(words) <= set(by.words):
-        return Judgement(HOLDS, f"{evidence}: {words[0]}", command)
-    if not set(words) & set(by.words):
-        better = LOW_TO_HIGH.index(words[-1]) < min(LOW_TO_HIGH.index(word) for word in by.words)
-        said = f"{evidence}: {' to '.join(words)}"
-        if better:
-            return Judgement(BETTER_THAN_CLAIMED, said, command)
-        return Judgement(WORSE_THAN_CLAIMED, said + _bare(by, of), command)
-    more = _blocks_to_clear(values, [bound * unit for bound, _ in bounds])
-    return Judgement(OPEN, f"{evidence}: {' to '.join(words)}{more}", command)
+        return HOLDS
+    if set(words) & set(by.words):
+        return OPEN
+    better = LOW_TO_HIGH.index(words[-1]) < min(LOW_TO_HIGH.index(word) for word in by.words)
+    return BETTER_THAN_CLAIMED if better else WORSE_THAN_CLAIMED
 
 
 def _bare(by: ByWord, of: Measured) -> str:
@@ -177,12 +190,12 @@ def scale(metric: str, plan: Plan) -> tuple[float, str, Bounds]:
     return float(plan.payload_bytes), "× payload", BANDWIDTH_BOUNDS
 
 
-def _blocks_to_clear(values: list[float], bounds: list[float]) -> str:
-    """How many more blocks bring the interval clear of the nearest bound, if mean and spread stay as they are."""
-    of = moments([math.log(value) for value in values])
-    nearest = min(bounds, key=lambda bound: abs(of.mean - math.log(bound)))
-    needed = more_blocks(Moments(of.mean - math.log(nearest), of.error, of.n), 0.0, ALPHA)
-    return f"; about {counted(needed, 'more block')}" if needed else ""
+def _to_settle(values: list[float], bounds: list[float]) -> str:
+    """How many blocks one new run needs to bring the interval clear of the nearest bound."""
+    distances = [[math.log(value / bound) for value in values] for bound in bounds]
+    nearest = min(distances, key=lambda of: abs(fmean(of)))
+    needed = new_run_blocks(Paired(nearest, 0.0), ALPHA)
+    return f"; {new_run(needed)}" if needed else ""
 
 
 def _by_order(claim: Claim, by: ByOrder, of: Measured) -> Judgement:
@@ -194,12 +207,20 @@ def _by_order(claim: Claim, by: ByOrder, of: Measured) -> Judgement:
         return Judgement(UNJUDGED, "not measured side by side")
     margin = MARGINS[METRICS[by.metric].margin]
     known = compare_runs({name: (own, values[name]) for name in by.rivals}, margin, paired=True)
-    evidence = listed([f"{_ratio(found)} {prose(name)}" for name, found in known.items()])
+    evidence = listed([_ratio(claim.transport, name, found) for name, found in known.items()])
+    if few := [name for name, found in known.items() if found.verdict.word == FEW]:
+        return Judgement(UNJUDGED, f"{evidence}; {FEW} next to {listed([prose(name) for name in few])}")
     refuted = BETTER_THAN_CLAIMED if by.more else WORSE_THAN_CLAIMED
     sides = [_side(found, by.more, refuted) for found in known.values()]
     word = next((word for word in (refuted, EQUAL, OPEN) if word in sides), HOLDS)
-    more = _more(list(known.values())) if word == OPEN else ""
-    return Judgement(word, evidence + more, command_of(claim.transport, by.metric, of.plan))
+    more = [_more(list(known.values()))] if word == OPEN else []
+    doubtful = [
+        f"{prose(name)}: {listed(doubts(found))}"
+        for (name, found), side in zip(known.items(), sides, strict=True)
+        if side == word and doubts(found)
+    ]
+    said = "; ".join(filter(None, [evidence, *more, *doubtful]))
+    return Judgement(word, said, command_of(claim.transport, by.metric, of.plan))
 
 
 def _side(found: Comparison, more: bool, refuted: str) -> str:
@@ -208,13 +229,17 @@ def _side(found: Comparison, more: bool, refuted: str) -> str:
     return HOLDS if found.a_is_more == more else refuted
 
 
-def _ratio(found: Comparison) -> str:
-    return f"{joined(found.factor, found.low, found.high)} {'×' if found.is_ratio else 'more than'}"
+def _ratio(own: str, rival: str, found: Comparison) -> str:
+    """``WebSocket 1.20 × SSE``, the larger one first."""
+    larger = found.larger()
+    first, second = (own, rival) if larger is found else (rival, own)
+    by = "×" if found.is_ratio else "more than"
+    return f"{prose(first)} {joined(larger.factor, larger.low, larger.high)} {by} {prose(second)}"
 
 
 def _more(known: Sequence[Comparison]) -> str:
-    needed = [found.verdict.more_blocks for found in known if found.verdict.more_blocks]
-    return f"; about {counted(max(needed), 'more block')}" if needed else ""
+    needed = [found.verdict.new_run_blocks for found in known if found.verdict.new_run_blocks]
+    return new_run(max(needed)) if needed else ""
 
 
 def _by_check(claim: Claim, by: ByCheck, checks: Sequence[CapabilityCheck] | None) -> Judgement:

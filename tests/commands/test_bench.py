@@ -79,8 +79,10 @@ class FakeRunner:
 def run_fake(folder: Path, statuses: dict[str, list[str]], **given: object) -> tuple[Results, FakeRunner]:
     fake = FakeRunner(statuses)
     batch = table_batch(make_plan("default", **given), ["a", "test"], placement([0, 1]), folder)
-    batch.folder.mkdir()
-    asyncio.run(run_planned(batch, fake, Lines(Console())))
+    batch.folder.mkdir(parents=True)
+    progress = Lines(Console())
+    progress.begin(batch.expected_s, len(batch.planned))
+    asyncio.run(run_planned(batch, fake, progress))
     return load(batch.folder), fake
 
 
@@ -92,7 +94,8 @@ def test_the_whole_pipeline_to_the_report_with_a_fake_runner(
     results, fake = run_fake(tmp_path, statuses, blocks=3)
     counts = {name: sum(call[0] == name for call in fake.calls) for name, _ in fake.calls}
     assert counts["b1-sse"] == 2 and counts["b3-polling"] == 1
-    assert sum(counts.values()) == len(trials(results.plan)) + results.plan.max_reruns
+    spare = results.plan.spare_blocks * len(results.plan.transports)
+    assert sum(counts.values()) == len(trials(results.plan)) + results.plan.max_reruns + spare
     assert failed_transports(results) == {}
     assert [trial.id for trial in load(tmp_path / SPARSE).trials] == [name for name, _ in fake.calls]
     lines = capsys.readouterr().out.splitlines()

@@ -15,8 +15,9 @@ from bench.results.run import Results
 from bench.results.thresholds import COUNTS, OPERATORS, ThresholdError, name_of, parse_change, parse_objective
 from feed.transports import TRANSPORTS
 from reports.compare.runs import MAY_DIFFER, common, compare_all, compare_point, failures, unlike
+from reports.samples import Unpaired, moments
 from reports.sections.objectives import MET, MISSED, judge
-from reports.statistics import DIFFERS, EQUAL, OPEN, Estimate, Margin, Unpaired, compare_runs, moments, verdicts
+from reports.statistics import DIFFERS, EQUAL, FEW, OPEN, Estimate, Margin, compare_runs, verdicts
 from tests.conftest import invoke, run_module
 from tests.helpers.fake_results import fake_results
 
@@ -200,7 +201,7 @@ def test_welch_is_scipys(a: list[int], b: list[int]) -> None:
 
     of = Unpaired(a, b, 0.0).moments()
     expected = ttest_ind(a, b, equal_var=False)
-    assert of.n - 1 == pytest.approx(expected.df, rel=1e-6)
+    assert of.freedom == pytest.approx(expected.df, rel=1e-6)
     assert of.tail(abs(of.mean)) == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
 
 
@@ -218,7 +219,7 @@ def test_unpaired_runs_cry_wolf_as_seldom_as_they_say() -> None:
 
 def test_a_single_block_on_either_side_settles_nothing() -> None:
     (found,) = verdicts([Unpaired([1.0], [2.0, 3.0], 0.1)])
-    assert found.word == OPEN and found.low is None and moments([1.0]).n == 1
+    assert found.word == FEW and found.low is None and moments([1.0]).freedom == 0
 
 
 def test_failures_name_the_change() -> None:

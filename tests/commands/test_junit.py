@@ -93,7 +93,15 @@ def test_what_is_not_settled_is_skipped_and_says_how_many_blocks_would_tell() ->
     wide = compare_point(fake_results(), changed("sse", "latency_ms_p50", (0.8, 1.25, 0.9, 1.2, 0.95)))
     found = [case for case in cases([wide], [parse_change("latency_p50 > 1%")]) if case.is_skipped]
     assert [(case.group, case.name) for case in found] == [("sparse.sse", "latency_ms_p50")]
-    assert "not settled, about" in found[0].skipped
+    assert "not settled, one new run of about" in found[0].skipped
+
+
+def test_too_few_blocks_for_a_verdict_are_no_pass_of_a_limit() -> None:
+    few = fake_results(4)
+    (reason,) = failures([compare_point(fake_results(), few)], [parse_change("sse/latency_p50 > 5%")])
+    assert reason == "sparse: SSE latency_ms_p50: no verdict: fewer than 5 valid blocks"
+    found = cases([compare_point(fake_results(), few)], [])
+    assert found and all(case.is_skipped and not case.failure for case in found)
 
 
 def test_what_b_lacks_and_what_nothing_was_compared_for_is_no_pass() -> None:
@@ -149,7 +157,7 @@ def test_a_file_that_cannot_be_written_and_a_run_without_objectives_are_one_clea
     [
         ((1.3,), [], ["cell sse/server_cpu_us_per_event --point sparse", "--fail-on 'sse/server_cpu", "--junit"]),
         ((1.3,), ["server_cpu > 50%"], ["python -m bench cell sse/server_cpu_us_per_event --point sparse --of "]),
-        ((0.5, 2.0, 0.7, 1.6, 1.0), [], ["1 of 36 metrics not settled: measure both runs with --blocks "]),
+        ((0.5, 2.0, 0.7, 1.6, 1.0), [], ["1 of 36 metrics not settled: measure both runs anew with --blocks "]),
     ],
 )
 def test_a_comparison_ends_with_what_to_do_next(

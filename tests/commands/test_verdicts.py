@@ -82,11 +82,14 @@ def test_a_word_holds_or_not_when_the_whole_interval_is_on_one_side() -> None:
 def test_an_interval_across_a_bound_is_not_settled_and_says_how_many_more_blocks() -> None:
     results = changed(fake_results(), "sse", "latency_ms_p50", [24.0, 26.5, 24.2, 26.8, 25.9])
     found = word(results, "sse", "latency: low")
-    assert found.word == OPEN and "very low to low" in found.evidence and "more block" in found.evidence
+    assert found.word == OPEN and "very low to low" in found.evidence and "one new run of about" in found.evidence
 
 
-def test_a_single_block_settles_nothing() -> None:
-    assert word(fake_results(blocks=1), "polling", "latency: high").word == OPEN
+@pytest.mark.parametrize("blocks", [1, 4])
+@pytest.mark.parametrize("claim", ["latency: high", "high resource use"])
+def test_fewer_than_five_valid_blocks_give_no_verdict(blocks: int, claim: str) -> None:
+    found = word(fake_results(blocks=blocks), "polling", claim)
+    assert found.word == UNJUDGED and "no verdict: fewer than 5 valid blocks" in found.evidence
 
 
 def test_without_network_delay_no_latency_word_is_judged() -> None:
@@ -123,7 +126,7 @@ def test_more_than_each_needs_every_pair() -> None:
     assert word(fake_results(), "polling", "high resource use").word == HOLDS
     results = changed(fake_results(), "websocket", cpu, [5000.0] * 5)
     found = word(results, "polling", "high resource use")
-    assert found.word == BETTER_THAN_CLAIMED and "more block" not in found.evidence, (
+    assert found.word == BETTER_THAN_CLAIMED and "new run" not in found.evidence, (
         "settled, whatever the other pairs say"
     )
 
@@ -142,9 +145,9 @@ def test_the_intervals_of_an_order_are_corrected_for_its_own_pairs_only() -> Non
     results = changed(fake_results(), "polling", "requests_per_event", [10.0, 10.4, 9.8, 10.1, 10.2])
     results = changed(results, "long_polling", "requests_per_event", [1.0] * 5)
     asked, held = (main_blocks(results).values(name, "requests_per_event") for name in ("polling", "long_polling"))
-    plain = estimate([held[block] / asked[block] for block in asked.keys() & held.keys()])
+    plain = estimate([asked[block] / held[block] for block in asked.keys() & held.keys()])
     shown = word(results, "long_polling", "fewer requests than polling").evidence
-    assert shown.startswith(with_interval(plain))
+    assert shown == f"polling {with_interval(plain)} × long polling"
 
 
 def test_a_word_that_bare_tcp_misses_too_says_so() -> None:

@@ -107,7 +107,7 @@ def fake_trial(
 
 
 def fake_results(blocks: int = 5, rtt_ms: float = 40.0, *, finished: bool = True, seed: int = 7) -> Results:
-    """All transports over ``blocks`` blocks, two curve trials, an invalid trial that was re-run, and a failed one."""
+    """All transports over ``blocks`` blocks, two curve trials, an invalid trial and a failed one that were re-run."""
     trials = [fake_trial(name, block, rtt_ms=rtt_ms, seed=seed) for block in range(1, blocks + 1) for name in ALL]
     for interval_s in (0.2, 5.0):
         trials.append(fake_trial("polling", purpose="curve", rtt_ms=rtt_ms, poll_interval_s=interval_s, seed=seed))
@@ -138,7 +138,7 @@ def put(trial: Trial, values: dict[str, float]) -> None:
 
 
 def _spoil(trials: list[Trial]) -> None:
-    """Block 2's SSE trial was invalid at first; block 3's long polling failed and was not re-run."""
+    """Block 2's SSE trial was invalid at first; block 3's long polling failed at first."""
     again = next(trial for trial in trials if (trial.transport, trial.block) == ("sse", 2))
     invalid = fake_trial("sse", 2, seed=99)
     again.attempt = 2
@@ -146,7 +146,10 @@ def _spoil(trials: list[Trial]) -> None:
     invalid.reasons = ["the relay was the bottleneck: p99 released 2140 us late, allowed 1000"]
     put(invalid, {"latency_ms_p50": 31.0, "relay_lateness_us_p99": 2140.0})
     trials.insert(trials.index(again), invalid)
-    failed = next(trial for trial in trials if (trial.transport, trial.block) == ("long_polling", 3))
+    again = next(trial for trial in trials if (trial.transport, trial.block) == ("long_polling", 3))
+    again.attempt = 2
+    failed = fake_trial("long_polling", 3)
+    trials.insert(trials.index(again), failed)
     failed.status, failed.reasons = "failed", ["the server ended with exit code 1 <before> the feed | began"]
     failed.metrics, failed.latency_ms, failed.counts = {}, {}, None
 

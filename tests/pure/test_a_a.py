@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from reports.statistics import DIFFERS, EQUAL, MARGINS, Margin, Paired, compare, verdicts
+from reports.samples import Paired
+from reports.statistics import DIFFERS, EQUAL, MARGINS, Margin, compare, verdicts
 
 EXPERIMENTS = 10_000
 BLOCKS = 5

@@ -9,20 +9,23 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
+from reports.samples import Paired, Unpaired
 from reports.statistics import (
     ALPHA,
+    DECIDING_BLOCKS,
     DIFFERS,
     EQUAL,
+    FEW,
     MARGINS,
+    MIN_BLOCKS,
     OPEN,
+    PLANNED_ODDS,
     Margin,
-    Paired,
     Verdict,
     compare,
     estimate,
     holm,
-    moments,
-    more_blocks,
+    new_run_blocks,
     verdicts,
 )
 
@@ -96,16 +99,16 @@ def _one(differences: Sequence[float], margin: float) -> Verdict:
 
 
 def test_verdict_reads_the_interval_against_the_margin() -> None:
-    assert _one([0.20, 0.21, 0.19, 0.20], 0.05).word == DIFFERS
-    assert _one([-0.20, -0.21, -0.19, -0.20], 0.05).word == DIFFERS
-    assert _one([0.00, 0.01, -0.01, 0.00], 0.05).word == EQUAL
-    across = _one([0.02, 0.08, 0.05, 0.04], 0.05)
+    assert _one([0.20, 0.21, 0.19, 0.20, 0.20], 0.05).word == DIFFERS
+    assert _one([-0.20, -0.21, -0.19, -0.20, -0.20], 0.05).word == DIFFERS
+    assert _one([0.00, 0.01, -0.01, 0.00, 0.00], 0.05).word == EQUAL
+    across = _one([0.02, 0.08, 0.05, 0.04, 0.05], 0.05)
     assert across.word == OPEN
     assert across.low is not None and across.high is not None
     assert across.low < 0.05 < across.high
 
 
-@given(st.lists(st.lists(st.floats(-1, 1), min_size=2, max_size=6), min_size=1, max_size=6), st.floats(0, 0.3))
+@given(st.lists(st.lists(st.floats(-1, 1), min_size=5, max_size=8), min_size=1, max_size=6), st.floats(0, 0.3))
 def test_every_word_is_what_its_own_interval_says(samples: list[list[float]], margin: float) -> None:
     assume(all(float(np.std(sample)) > 1e-6 for sample in samples))
     for found in verdicts([Paired(sample, margin) for sample in samples]):
@@ -116,7 +119,7 @@ def test_every_word_is_what_its_own_interval_says(samples: list[list[float]], ma
         assert near or found.word == (DIFFERS if outside else EQUAL if inside else OPEN)
 
 
-@given(st.lists(st.floats(-1, 1), min_size=2, max_size=8))
+@given(st.lists(st.floats(-1, 1), min_size=5, max_size=8))
 def test_turning_a_pair_round_turns_its_interval(differences: list[float]) -> None:
     there, back = _one(differences, 0.05), _one([-x for x in differences], 0.05)
     assert there.word == back.word
@@ -124,28 +127,57 @@ def test_turning_a_pair_round_turns_its_interval(differences: list[float]) -> No
     assert there.low == pytest.approx(-back.high)
 
 
-def test_one_block_settles_nothing() -> None:
-    found = _one([5.0], 0.05)
-    assert (found.word, found.low, found.more_blocks) == (OPEN, None, None)
+@pytest.mark.parametrize("blocks", [1, 2, 3, 4])
+def test_fewer_than_five_blocks_give_no_verdict_however_clear(blocks: int) -> None:
+    found = _one([5.0] * blocks, 0.05)
+    assert (found.word, found.new_run_blocks) == ("no verdict: fewer than 5 valid blocks", None)
+    assert (found.low is None) is (blocks == 1)
+    assert _one([5.0] * 5, 0.05).word == DIFFERS and MIN_BLOCKS == 5
+
+
+def test_a_pair_without_a_verdict_does_not_count_in_the_correction() -> None:
+    few, clear = verdicts([Paired([0.0, 0.1], 0.05), Paired([0.2, 0.21, 0.19, 0.2, 0.2], 0.05)])
+    assert (few.word, clear.word, clear.alpha) == (FEW, DIFFERS, ALPHA)
 
 
 def test_the_same_in_every_block_is_no_practical_difference() -> None:
-    assert _one([0.0, 0.0, 0.0], 0.0).word == EQUAL
-    assert _one([0.3, 0.3, 0.3], 0.05).word == DIFFERS
+    assert _one([0.0] * 5, 0.0).word == EQUAL
+    assert _one([0.3] * 5, 0.05).word == DIFFERS
 
 
-def test_about_so_many_more_blocks() -> None:
-    of = moments([0.01, 0.09, 0.03, 0.07])
-    more = more_blocks(of, 0.1, ALPHA)
-    assert more is not None
+def test_a_new_run_of_so_many_blocks_settles_the_pair_by_itself() -> None:
+    pair = Paired([-0.05, 0.15, 0.03, 0.07, 0.05], 0.1)
+    of, blocks = pair.moments(), new_run_blocks(pair, ALPHA)
+    assert blocks is not None and blocks > 10
 
-    def half(n: int) -> float:
-        return float(stats.t.ppf(1 - ALPHA / 2, n - 1)) * of.error * math.sqrt(of.n / n)
+    def reach(n: int) -> float:
+        odds = 1 - ALPHA / 2, PLANNED_ODDS
+        return sum(float(stats.t.ppf(share, n - 1)) for share in odds) * of.error * math.sqrt(5 / n)
 
     gap = 0.1 - of.mean
-    assert half(of.n + more) < gap
-    assert more == 1 or half(of.n + more - 1) >= gap
-    assert more_blocks(moments([0.0, 0.1]), 0.05, ALPHA) is None
+    assert reach(blocks) < gap <= reach(blocks - 1)
+    assert new_run_blocks(Paired([0.0, 0.1, 0.0, 0.1, 0.05], 0.05), ALPHA) is None, "on the margin"
+    assert new_run_blocks(Paired([0.04, 0.05, 0.045, 0.046, 0.044], 0.1), ALPHA) == DECIDING_BLOCKS == 10
+    assert new_run_blocks(Paired([*pair.differences] * 2, 0.1), ALPHA) is None, "it was large enough to decide"
+
+
+def test_blocks_of_independent_runs_are_counted_in_each_run() -> None:
+    """Not as degrees of freedom, of which two runs of n blocks have up to 2n - 2."""
+    spread = [-0.05, -0.025, 0.0, 0.025, 0.05]
+    unpaired = Unpaired([0.05 + x for x in spread], spread, 0.1)
+    assert unpaired.planned(5) == unpaired.moments()
+    blocks = new_run_blocks(unpaired, ALPHA)
+    assert blocks is not None
+
+    def reach(n: int) -> float:
+        error = math.sqrt(2 * np.var(spread, ddof=1) / n)
+        return error * sum(float(stats.t.ppf(share, 2 * n - 2)) for share in (1 - ALPHA / 2, PLANNED_ODDS))
+
+    assert reach(blocks) < 0.05 <= reach(blocks - 1)
+    alone = new_run_blocks(Unpaired(unpaired.a, unpaired.b, 0.15, b_stays=True), ALPHA)
+    both = new_run_blocks(Unpaired(unpaired.a, unpaired.b, 0.15), ALPHA)
+    assert alone is not None and both is not None and alone >= both, "the published run stays as it is"
+    assert unpaired.planned(10**6).error < 1e-3 < Unpaired(unpaired.a, spread, 0.1, b_stays=True).planned(10**6).error
 
 
 def _share_of_false(word: str, draw: Callable[[np.random.Generator], list[list[float]]], margin: float) -> float:
@@ -200,11 +232,12 @@ def test_the_latency_margin_is_the_larger_of_share_and_half_a_millisecond() -> N
 
 
 def test_comparison_pairs_by_block_and_leaves_out_blocks_that_lack_one() -> None:
-    values = {"a": {1: 2.0, 2: 4.0, 3: 100.0}, "b": {1: 1.0, 2: 2.0, 4: 7.0}, "c": {9: 1.0}}
+    both = dict.fromkeys(range(10, 15), 2.0)
+    values = {"a": both | {3: 100.0}, "b": dict.fromkeys(both, 1.0) | {4: 7.0}, "c": {9: 1.0}}
     found = compare(values, Margin(0.05))
     assert [(of.a, of.b) for of in found] == [("a", "b")]
     assert found[0].factor == pytest.approx(2.0)
-    assert found[0].verdict.blocks == 2
+    assert found[0].verdict.blocks == 5
     assert found[0].verdict.word == DIFFERS
 
 
@@ -220,7 +253,8 @@ def test_comparison_turned_round_is_the_inverse_ratio() -> None:
 
 
 def test_values_with_zeros_are_compared_as_differences() -> None:
-    found = compare({"a": {1: 0.0, 2: 0.0, 3: 0.1}, "b": {1: 5.0, 2: 5.1, 3: 5.0}}, Margin(0.1))[0]
+    a, b = dict(enumerate([0.0, 0.0, 0.1, 0.0, 0.0])), dict(enumerate([5.0, 5.1, 5.0, 5.0, 5.0]))
+    found = compare({"a": a, "b": b}, Margin(0.1))[0]
     assert not found.is_ratio
     assert found.factor == pytest.approx(-5.0)
     assert found.verdict.word == DIFFERS
@@ -231,4 +265,4 @@ def test_two_blocks_that_disagree_wildly_do_not_overflow() -> None:
     found = compare({"a": {1: 1e-300, 2: 1e300}, "b": {1: 1e300, 2: 1e-300}}, Margin(0.05))[0]
     assert found.low is not None and found.high is not None
     assert 0 < found.low < found.high < math.inf
-    assert found.turned().verdict.word == OPEN
+    assert found.turned().verdict.word == FEW

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from bench.generators.spec import LoadSpec
 from bench.machine.load import TICKS_PER_S, Machine, between, parse_stat, read_machine
 from bench.results.catalogue import METRICS
+from bench.results.run import Counts
 from bench.trial.channel import GeneratorChannel, TrialError
 from bench.trial.conduct import await_ramp
 from bench.trial.context import IdleCpu, TrialProcesses
 from bench.trial.drift import LEAST_EVENTS, LEAST_MS, LEAST_SHARE, Z, drift, rank_z
-from bench.trial.validity import BOUNDS, reasons
+from bench.trial.validity import BOUNDS, cost_reasons, reasons, saturation_reasons
 from reports.table.quiet import LIMITS, NOISY, QUIET, UNFIT, Host, quiet_sentence
 from tests.helpers.fake_results import fake_results
 
@@ -156,3 +157,15 @@ def test_an_incomplete_ramp_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     with pytest.raises(TrialError, match="incomplete ramp: not all of 1 subscribers connected; the generator did not"):
         asyncio.run(silent_generator())
+
+
+def test_the_generators_collector_must_not_have_run_at_all() -> None:
+    name = "generator_gc_pause_ms_max"
+    assert BOUNDS[name].limit == 0.0
+    (said,) = reasons({name: 0.25}, 0)
+    assert said == "the generator was the bottleneck: its garbage collector ran for 0.25 ms, allowed 0.00"
+    counts = Counts(expected=1, delivered=1, lost=0, duplicate=0, out_of_order=0, gaps=0, reconnects=0)
+    for closed_loop in (False, True):
+        assert cost_reasons({name: 0.25}, counts, closed_loop) == [said]
+        assert cost_reasons({name: 0.0}, counts, closed_loop) == []
+    assert saturation_reasons({name: 0.25, "generator_cpu_share": 0.95}) == [said]
