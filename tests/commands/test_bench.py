@@ -133,7 +133,7 @@ def test_smoke_from_end_to_end(tmp_path: Path) -> None:
     for point, folder in ((results, tmp_path / "out" / SPARSE), (broadcast, tmp_path / "out" / "broadcast")):
         kinds = {(trial.transport, trial.purpose) for trial in point.trials}
         assert kinds == {(trial.transport, trial.purpose) for trial in trials(point.plan)}
-        assert all(len(trial.preflight) == 5 and (folder / trial.samples).exists() for trial in point.trials)
+        assert all(len(trial.preflight) == 6 and (folder / trial.samples).exists() for trial in point.trials)
     for trial in [*results.trials, *broadcast.trials]:
         assert trial.status in ("ok", "invalid"), (trial.id, trial.reasons)
         assert (
