@@ -208,9 +208,12 @@ def _announcement(batch: Batch) -> str:
 
 def _exit_code(batches: Sequence[Batch], rendered: int, interrupted: bool, console: Console) -> int:
     points = [batch.results for batch in batches if isinstance(batch.results, Results)]
-    failed = [(of.plan.point, *found) for of in points for found in failed_transports(of).items()]
-    for point, name, reason in failed:
-        console.print(f"[red]{name} has no numbers at the {escape(point)} point:[/] {escape(reason)}", highlight=False)
+    failed = {of.plan.point: found for of in points if (found := failed_transports(of))}
+    for point, names in failed.items():
+        console.print(
+            f"[red]No numbers at the {escape(point)} point:[/] {', '.join(names)}. The reasons stand above, by trial.",
+            highlight=False,
+        )
     if interrupted:
         return INTERRUPTED
     return rendered or int(bool(failed))

@@ -157,8 +157,9 @@ def _show(sections: list[Section], page: Path, results_dir: Path, details: bool)
 def _next(sections: list[Section], results_dir: Path) -> list[str]:
     """The next two commands: all that was measured, and a cell measured again or all transports compared."""
     cells = (cell for of in sections for table in of.tables for row in table.rows for cell in row)
-    again = next((cell.commands[0] for cell in cells if isinstance(cell, Cell) and cell.commands), None)
+    commands = (command for cell in cells if isinstance(cell, Cell) for command in cell.commands)
+    again = next((command for command in commands if " bench cell " in command), None)
     return [
-        f"All tables here:       python -m reports {results_dir} --details",
-        f"Measure a cell again:  {again}" if again else "Compare transports:    python -m bench",
+        f"All tables here:       .venv/bin/python -m reports {results_dir} --details",
+        f"Measure a cell again:  .venv/bin/{again}" if again else "Compare transports:    .venv/bin/python -m bench",
     ]

@@ -9,6 +9,7 @@ and the report shows them next to its row.
 from typing import Any, Final, NamedTuple
 
 from bench.results.run import Counts
+from bench.trial.drift import LEAST_SHARE
 
 
 class Bound(NamedTuple):
@@ -45,7 +46,7 @@ BOUNDS: Final = {
     # As late as the probes' own loop may be: a host that stalls so often adds to every latency.
     "hiccup_ms_p99": Bound(5.0, "the host stalled: 1 ms timers were {} ms late (p99)", ".1f"),
     # ``bench.trial.drift`` gives another value only if it is sure and of interest.
-    "drift_share": Bound(0.0, "latency drifted: the medians of the two halves differ by {}", ".0%"),
+    "drift_share": Bound(LEAST_SHARE, "latency drifted: the medians of the two halves differ by {}", ".0%"),
     "probe_loop_lag_us_p99": Bound(
         5000.0, "the probes were the bottleneck: their event loop lagged {} µs (p99)", ".0f"
     ),

@@ -8,7 +8,7 @@ import msgspec
 from bench.results.run import Results, Trial
 from feed.transports import POLLS
 from reports.blocks import main_blocks
-from reports.formats import counted, number
+from reports.formats import counted
 
 QUIET: Final = "quiet enough to trust"
 NOISY: Final = "noisy but usable"
@@ -40,9 +40,12 @@ class Host(msgspec.Struct, frozen=True):
 
     def word(self) -> str:
         """The worst word that any of the numbers earns."""
-        found = [(getattr(self, name), limits) for name, limits in LIMITS.items()]
-        levels = [sum(value > limit for limit in limits) for value, limits in found if value is not None]
-        return (QUIET, NOISY, UNFIT)[max(levels, default=0)]
+        return (QUIET, NOISY, UNFIT)[max(map(self.level, LIMITS))]
+
+    def level(self, name: str) -> int:
+        """How many of its two limits a number exceeds."""
+        value = getattr(self, name)
+        return 0 if value is None else sum(value > limit for limit in LIMITS[name])
 
 
 def quiet_sentence(points: Sequence[Results]) -> str:
@@ -50,16 +53,17 @@ def quiet_sentence(points: Sequence[Results]) -> str:
     trials = [trial for of in points for trial in of.trials]
     host = observe(points)
     invalid = sum(trial.status != "ok" for trial in trials)
-    parts = [
-        f"1 ms timers were {number(host.hiccup_ms)} ms late (p99)" if host.hiccup_ms is not None else "",
-        f"{100 * host.steal_share:.1f} % of the time was stolen" if host.steal_share is not None else "",
-        f"{100 * host.other_load_share:.1f} % of the CPU was used by other processes"
-        if host.other_load_share is not None
-        else "",
-        f"{invalid} of {counted(len(trials), 'trial')} did not count" if trials else "",
-        f"medians repeat within {100 * host.spread_share:.1f} %" if host.spread_share is not None else "",
-    ]
-    return f"This host was {host.word()}: {', '.join(filter(None, parts)) or 'nothing was measured'}."
+    parts = {
+        "hiccup_ms": "1 ms timers were {:.1f} ms late (p99)",
+        "steal_share": "{:.1%} of the time was stolen",
+        "other_load_share": "{:.1%} of the CPU was used by other processes",
+        "invalid_share": f"{invalid} of {counted(len(trials), 'trial')} did not count",
+        "spread_share": "medians repeat within {:.1%}",
+    }
+    known = {name: value for name in parts if (value := getattr(host, name)) is not None}
+    worst_first = sorted(known, key=host.level, reverse=True)
+    said = ", ".join(parts[name].format(known[name]).replace("%", " %") for name in worst_first)
+    return f"This host was {host.word()}: {said or 'nothing was measured'}."
 
 
 def observe(points: Sequence[Results]) -> Host:

@@ -105,8 +105,13 @@ def judgements(line: Line) -> list[Judgement]:
 def tally_text(lines: Sequence[Line]) -> str:
     """The tally in one sentence; empty if nothing was judged."""
     found = tally(lines)
+    if not found:
+        return ""
     said = ", ".join(f"{word} {count}" for word, count in found.items())
-    return f"{counted(sum(found.values()), 'verdict')} on the article's claims: {said}." if found else ""
+    if not tally([line for line in lines if not line.functional]):
+        claims = counted(sum(found.values()), "claim")
+        return f"None of the article's claims about numbers could be judged. {claims} with a yes or no: {said}."
+    return f"{counted(sum(found.values()), 'verdict')} on the article's claims: {said}."
 
 
 def _line(claim: Claim, points: Sequence[Measured], checks: Sequence[CapabilityCheck] | None) -> Line:

@@ -166,6 +166,10 @@ def test_the_tally_says_how_many_are_better_and_worse_than_claimed() -> None:
     assert tally_text(lines) == (
         "5 verdicts on the article's claims: holds 2, better than claimed 1, worse than claimed 1, not settled 1."
     )
+    only_yes_or_no = [Line(claim, {"sparse": Judgement(UNJUDGED, "")}), Line(claim, {}, Judgement(HOLDS, ""))]
+    assert tally_text(only_yes_or_no) == (
+        "None of the article's claims about numbers could be judged. 1 claim with a yes or no: holds 1."
+    )
 
 
 def test_functional_claims_are_what_the_probe_saw() -> None:
