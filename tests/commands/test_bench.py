@@ -343,7 +343,7 @@ def test_a_transport_that_crashes_is_reported_and_the_others_go_on(tmp_path: Pat
         output = process.stdout.read()
         code = process.wait(90)
     assert killed and code == 1, output
-    assert "No numbers at the sparse point: sse." in output and "Traceback" not in output
+    assert "No numbers at the sparse point: sse" in output and "Traceback" not in output
     by_name = {trial.transport: trial for trial in load(tmp_path / "out" / SPARSE).trials}
     assert by_name["sse"].status == "failed" and by_name["sse"].reasons and not by_name["sse"].metrics
     assert by_name["websocket"].status in ("ok", "invalid") and by_name["websocket"].metrics

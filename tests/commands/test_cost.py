@@ -292,7 +292,7 @@ def test_the_smoke_preset_end_to_end(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     trials = [one.trial for one in read(tmp_path / COST_FILE, SweepResults).trials]
-    assert all(trial.status == "ok" for trial in trials if trial.transport != "polling"), [t.reasons for t in trials]
+    assert all(trial.status != "failed" and trial.metrics for trial in trials), [trial.reasons for trial in trials]
     assert (len(found["per_event"]), len(found["low_rate"])) == (8, 3)
     assert {trial.gc for trial in trials if trial.variant == ""} == {"default", "tuned"}
     assert all(trial.metrics["segments_per_event"] > 0 for trial in trials)
