@@ -6,6 +6,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import runpy
 import select
@@ -143,4 +144,14 @@ if __name__ == "__main__":
         wanted = serve(socket.socket(fileno=int(sys.argv[1])))
     if wanted is not None:
         sys.argv = [f"python -m {wanted[0]}", *wanted[1:]]
-        runpy.run_module(wanted[0], run_name="__main__", alter_sys=True)
+        try:
+            runpy.run_module(wanted[0], run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            # To take down all that is loaded would cost a fork more than its start: each page is copied first.
+            code = end.code
+        else:
+            code = 0
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
