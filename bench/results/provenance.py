@@ -27,6 +27,6 @@ class Provenance(msgspec.Struct):
         model, mhz, cores = (self.host.get(name) for name in ("cpu_model", "cpu_mhz", "cores"))
         if not model:
             return "processor not recorded"
-        clock = f"{mhz} MHz" if mhz else ""
+        clock = f"{str(mhz).partition('.')[0]} MHz" if mhz else ""
         count = f"{len(cores)} core{'s'[: len(cores) != 1]}" if isinstance(cores, list) else ""
         return ", ".join(filter(None, (str(model), clock, count, str(self.host.get("system", "")))))

@@ -91,8 +91,8 @@ def test_each_runs_processor_is_in_the_report(one_run: SweepResults) -> None:
     runs = copies(one_run, 1.0, 1.1, 1.2)
     runs[0].host, runs[1].host = {}, {"cpu_model": "Model B", "cpu_mhz": "2100.0", "cores": [0], "system": "Linux 6"}
     rows = spread_section(runs).tables[0].rows
-    assert [row[2] for row in rows[:2]] == ["processor not recorded", "Model B, 2100.0 MHz, 1 core, Linux 6"]
-    assert "processor not recorded; Model B, 2100.0 MHz, 1 core, Linux 6" in summarize_cost(*runs).title
+    assert [row[2] for row in rows[:2]] == ["processor not recorded", "Model B, 2100 MHz, 1 core, Linux 6"]
+    assert "processor not recorded; Model B, 2100 MHz, 1 core, Linux 6" in summarize_cost(*runs).title
 
 
 @pytest.mark.parametrize("fault", ("too few", "twice", "another load", "no time", "no file"))

@@ -38,7 +38,7 @@ def provenance(host: dict[str, object]) -> Provenance:
         ({}, "processor not recorded"),
         ({"cpu_model": "", "system": "Linux 6"}, "processor not recorded"),
         ({"cpu_model": "M", "cores": [0, 1], "system": "Linux 6"}, "M, 2 cores, Linux 6"),
-        ({"cpu_model": "M", "cpu_mhz": "2100.0", "cores": [1], "system": "Linux 6"}, "M, 2100.0 MHz, 1 core, Linux 6"),
+        ({"cpu_model": "M", "cpu_mhz": "2100.0", "cores": [1], "system": "Linux 6"}, "M, 2100 MHz, 1 core, Linux 6"),
         ({"cpu_model": ["odd"], "cores": "odd"}, "['odd']"),
     ],
 )
