@@ -6,12 +6,13 @@ lies. For that the unit is the run: each counts once, whatever its number of blo
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Final
 
 import msgspec
 
-from reports.statistics import ALPHA, MAX_EXPONENT, Estimate
+from reports.samples import Moments, moments
+from reports.statistics import ALPHA, Estimate, bounded_exp
 
 LEAST_RUNS: Final = 3
 """Runs from which an interval between runs is formed: two leave one degree of freedom, and an interval of any width."""
@@ -43,8 +44,8 @@ def over_runs(runs: Sequence[Sequence[float]], alpha: float = ALPHA) -> Spread:
     means = [fmean(run) for run in scale]
     mean, blocks = fmean(means), sum(map(len, runs))
     within = _half_within(scale, means, alpha)
-    between = stdev(means) / math.sqrt(len(runs)) * _t(len(runs) - 1, alpha) if len(runs) >= LEAST_RUNS else None
-    back = _exp if positive else float
+    between = moments(means).half_width(alpha) if len(runs) >= LEAST_RUNS else None
+    back = bounded_exp if positive else float
 
     def interval(half: float | None) -> Estimate:
         if half is None:
@@ -55,10 +56,6 @@ def over_runs(runs: Sequence[Sequence[float]], alpha: float = ALPHA) -> Spread:
     return Spread([back(of) for of in means], interval(within), interval(widest))
 
 
-def _exp(x: float) -> float:
-    return math.exp(max(-MAX_EXPONENT, min(MAX_EXPONENT, x)))
-
-
 def _half_within(runs: Sequence[Sequence[float]], means: Sequence[float], alpha: float) -> float | None:
     """Half the interval of the mean of means, by the scatter of blocks around their run's mean, pooled over runs."""
     freedom = sum(len(run) - 1 for run in runs)
@@ -66,11 +63,4 @@ def _half_within(runs: Sequence[Sequence[float]], means: Sequence[float], alpha:
         return None
     squares = sum((value - mean) ** 2 for run, mean in zip(runs, means, strict=True) for value in run)
     error = math.sqrt(squares / freedom * sum(1 / len(run) for run in runs)) / len(runs)
-    return error * _t(freedom, alpha)
-
-
-def _t(freedom: int, alpha: float) -> float:
-    """The quantile of Student's t for a two-sided interval."""
-    from scipy.special import stdtrit  # takes longer to load than all that needs no statistics, such as --help
-
-    return float(stdtrit(freedom, 1 - alpha / 2))
+    return Moments(fmean(means), error, freedom).half_width(alpha)

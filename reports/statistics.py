@@ -36,7 +36,7 @@ MAX_EXPONENT: Final = 700.0
 """exp() of more overflows a float; two blocks that disagree wildly can give an interval that wide."""
 
 
-def _exp(x: float) -> float:
+def bounded_exp(x: float) -> float:
     return math.exp(max(-MAX_EXPONENT, min(MAX_EXPONENT, x)))
 
 
@@ -85,7 +85,7 @@ def estimate(values: Sequence[float], alpha: float = ALPHA, *, arithmetic: bool 
     positive = not arithmetic and all(value > 0 for value in values)
     of = moments([math.log(value) for value in values] if positive else values)
     low, high = _interval(of, alpha)
-    back = _exp if positive else float
+    back = bounded_exp if positive else float
     if low is None or high is None:
         return Estimate(back(of.mean), None, None, len(values))
     return Estimate(back(of.mean), back(low), back(high), len(values))
@@ -344,6 +344,6 @@ def _scaled(
 
 
 def _comparison(a: str, b: str, pair: Paired | Unpaired, is_ratio: bool, verdict: Verdict) -> Comparison:
-    back = _exp if is_ratio else float
+    back = bounded_exp if is_ratio else float
     low, high = (None if end is None else back(end) for end in (verdict.low, verdict.high))
     return Comparison(a, b, back(verdict.mean), low, high, is_ratio, verdict, pair)

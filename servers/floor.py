@@ -18,34 +18,22 @@ from feed.wire import Event, FrameDecoder, WireError, encode_frame
 from servers.gate.errors import Refusal
 from servers.platform.context import Context
 from servers.platform.subscribing import MAX_HELLO_BYTES, read_hello
+from servers.platform.tcp import TcpListener
 
 
-class FloorListener:
+class FloorListener(TcpListener["FloorConnection"]):
     """Accepts bare TCP connections, and publishes to them without anything in between."""
 
     def __init__(self, context: Context) -> None:
+        super().__init__()
         self._hub, self._stats = context.hub, context.stats  # their counters alone
         self._backlog = context.options.backlog
         self._epoch = new_epoch()
         self._seq = 0
-        self._stopped = asyncio.Event()
-        self._all_gone = asyncio.Event()
-        self.open: set[FloorConnection] = set()
         self.subscribed: dict[asyncio.Transport, None] = {}
 
     async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: FloorConnection(self), sock=sock, backlog=self._backlog)
-        ready()
-        await self._stopped.wait()
-        server.close()
-        for connection in tuple(self.open):
-            connection.transport.close()
-        if self.open:
-            await self._all_gone.wait()
-
-    def stop(self) -> None:
-        self._stopped.set()
+        await self.accept(lambda: FloorConnection(self), sock, self._backlog, ready)
 
     def publish(self, room: str, data: bytes) -> None:
         """Write an event to every subscriber. There is one room, so its name is not looked at."""
@@ -62,11 +50,8 @@ class FloorListener:
         return encode_frame(encode_envelope("welcome", cursor, DEFAULT_ROOM, Welcome("new", 0)))
 
     def lost(self, connection: "FloorConnection") -> None:
-        """A connection is gone; the last one after a stop ends the serving."""
-        self.open.discard(connection)
         self.subscribed.pop(connection.transport, None)
-        if self._stopped.is_set() and not self.open:
-            self._all_gone.set()
+        super().lost(connection)
 
 
 class FloorConnection(asyncio.Protocol):

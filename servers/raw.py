@@ -19,6 +19,7 @@ from servers.http.accepting import accepting
 from servers.hub.push import Push
 from servers.platform.context import Context, Listener
 from servers.platform.subscribing import MAX_HELLO_BYTES, read_hello, subscribe
+from servers.platform.tcp import TcpListener
 
 
 def build(context: Context) -> Listener:
@@ -26,45 +27,28 @@ def build(context: Context) -> Listener:
     return FloorListener(context) if context.options.variant == FLOOR else RawListener(context)
 
 
-class RawListener:
+class RawListener(TcpListener["RawConnection"]):
     """Accepts bare TCP connections."""
 
     def __init__(self, context: Context) -> None:
+        super().__init__()
         self._context = context
-        self._stopped = asyncio.Event()
-        self._all_gone = asyncio.Event()
-        self.open: set[RawConnection] = set()
 
     async def serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
         context = self._context
         make = accepting(lambda: RawConnection(context, self), context.watchdog, context.tls, context.options)
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(make, sock=sock, backlog=context.options.backlog)
-        ready()
         heartbeats = asyncio.ensure_future(self._heartbeats())
-        await self._stopped.wait()
-        heartbeats.cancel()
-        server.close()
-        for connection in tuple(self.open):
-            connection.transport.close()
-        if self.open:
-            await self._all_gone.wait()
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def lost(self, connection: "RawConnection") -> None:
-        """A connection is gone; the last one after a stop ends the serving."""
-        self.open.discard(connection)
-        if self._stopped.is_set() and not self.open:
-            self._all_gone.set()
+        try:
+            await self.accept(make, sock, context.options.backlog, ready)
+        finally:
+            heartbeats.cancel()
 
     async def _heartbeats(self) -> None:
         interval_s = self._context.options.heartbeat_s
-        while True:
-            await asyncio.sleep(interval_s)
+        while not self.stopping:
             for connection in tuple(self.open):
                 connection.heartbeat()
+            await asyncio.sleep(interval_s)
 
 
 class RawConnection(asyncio.Protocol):

@@ -33,7 +33,7 @@ def _draw(spec: FigureSpec, folder: Path) -> Figure | None:
         # ``savefig`` would draw everything twice for each format. (matplotlib's writers have no types.)
         canvas.set_dpi(PNG_DPI)
         FigureCanvasAgg(canvas).print_png(folder / f"{spec.name}.png")  # type: ignore[no-untyped-call]
-        canvas.set_layout_engine("none")
+        canvas.set_layout_engine("none")  # laid out once: the SVG shows the same
         FigureCanvasSVG(canvas).print_svg(text, metadata={"Date": None})  # type: ignore[no-untyped-call]
     (folder / f"{spec.name}.svg").write_text(text.getvalue(), encoding="utf-8")
     return Figure(spec.name, spec.caption, text.getvalue(), spec.on_page)

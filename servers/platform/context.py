@@ -3,7 +3,7 @@
 import socket
 import ssl
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from feed.instruments.clock import Timer
 from servers.gate.admission import Admission
@@ -57,3 +57,11 @@ class Listener(Protocol):
 
     def stop(self) -> None:
         """Stop accepting and end what is open in the transport's own way."""
+
+
+@runtime_checkable
+class PublishingListener(Listener, Protocol):
+    """A listener that takes the feed's events itself, in place of the hub."""
+
+    def publish(self, room: str, data: bytes) -> None:
+        """Hand an event to every subscriber of a room."""

@@ -18,7 +18,6 @@ from feed.instruments.meters import measure_loop_lag
 from feed.instruments.tcp import describe, tune
 from feed.sources import Item
 from feed.transports import TRANSPORTS
-from servers.floor import FloorListener
 from servers.gate.admission import Admission
 from servers.gate.auth import Authenticator
 from servers.gate.limits import Limits
@@ -31,7 +30,7 @@ from servers.hub.hub import Hub
 from servers.hub.publisher import Publisher
 from servers.hub.stats import Stats
 from servers.platform.collector import TUNED, tune_collector
-from servers.platform.context import Context, Listener, Serving
+from servers.platform.context import Context, Listener, PublishingListener, Serving
 from servers.platform.namespace import Namespace
 from servers.platform.options import ServerOptions
 from servers.process import control
@@ -69,7 +68,7 @@ async def run(
     stopped = stop_signal()
     context = make_context(options, secrets)
     transport = build(context)
-    sink: Publish = transport.publish if isinstance(transport, FloorListener) else context.hub.publish
+    sink: Publish = transport.publish if isinstance(transport, PublishingListener) else context.hub.publish
     publish = with_fault(sink, parse_fault(options.inject_fault))
     publisher = Publisher(publish, context.timer, context.stats.publisher_lateness)
     # A watchdog of its own, since connections to the control listener are not counted as load.

@@ -233,10 +233,11 @@ def announce(line: str) -> None:
 
 def what_next(ready: dict[str, Any]) -> str:
     """What a person at a terminal can do with a server or relay that is ready."""
-    if "transport" not in ready:
-        return f"The relay listens on {ready['host']}:{ready['port']}: connect clients to that address. Ctrl-C ends it."
-    receive = f"python -m clients {ready['transport']} {ready['url']}"
-    return f"Ready. To receive the feed, in a second terminal: .venv/bin/{receive}. Ctrl-C ends the server."
+    if ready["transport"] == "relay":
+        return f"Ready (Ctrl-C ends it). Let clients connect to {ready['host']}:{ready['port']}"
+    trusted = f" --ca-file {ready['ca_file']}" if ready["ca_file"] else ""
+    receive = f".venv/bin/python -m clients {ready['transport']} {ready['url']}{trusted}"
+    return f"Ready (Ctrl-C ends it). To receive the feed, in a second terminal: {receive}"
 
 
 def run_in_foreground(main: Callable[[], Coroutine[Any, Any, None]], where: str) -> None:

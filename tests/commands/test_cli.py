@@ -1,6 +1,7 @@
 """The commands as a person or a script uses them: what they print, and what they say to a mistake."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from feed.console.ranges import FiniteRange
 from feed.transports import TRANSPORTS
 from servers.gate.limits import LimitOptions
 from servers.process.cli import main as servers_main
-from servers.process.serve import what_next
 from tests.conftest import ROOT, Start, invoke, launch_command, run_module, starting
 
 
@@ -213,7 +213,21 @@ def test_a_recording_is_played(start: Start, tmp_path: Path) -> None:
     assert marks == [(marks[0] + place) % 100 for place in range(3)], "it begins again at its end"
 
 
-def test_a_terminal_is_told_what_to_do_next(start: Start) -> None:
-    server = start("sse", "--source", "none")
-    assert f"python -m clients sse {server.url}. " in what_next(server.ready)
-    assert "127.0.0.1:9: connect" in what_next({"host": "127.0.0.1", "port": 9})
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("sse", "--port", "0"), "python -m clients sse http://127.0.0.1:"),
+        (("websocket", "--port", "0", "--tls", "dev"), " --ca-file /"),
+        (("relay", "--to", "127.0.0.1:9"), "Let clients connect to 127.0.0.1:"),
+    ],
+)
+def test_a_terminal_is_told_what_to_do_next(arguments: tuple[str, ...], said: str) -> None:
+    master, terminal = os.openpty()
+    command = [sys.executable, "-m", "servers", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=terminal) as process:
+        os.close(terminal)
+        told = os.read(master, 1000).decode()
+        process.terminate()
+        assert process.wait(60) == 0
+    os.close(master)
+    assert told.startswith("Ready (Ctrl-C ends it). ") and said in told and told.count("\n") == 1, told
