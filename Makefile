@@ -37,7 +37,7 @@ report: setup ## Render the report of the newest run (or of OUT) again
 sensitivity: setup ## Measure how the ratings change with round trip, poll interval and rate (about 9 minutes)
 	@$(RUN) -m bench sensitivity $(if $(OUT),--out '$(OUT)')
 
-cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 20 minutes)
+cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (planned for 20 minutes)
 	@$(RUN) -m bench cost --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
 faults: setup ## Kill, cut off and stall servers with clients connected, and attack them (about 18 minutes)

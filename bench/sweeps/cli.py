@@ -56,8 +56,8 @@ def cost(
 ) -> None:
     """Measure server CPU and memory per delivery and connection.
 
-    Bare TCP is the baseline. There is no relay, because it is the server that is measured. Takes 20 minutes. Ctrl-C
-    keeps what was measured and renders it.
+    Bare TCP is the baseline. There is no relay, because it is the server that is measured. Planned for 20 minutes.
+    Ctrl-C keeps what was measured and renders it.
     """
     if tls and sections:
         raise click.UsageError("--tls replaces all sections: leave --sections out")
