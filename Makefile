@@ -64,7 +64,7 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 check: lint ## Before every commit: lint, types, import walls and the pure tests (under 2 minutes)
 	@$(TESTS) -q tests/pure
 
-test: setup ## Run every test that CI runs, four at a time (about 12 minutes)
+test: setup ## Run every test that CI runs, four at a time (about 10 minutes)
 	@$(TESTS)
 
 lint: setup ## ruff, mypy --strict, and the walls between the folders
