@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bench.capture.pcap import Segment, wire_bytes
 from bench.capture.streams import Stream, arrivals, sent_from
+from bench.capture.wire import late_reset_bytes, repeated_bytes, unmerged_header_bytes
 from bench.results.run import Trial
 from bench.results.verify import LateEvent, Verification
 from bench.trial.metrics import MIN_EVENTS_BEYOND, percentiles_ms
@@ -71,6 +72,9 @@ def verify(trial: Trial, deliveries: Deliveries, evidence: Evidence) -> Verifica
     found = Verification(
         trial=trial,
         captured_bytes=wire_bytes(evidence.segments),
+        unmerged_header_bytes=unmerged_header_bytes(evidence.segments),
+        repeated_bytes=repeated_bytes(evidence.segments),
+        late_reset_bytes=late_reset_bytes(evidence.segments),
         counted_bytes=evidence.counted_bytes,
         captured_packets=len(evidence.segments),
         deliveries=len(deliveries.n),
@@ -137,11 +141,11 @@ def slowest(matches: list[Match], publications: dict[int, int]) -> list[LateEven
 def _byte_reasons(found: Verification) -> list[str]:
     if not found.captured_bytes:
         return ["nothing was captured"]
-    away = found.counted_bytes / found.captured_bytes - 1
+    away = found.counted_excess
     if abs(away) <= BYTES_TOLERANCE:
         return []
     return [
-        f"{found.counted_bytes} bytes were counted and {found.captured_bytes} captured: {away:+.2%}, "
+        f"{found.counted_bytes} bytes were counted, and {found.expected_bytes} by the capture: {away:+.2%}, "
         f"allowed {BYTES_TOLERANCE:.0%}"
     ]
 

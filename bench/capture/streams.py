@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from bench.capture.pcap import SYN, Segment
+from bench.capture.wire import SEQUENCES
 
-_SEQUENCES: Final = 1 << 32
 _ENVELOPE: Final = '{"type":'
 _STAMP: Final = re.compile(r'"n":(\d+),"due_ns":(\d+)')
 _JSON: Final = json.JSONDecoder()
@@ -48,8 +48,8 @@ class Stream:
 
     def _offset(self, sequence: int) -> int:
         """The place of a segment in the stream. Sequence numbers repeat after 4 GiB; the nearest place is taken."""
-        ahead = (sequence - self.first - len(self.data)) % _SEQUENCES
-        return len(self.data) + (ahead if ahead < _SEQUENCES // 2 else ahead - _SEQUENCES)
+        ahead = (sequence - self.first - len(self.data)) % SEQUENCES
+        return len(self.data) + (ahead if ahead < SEQUENCES // 2 else ahead - SEQUENCES)
 
 
 class Arrival(NamedTuple):
@@ -68,7 +68,7 @@ def sent_from(port: int, captured: Iterable[Segment]) -> list[Stream]:
     for segment in captured:
         if segment.source_port != port:
             continue
-        peer, first = segment.target_port, (segment.sequence + 1) % _SEQUENCES
+        peer, first = segment.target_port, (segment.sequence + 1) % SEQUENCES
         if segment.flags & SYN:
             if peer not in newest or newest[peer].first != first:  # a client's port is used again
                 newest[peer] = Stream(first, peer)

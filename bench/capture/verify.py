@@ -141,5 +141,5 @@ def _life_bytes(records: list[Records]) -> int:
 def _outcome(found: Verification) -> str:
     if found.broken:
         return f"DOES NOT HOLD: {'; '.join(found.broken)}"
-    away = found.counted_bytes / found.captured_bytes - 1
+    away = found.counted_excess
     return f"{outcome(found.trial)}; bytes {away:+.2%}, user minus kernel p50 {found.user_minus_kernel_ms_p50:.3f} ms"

@@ -24,6 +24,12 @@ class Verification(msgspec.Struct):
     captured_bytes: int = 0
     counted_bytes: int = 0
     """What the clients' ledger says the same connections moved, set-up and closing included."""
+    unmerged_header_bytes: int = 0
+    """Headers that the capture lacks: of segments that the loopback handed over in one packet."""
+    repeated_bytes: int = 0
+    """Payload that the capture has twice: of segments that came again, which the client's kernel counts once."""
+    late_reset_bytes: int = 0
+    """Resets in the capture that came after both ends had closed a connection, and that nobody counts."""
     captured_packets: int = 0
     deliveries: int = 0
     matched: int = 0
@@ -37,6 +43,16 @@ class Verification(msgspec.Struct):
     broken: list[str] = []
     point: str = "sparse"
     """The operating point. Older files have the first one alone."""
+
+    @property
+    def expected_bytes(self) -> int:
+        """What the ledger must have counted, by the capture alone."""
+        return self.captured_bytes + self.unmerged_header_bytes - self.repeated_bytes - self.late_reset_bytes
+
+    @property
+    def counted_excess(self) -> float:
+        """Counted bytes over expected ones, minus 1. Needs a capture that is not empty."""
+        return self.counted_bytes / self.expected_bytes - 1
 
 
 class VerifyResults(Provenance):

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.capture.pcap import SYN, CaptureError, Segment, read_pcap, segments, wire_bytes
+from bench.capture.pcap import FIN, RST, SYN, CaptureError, Segment, read_pcap, segments, wire_bytes
 from bench.capture.streams import Stream, arrivals, sent_from
+from bench.capture.wire import late_reset_bytes, repeated_bytes, unmerged_header_bytes
 from feed.envelope import encode_envelope
 from feed.sources import synthetic_data
 
@@ -159,3 +160,48 @@ def test_the_stamp_is_found_in_what_the_benchmark_really_publishes() -> None:
     stream = Stream(0)
     stream.add(0, b'{"type":"event","id":"a-1","room":"feed","data":' + data + b"}", 1)
     assert [(one.n, one.due_ns) for one in arrivals(stream)] == [(3, 1234)]
+
+
+@given(st.lists(st.integers(1, 5000), min_size=1, max_size=8))
+def test_a_packet_of_merged_segments_lacks_a_header_for_each_but_the_first(sizes: list[int]) -> None:
+    merged, apart = [segment(1, b"", flags=SYN)], [segment(1, b"", flags=SYN)]
+    for size in sizes:
+        merged.append(segment(2, bytes(size)))
+        apart += [segment(2, bytes(min(1448, size - offset))) for offset in range(0, size, 1448)]
+    assert wire_bytes(merged) + unmerged_header_bytes(merged) == wire_bytes(apart)
+    assert unmerged_header_bytes(apart) == 0
+
+
+@given(st.data(), first_numbers)
+def test_payload_that_comes_again_is_counted_however_it_was_cut(data: st.DataObject, first: int) -> None:
+    """In order, as on a loopback; a part sent again may reach past what had come, and sequence numbers begin anew."""
+    captured, end, total = [segment(first - 1, b"", flags=SYN)], 0, 0
+    for _ in range(data.draw(st.integers(1, 12))):
+        start = data.draw(st.integers(0, end))
+        payload = bytes(data.draw(st.integers(1, 100)))
+        captured.append(segment(first + start, payload))
+        end, total = max(end, start + len(payload)), total + len(payload)
+    assert repeated_bytes(captured) == total - end
+
+
+def test_each_connection_and_direction_has_payload_of_its_own() -> None:
+    def sent(sequence: int, size: int, flags: int = ACK, client: int = CLIENT, back: bool = False) -> Segment:
+        one = segment(sequence, bytes(size), flags=flags, client=client)
+        return one._replace(source_port=client, target_port=SERVER) if back else one
+
+    captured = [sent(0, 0, SYN), sent(0, 0, SYN, back=True), sent(0, 0, SYN, CLIENT + 1)]
+    captured += [sent(1, 10), sent(1, 10, back=True), sent(1, 10, client=CLIENT + 1), sent(11, 0)]
+    assert repeated_bytes(captured) == 0
+    assert repeated_bytes([*captured, sent(1, 10)]) == 10
+    assert repeated_bytes([*captured, sent(0, 0, SYN), sent(1, 10)]) == 0, "the port is used again"
+    unknown = sent(1, 10, client=CLIENT + 2)
+    assert repeated_bytes([*captured, unknown, unknown]) == 0, "it began before the capture"
+
+
+def test_a_reset_is_late_only_after_both_ends_have_closed() -> None:
+    reset, syn, fin = (segment(1, b"", flags=flags) for flags in (RST, SYN, FIN | ACK))
+    back = fin._replace(source_port=CLIENT, target_port=SERVER)
+    assert late_reset_bytes([syn, reset]) == late_reset_bytes([syn, fin, reset]) == late_reset_bytes([back, reset]) == 0
+    assert late_reset_bytes([syn, fin, back, reset, reset]) == 2 * reset.ip_bytes
+    assert late_reset_bytes([fin, back, syn, reset]) == 0, "the port is used again"
+    assert late_reset_bytes([fin, back, segment(1, b"", flags=RST, client=CLIENT + 1)]) == 0
