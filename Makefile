@@ -7,7 +7,7 @@ RUN := $(BIN)/python
 TESTS := $(RUN) -m pytest --numprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo smoke bench report verify sensitivity cost faults soak setup check test lint nightly examples clean
+.PHONY: help demo smoke bench report verify sensitivity cost faults soak setup check test lint nightly mutation examples clean
 
 help:
 	@echo "pushmark: polling, long polling, SSE, WebSocket and Socket.IO on one feed, measured next to each other."
@@ -67,6 +67,12 @@ check: lint ## Before every commit: lint, types, import walls and the pure tests
 test: setup ## Run every test that CI runs, four at a time (about 10 minutes)
 	@$(TESTS)
 
+mutation: setup ## Change what numbers and verdicts rest on, one place at a time, and list what no test notices
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[mutation]'
+	@rm -rf mutants
+	@$(BIN)/mutmut run
+	@$(RUN) -m tests.helpers.survivors
+
 lint: setup ## ruff, mypy --strict, and the walls between the folders
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -77,6 +83,7 @@ nightly: setup ## What takes hours: the tests three times over, their full sizes
 	@for round in 1 2 3; do $(TESTS) -q || exit 1; done
 	@$(TESTS) -q -m nightly -o faulthandler_timeout=1200
 	@PUSHMARK_FUZZ_EXAMPLES=10000 PUSHMARK_FAULT_CLIENTS=200 $(TESTS) -q tests/commands/test_reliability.py
+	@$(MAKE) --no-print-directory mutation
 	@$(RUN) -m bench run --preset default
 	@$(RUN) -m bench run --preset full
 	@$(RUN) -m bench verify
@@ -89,15 +96,15 @@ nightly: setup ## What takes hours: the tests three times over, their full sizes
 	@$(RUN) -m bench faults
 	@$(RUN) -m bench soak
 
-examples: setup ## Render the published reports under docs/runs anew from their results (10 seconds)
-	@for folder in $$(find docs/runs -name results.json | cut -d/ -f1-3 | sort -u); do \
+examples: setup ## Render the published reports under docs/runs anew from their results (half a minute)
+	@for folder in $$(grep -ls '"schema_version"' docs/runs/*/*.json docs/runs/*/*/results.json | cut -d/ -f1-3 | sort -u); do \
 	  rm -rf "$$folder/figures"; \
 	  $(RUN) -m reports "$$folder" >/dev/null || exit 1; echo "Rendered $$folder"; \
 	done
-	@set -- docs/runs/cost/*/cost.json; if [ -e "$$1" ]; then \
-	  rm -rf docs/runs/cost/figures; \
-	  $(RUN) -m reports cost "$$@" --out docs/runs/cost >/dev/null || exit 1; echo "Rendered docs/runs/cost"; \
-	fi
+	@rm -rf docs/runs/cost/figures
+	@$(RUN) -m reports cost docs/runs/cost/*/cost.json --out docs/runs/cost >/dev/null && echo "Rendered docs/runs/cost"
+	@$(RUN) -m reports compare tests/data/version_1 docs/runs/table --markdown docs/runs/table/compare.md >/dev/null && \
+	  echo "Rendered docs/runs/table/compare.md"
 
 clean: ## Remove .venv and caches; results stay
 	@rm -rf .venv *.egg-info build .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -29,6 +29,8 @@ from tests.helpers.forks import Forked, Forks
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
 
 ROOT = Path(__file__).resolve().parent.parent
+VERSION_1 = ROOT / "tests" / "data" / "version_1"
+"""The first published run, with results of schema version 1."""
 STOP_TIMEOUT_S = 60
 """Far beyond what a busy machine takes: only a server that hangs is waited for so long."""
 MOST_SHARED = 24

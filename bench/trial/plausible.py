@@ -88,6 +88,17 @@ IDLE_STREAM_B: Final = {
 IDLE_SLACK_B: Final = 3.0
 PACE: Final = Range(0.75, 1.7)
 """Of idle cycles, against the short period that was asked for. One stall in seven cycles makes 0.8 or 1.5."""
+SETUP_B: Final = {
+    "polling": Range(1180, 1240),
+    "long_polling": Range(1200, 1260),
+    "sse": Range(1425, 1485),
+    "websocket": Range(1195, 1255),
+    "socketio": Range(2840, 3200),
+    "raw": Range(485, 545),
+}
+"""Bytes from a connection's SYN to its first answer, with a browser's headers."""
+IDLE_SHARE: Final = Range(0.0005, 0.03)
+"""Share of a core that a server without connections takes."""
 COLLECTOR_THRESHOLDS: Final = {"default": list(gc.get_threshold()), "tuned": [50_000, 10, 10]}
 """Of the server, which the same Python runs (its own begin with 700 or, from 3.13 on, with 2,000). Whether it is on,
 and has frozen objects, is in ``bench.trial.validity``."""
@@ -107,7 +118,7 @@ class Case(NamedTuple):
 
 def implausible(case: Case) -> list[str]:
     """Why nothing honest measures this; empty if it is plausible."""
-    rules = (_impossible, _stamps, _unpredicted, _wire, _heartbeats, _polls, _collectors, _processes)
+    rules = (_impossible, _stamps, _unpredicted, _wire, _setup, _heartbeats, _polls, _collectors, _processes)
     return [reason for rule in rules for reason in rule(case)]
 
 
@@ -203,6 +214,17 @@ def _wire(case: Case) -> Iterator[str]:
         )
 
 
+def _setup(case: Case) -> Iterator[str]:
+    """What opening a connection moves, headers of the answer included."""
+    plan, trial, allowed = case.plan, case.trial, SETUP_B.get(case.trial.transport)
+    plain = not (trial.variant or trial.tls or plan.inject_fault) and plan.headers == "browser"
+    found = case.metrics.get("setup_bytes_per_connection")
+    if allowed is None or found is None or not plain or trial.purpose not in JUDGED_BY_THEORY:
+        return
+    if found not in allowed:
+        yield f"opening a connection took {found:.0f} B; allowed are {allowed.low:g} to {allowed.high:g}"
+
+
 def _heartbeats(case: Case) -> Iterator[str]:
     """How often streams had one."""
     seen, planned_s = case.observed, case.plan.heartbeat_s
@@ -260,6 +282,11 @@ def _processes(case: Case) -> Iterator[str]:
     ready = case.details.get("server") or {}
     if seen.idle_pid is not None and seen.idle_pid != ready.get("pid"):
         yield f"the CPU of the idle server was read of process {seen.idle_pid}; the server is {ready.get('pid')}"
+    if seen.idle_share is not None and seen.idle_share not in IDLE_SHARE:
+        yield (
+            f"the idle server used {seen.idle_share:.2%} of a core; allowed are {IDLE_SHARE.low:.2%} to "
+            f"{IDLE_SHARE.high:.0%}"
+        )
     options = _options(case, "server")
     if options.get("heartbeat_s", case.plan.heartbeat_s) != case.plan.heartbeat_s:
         yield f"the server has heartbeats every {options['heartbeat_s']} s; planned is every {case.plan.heartbeat_s} s"

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol
 
 from clients.core.sightings import Sightings
 from feed.instruments.clock import NS_PER_MS, now_ns
-from feed.instruments.tcp import CLOSED_STATES, TcpInfo, read_tcp_info
+from feed.instruments.tcp import CLOSED_STATES, TcpInfo, read_tcp_info, unread_bytes
 
 LINGER_S: Final = 1.0
 """Longest wait for the peer's FIN."""
@@ -87,10 +87,17 @@ class Meter:
             self._last = read_tcp_info(self._sock)
         return self._last
 
-    def stamps(self) -> tuple[int, int]:
-        """When the newest bytes came (CLOCK_MONOTONIC, ns): by the client, and by the kernel, within a tick."""
-        info = self.read()
-        return self._protocol.receive_ns, now_ns() - info.last_data_received_ms * NS_PER_MS
+    def stamps(self) -> tuple[int, int] | None:
+        """When the newest bytes came (CLOCK_MONOTONIC, ns): by the client, and by the kernel, within a tick.
+
+        ``None`` if the kernel has newer ones that the client has not read yet, if nothing came, or after the end.
+        """
+        kernel_ns = now_ns() - self.read().last_data_received_ms * NS_PER_MS
+        try:
+            unread = unread_bytes(self._sock)
+        except (OSError, ValueError):  # closed
+            return None
+        return None if unread or not self._protocol.receive_ns else (self._protocol.receive_ns, kernel_ns)
 
     def first_answer(self) -> None:
         """The connection has brought its first answer: the bytes so far are its set-up."""
@@ -191,8 +198,8 @@ class Ledger:
         )
 
     def stamps(self) -> list[tuple[int, int]]:
-        """``Meter.stamps`` of live connections that have brought anything, of at most ``MOST_STAMPS``."""
-        return [pair for meter in islice(self._live, MOST_STAMPS) if (pair := meter.stamps())[0]]
+        """``Meter.stamps`` of live connections, of at most ``MOST_STAMPS``."""
+        return [pair for meter in islice(self._live, MOST_STAMPS) if (pair := meter.stamps()) is not None]
 
     async def settle(self) -> None:
         """Wait until every ended connection is counted, at most twice ``LINGER_S``."""

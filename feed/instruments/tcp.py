@@ -1,8 +1,11 @@
 """The kernel's counters of a TCP connection: TCP_INFO (tcp(7), struct tcp_info of linux/tcp.h), for both ends."""
 
+import array
+import fcntl
 import resource
 import socket
 import struct
+import termios
 from typing import Final, NamedTuple
 
 CONGESTION_CONTROL: Final = "cubic"
@@ -94,6 +97,13 @@ class TcpInfo(NamedTuple):
 def read_tcp_info(sock: socket.socket) -> TcpInfo:
     """Read the counters. Raises ``OSError`` if the socket is closed or the kernel's structure is too short."""
     return TcpInfo(*_read(sock, _ALL))
+
+
+def unread_bytes(sock: socket.socket) -> int:
+    """What the kernel has received and the application has not read (``SIOCINQ``, tcp(7))."""
+    found = array.array("i", [0])
+    fcntl.ioctl(sock, termios.FIONREAD, found)
+    return found[0]
 
 
 def read_progress(sock: socket.socket) -> tuple[bool, int]:

@@ -4,14 +4,11 @@ import asyncio
 import json
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import click
 import psutil
@@ -21,38 +18,19 @@ from rich.console import Console
 
 from bench.cli import main
 from bench.machine.host import placement
-from bench.machine.processes import start_program, together
 from bench.plan.presets import SPARSE, make_plan
 from bench.plan.trials import TrialPlan, trials
-from bench.results.files import CAPABILITIES_FILE, load
+from bench.results.files import load
 from bench.results.run import Plan, Results, Trial
 from bench.run.folders import new_folder, point_latest_at
 from bench.run.options import among
 from bench.run.progress import Lines
-from bench.run.runner import Batch, failed_transports, run_planned, table_batch
-from bench.run.shell import report
+from bench.run.runner import failed_transports, run_planned, table_batch
 from bench.trial.conduct import blank
 from clients.control import Control
-from feed.console.command_line import INTERRUPTED
 from reports.table.summary import summarize
 from tests.conftest import ROOT, invoke, run_module
-
-STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('{}', flush=True); signal.pause()"
-"""A program that says it is ready and then ends by SIGKILL only."""
-SMALL = (
-    "--point",
-    "sparse",
-    "--subscribers",
-    "10",
-    "--rooms",
-    "10",
-    "--rate-hz",
-    "40",
-    "--duration-s",
-    "0.5",
-    "--blocks",
-    "1",
-)
+from tests.helpers.benches import SMALL, nothing_left, start_bench
 
 
 class FakeRunner:
@@ -145,170 +123,7 @@ def test_smoke_from_end_to_end(tmp_path: Path) -> None:
         assert trial.metrics["wire_bytes_per_event"] > results.plan.payload_bytes + 104
     assert (tmp_path / "out" / "index.html").exists()
     assert "index.html" in done.stdout and done.returncode in (0, 1)
-    _nothing_left()
-
-
-def _nothing_left() -> None:
-    """No process of a run outlives it."""
-    mine = [child for child in psutil.Process().children(recursive=True) if "servers" in " ".join(child.cmdline())]
-    assert mine == []
-
-
-def start_bench(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "bench", *SMALL, "--out", str(folder), *arguments]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=_heed_ctrl_c
-    )
-
-
-def _heed_ctrl_c() -> None:
-    """A shell lets its background jobs ignore SIGINT, and they hand that down: undo it, to be as on a terminal."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def test_ctrl_c_keeps_what_was_measured_and_renders_it(tmp_path: Path) -> None:
-    with start_bench(tmp_path / "out", "--transports", "raw,sse,websocket", "--rtt-ms", "0") as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("[1/3]"):
-                process.send_signal(signal.SIGINT)
-                break
-        rest = process.stdout.read()
-        assert process.wait(60) == 130, rest
-    assert "Traceback" not in rest and "Interrupted" in rest and "index.html" in rest
-    results = load(tmp_path / "out" / SPARSE)
-    assert not results.finished and len(results.trials) == 1 and results.trials[0].metrics
-    assert (tmp_path / "out" / "index.html").exists()
-    _nothing_left()
-
-
-def test_ctrl_c_while_a_browser_is_tried_says_nothing_but_that(tmp_path: Path) -> None:
-    """The terminal sends it to the whole process group, whose members do not all take it kindly."""
-    command = [sys.executable, "-m", "bench", *SMALL, "--transports", "sse", "--out", str(tmp_path / "out")]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=_heed_ctrl_c,
-    ) as process:
-        _await_descendant(process.pid, "run-driver")
-        os.killpg(process.pid, signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
-    assert process.returncode == INTERRUPTED and "Interrupted" in said, said
-    assert not any(word in said for word in ("Traceback", "Exception", "never retrieved", "is closed")), said
-    _nothing_left()
-
-
-def _await_descendant(pid: int, word: str) -> None:
-    """Wait until the process has a descendant with that word in its command line."""
-    for _ in range(6000):
-        for child in psutil.Process(pid).children(recursive=True):
-            try:
-                if word in child.cmdline():
-                    return
-            except psutil.Error:
-                continue
-        time.sleep(0.005)
-    raise AssertionError(f"no {word} in time")
-
-
-@pytest.mark.parametrize("turns", range(6))
-def test_a_program_whose_start_is_cancelled_is_ended(tmp_path: Path, turns: int) -> None:
-    """However far it came: so many turns of the loop."""
-
-    async def body() -> None:
-        starting = asyncio.ensure_future(start_program("sleeper", ["sleep", "3141"], None, tmp_path / "log"))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        starting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await starting
-
-    asyncio.run(body())
-    assert not [child for child in psutil.Process().children() if "3141" in child.cmdline()]
-
-
-@pytest.mark.parametrize("beside", [False, True], ids=["alone", "together"])
-@pytest.mark.parametrize("turns", range(1, 5))
-def test_a_stop_that_is_cancelled_ends_the_program_first(tmp_path: Path, turns: int, beside: bool) -> None:
-    """Beside other work, too, which ends at once and must not leave it to a loop that closes."""
-
-    async def body() -> None:
-        child = await start_program("stubborn", [sys.executable, "-c", STUBBORN], None, tmp_path / "log")
-        await child.await_ready()
-        work = together(asyncio.sleep(60), child.stop()) if beside else child.stop()
-        stopping = asyncio.ensure_future(work)
-        for _ in range(turns + beside):  # together starts it a turn later
-            await asyncio.sleep(0)
-        stopping.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await stopping
-        assert child.process.returncode == -signal.SIGKILL
-
-    asyncio.run(body())
-
-
-def test_an_error_of_one_waits_for_the_others() -> None:
-    ended = []
-
-    async def fails() -> None:
-        raise ValueError("the first")
-
-    async def takes_longer() -> None:
-        await asyncio.sleep(0)
-        ended.append("the second")
-
-    async def body() -> list[Any]:
-        with pytest.raises(ValueError, match="the first"):
-            await together(fails(), takes_longer())
-        return await together(asyncio.sleep(0, 1), asyncio.sleep(0, 2))
-
-    assert asyncio.run(body()) == [1, 2] and ended == ["the second"]
-
-
-def _press_ctrl_c(*_: object, **__: object) -> None:
-    raise KeyboardInterrupt
-
-
-def test_ctrl_c_has_one_exit_code_whatever_it_meets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.cli.make_plans", _press_ctrl_c)
-    assert CliRunner().invoke(main, ["run"]).exit_code == INTERRUPTED
-    monkeypatch.setattr("subprocess.run", _press_ctrl_c)
-    assert report("nowhere") == INTERRUPTED
-    monkeypatch.setitem(sys.modules, "bench.cli", SimpleNamespace(main=_press_ctrl_c))
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_module("bench", run_name="__main__")
-    assert ended.value.code == INTERRUPTED
-
-
-@pytest.mark.parametrize("measured", [0, 1])
-def test_after_ctrl_c_what_is_there_is_rendered_and_latest_has_a_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: int
-) -> None:
-    rendered: list[Path] = []
-
-    async def check(names: list[str], command: list[str], place: object, folder: Path, progress: object) -> None:
-        (folder / CAPABILITIES_FILE).touch()
-
-    async def run_batches(batches: list[Batch], place: object, progress: object, idle_of: Plan) -> None:
-        for batch in batches:
-            batch.folder.mkdir()
-            for one in batch.planned[:measured]:
-                batch.keep(one, blank(one.plan, one.trial, 1, ""))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("bench.run.folders.ROOT", tmp_path)
-    monkeypatch.setattr("bench.cli.check_all", check)
-    monkeypatch.setattr("bench.cli.run_batches", run_batches)
-    monkeypatch.setattr("bench.cli.report", lambda folder: rendered.append(Path(folder)) or 0)
-    (tmp_path / "results" / "before").mkdir(parents=True)
-    point_latest_at(tmp_path / "results" / "before")
-    assert CliRunner().invoke(main, []).exit_code == INTERRUPTED
-    assert len(rendered) == 1
-    assert (tmp_path / "results" / "latest").resolve() == (rendered[0] if measured else tmp_path / "results" / "before")
+    nothing_left()
 
 
 def test_a_new_folder_leaves_latest_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,7 +162,7 @@ def test_a_transport_that_crashes_is_reported_and_the_others_go_on(tmp_path: Pat
     by_name = {trial.transport: trial for trial in load(tmp_path / "out" / SPARSE).trials}
     assert by_name["sse"].status == "failed" and by_name["sse"].reasons and not by_name["sse"].metrics
     assert by_name["websocket"].status in ("ok", "invalid") and by_name["websocket"].metrics
-    _nothing_left()
+    nothing_left()
 
 
 def test_a_publisher_that_does_not_finish_makes_the_trial_invalid(

@@ -24,7 +24,7 @@ from bench.sweeps.sensitivity import sensitivity_trials
 from reports.report import build
 from reports.table.run import RunFolder
 from tests.commands import test_aa, test_cost, test_reports_faults, test_sensitivity
-from tests.conftest import ROOT
+from tests.conftest import VERSION_1
 from tests.helpers.fake_results import fake_results
 
 
@@ -63,7 +63,7 @@ def test_every_section_names_its_own(tmp_path: Path, known: bool) -> None:
         SENSITIVITY_FILE: test_sensitivity.measured(sensitivity_trials("smoke", ["sse", "polling"], 1), tmp_path),
         AA_FILE: test_aa.results_with(1.0),
         FAULTS_FILE: test_reports_faults.results([test_reports_faults.fault()], []),
-        VERIFY_FILE: read(ROOT / "docs/runs/table" / VERIFY_FILE, VerifyResults),
+        VERIFY_FILE: read(VERSION_1 / VERIFY_FILE, VerifyResults),
     }
     for name, of in files.items():
         save(msgspec.structs.replace(of, host={"cpu_model": f"Model of {name}"} if known else {}), tmp_path, name)

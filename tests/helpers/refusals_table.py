@@ -273,7 +273,9 @@ TABLE: Final[dict[str, Row]] = {
             Cell(("request",), What(method="GET", session=""), ("sse", *POLLS)),
         ),
     ),
-    "request_timeout": Row("it takes its time: tests/transports/test_bounds.py and tests/transports/test_bad_input.py"),
+    "request_timeout": Row(
+        "it takes its time: tests/transports/test_deadlines.py and tests/transports/test_bad_input.py"
+    ),
     "body_too_large": Row(
         "what comes there is a message or a frame, with a bound of its own",
         (

@@ -60,7 +60,13 @@ def honest(transport: str) -> Case:
     )
     stream_bytes = {"polling": 743, "long_polling": 760, "sse": 13, "websocket": 16, "socketio": 10, "raw": 4}
     idle = Idle(stream_bytes[transport] + 156, stream_bytes[transport], 6, 15.0)
-    metrics = {"payload_bytes_per_event": 256.0, "framing_bytes_per_event": 61.0, "server_user_share": 0.7}
+    setup = {"polling": 1211, "long_polling": 1230, "sse": 1456, "websocket": 1224, "socketio": 3065, "raw": 513}
+    metrics = {
+        "payload_bytes_per_event": 256.0,
+        "framing_bytes_per_event": 61.0,
+        "server_user_share": 0.7,
+        "setup_bytes_per_connection": float(setup[transport]),
+    }
     return Case(
         PLAN, trial_of(transport), idle, metrics, seen, {"server": ready(11, transport), "relay": ready(12, "relay")}
     )
@@ -139,6 +145,8 @@ FACTS: list[tuple[str, str, dict[str, Any], str]] = [
         "the relay's CPU was read of process 11",
     ),
     ("idle CPU of the relay", "raw", {"idle_pid": 12}, "idle server was read of process 12"),
+    ("a busy server taken for idle", "sse", {"idle_share": 0.2}, "the idle server used 20.00% of a core"),
+    ("no CPU read of the idle server", "sse", {"idle_share": 0.0}, "the idle server used 0.00% of a core"),
 ]
 
 
@@ -188,6 +196,20 @@ def test_heartbeats_of_an_idle_server_at_another_period_are_named(pace: float | 
     case = honest("websocket")
     assert case.idle is not None
     assert len(implausible(case._replace(idle=msgspec.structs.replace(case.idle, pace=pace)))) == reasons
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("more", (-360, 360))
+def test_a_longer_or_shorter_handshake_is_named(transport: str, more: int) -> None:
+    """By headers of an answer, or segments; with TLS, a variant or other headers it is another one."""
+    case = honest(transport)
+    metrics = {**case.metrics, "setup_bytes_per_connection": case.metrics["setup_bytes_per_connection"] + more}
+    (reason,) = implausible(case._replace(metrics=metrics))
+    assert "opening a connection took" in reason
+    for other in (case.trial._replace(tls=True), case.trial._replace(variant="x"), case.trial._replace(purpose="cost")):
+        assert "opening" not in " ".join(implausible(case._replace(metrics=metrics, trial=other)))
+    minimal = msgspec.structs.replace(PLAN, headers="minimal")
+    assert "opening" not in " ".join(implausible(case._replace(metrics=metrics, plan=minimal)))
 
 
 def test_another_server_than_asked_for_is_named() -> None:
@@ -257,6 +279,15 @@ def test_the_bounds_are_these() -> None:
     assert (plausible.PERIOD_SHARE, plausible.PERIOD_SLACK_S) == (0.05, 0.005)
     assert (plausible.KUIPER, plausible.HOLD_EARLY_S, plausible.IDLE_SLACK_B) == (3.0, 0.2, 3.0)
     assert Range(0.75, 1.7) == plausible.PACE
+    assert Range(0.0005, 0.03) == plausible.IDLE_SHARE
+    assert {name: (of.low, of.high) for name, of in plausible.SETUP_B.items()} == {
+        "polling": (1180, 1240),
+        "long_polling": (1200, 1260),
+        "sse": (1425, 1485),
+        "websocket": (1195, 1255),
+        "socketio": (2840, 3200),
+        "raw": (485, 545),
+    }
     assert plausible.COLLECTOR_THRESHOLDS == {"default": FRESH_THRESHOLDS, "tuned": [50_000, 10, 10]}
     assert {name: size for (kind, name), size in plausible.REQUEST_HEADERS.items() if kind == "browser"} == {
         **SIZE,

@@ -1,7 +1,5 @@
 """What the report says in words: ratings, the table's cells, the sentence, cautions. From FAKE results."""
 
-from pathlib import Path
-
 import msgspec
 import pytest
 
@@ -14,6 +12,7 @@ from reports.style import LOOKS
 from reports.table.ratings import ARTICLE, BANDWIDTH_BOUNDS, LATENCY_BOUNDS, NOT_IN_ARTICLE, rate
 from reports.table.rows import Measurement
 from reports.table.summary import Summary, summarize
+from tests.conftest import VERSION_1
 from tests.helpers.fake_results import fake_results, fake_trial, put
 
 
@@ -113,10 +112,9 @@ def test_the_answer_says_what_is_equal_and_by_how_much_the_rest_differs() -> Non
     assert "half of all events arrive within 522 ms" in said["Polling"]
 
 
-def test_the_answer_of_the_published_run_reads_in_five_lines() -> None:
+def test_the_answer_of_a_real_run_reads_in_five_lines() -> None:
     """With the rate from which polling moves the fewest bytes, which needs what idle subscribers cost."""
-    folder = Path(__file__).parents[2] / "docs" / "runs" / "table"
-    for point in (folder, folder / "broadcast"):
+    for point in (VERSION_1, VERSION_1 / "broadcast"):
         parts = summarize(load(point)).answer
         assert [part.label for part in parts] == ["Latency", "Bytes", "CPU", "Polling", "Not settled"]
         assert all(len(part.text) < 450 and part.text[0].isupper() and part.text.endswith(".") for part in parts)
@@ -129,7 +127,7 @@ def test_the_answer_of_the_published_run_reads_in_five_lines() -> None:
     [(1.0, 20.0, "more than 10.3 events/s (here 0.1"), (3600.0, 20.0, "however few"), (0.001, 20.0, "however many")],
 )
 def test_polling_pays_from_some_rate_always_or_never(interval_s: float, rate_hz: float, said: str) -> None:
-    results = load(Path(__file__).parents[2] / "docs" / "runs" / "table")
+    results = load(VERSION_1)
     results.plan = msgspec.structs.replace(results.plan, poll_interval_s=interval_s, rate_hz=rate_hz)
     assert said in _answer(summarize(results))["Polling"]
 

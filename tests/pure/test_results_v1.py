@@ -1,4 +1,4 @@
-"""Files of results of schema version 1 still load: the published ones, and hand-made ones of the other kinds."""
+"""Files of results of schema version 1 still load: those of a whole run, and hand-made ones of the other kinds."""
 
 import csv
 import io
@@ -33,10 +33,9 @@ from bench.results.verify import VerifyResults
 from reports.cli import main
 from reports.compare.runs import compare_point
 from reports.writers.csv import to_csv
-from tests.conftest import ROOT
+from tests.conftest import VERSION_1
 from tests.helpers.fake_results import fake_results
 
-TABLE = ROOT / "docs" / "runs" / "table"
 ABOUT: dict[str, Any] = {
     "schema_version": 1,
     "pushmark_version": "0.1.0",
@@ -68,8 +67,8 @@ def read_old(folder: Path, name: str, raw: dict[str, Any]) -> Provenance:
     return read(folder / name, RUN_FILES[name])
 
 
-@pytest.mark.parametrize("folder", [TABLE, TABLE / "broadcast"], ids=["sparse", "broadcast"])
-def test_the_published_run_loads_and_stores_its_percentiles_once(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", [VERSION_1, VERSION_1 / "broadcast"], ids=["sparse", "broadcast"])
+def test_a_whole_run_loads_and_stores_its_percentiles_once(folder: Path, tmp_path: Path) -> None:
     old, new = json.loads((folder / "results.json").read_text()), load(folder)
     assert (old["schema_version"], new.schema_version) == (1, SCHEMA_VERSION)
     assert [trial.values for trial in new.trials] == [trial["metrics"] for trial in old["trials"]]
@@ -78,25 +77,25 @@ def test_the_published_run_loads_and_stores_its_percentiles_once(folder: Path, t
     assert load(tmp_path) == new
 
 
-def test_the_published_run_gives_the_numbers_that_were_published() -> None:
-    was = list(csv.DictReader((TABLE / "results.csv").open(newline="")))
-    now = list(csv.DictReader(io.StringIO(to_csv([load(TABLE), load(TABLE / "broadcast")]))))
+def test_a_whole_run_gives_the_numbers_that_were_published() -> None:
+    was = list(csv.DictReader((VERSION_1 / "results.csv").open(newline="")))
+    now = list(csv.DictReader(io.StringIO(to_csv([load(VERSION_1), load(VERSION_1 / "broadcast")]))))
     assert [{name: row[name] for name in was[0]} for row in now] == was
 
 
-def test_the_published_run_renders_and_compares(tmp_path: Path) -> None:
-    done = CliRunner().invoke(main, [str(TABLE), "--out", str(tmp_path)])
+def test_a_whole_run_renders_and_compares(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, [str(VERSION_1), "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert "works through a proxy that forwards no Upgrade" in (tmp_path / "report.md").read_text()
-    assert any(of.metric == "latency_ms_p50" for of in compare_point(load(TABLE), fake_results(2)).changes)
+    assert any(of.metric == "latency_ms_p50" for of in compare_point(load(VERSION_1), fake_results(2)).changes)
 
 
-def test_the_other_published_files_load() -> None:
-    checks = find(TABLE, CAPABILITIES_FILE)
+def test_its_other_files_load() -> None:
+    checks = find(VERSION_1, CAPABILITIES_FILE)
     assert checks is not None and checks.name == "probes.json"
     found = read(checks, CapabilityResults).checks
     assert found and {one.check for one in found} >= {"passes_a_plain_proxy", "waits_for_data"}
-    verified = read(TABLE / VERIFY_FILE, VerifyResults)
+    verified = read(VERSION_1 / VERIFY_FILE, VerifyResults)
     assert verified.trials and all("latency_ms_p50" in one.trial.values for one in verified.trials)
 
 

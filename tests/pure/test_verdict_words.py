@@ -1,6 +1,4 @@
-"""Decision 0011: the words of the published run's verdicts, before and after, are what the code says."""
-
-from pathlib import Path
+"""Decision 0011: the words of its run's verdicts, before and after, are what the code says."""
 
 from bench.results.capabilities import CapabilityResults
 from bench.results.files import load, read
@@ -20,9 +18,8 @@ from reports.table.verdicts import (
     judgements,
     tally,
 )
+from tests.conftest import ROOT, VERSION_1
 
-ROOT = Path(__file__).parents[2]
-PUBLISHED = ROOT / "docs" / "runs" / "table"
 DECISION = ROOT / "docs" / "decisions" / "0011-verdict-words.md"
 BEFORE = {
     HOLDS: "holds",
@@ -34,10 +31,10 @@ BEFORE = {
 EVERYWHERE = "every point"
 
 
-def published() -> list[Line]:
-    runs = [load(PUBLISHED), load(PUBLISHED / "broadcast")]
+def judged() -> list[Line]:
+    runs = [load(VERSION_1), load(VERSION_1 / "broadcast")]
     measured = [Measured(results.plan, main_blocks(results)) for results in runs]
-    return judge_all(measured, read(PUBLISHED / "probes.json", CapabilityResults).checks)
+    return judge_all(measured, read(VERSION_1 / "probes.json", CapabilityResults).checks)
 
 
 def table(lines: list[Line]) -> str:
@@ -52,8 +49,8 @@ def table(lines: list[Line]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def test_the_decision_has_every_verdict_of_the_published_run_before_and_after() -> None:
-    lines = published()
+def test_the_decision_has_every_verdict_of_its_run_before_and_after() -> None:
+    lines = judged()
     expected = table(lines)
     assert expected in DECISION.read_text(), f"the table of {DECISION.name} is to be:\n{expected}"
     assert sum(tally(lines).values()) == 30

@@ -1,11 +1,9 @@
 """Who stops reading, or never finishes asking, is bounded in time and memory; the others do not notice."""
 
 import asyncio
-import contextlib
 import json
 import socket
 from contextlib import aclosing
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -14,9 +12,8 @@ from bench.reliability.soak import open_files
 from clients.control import Control
 from clients.core.client import new_client, new_shared
 from clients.core.options import ClientOptions
-from clients.core.tls import client_context
 from feed.cursor import parse_cursor
-from feed.envelope import Envelope, decode_envelope, decode_error, decode_welcome
+from feed.envelope import Envelope, decode_envelope, decode_welcome
 from feed.schedule import Schedule
 from feed.transports import POLLS, TRANSPORTS
 from feed.wire import FrameDecoder
@@ -58,14 +55,14 @@ def test_a_stalled_reader_is_aborted_and_its_memory_bounded(start: Start, stream
             healthy = new_client(name, server.url, ClientOptions(max_attempts=0, variant=server.target.variant), shared)
             async with aclosing(healthy.events()) as events:
                 assert decode_welcome((await anext(events)).envelope.data).resume == "new"
-                await until(lambda: _connections(control, 6), "all connected")
+                await until(lambda: connections_are(control, 6), "all connected")
                 for _ in range(10):  # never further ahead than a reader may be, however slow this process is
                     await control.start_feed(Schedule("constant", 400.0, limit=200), 4096)
                     for _ in range(200):
                         await anext(events)
                 await until(lambda: _aborted(control, 5), "stalled readers aborted")
                 assert healthy.session.gaps == 0 and healthy.session.delivered == 2000
-                await until(lambda: _connections(control, 1), "only the healthy one is left")
+                await until(lambda: connections_are(control, 1), "only the healthy one is left")
         for peer in peers:
             with pytest.raises(ConnectionResetError):
                 while True:
@@ -78,11 +75,11 @@ def test_a_stalled_reader_is_aborted_and_its_memory_bounded(start: Start, stream
     run(body())
 
 
-async def _connections(control: Control, count: int) -> bool:
+async def connections_are(control: Control, count: int) -> bool:
     return bool((await control.stats())["connections_now"] == count)
 
 
-async def _connected(control: Control, count: int) -> bool:
+async def connected_are(control: Control, count: int) -> bool:
     return bool((await control.stats())["connections_total"] == count)
 
 
@@ -100,7 +97,7 @@ def test_a_slow_reader_is_told_of_its_gap_and_stays(start: Start, stream: str) -
         async with Control(server.ready["control_url"]) as control:
             peer = stalled_peer(server, OPENINGS[name])
             peer.settimeout(60)
-            await until(lambda: _connections(control, 1), "connected")
+            await until(lambda: connections_are(control, 1), "connected")
             await control.start_feed(Schedule("constant", 2000.0, limit=3000), 4096)
             await until(lambda: _all_published(control, 3000), "all published")
             envelopes = await asyncio.to_thread(_read_until, peer, name, 3000)
@@ -194,150 +191,15 @@ def test_who_is_in_no_socketio_namespace_is_closed(start: Start) -> None:
             polling = server.url + "/socket.io/?EIO=4&transport=polling"
             async with session.get(polling) as opened:
                 sid = json.loads((await opened.text())[1:])["sid"]
-            await until(lambda: _connections(control, 1), "the one that is in a namespace is left")
+            await until(lambda: connections_are(control, 1), "the one that is in a namespace is left")
             async with session.get(f"{polling}&sid={sid}") as late:
                 assert late.status == 400, "the session has ended"
             peers[1].sendall(SOCKETIO_LEAVE)
-            await until(lambda: _connections(control, 0), "it has left, and is closed")
+            await until(lambda: connections_are(control, 0), "it has left, and is closed")
         for peer in peers:
             peer.close()
 
     run(body())
-
-
-@pytest.mark.parametrize("name", list(TRANSPORTS))
-def test_unfinished_requests_are_answered_and_closed(start: Start, name: str) -> None:
-    server = start(name, "--source", "none", "--request-timeout-s", "0.5")
-    beginning = b"\x00\x00" if name == "raw" else b"GET / HTTP/1.1\r\nHo"
-
-    async def body() -> None:
-        peers = []
-        for sent in [beginning, b""] * 25:
-            peer = socket.create_connection(("127.0.0.1", server.port), timeout=60)
-            peer.sendall(sent)
-            peers.append(peer)
-        async with Control(server.ready["control_url"]) as control:
-            await until(lambda: _connected(control, 50), "all have connected")
-            await until(lambda: _connections(control, 0), "all closed")
-            assert (await control.stats())["request_timeouts"] == 50
-        for peer in peers:
-            answer = b""
-            with contextlib.closing(peer):
-                while piece := peer.recv(4096):
-                    answer += piece
-            body = answer[4:] if name == "raw" else answer.partition(b"\r\n\r\n")[2]
-            assert decode_error(decode_envelope(body).data).code == "request_timeout"
-
-    run(body())
-
-
-@pytest.mark.parametrize(
-    "sent", [b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"], ids=["nothing", "half a hello"]
-)
-def test_a_tls_handshake_that_never_ends_is_counted_and_closed(start: Start, transport: str, sent: bytes) -> None:
-    """The time runs from the accept, not from the end of the handshake that it should bound."""
-    server = start(transport, "--source", "none", "--request-timeout-s", "0.5", "--tls", "dev")
-
-    async def body() -> None:
-        peers = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(20)]
-        for peer in peers:
-            peer.sendall(sent)
-        async with Control(server.ready["control_url"]) as control:
-            await until(lambda: _connected(control, 20), "all have connected")
-            await until(lambda: _connections(control, 0), "all closed")
-            assert (await control.stats())["request_timeouts"] == 20
-        for peer in peers:
-            with contextlib.closing(peer), contextlib.suppress(ConnectionResetError):
-                assert not peer.recv(4096)
-
-    run(body())
-
-
-def test_after_tls_the_rest_of_the_time_is_for_the_request(start: Start, transport: str) -> None:
-    server = start(transport, "--source", "none", "--request-timeout-s", "0.5", "--tls", "dev")
-    trusting = client_context(Path(server.ready["ca_file"]))
-
-    async def body() -> None:
-        peers = [
-            trusting.wrap_socket(
-                socket.create_connection(("127.0.0.1", server.port), timeout=60), server_hostname="localhost"
-            )
-            for _ in range(5)
-        ]
-        async with Control(server.ready["control_url"]) as control:
-            await until(lambda: _connections(control, 0), "all closed, though none says goodbye")
-            stats = await control.stats()
-            assert (stats["request_timeouts"], stats["connections_total"]) == (5, 5)
-        for peer in peers:
-            peer.close()
-
-    run(body())
-
-
-def test_a_trickled_request_is_cut_at_the_deadline(start: Start) -> None:
-    """A peer that sends a byte now and then does not extend its time."""
-    server = start("polling", "--source", "none", "--request-timeout-s", "0.6")
-
-    async def body() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        answered = asyncio.ensure_future(_all_of(reader))
-        for letter in b"GET /poll HTTP/1.1\r\nX: " + b"y" * 1000:
-            if answered.done():
-                break
-            with contextlib.suppress(ConnectionError):
-                writer.write(bytes([letter]))
-                await writer.drain()
-            await asyncio.sleep(0.02)
-        assert (await answered).startswith(b"HTTP/1.1 408 ")
-        writer.close()
-
-    run(body())
-
-
-async def _all_of(reader: asyncio.StreamReader) -> bytes:
-    """What came before the end, also if the peer was reset: it had not read everything that was written to it."""
-    received = b""
-    with contextlib.suppress(ConnectionError):
-        while piece := await reader.read(4096):
-            received += piece
-    return received
-
-
-@pytest.mark.parametrize("served", ["sse", "sse:plain", "long_polling", "long_polling:tuned"])
-def test_an_empty_line_is_no_request_that_could_be_overdue(start: Start, served: str) -> None:
-    """Clients send one behind a request (RFC 9112, section 2.2): a stream or a held poll goes on."""
-    server = start(served, "--source", "none", "--request-timeout-s", "0.5", "--heartbeat-s", "0.3")
-    path = "/sse" if "sse" in served else "/long-poll?hold_s=2&since="
-
-    async def body() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        if "polling" in served:
-            writer.write(b"GET /long-poll HTTP/1.1\r\nHost: x\r\n\r\n")
-            first = await reader.readuntil(b"}}")
-            path_ = path + decode_envelope(first.partition(b"\r\n\r\n")[2]).id
-        else:
-            path_ = path
-        writer.write(f"GET {path_} HTTP/1.1\r\nHost: x\r\n\r\n\r\n".encode())
-        await writer.drain()
-        if "polling" in served:
-            assert b'"events":[]' in await reader.readuntil(b"}}")
-        else:
-            for _ in range(4):
-                await reader.readuntil(b": ping")
-        async with Control(server.ready["control_url"]) as control:
-            assert (await control.stats())["request_timeouts"] == 0
-        writer.close()
-
-    run(body())
-
-
-def test_the_relays_control_listener_is_bounded_too(start: Start) -> None:
-    """It has no option for it: as long as the default."""
-    relay = start("relay", "--to", "127.0.0.1:9")
-    port = int(relay.ready["control_url"].rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=40) as peer:
-        peer.sendall(b"GET /stats HTT")
-        assert peer.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
 def test_an_oversize_websocket_message_is_refused(start: Start) -> None:

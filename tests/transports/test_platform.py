@@ -1,18 +1,15 @@
 """What stands around requests: authentication, origins, limits, namespaces, TLS, metrics, reconnection with rooms."""
 
 import asyncio
-import json
 import os
 import signal
 import time
-import urllib.request
 from typing import Any
 
 import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
 from clients.contract.platform import Member
 from clients.control import Control
@@ -20,12 +17,12 @@ from clients.core.client import State, new_client, new_shared
 from clients.core.errors import GaveUpError, RefusedError, RequestError
 from clients.core.options import ClientOptions
 from clients.core.renewal import TokenError, expires_at_s, keep_renewed
+from feed.schedule import Schedule
 from feed.transports import TRANSPORTS
 from servers.gate.auth import DEV_KEY, mint
-from tests.conftest import Running, Start, invoke, run, run_module, until
+from tests.conftest import Running, Start, invoke, run, until
 
 QUICK = {"poll_interval_s": 0.02, "hold_s": 2.0, "backoff_base_s": 0.05, "backoff_cap_s": 0.2, "max_attempts": 200}
-
 OPEN_TO_OTHERS = ("--source", "none", "--namespace", "admin", "--allow-origin", "https://app.example.org")
 
 
@@ -273,7 +270,7 @@ def test_tls_with_a_throw_away_authority(start: Start, served: str) -> None:
         async with Crew() as crew:
             one = await crew.join(server, **trusting)
             async with Control(server.ready["control_url"]) as control:
-                await control.start_feed(_schedule(), 256)
+                await control.start_feed(Schedule("constant", 100.0, limit=5), 256)
             await one.until(lambda: len(one.of("event")) == 5)
             if served != "raw":
                 assert await one.client.request("call", service="echo", data=1) == 1
@@ -282,56 +279,6 @@ def test_tls_with_a_throw_away_authority(start: Start, served: str) -> None:
                 await client.run()
 
     run(body())
-
-
-def _schedule() -> Any:
-    from feed.schedule import Schedule
-
-    return Schedule("constant", 100.0, limit=5)
-
-
-def test_metrics_for_prometheus(start: Start, upstream: str) -> None:
-    server = start(upstream, "--source", "none")
-
-    async def body() -> None:
-        async with Crew() as crew:
-            one = await crew.join(server)
-            await one.client.join("tea")
-            found = await asyncio.to_thread(_metrics, server)
-            assert found["pushmark_peers"] == 1 and found["pushmark_requests_acknowledged_total"] == 1
-            assert found["pushmark_rooms"] == 2
-
-    run(body())
-
-
-def _metrics(server: Running) -> dict[str, float]:
-    with urllib.request.urlopen(f"{server.ready['control_url']}/metrics", timeout=5) as response:
-        families = text_string_to_metric_families(response.read().decode())
-        return {sample.name: sample.value for family in families for sample in family.samples}
-
-
-def test_the_log_names_clients_and_no_secrets(start: Start, upstream: str) -> None:
-    server = start(upstream, "--source", "none", "--auth", "dev", "--log-level", "info")
-    secret = token()
-
-    async def body() -> str:
-        async with Crew() as crew:
-            one = await crew.join(server, token=secret)
-            await one.client.join("tea")
-            await one.client.request("publish", room="tea", data="do not log me")
-            return one.client.id
-
-    client = run(body())
-    server.stop()
-    text = server.log.read_text()
-    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    assert client in {line.get("client") for line in lines}, text
-    assert secret not in text and "do not log me" not in text
-
-
-def test_dev_mode_says_so_loudly(share: Start) -> None:
-    server = share("sse", "--source", "none", "--auth", "dev")
-    assert "DEV MODE" in server.log.read_text()
 
 
 @pytest.mark.parametrize(
@@ -356,13 +303,6 @@ def test_bad_options_are_named(arguments: tuple[str, ...], said: str) -> None:
 def test_the_baseline_does_not_pretend_to_protect(arguments: tuple[str, ...]) -> None:
     done = invoke("servers", "raw", "--port", "0", *arguments)
     assert done.returncode != 0 and f"{arguments[0]}: the baseline" in done.stderr
-
-
-def test_the_token_command(start: Start) -> None:
-    key = "k" * 40
-    made = invoke("servers", "token", "--user", "ann", "--claim", "staff", PUSHMARK_JWT_KEY=key)
-    assert made.returncode == 0 and made.stdout.count(".") == 2
-    assert "'a b' is not a user name" in invoke("servers", "token", "--user", "a b", "--dev").stderr
 
 
 def test_a_connection_outlives_its_tokens(share: Start, upstream: str) -> None:
@@ -395,20 +335,3 @@ def test_what_is_no_token_has_no_expiry(text: str) -> None:
 
 def test_the_expiry_is_read_from_a_token() -> None:
     assert expires_at_s(mint(DEV_KEY, "ann", 60.0, 1000.0)) == 1060.0
-
-
-def test_people_talk_from_the_command_line(share: Start, upstream: str) -> None:
-    server = share(upstream, "--source", "none", "--auth", "dev")
-    name = server.ready["transport"]
-    words = ("clients", name, server.url, "--room", "talk", "--poll-interval-s", "0.05", "--json")
-    said = ("--send", "hello", "--send", "how are you?", "--count", "2")
-    done = run_module(*words, *said, PUSHMARK_TOKEN=token())
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    messages = [line["data"] for line in lines if line["type"] == "message"]
-    assert [(one["user"], one["data"]) for one in messages] == [("ann", "hello"), ("ann", "how are you?")]
-    assert {line["room"] for line in lines} == {"talk"}
-    for bad, named in ((("--token", "nonsense"), "token_invalid"), (("--ca-file", "none.pem"), "none.pem")):
-        refused = invoke(*words, *said, *bad)
-        hidden = "401" if name == "websocket" and named == "token_invalid" else named
-        assert refused.returncode != 0 and hidden in refused.stderr and "Traceback" not in refused.stderr

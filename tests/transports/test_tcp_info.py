@@ -23,8 +23,17 @@ from pathlib import Path
 import pytest
 
 from bench.machine.processes import kernel_tcp_bytes, rss_bytes
+from clients.core.ledger import Ledger
 from feed.instruments.clock import NS_PER_MS, now_ns, timerfd_create, timerfd_set
-from feed.instruments.tcp import ESTABLISHED, MAX_SEGMENT_BYTES, TcpInfo, read_progress, read_tcp_info, tune
+from feed.instruments.tcp import (
+    ESTABLISHED,
+    MAX_SEGMENT_BYTES,
+    TcpInfo,
+    read_progress,
+    read_tcp_info,
+    tune,
+    unread_bytes,
+)
 from servers.gate.watchdog import NO_LINGER
 from tests.conftest import run, until
 
@@ -113,6 +122,44 @@ def test_a_peer_that_does_not_read_leaves_what_the_kernel_says_is_queued() -> No
         # The window may open between the readings: the peer's kernel goes on taking what fits into its buffer.
         assert acked <= info.bytes_acked <= sent - queued(one, termios.TIOCOUTQ) + 1
         assert sent - (info.bytes_acked - 1) >= info.notsent_bytes
+
+
+class Connected:
+    """A transport and its protocol, as the ledger sees them."""
+
+    receive_ns = 0
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def get_extra_info(self, name: str) -> socket.socket | None:
+        return self._sock if name == "socket" else None
+
+
+def test_the_kernels_stamp_is_of_the_bytes_that_the_client_has_read() -> None:
+    """Newer ones that wait unread say nothing about how well the client stamps: it is busy with something else."""
+
+    async def body(one: socket.socket, two: socket.socket) -> None:
+        ledger, connected = Ledger(), Connected(one)
+        ledger.open(connected, connected)  # type: ignore[arg-type]
+        assert ledger.stamps() == [], "nothing came"
+        for sent in (b"one", b"two"):
+            two.sendall(sent)
+
+            async def came(size: int = len(sent)) -> bool:
+                return unread_bytes(one) == size
+
+            await until(came, "it waits unread")
+            assert ledger.stamps() == []
+            one.recv(100)
+            connected.receive_ns = now_ns()
+            ((read_ns, kernel_ns),) = ledger.stamps()
+            assert read_ns == connected.receive_ns and kernel_ns > 0
+        one.close()
+        assert ledger.stamps() == [], "closed"
+
+    with connection() as (one, two):
+        run(body(one, two))
 
 
 def _by_ss(sock: socket.socket) -> dict[str, str]:
