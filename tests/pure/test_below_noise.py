@@ -5,10 +5,11 @@ import pytest
 from bench.generators.spec import Mark, Records
 from bench.machine.load import Machine
 from bench.results.catalogue import BELOW_NOISE, METRICS
+from bench.results.observed import Excess
 from bench.results.run import Results
 from bench.run.progress import outcome
 from bench.run.standing import cell
-from bench.trial.evaluate import below_noise
+from bench.trial.evaluate import CUT_BY_EDGES, below_noise, drop_cut_bytes
 from bench.trial.metrics import Gauges, Reading, cost_metrics
 from clients.core.ledger import Totals
 from reports.blocks import main_blocks
@@ -91,3 +92,16 @@ def test_a_change_from_below_the_noise_is_no_share_of_it() -> None:
     found = compare_point(with_cpu([-x for x in NOISY]), with_cpu([50.0, 51.0, 49.0, 50.0, 50.0]))
     (change,) = [of for of in found.changes if (of.transport, of.metric) == ("sse", CPU)]
     assert change.worse == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("framing", "beyond", "dropped"), [(-15.7, 0.0, True), (-15.7, None, False), (61.0, 0.0, False)]
+)
+def test_bytes_that_an_edge_cut_are_left_out_only_if_they_were_right_without_edges(
+    framing: float, beyond: float | None, dropped: bool
+) -> None:
+    """Else the trial stays invalid for a negative part."""
+    found = {**dict.fromkeys(CUT_BY_EDGES, 50.0), "framing_bytes_per_event": framing, "server_cpu_us_per_event": 20.0}
+    notes = drop_cut_bytes(found, Excess(beyond))
+    assert bool(notes) == dropped
+    assert set(found) == ({"server_cpu_us_per_event"} if dropped else {*CUT_BY_EDGES, "server_cpu_us_per_event"})
