@@ -1,6 +1,7 @@
 """Counts and metrics of a trial, from what its processes recorded (docs/method.md defines each). Pure."""
 
 import math
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -182,8 +183,7 @@ def independent_events(records: list[Records], part: Window, rooms: int) -> int:
 
 def latency_metrics(samples: Samples, records: list[Records], part: Window, rooms: int) -> dict[str, float]:
     """Latency of the probes, the generator's view, and the spread of the fan-out."""
-    probe_numbers = np.array([index for record in records for index in record.probes], dtype=np.int64)
-    probes = samples.of(np.isin(samples.subscriber, probe_numbers))
+    probes = _probed(samples, records)
     metrics: dict[str, float] = {}
     if not len(probes.n):
         return metrics
@@ -205,9 +205,13 @@ def latency_metrics(samples: Samples, records: list[Records], part: Window, room
 
 def probe_percentiles(samples: Samples, records: list[Records], part: Window, rooms: int) -> dict[str, float]:
     """Latency percentiles of the probes."""
-    probe_numbers = np.array([index for record in records for index in record.probes], dtype=np.int64)
-    probes = samples.of(np.isin(samples.subscriber, probe_numbers))
-    return percentiles_ms(probes.latency_ms, independent_events(records, part, rooms))
+    return percentiles_ms(_probed(samples, records).latency_ms, independent_events(records, part, rooms))
+
+
+def _probed(samples: Samples, records: list[Records]) -> Samples:
+    """The deliveries to probes."""
+    probes = [index for record in records for index in record.probes]
+    return samples.of(np.isin(samples.subscriber, np.array(probes, dtype=np.int64)))
 
 
 def _spreads_ms(probes: Samples, rooms: int) -> NDArray[np.float64]:
@@ -225,8 +229,13 @@ def _spreads_ms(probes: Samples, rooms: int) -> NDArray[np.float64]:
 
 def totals(records: list[Records], begin: str, end: str) -> Totals:
     """What the connections of all processes moved between two marks."""
-    spans = [Totals(**getattr(record, end).totals).since(Totals(**getattr(record, begin).totals)) for record in records]
-    return Totals(*(sum(values) for values in zip(*spans, strict=True)))
+    return _sum(
+        Totals(**getattr(record, end).totals).since(Totals(**getattr(record, begin).totals)) for record in records
+    )
+
+
+def _sum(all_: Iterable[Totals]) -> Totals:
+    return Totals(*map(sum, zip(*all_, strict=True)))
 
 
 def byte_metrics(
@@ -272,8 +281,7 @@ def byte_metrics(
 
 def life_totals(records: list[Records]) -> Totals:
     """What the connections of all processes moved from their first segment to their last."""
-    finals = [Totals(**record.final.totals) for record in records]
-    return Totals(*(sum(values) for values in zip(*finals, strict=True)))
+    return _sum(Totals(**record.final.totals) for record in records)
 
 
 def _received_hz(record: Records) -> float:

@@ -1,6 +1,7 @@
 """Verdicts on claims: from made-up results to words."""
 
 import json
+import math
 from pathlib import Path
 
 import msgspec
@@ -15,8 +16,9 @@ from bench.results.catalogue import METRICS
 from bench.results.files import CAPABILITIES_FILE, load, save
 from bench.results.run import Results
 from reports.blocks import main_blocks
-from reports.formats import with_interval
-from reports.statistics import EQUAL, MARGINS, OPEN, Estimate, estimate
+from reports.formats import new_run, with_interval
+from reports.samples import Paired
+from reports.statistics import ALPHA, EQUAL, MARGINS, OPEN, Estimate, compare_runs, estimate, new_run_blocks
 from reports.table.claims import BURDENS, CLAIMS, ByCheck, ByOrder, ByWord, NotJudged
 from reports.table.ratings import HIGHEST, LATENCY_BOUNDS, rate
 from reports.table.summary import judge, summarize
@@ -83,6 +85,36 @@ def test_an_interval_across_a_bound_is_not_settled_and_says_how_many_more_blocks
     results = changed(fake_results(), "sse", "latency_ms_p50", [24.0, 26.5, 24.2, 26.8, 25.9])
     found = word(results, "sse", "latency: low")
     assert found.word == OPEN and "very low to low" in found.evidence and "one new run of about" in found.evidence
+
+
+@pytest.mark.parametrize("values", [[24.0, 26.5, 24.2, 26.8, 25.9], [25.5, 24.2, 24.7, 24.1, 24.9]])
+def test_the_new_run_is_one_that_settles_on_which_side_of_the_nearest_bound_it_is(values: list[float]) -> None:
+    """25 ms: one transit and a quarter."""
+    assert LATENCY_BOUNDS[0][0] == 1.25
+    found = word(changed(fake_results(), "sse", "latency_ms_p50", values), "sse", "latency: low")
+    needed = new_run_blocks(Paired([math.log(value / 25) for value in values], 0.0), ALPHA)
+    assert needed is not None and new_run(needed) in found.evidence
+
+
+def test_on_a_bound_no_run_would_tell() -> None:
+    values = [25 * factor for factor in (1.04, 1 / 1.04, 1.05, 1 / 1.05, 1.0)]
+    found = word(changed(fake_results(), "sse", "latency_ms_p50", values), "sse", "latency: low")
+    assert found.word == OPEN and "new run" not in found.evidence and "XX" not in found.evidence
+
+
+def test_an_order_of_several_needs_the_largest_of_the_runs_that_settle_its_pairs() -> None:
+    cpu, rivals = "server_cpu_us_per_event", ("long_polling", "sse", "websocket")
+    results = changed(fake_results(), "polling", cpu, [100.0] * 5)
+    for rival, spread in zip(rivals, (1.2, 1.3, 1.4), strict=True):
+        results = changed(results, rival, cpu, [100 * spread**step for step in (-1.2, 0.9, -1.1, 0.8, 0.1)])
+    of = main_blocks(results)
+    known = compare_runs(
+        {name: (of.values("polling", cpu), of.values(name, cpu)) for name in rivals}, MARGINS["cpu"], paired=True
+    )
+    needed = [found.verdict.new_run_blocks or 0 for found in known.values()]
+    found = word(results, "polling", "high resource use")
+    assert found.word == OPEN and len(set(needed)) > 1
+    assert new_run(max(needed)) in found.evidence and "XX" not in found.evidence
 
 
 @pytest.mark.parametrize("blocks", [1, 4])

@@ -6,8 +6,9 @@ import pytest
 from bench.plan.trials import TrialPlan, schedule_of
 from bench.results.observed import Excess
 from bench.results.run import Idle
-from bench.theory.bytes import EPOCH, FRAMING
-from bench.trial.excess import Position, Span, excess
+from bench.theory.bytes import EPOCH, FRAMING, beyond_envelopes, commas
+from bench.theory.latency import Conditions, requests_per_event
+from bench.trial.excess import Position, Span, excess, expect
 from clients.core.ledger import Totals
 from feed.cursor import Cursor
 from feed.rooms import room_name
@@ -71,3 +72,94 @@ def test_nothing_is_predicted_where_the_format_is_another() -> None:
     assert excess(SMALL, trial, None, span) == Excess()
     assert excess(msgspec.structs.replace(SMALL, inject_fault={"sse": "drop"}), trial, idle, span) == Excess()
     assert excess(SMALL, trial, idle, span._replace(moved=Totals())) == Excess()
+
+
+@pytest.mark.parametrize("transport", FRAMING)
+def test_heartbeats_are_no_framing(transport: str) -> None:
+    idle, span = Idle(120, 16, 6, 15.0), moved(transport)
+    beats = span.moved._replace(
+        heartbeats=7, stream_bytes=span.moved.stream_bytes + 7 * 16, header_bytes=span.moved.header_bytes + 7 * 104
+    )
+    found = excess(SMALL, trial_of(transport, SMALL), idle, span._replace(moved=beats))
+    assert found.framing_bytes_per_event == pytest.approx(0, abs=1e-9)
+    assert found.tcp_ip_share == pytest.approx(0)
+    more = beats._replace(header_bytes=beats.header_bytes + beats.deliveries * 26)
+    assert excess(SMALL, trial_of(transport, SMALL), idle, span._replace(moved=more)).tcp_ip_share == pytest.approx(
+        0.25
+    )
+
+
+@pytest.mark.parametrize(("more", "fits"), [(0, True), (1, False)])
+def test_tcp_ip_is_predicted_only_for_events_that_fit_into_a_segment(more: int, fits: bool) -> None:
+    """With envelope and a frame's 4 bytes, into 1,448."""
+    positions = [Position(index, 998) for index in range(6)]
+    plan = msgspec.structs.replace(SMALL, rooms=1)
+    trial = trial_of("websocket", plan)
+    around = expect(plan, trial, positions).envelope - plan.payload_bytes
+    assert around == round(around), "all sequence numbers have three digits"
+    plan = msgspec.structs.replace(plan, payload_bytes=1448 - 4 - round(around) + more)
+    totals = Totals(deliveries=10, header_bytes=1040, stream_bytes=10, payload_bytes=10)
+    found = excess(plan, trial, Idle(120, 16, 6, 15.0), Span(totals, 10.0, 0, positions))
+    assert (found.tcp_ip_share is not None) is fits
+
+
+def test_what_is_expected_of_a_poller_is_the_mean_over_all_deliveries() -> None:
+    trial = trial_of("polling", SMALL)
+    schedule = list(dues(schedule_of(SMALL, trial)))
+    positions = [Position(0, 205), Position(1, 1005)]
+    sizes, empty, query = [], [], []
+    for room, newest in positions:
+        count = sum(due.room == room for due in schedule)
+        for seq in range(newest - count + 1, newest + 1):
+            sizes.append(len(Event("event", Cursor(EPOCH, seq), room_name(room), b"x" * SMALL.payload_bytes).json))
+        middle = Cursor(EPOCH, newest - count // 2)
+        empty.append(len(encode_batch(middle, room_name(room), "resumed", 0, ())))
+        query.append(len(f"room={room_name(room)}&since={middle}"))
+    found = expect(SMALL, trial, positions)
+    assert (found.deliveries, found.framing) == (len(sizes), 0)
+    assert found.envelope == pytest.approx(sum(sizes) / len(sizes))
+    assert found.empty_answer == sum(empty) / 2 and found.query == sum(query) / 2
+
+
+@pytest.mark.parametrize(
+    ("transport", "path", "hold"), [("polling", "/poll", ""), ("long_polling", "/long-poll", "&hold_s=25")]
+)
+@pytest.mark.parametrize("beyond", (0, 30))
+def test_requests_are_predicted_to_the_byte(transport: str, path: str, hold: str, beyond: int) -> None:
+    span = moved(transport)
+    size = len(f"GET {path}?room=feed-1&since={EPOCH}-101{hold} HTTP/1.1\r\n\r\n") + 427 + beyond
+    sent = span.moved._replace(sent_bytes=span.moved.requests * size)
+    found = excess(SMALL, trial_of(transport, SMALL), Idle(1003, IDLES[transport], 6, 1.0), span._replace(moved=sent))
+    assert found.sent_bytes_per_request == pytest.approx(beyond, abs=1.5)
+
+
+@pytest.mark.parametrize(("rtt_ms", "relay"), [(40.0, 52), (10.0, 0)])
+def test_polls_are_as_many_as_ticks_and_their_headers_those_of_an_empty_cycle_and_more(
+    rtt_ms: float, relay: int
+) -> None:
+    """Six pollers, a poll a second, for ten seconds; an acknowledgement more where the relay must send its own."""
+    plan = msgspec.structs.replace(SMALL, rtt_ms=rtt_ms)
+    trial = trial_of("polling", plan)
+    span, idle = moved("polling", trial=trial), Idle(1003, 743, 6, 1.0)
+    per_answer = span.moved.deliveries / span.moved.answers
+    envelope = expect(plan, trial, span.positions).envelope
+    cycle = 260 + beyond_envelopes(per_answer, envelope) - commas(per_answer) + relay
+    exact = span.moved._replace(header_bytes=round(cycle * span.moved.requests))
+    found = excess(plan, trial, idle, span._replace(moved=exact))
+    assert found.tcp_ip_share == pytest.approx(0, abs=1e-4)
+    assert found.requests_share == pytest.approx(span.moved.requests / 60 - 1)
+    assert found.requests_chance == pytest.approx(2 / 10 / 6**0.5)
+
+
+def test_long_polls_are_as_many_as_theory_says_and_chance_is_that_of_few() -> None:
+    trial = trial_of("long_polling", SMALL)
+    span = moved("long_polling")
+    n = span.moved.deliveries
+    requests = n * requests_per_event("long_polling", Conditions(40.0, n / 6 / 10.0, trial.poll_interval_s, 25.0))
+    found = excess(SMALL, trial, Idle(1020, 760, 6, 25.0), span)
+    assert found.requests_share == pytest.approx(span.moved.requests / requests - 1)
+    assert found.requests_chance == pytest.approx(2 / requests**0.5)
+    headers = span.moved._replace(header_bytes=390 * span.moved.requests)
+    assert excess(SMALL, trial, Idle(1020, 760, 6, 25.0), span._replace(moved=headers)).tcp_ip_share == pytest.approx(
+        0.5
+    )

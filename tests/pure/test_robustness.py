@@ -110,6 +110,19 @@ def test_independent_samples_are_dealt_out_anew_as_scipy_does() -> None:
     assert Unpaired(a, b, 0.0).shuffled(1, 0.0) == pytest.approx(theirs.pvalue)
 
 
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("threshold", [0.7, -0.7])
+def test_so_are_samples_that_differ_by_the_margin(side: int, threshold: float) -> None:
+    a, b = [3.0, 4.5, 1.0, 6.0, 7.5], [2.0, 2.5, 4.0, 1.5, 5.5]
+    theirs = stats.permutation_test(
+        ([side * x - threshold for x in a], [side * x for x in b]),
+        lambda x, y, axis: x.mean(axis) - y.mean(axis),
+        alternative="greater",
+        vectorized=True,
+    )
+    assert Unpaired(a, b, 0.0).shuffled(side, threshold) == pytest.approx(theirs.pvalue)
+
+
 def _word(draw: np.random.Generator, mean: float, blocks: int) -> tuple[str, int | None]:
     (found,) = verdicts([Paired(draw.normal(mean, 0.02, blocks).tolist(), 0.05)])
     return found.word, found.new_run_blocks

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ from bench.trial.channel import GeneratorChannel, TrialError
 from bench.trial.conduct import await_ramp
 from bench.trial.context import IdleCpu, TrialProcesses
 from bench.trial.drift import LEAST_EVENTS, LEAST_MS, LEAST_SHARE, Z, drift, rank_z
-from bench.trial.validity import BOUNDS, cost_reasons, reasons, saturation_reasons
+from bench.trial.validity import BOUNDS, collector_reasons, cost_reasons, reasons, saturation_reasons
 from reports.table.quiet import LIMITS, NOISY, QUIET, UNFIT, Host, quiet_sentence
 from tests.helpers.fake_results import fake_results
 
@@ -169,3 +170,50 @@ def test_the_generators_collector_must_not_have_run_at_all() -> None:
         assert cost_reasons({name: 0.25}, counts, closed_loop) == [said]
         assert cost_reasons({name: 0.0}, counts, closed_loop) == []
     assert saturation_reasons({name: 0.25, "generator_cpu_share": 0.95}) == [said]
+
+
+BUSY = {"server_cpu_share": 0.96, "generator_cpu_share": 0.97}
+
+
+def test_what_makes_a_cost_untrue_is_said() -> None:
+    """A poller that is busy asks less often: its cost counts all the same."""
+    counts = Counts(expected=9, delivered=9, lost=0, duplicate=0, out_of_order=0, gaps=0, reconnects=0)
+    assert cost_reasons(BUSY, counts, closed_loop=True) == []
+    assert cost_reasons(BUSY, counts, closed_loop=False) == [
+        "the server was saturated, and merges work then: 96% of a core, allowed 95%",
+        "the generator was saturated and fell behind: 97% of a core, allowed 95%",
+    ]
+    for lost, broken in ((2, 0), (0, 3), (2, 3)):
+        found = msgspec.structs.replace(counts, lost=lost, reconnects=broken)
+        said = f"{lost} deliveries were lost, {broken} connections broke"
+        assert cost_reasons({}, found, closed_loop=True) == cost_reasons({}, found, closed_loop=False) == [said]
+
+
+def test_a_generator_shows_the_most_that_it_can_only_if_it_is_what_is_saturated() -> None:
+    assert saturation_reasons({"generator_cpu_share": 0.9}) == []
+    assert saturation_reasons(BUSY) == ["the server was saturated, and merges work then: 96% of a core, allowed 95%"]
+    assert saturation_reasons({"generator_cpu_share": 0.89}) == [
+        "the generator was not saturated: it used 89% of a core"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("collector", "found"),
+    [
+        ({"enabled": False, "frozen_objects": 9}, "off"),
+        ({"enabled": True, "frozen_objects": 9}, "tuned"),
+        ({"enabled": True, "frozen_objects": 0}, "default"),
+    ],
+)
+@pytest.mark.parametrize("asked", ["default", "tuned"])
+def test_the_servers_collector_is_as_asked_for(collector: dict[str, object], found: str, asked: str) -> None:
+    said = f"the server's garbage collector was {found}, planned {asked}"
+    assert collector_reasons(asked, collector) == ([] if found == asked else [said])
+
+
+def test_an_event_counts_by_the_mean_of_its_deliveries() -> None:
+    """The second half's events took 20 ms to one probe and 40 to another: 30 on average, like the first half's."""
+    dues = np.repeat(np.arange(60), 2)
+    latency_ms = np.where(dues < 30, 30.0, np.tile([20.0, 40.0], 60)) + dues / 1000
+    assert drift(latency_ms, dues) == 0
+    assert drift(latency_ms + np.where(dues < 30, 0, 6), dues) == pytest.approx((36 + 0.0445) / (30 + 0.0145) - 1)
