@@ -128,7 +128,7 @@ class ProcessReading(NamedTuple):
 
     pid: int
     command: str
-    """Its command line, words separated by blanks."""
+    """Its command line, words separated by blanks; of the program only the name, as results are published."""
     cpu_ns: int
     user_ticks: int
     system_ticks: int
@@ -136,8 +136,9 @@ class ProcessReading(NamedTuple):
 
 def read_process(pid: int) -> ProcessReading:
     """Read a process through /proc."""
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-    return ProcessReading(pid, b" ".join(words).decode(errors="replace"), cpu_ns(pid), *user_and_system_ticks(pid))
+    program, *words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    command = b" ".join([program.rpartition(b"/")[2], *words]).decode(errors="replace")
+    return ProcessReading(pid, command, cpu_ns(pid), *user_and_system_ticks(pid))
 
 
 def cpu_ns(pid: int) -> int:

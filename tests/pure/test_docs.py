@@ -55,3 +55,11 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_the_readme_is_one_page() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 100
+
+
+def test_published_results_name_no_folder_of_a_machine() -> None:
+    results = [*(ROOT / "docs" / "runs").rglob("*.json")]
+    assert results
+    for file in results:
+        found = re.findall(r'"(?:[^"]* )?/(?:home|root|tmp|usr|work|opt)/[^"]*"', file.read_text())
+        assert not found, f"{file}: {found[:3]}"

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.machine.processes import kernel_tcp_bytes, rss_bytes
+from bench.machine.processes import kernel_tcp_bytes, read_process, rss_bytes
 from clients.core.ledger import Ledger
 from feed.instruments.clock import NS_PER_MS, now_ns, timerfd_create, timerfd_set
 from feed.instruments.tcp import (
@@ -244,6 +244,13 @@ def test_a_timer_is_armed_for_the_instant_that_was_asked_for() -> None:
         assert re.findall(r"it_interval: \((\d+), (\d+)\)", said) == [("0", str(5 * NS_PER_MS))]
     finally:
         os.close(fd)
+
+
+def test_a_process_is_named_without_the_folder_of_its_program() -> None:
+    """Results are published, and where somebody keeps their programs is nobody's business."""
+    found = read_process(os.getpid())
+    program = found.command.partition(" ")[0]
+    assert found.pid == os.getpid() and "python" in program and "/" not in program
 
 
 def test_memory_is_what_other_readers_say() -> None:
