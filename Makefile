@@ -28,7 +28,7 @@ demo: setup ## Show a live feed in the terminal: this machine's figures over SSE
 smoke: setup ## Measure every transport briefly, to see that everything works (a minute and a half)
 	@$(RUN) -m bench run --preset smoke $(if $(OUT),--out '$(OUT)')
 
-bench: setup ## Measure every transport and leave a report (about 9 minutes)
+bench: setup ## Measure every transport and leave a report (about 10 minutes)
 	@$(RUN) -m bench run --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
 report: setup ## Render the report of the newest run (or of OUT) again
@@ -37,7 +37,7 @@ report: setup ## Render the report of the newest run (or of OUT) again
 sensitivity: setup ## Measure how the ratings change with round trip, poll interval and rate (about 9 minutes)
 	@$(RUN) -m bench sensitivity $(if $(OUT),--out '$(OUT)')
 
-cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (planned for 20 minutes)
+cost: setup ## Measure what a delivery costs the server: CPU, memory, growth (about 23 minutes)
 	@$(RUN) -m bench cost --preset $(PRESET) $(if $(OUT),--out '$(OUT)')
 
 faults: setup ## Kill, cut off and stall servers with clients connected, and attack them (about 18 minutes)

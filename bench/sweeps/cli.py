@@ -56,7 +56,7 @@ def cost(
 ) -> None:
     """Measure server CPU and memory per delivery and connection.
 
-    Bare TCP is the baseline. There is no relay, because it is the server that is measured. Planned for 20 minutes.
+    Bare TCP is the baseline. There is no relay, because it is the server that is measured. Takes about 23 minutes.
     Ctrl-C keeps what was measured and renders it.
     """
     if tls and sections:

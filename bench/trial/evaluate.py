@@ -9,7 +9,6 @@ from bench.generators.window import Window
 from bench.plan.timing import LATE_MS, latest_ms
 from bench.plan.trials import TrialPlan, schedule_of
 from bench.results.catalogue import BELOW_NOISE, METRICS
-from bench.results.observed import Excess
 from bench.results.run import Plan, Trial
 from bench.trial import metrics, validity
 from bench.trial.channel import TrialError
@@ -67,7 +66,7 @@ def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Mea
     record.details["scheduling"] = [["probes" if of.probes else "load", of.scheduling] for of in records]
     record.observed = observe(plan, trial, idle, records, gauges, samples)
     if trial.purpose == "cost":
-        record.notes += drop_cut_bytes(record.metrics, record.observed.excess)
+        record.notes += drop_cut_bytes(record.metrics, records)
     record.reasons = [
         *_reasons(plan, trial, record, measured),
         *implausible(Case(plan, trial, idle, record.metrics, record.observed, record.details)),
@@ -82,13 +81,16 @@ def below_noise(found: dict[str, float]) -> list[str]:
     return [f"{METRICS[name].label}: {BELOW_NOISE}" for name, x in found.items() if METRICS[name].is_below_noise(x)]
 
 
-def drop_cut_bytes(found: dict[str, float], beyond: Excess) -> list[str]:
-    """Leave bytes per event out where they are impossible and the span without edges says that the bytes were right.
+def drop_cut_bytes(found: dict[str, float], records: list[Records]) -> list[str]:
+    """Leave bytes per event out where they are impossible in the measured part, but not from before to after it.
 
     With three events to 10,000 subscribers, what the kernel has received at an edge of the measured part and the client
     has not read yet can be a twentieth of all deliveries.
     """
-    if found.get("framing_bytes_per_event", 0.0) >= 0 or beyond.framing_bytes_per_event is None:
+    if found.get("framing_bytes_per_event", 0.0) >= 0 or any(not of.quiet or not of.drained for of in records):
+        return []
+    moved = metrics.totals(records, "quiet", "drained")
+    if moved.stream_bytes < moved.payload_bytes:
         return []
     for name in CUT_BY_EDGES:
         found.pop(name, None)

@@ -20,6 +20,7 @@ MAX_STATEMENTS: Final = 5
 """Statements in the short form, shared among the sections that answer with a table."""
 FIRST_CAUTIONS: Final = 2
 """They have a place before the further statements."""
+MAX_CELL: Final = 48
 GAP: Final = 2
 """Columns between two columns of a table."""
 
@@ -133,7 +134,9 @@ def _short(table: Table, console: Console) -> Grid:
 
 
 def _brief(cell: str | Cell) -> str:
-    return cell if isinstance(cell, str) else " ".join(filter(None, (cell.text, cell.interval, cell.word)))
+    """On one line, and not so long that a reason for a missing number takes the room of a column of numbers."""
+    text = cell if isinstance(cell, str) else " ".join(filter(None, (cell.text, cell.interval, cell.word)))
+    return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
 
 
 def _full(table: Table) -> Grid:

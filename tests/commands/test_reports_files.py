@@ -21,7 +21,7 @@ from feed.console.terminal import new_console
 from reports.cli import main
 from reports.figures.bytes import enlarged_up_to
 from reports.figures.panels import spread
-from reports.layout import Section
+from reports.layout import Section, Table
 from reports.report import build
 from reports.sections.point import FIGURES
 from reports.style import INK, LOOKS, PAPER, on_top, text_colour, tint
@@ -120,6 +120,17 @@ def test_without_details_the_terminal_shows_a_screenful(points: int, cautions: i
 def test_the_published_run_fits_a_screen() -> None:
     lines = _short(build(RunFolder(ROOT / "docs" / "runs" / "table")))
     assert not any("--details" in line for line in lines), "nothing has to give way"
+
+
+def test_a_long_reason_in_a_cell_hides_no_column() -> None:
+    table = Table(
+        "Goals",
+        ["", "Goal", "Measured", ""],
+        [["SSE", "at most 3", "1.7", "reached"], ["x", "y", "why " * 40, "missed"]],
+        [],
+    )
+    text = "\n".join(_short([Section("Costs", "200 subscribers", [], [table])]))
+    assert "1.7" in text and "missed" in text and "…" in text
 
 
 def _short(sections: list[Section]) -> list[str]:

@@ -5,7 +5,6 @@ import pytest
 from bench.generators.spec import Mark, Records
 from bench.machine.load import Machine
 from bench.results.catalogue import BELOW_NOISE, METRICS
-from bench.results.observed import Excess
 from bench.results.run import Results
 from bench.run.progress import outcome
 from bench.run.standing import cell
@@ -95,13 +94,19 @@ def test_a_change_from_below_the_noise_is_no_share_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("framing", "beyond", "dropped"), [(-15.7, 0.0, True), (-15.7, None, False), (61.0, 0.0, False)]
+    ("framing", "stream_bytes", "dropped"),
+    [(-15.7, 300, True), (-15.7, 200, False), (-15.7, None, False), (61, 300, False)],
 )
-def test_bytes_that_an_edge_cut_are_left_out_only_if_they_were_right_without_edges(
-    framing: float, beyond: float | None, dropped: bool
+def test_bytes_that_an_edge_cut_are_left_out_only_if_they_were_possible_without_edges(
+    framing: float, stream_bytes: int | None, dropped: bool
 ) -> None:
     """Else the trial stays invalid for a negative part."""
+    start = Mark(Totals()._asdict(), 0, 0)
+    end = Mark(Totals(stream_bytes=stream_bytes or 0, payload_bytes=256)._asdict(), 0, 0)
+    records = Records(1, [], [], b"", start, end, end, {}, [], {}, {})
+    if stream_bytes is not None:  # else the host was too slow for a reading before the first event
+        records.quiet, records.drained = start, end
     found = {**dict.fromkeys(CUT_BY_EDGES, 50.0), "framing_bytes_per_event": framing, "server_cpu_us_per_event": 20.0}
-    notes = drop_cut_bytes(found, Excess(beyond))
+    notes = drop_cut_bytes(found, [records])
     assert bool(notes) == dropped
     assert set(found) == ({"server_cpu_us_per_event"} if dropped else {*CUT_BY_EDGES, "server_cpu_us_per_event"})
