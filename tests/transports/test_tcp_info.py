@@ -14,6 +14,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import termios
 import threading
 from collections.abc import Iterator
@@ -248,9 +249,14 @@ def test_a_timer_is_armed_for_the_instant_that_was_asked_for() -> None:
 
 def test_a_process_is_named_without_the_folder_of_its_program() -> None:
     """Results are published, and where somebody keeps their programs is nobody's business."""
-    found = read_process(os.getpid())
-    program = found.command.partition(" ")[0]
-    assert found.pid == os.getpid() and "python" in program and "/" not in program
+    command = [sys.executable, "-c", "print(flush=True);input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline()  # it runs: the kernel knows its command line
+        found = read_process(process.pid)
+        process.communicate(b"\n")
+    program, _, arguments = found.command.partition(" ")
+    assert (found.pid, arguments) == (process.pid, " ".join(command[1:]))
+    assert "python" in program and "/" not in program
 
 
 def test_memory_is_what_other_readers_say() -> None:
