@@ -96,7 +96,7 @@ nightly: setup ## What takes hours: the tests three times over, their full sizes
 	@$(RUN) -m bench faults
 	@$(RUN) -m bench soak
 
-examples: setup ## Render the published reports under docs/runs anew from their results (half a minute)
+examples: setup ## Render the published reports under docs/runs anew from their results (12 seconds)
 	@for folder in $$(grep -ls '"schema_version"' docs/runs/*/*.json docs/runs/*/*/results.json | cut -d/ -f1-3 | sort -u); do \
 	  rm -rf "$$folder/figures"; \
 	  $(RUN) -m reports "$$folder" >/dev/null || exit 1; echo "Rendered $$folder"; \

@@ -243,7 +243,7 @@ class Comparison(msgspec.Struct, frozen=True):
         side, margin = (1 if self.verdict.mean > 0 else -1), self.pair.margin
         if self.verdict.word == DIFFERS:
             return min(1.0, 2 * self.pair.shuffled(side, margin))
-        if self.verdict.word == EQUAL:
+        if self.verdict.word == EQUAL and margin:  # without a margin every block is equal: nothing to shuffle
             return min(1.0, 2 * max(self.pair.shuffled(way, -margin) for way in (-1, 1)))
         return None
 

@@ -19,6 +19,8 @@ _ETHERNET_HEADER_BYTES: Final = 14
 _IPV4: Final = b"\x08\x00"
 _TCP: Final = 6
 MAX_CAPTURE_BYTES: Final = 1 << 30
+SEQUENCES: Final = 1 << 32
+"""Sequence numbers of TCP begin anew after so many bytes."""
 FIN: Final = 0x01
 SYN: Final = 0x02
 RST: Final = 0x04

@@ -11,8 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from bench.capture.pcap import SYN, Segment
-from bench.capture.wire import SEQUENCES
+from bench.capture.pcap import SEQUENCES, SYN, Segment
 
 _ENVELOPE: Final = '{"type":'
 _STAMP: Final = re.compile(r'"n":(\d+),"due_ns":(\d+)')

@@ -8,12 +8,9 @@
 """
 
 from collections.abc import Iterable
-from typing import Final
 
-from bench.capture.pcap import FIN, RST, SYN, Segment
+from bench.capture.pcap import FIN, RST, SEQUENCES, SYN, Segment
 from bench.theory.bytes import MSS_BYTES
-
-SEQUENCES: Final = 1 << 32
 
 
 def unmerged_header_bytes(captured: Iterable[Segment]) -> int:

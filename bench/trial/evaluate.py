@@ -18,6 +18,8 @@ from bench.trial.plausible import Case, implausible
 from feed.transports import TRANSPORTS
 
 SAMPLES_FOLDER: Final = "samples"
+CUT_SHARE: Final = 0.05
+"""Costs repeat within 10 to 15 % (docs/method.md)."""
 CUT_BY_EDGES: Final = (
     "payload_bytes_per_event",
     "framing_bytes_per_event",
@@ -84,17 +86,20 @@ def below_noise(found: dict[str, float]) -> list[str]:
 def drop_cut_bytes(found: dict[str, float], records: list[Records]) -> list[str]:
     """Leave bytes per event out where they are impossible in the measured part, but not from before to after it.
 
-    With three events to 10,000 subscribers, what the kernel has received at an edge of the measured part and the client
-    has not read yet can be a twentieth of all deliveries.
+    What the kernel has received at an edge of the measured part, and the client has not read yet, is cut off: of events
+    with 16 KiB that is more than all framing. If it is more than ``CUT_SHARE``, as with a few events to thousands of
+    subscribers, the cost is not to be trusted either, and the trial stays invalid for its negative part.
     """
     if found.get("framing_bytes_per_event", 0.0) >= 0 or any(not of.quiet or not of.drained for of in records):
         return []
     moved = metrics.totals(records, "quiet", "drained")
-    if moved.stream_bytes < moved.payload_bytes:
+    parts = found["payload_bytes_per_event"] + found["framing_bytes_per_event"]
+    cut = 1 - parts * moved.deliveries / moved.stream_bytes if moved.stream_bytes >= moved.payload_bytes > 0 else 1.0
+    if cut > CUT_SHARE:
         return []
     for name in CUT_BY_EDGES:
         found.pop(name, None)
-    return ["bytes per event: an edge of the measured part cut many deliveries; the cost may be off by some percent"]
+    return [f"bytes per event: an edge of the measured part cut {cut:.1%} of them, and the cost may be off by as much"]
 
 
 def _samples(plan: Plan, measured: Measurement) -> metrics.Samples:
@@ -149,8 +154,7 @@ def _unrecorded(measured: Measurement) -> int:
 
 def _save_samples(context: RunContext, record: Trial, samples: metrics.Samples, records: list[Records]) -> str:
     """Write the probes' samples, compressed: subscriber, room, n, due_ns, receive_ns. Returns the file's name."""
-    probe_numbers = np.array([index for process in records for index in process.probes], dtype=np.int64)
-    probes = samples.of(np.isin(samples.subscriber, probe_numbers))
+    probes = metrics.probed(samples, records)
     name = f"{SAMPLES_FOLDER}/{record.id}-{record.attempt}.npz"
     np.savez_compressed(context.folder / name, room=probes.subscriber % context.plan.rooms, **probes._asdict())
     return name

@@ -183,7 +183,7 @@ def independent_events(records: list[Records], part: Window, rooms: int) -> int:
 
 def latency_metrics(samples: Samples, records: list[Records], part: Window, rooms: int) -> dict[str, float]:
     """Latency of the probes, the generator's view, and the spread of the fan-out."""
-    probes = _probed(samples, records)
+    probes = probed(samples, records)
     metrics: dict[str, float] = {}
     if not len(probes.n):
         return metrics
@@ -205,10 +205,10 @@ def latency_metrics(samples: Samples, records: list[Records], part: Window, room
 
 def probe_percentiles(samples: Samples, records: list[Records], part: Window, rooms: int) -> dict[str, float]:
     """Latency percentiles of the probes."""
-    return percentiles_ms(_probed(samples, records).latency_ms, independent_events(records, part, rooms))
+    return percentiles_ms(probed(samples, records).latency_ms, independent_events(records, part, rooms))
 
 
-def _probed(samples: Samples, records: list[Records]) -> Samples:
+def probed(samples: Samples, records: list[Records]) -> Samples:
     """The deliveries to probes."""
     probes = [index for record in records for index in record.probes]
     return samples.of(np.isin(samples.subscriber, np.array(probes, dtype=np.int64)))

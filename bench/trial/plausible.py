@@ -217,7 +217,7 @@ def _wire(case: Case) -> Iterator[str]:
 def _setup(case: Case) -> Iterator[str]:
     """What opening a connection moves, headers of the answer included."""
     plan, trial, allowed = case.plan, case.trial, SETUP_B.get(case.trial.transport)
-    plain = not (trial.variant or trial.tls or plan.inject_fault) and plan.headers == "browser"
+    plain = not (trial.variant or trial.tls or trial.transport in plan.inject_fault) and plan.headers == "browser"
     found = case.metrics.get("setup_bytes_per_connection")
     if allowed is None or found is None or not plain or trial.purpose not in JUDGED_BY_THEORY:
         return

@@ -1,8 +1,8 @@
 """Mutants that no test kills, against the list of those that are explained: ``python -m tests.helpers.survivors``.
 
-Run after ``mutmut run``. The exit code is 1 if a mutant survives that ``tests/data/survivors.toml`` does not explain,
-or if that file explains one that does not survive (any more). ``--write`` adds what is missing, with an empty ``why``,
-and removes what is gone.
+Run after ``mutmut run`` has ended. The exit code is 1 if a mutant was not run, if one survives that
+``tests/data/survivors.toml`` does not explain, or if that file explains one that does not survive (any more).
+``--write`` adds what is missing, with an empty ``why``, and removes what is gone.
 """
 
 import re
@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 EXPLAINED: Final = Path(__file__).parents[1] / "data" / "survivors.toml"
 KILLED: Final = ("killed", "timeout", "segfault")
 """A mutant that never ends or crashes is noticed as well."""
+NOT_RUN: Final = ("not checked", "check was interrupted by user")
 _LINE: Final = re.compile(r"^\s+(\S+): (.+)$", re.MULTILINE)
 
 
@@ -27,15 +28,18 @@ class Survivor(NamedTuple):
     now: str
 
 
-def survivors() -> Iterator[Survivor]:
-    """Those of the last run of mutmut, in this folder."""
-    for name, status in _LINE.findall(_mutmut("results")):
-        if status not in KILLED:
-            lines = _mutmut("show", name).splitlines()
-            was, now = (
-                "\n".join(one[1:].strip() for one in lines if re.match(rf"{sign}(?!{sign})", one)) for sign in "-+"
-            )
-            yield Survivor(function_of(name), was, now)
+def survivors(results: dict[str, str]) -> Iterator[Survivor]:
+    """Those among the mutants of the last run of mutmut in this folder, which are given with their status."""
+    for name, status in results.items():
+        if status not in (*KILLED, *NOT_RUN):
+            diff = _mutmut("show", name)
+            yield Survivor(function_of(name), lines_of(diff, "-"), lines_of(diff, "+"))
+
+
+def lines_of(diff: str, sign: str) -> str:
+    """The lines with this sign, without indentation. The two lines that name the file are none of them."""
+    found = [line for line in diff.splitlines() if line.startswith(sign) and not line.startswith(3 * sign)]
+    return "\n".join(line[1:].strip() for line in found)
 
 
 def function_of(mutant: str) -> str:
@@ -73,7 +77,9 @@ def _mutmut(*arguments: str) -> str:
 
 def main() -> int:
     reasons = explained(EXPLAINED.read_text() if EXPLAINED.exists() else "")
-    alive = list(survivors())
+    results = dict(_LINE.findall(_mutmut("results")))
+    not_run = sum(status in NOT_RUN for status in results.values())
+    alive = list(survivors(results))
     if "--write" in sys.argv[1:]:
         EXPLAINED.write_text(written({of: reasons.get(of, "") for of in alive}))
     unexplained = [of for of in alive if not reasons.get(of)]
@@ -87,7 +93,9 @@ def main() -> int:
     print(
         f"{len(alive)} mutants survive, {len(unexplained)} of them unexplained; {len(gone)} explanations are outdated."
     )
-    return 1 if unexplained or gone else 0
+    if not_run:
+        print(f"{not_run} mutants were not run: mutmut run was interrupted, and goes on where it stopped.")
+    return 1 if unexplained or gone or not_run else 0
 
 
 if __name__ == "__main__":

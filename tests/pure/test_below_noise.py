@@ -93,20 +93,34 @@ def test_a_change_from_below_the_noise_is_no_share_of_it() -> None:
     assert change.worse == float("inf")
 
 
+PAYLOAD_BYTES = 16_384
+
+
 @pytest.mark.parametrize(
     ("framing", "stream_bytes", "dropped"),
-    [(-15.7, 300, True), (-15.7, 200, False), (-15.7, None, False), (61, 300, False)],
+    [
+        (-400.0, 16_460, True),
+        (-1000.0, 16_460, False),  # 6.5 % of the bytes are missing
+        (-400.0, 16_000, False),  # less than the payload
+        (-400.0, None, False),
+        (76.0, 16_460, False),
+    ],
 )
 def test_bytes_that_an_edge_cut_are_left_out_only_if_they_were_possible_without_edges(
     framing: float, stream_bytes: int | None, dropped: bool
 ) -> None:
     """Else the trial stays invalid for a negative part."""
-    start = Mark(Totals()._asdict(), 0, 0)
-    end = Mark(Totals(stream_bytes=stream_bytes or 0, payload_bytes=256)._asdict(), 0, 0)
+    start, end = Mark(Totals()._asdict(), 0, 0), Mark(Totals()._asdict(), 0, 0)
     records = Records(1, [], [], b"", start, end, end, {}, [], {}, {})
     if stream_bytes is not None:  # else the host was too slow for a reading before the first event
-        records.quiet, records.drained = start, end
-    found = {**dict.fromkeys(CUT_BY_EDGES, 50.0), "framing_bytes_per_event": framing, "server_cpu_us_per_event": 20.0}
+        moved = Totals(deliveries=3, stream_bytes=3 * stream_bytes, payload_bytes=3 * PAYLOAD_BYTES)
+        records.quiet, records.drained = start, Mark(moved._asdict(), 0, 0)
+    found = {**dict.fromkeys(CUT_BY_EDGES, 50.0), "payload_bytes_per_event": float(PAYLOAD_BYTES)}
+    found |= {"framing_bytes_per_event": framing, CPU: 20.0}
     notes = drop_cut_bytes(found, [records])
-    assert bool(notes) == dropped
-    assert set(found) == ({"server_cpu_us_per_event"} if dropped else {*CUT_BY_EDGES, "server_cpu_us_per_event"})
+    assert notes == (
+        ["bytes per event: an edge of the measured part cut 2.9% of them, and the cost may be off by as much"]
+        if dropped
+        else []
+    )
+    assert set(found) == ({CPU} if dropped else {*CUT_BY_EDGES, CPU})

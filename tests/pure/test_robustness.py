@@ -48,6 +48,14 @@ def test_one_slow_block_in_ten_is_flagged_or_left_open_and_its_absence_is_no_pro
     assert "assume that differences between blocks scatter normally" in notes
 
 
+def test_blocks_without_any_difference_need_no_other_test() -> None:
+    """Requests of two streams: 0 in every block, and a margin of nothing."""
+    zeros = dict.fromkeys(range(1, 6), 0.0)
+    of = compare({"a": zeros, "b": zeros}, MARGIN)[0]
+    assert (of.verdict.word, of.pair.margin, of.shuffled_p) == (EQUAL, 0, None) and of.is_confirmed
+    assert verdict_text(of) == "no practical difference in 5 blocks"
+
+
 def test_a_block_that_keeps_the_word_within_the_margin_is_named() -> None:
     """Four blocks agree and the fifth is beyond the margin: the t interval still lies inside it."""
     of = pair(np.array([0.0, 0.0, 0.0, 0.0, 0.055]))

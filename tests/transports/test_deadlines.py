@@ -11,8 +11,16 @@ from clients.control import Control
 from clients.core.tls import client_context
 from feed.envelope import decode_envelope, decode_error
 from feed.transports import TRANSPORTS
-from tests.conftest import Start, run, until
+from tests.conftest import Running, Start, run, until
 from tests.transports.test_bounds import connected_are, connections_are
+
+
+async def all_time_out(server: Running, count: int) -> None:
+    """All have connected, are closed, and are counted for the reason."""
+    async with Control(server.ready["control_url"]) as control:
+        await until(lambda: connected_are(control, count), "all have connected")
+        await until(lambda: connections_are(control, 0), "all closed")
+        assert (await control.stats())["request_timeouts"] == count
 
 
 @pytest.mark.parametrize("name", list(TRANSPORTS))
@@ -26,10 +34,7 @@ def test_unfinished_requests_are_answered_and_closed(start: Start, name: str) ->
             peer = socket.create_connection(("127.0.0.1", server.port), timeout=60)
             peer.sendall(sent)
             peers.append(peer)
-        async with Control(server.ready["control_url"]) as control:
-            await until(lambda: connected_are(control, 50), "all have connected")
-            await until(lambda: connections_are(control, 0), "all closed")
-            assert (await control.stats())["request_timeouts"] == 50
+        await all_time_out(server, 50)
         for peer in peers:
             answer = b""
             with contextlib.closing(peer):
@@ -52,10 +57,7 @@ def test_a_tls_handshake_that_never_ends_is_counted_and_closed(start: Start, tra
         peers = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(20)]
         for peer in peers:
             peer.sendall(sent)
-        async with Control(server.ready["control_url"]) as control:
-            await until(lambda: connected_are(control, 20), "all have connected")
-            await until(lambda: connections_are(control, 0), "all closed")
-            assert (await control.stats())["request_timeouts"] == 20
+        await all_time_out(server, 20)
         for peer in peers:
             with contextlib.closing(peer), contextlib.suppress(ConnectionResetError):
                 assert not peer.recv(4096)
