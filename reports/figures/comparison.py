@@ -18,7 +18,7 @@ HEAD_INCHES: Final = 1.12
 FOOT_INCHES: Final = 1.4
 """Heights of a row, of the head and of the foot: the figure grows with the number of rows."""
 FOOT_CHARACTERS: Final = 170
-CELL_CHARACTERS: Final = 58
+CELL_CHARACTERS: Final = 46
 MAX_NOTES: Final = 2
 
 

@@ -22,8 +22,8 @@ LEGEND_COLUMNS = 4
 MANY_LOADS = 4
 """The labels of more loads than this are slanted."""
 LONGEST_WHISKER = 1.4
-"""A number stands to the right of its interval, but at most at this multiple of the bar: two blocks can have an
-interval of any width."""
+"""A number stands to the right of its interval, but at most at this multiple of the longest bar: two blocks can have
+an interval of any width."""
 ROOM = 1.7
 """The axis ends at this multiple of the longest bar, which leaves room for its number."""
 
@@ -68,16 +68,17 @@ def _cpu(heading: str, *wanted: tuple[str, Sequence[Bar], str]) -> Figure | None
 
 
 def _stacked(axes: Axes, bars: Sequence[Bar]) -> None:
+    longest = max(bar.total.value for bar in bars)
     for row, bar in enumerate(bars):
         colour, hatch = _paint(bar.arm)
         user = bar.total.value if bar.user is None else bar.user
         axes.barh(row, user, BAR, color=tint(colour, USER), hatch=hatch, edgecolor=PAPER)
         axes.barh(row, bar.total.value - user, BAR, user, color=tint(colour, SYSTEM), hatch=hatch, edgecolor=PAPER)
         ratio = f"\n{number(bar.ratio.value)} × baseline" if bar.ratio else ""
-        _number(axes, row, bar.total, f"{number(bar.total.value)} µs{ratio}")
+        _number(axes, row, bar.total, f"{number(bar.total.value)} µs{ratio}", longest)
         if bar.arm == BASELINE:
             axes.axvline(bar.total.value, color=FAINT, linewidth=1.5, linestyle=(0, (2, 2)), zorder=0)
-    _rows(axes, [bar.arm for bar in bars], max(bar.total.value for bar in bars))
+    _rows(axes, [bar.arm for bar in bars], longest)
 
 
 def draw_memory(summary: CostSummary) -> Figure | None:
@@ -86,11 +87,12 @@ def draw_memory(summary: CostSummary) -> Figure | None:
         return None
     figure = new_figure("What a connection costs the server in memory")
     axes = figure.subplots()
+    longest = max(of.value for of in summary.memory.values()) / KIB
     for row, (arm, of) in enumerate(summary.memory.items()):
         colour, hatch = _paint(arm)
         axes.barh(row, of.value / KIB, BAR, color=colour, hatch=hatch, edgecolor=PAPER)
-        _number(axes, row, in_kib(of), f"{number(of.value / KIB)} KiB")
-    _rows(axes, list(summary.memory), max(of.value for of in summary.memory.values()) / KIB)
+        _number(axes, row, in_kib(of), f"{number(of.value / KIB)} KiB", longest)
+    _rows(axes, list(summary.memory), longest)
     axes.set_xlabel("resident memory per connection (KiB)")
     return figure
 
@@ -133,11 +135,12 @@ def _paint(arm: str) -> tuple[str, str]:
     return LOOKS[transport_of(arm)].colour, "" if arm in LOOKS else VARIANT
 
 
-def _number(axes: Axes, row: int, of: Estimate, text: str) -> None:
+def _number(axes: Axes, row: int, of: Estimate, text: str, longest: float) -> None:
+    """The interval and, beyond its end if the axis reaches so far, the number."""
     if of.low is not None and of.high is not None:
         ends = [[max(0.0, of.value - of.low)], [max(0.0, of.high - of.value)]]
         axes.errorbar(of.value, row, xerr=ends, color=INK, elinewidth=1.5, capsize=5, capthick=1.5)
-    place = (min(of.high or of.value, LONGEST_WHISKER * of.value), row)
+    place = (min(of.high or of.value, LONGEST_WHISKER * longest), row)
     axes.annotate(
         text, xy=place, xytext=(8, 0), textcoords="offset points", va="center", fontsize=13, fontweight="bold"
     )

@@ -23,6 +23,7 @@ WORDS: Final = {
     PAPER: f"{OPEN} (n: blocks of a new run)",
 }
 """Colour -> its meaning. Every kind of colour vision can tell light orange from light blue."""
+MANY_COLUMNS: Final = 5
 SHORT: Final = {"long_polling": "Long p.", "raw": "Raw TCP"}
 
 
@@ -46,12 +47,13 @@ def draw(summary: Summary) -> Figure | None:
 
 def _matrix(axes: Axes, names: list[str], comparisons: list[Comparison], title: str) -> None:
     rows, columns = names[:-1], names[1:]
+    size = 9.5 if len(columns) < MANY_COLUMNS else 8.5
     for y, a in enumerate(rows):
         for x, b in enumerate(columns[y:], y):
             found = find(comparisons, a, b)
             colour, text = ("none", "") if found is None else _cell(found)
             axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor=RULE, linewidth=1.2))
-            axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=9.5, color=INK)
+            axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=size, color=INK)
     axes.set(title=title, xlim=(0, len(columns)), ylim=(len(rows), 0))
     axes.set_xticks([x + 0.5 for x in range(len(columns))], [_name(name) for name in columns], fontsize=11)
     axes.set_yticks([y + 0.5 for y in range(len(rows))], [_name(name) for name in rows], fontsize=12)

@@ -200,4 +200,4 @@ def _border(of: Estimate, unit: float, bounds: tuple[tuple[float, str], ...]) ->
     if of.low is None or of.high is None:
         return []
     words = rate(of.low / unit, bounds), rate(of.high / unit, bounds)
-    return [f"interval reaches from {words[0]} to {words[1]}"] if words[0] != words[1] else []
+    return [f"interval: {words[0]} to {words[1]}"] if words[0] != words[1] else []
