@@ -84,7 +84,7 @@ def _too_close(runs: Sequence[SweepResults]) -> list[str]:
     began = [datetime.fromisoformat(run.created_at) for run in runs]
     gaps_s = [(after - before).total_seconds() for before, after in pairwise(began)]
     return [
-        f"Runs {place} and {place + 1} began {number(gap_s / 60)} min apart: less than an hour shows little of what "
+        f"Runs {place} and {place + 1} began {gap_s:,.0f} s apart: less than an hour shows little of what "
         "differs from hour to hour."
         for place, gap_s in enumerate(gaps_s, 1)
         if gap_s < APART_S

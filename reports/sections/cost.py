@@ -23,6 +23,8 @@ PER_REQUEST: Final = "server_cpu_us_per_request"
 RSS: Final = "rss_bytes_per_connection"
 MANY: Final = 5000
 """From this number of subscribers on, the goals have a row that says whether everything arrived."""
+MOST_NAMED: Final = 3
+"""More trials than these that were left out get a table instead of a caution each."""
 FLAT: Final = 1.25
 """Cost is called flat if the dearest point of a sweep costs at most this multiple of the cheapest."""
 
@@ -121,6 +123,8 @@ def summarize_cost(*runs: SweepResults) -> CostSummary:
     tables += [_growth(sweep, arms) for sweep, arms in growth.items()]
     tables += [load_table(valid, sweep, SWEEPS[sweep]) for sweep in growth]
     tables.append(tls_table(valid))
+    if len(left_out := _left_out(runs)) > MOST_NAMED:
+        tables.append(Table("Left out of all averages", ["Trial", "Status", "Reasons"], left_out, []))
     return CostSummary(
         title=_title(runs),
         tables=[table for table in tables if table.rows],
@@ -159,10 +163,29 @@ def _cautions(runs: Sequence[SweepResults]) -> list[str]:
             found.append(f"{run}Interrupted: only {counted(len(results.trials), 'trial')} are here.")
         if results.preset == "smoke":
             found.append(f"{run}The smoke preset shows that everything works; its numbers settle nothing.")
-        for one in results.trials:
-            if one.trial.status != "ok":
-                found.append(f"{run}{one.trial.id} left out: {'; '.join(one.trial.reasons)}.")
-    return found
+    left_out = _left_out(runs)
+    if len(left_out) <= MOST_NAMED:
+        return found + [f"{trial} left out: {reasons}." for trial, _, reasons in left_out]
+    sections = dict.fromkeys(one.section for of in runs for one in of.trials if one.trial.status != "ok")
+    total = sum(len(of.trials) for of in runs)
+    return [
+        *found,
+        f"{len(left_out)} of {total} trials left out, of {listed(list(sections))}: the last table has each with its reason.",
+    ]
+
+
+def _left_out(runs: Sequence[SweepResults]) -> list[list[str]]:
+    """Trial, status and reasons."""
+    return [
+        [
+            f"Run {place}: {one.trial.id}" if len(runs) > 1 else one.trial.id,
+            one.trial.status,
+            "; ".join(one.trial.reasons),
+        ]
+        for place, results in enumerate(runs, 1)
+        for one in results.trials
+        if one.trial.status != "ok"
+    ]
 
 
 def _goals(valid: Valid, trials: Sequence[SweepTrial]) -> Table:

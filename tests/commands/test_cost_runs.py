@@ -11,6 +11,7 @@ from bench.results.sweep import SweepResults
 from bench.sweeps.cost import PRESETS, cost_trials
 from reports.cli import main
 from reports.compare.cost import spread_section
+from reports.formats import listed
 from reports.sections.cost import summarize_cost
 from tests.commands.test_cost import measured
 
@@ -75,14 +76,30 @@ def test_a_run_that_lacks_a_row_is_named_and_settles_no_goal(one_run: SweepResul
     assert goal(runs, "WebSocket")[2:] == ["2.13, not measured in run 3", "open"]
     section = spread_section(runs)
     assert next(row for row in section.tables[1].rows if row[0] == "WebSocket")[3] == "–"
-    assert any(text.startswith("Run 3: main-200-b1-websocket left out: the test says so") for text in section.cautions)
+    left_out = [one for one in runs[2].trials if one.trial.status == "invalid"]
+    assert len(left_out) > 3, "too many for a caution each"
+    sections = listed(list(dict.fromkeys(one.section for one in left_out)))
+    total = sum(len(of.trials) for of in runs)
+    said = f"{len(left_out)} of {total} trials left out, of {sections}: the last table has each with its reason."
+    assert said in section.cautions and section.tables[-1].title == "Left out of all averages"
+    named = [[f"Run 3: {one.trial.id}", "invalid", "the test says so"] for one in left_out]
+    assert section.tables[-1].rows == named
+
+
+def test_a_few_trials_left_out_are_named_at_once(one_run: SweepResults) -> None:
+    runs = copies(one_run, 1.0, 1.0, 1.0)
+    broken = runs[1].trials[0].trial
+    broken.status, broken.reasons = "invalid", ["the test says so"]
+    section = spread_section(runs)
+    assert f"Run 2: {broken.id} left out: the test says so." in section.cautions
+    assert section.tables[-1].title != "Left out of all averages"
 
 
 def test_runs_of_one_hour_and_other_versions_are_named(one_run: SweepResults) -> None:
     runs = copies(one_run, 1.0, 1.1, 1.2)
     runs[1].created_at, runs[2].versions["uvloop"] = "2026-01-01T00:10:00+00:00", "other"
     cautions = spread_section(runs).cautions
-    assert cautions[0].startswith("Runs 1 and 2 began 10.0 min apart") and len(cautions) == 2
+    assert cautions[0].startswith("Runs 1 and 2 began 600 s apart") and len(cautions) == 2
     assert cautions[1] == "The runs have different versions of uvloop."
     assert not spread_section(copies(one_run, 1.0, 1.1, 1.2)).cautions
 
