@@ -167,11 +167,9 @@ def _cautions(runs: Sequence[SweepResults]) -> list[str]:
     if len(left_out) <= MOST_NAMED:
         return found + [f"{trial} left out: {reasons}." for trial, _, reasons in left_out]
     sections = dict.fromkeys(one.section for of in runs for one in of.trials if one.trial.status != "ok")
-    total = sum(len(of.trials) for of in runs)
-    return [
-        *found,
-        f"{len(left_out)} of {total} trials left out, of {listed(list(sections))}: the last table has each with its reason.",
-    ]
+    share = f"{len(left_out)} of {sum(len(of.trials) for of in runs)}"
+    where = f"of {listed(list(sections))}: the last table has each with its reason"
+    return [*found, f"{share} trials left out, {where}."]
 
 
 def _left_out(runs: Sequence[SweepResults]) -> list[list[str]]:
