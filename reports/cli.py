@@ -10,7 +10,7 @@ from bench.results.sweep import SweepResults
 from feed.console.printable import printable_json
 from feed.console.terminal import PrintableGroup, echo, new_console
 from reports.compare.cli import agree, compare
-from reports.compare.cost import read_runs, spread_section
+from reports.compare.cost import alike, read_runs, spread_section
 from reports.layout import Cell, Section
 from reports.nothing import empty_files
 from reports.report import build, write
@@ -123,12 +123,13 @@ def render(results_dir: Path, out: Path | None, details: bool, as_json: bool, **
 def cost(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     """Report what a delivery costs, from several runs.
 
-    RUNS are at least 3 folders of `python -m bench cost`, measured with the same options; none is left out. Averages,
-    ratios and goals get the interval between runs, next to the spread within them.
+    RUNS are at least 3 folders of `python -m bench cost`; none is left out. A run may have some of the sections. Of
+    each section at least 3 runs must have the loads of the newest. Averages, ratios and goals get the interval between
+    runs, next to the spread within them.
     """
     try:
-        found = read_runs(runs)
-        section, summary = spread_section(found), summarize_cost(*found)
+        found = alike(read_runs(runs))
+        section, summary = spread_section(found), summarize_cost(*found.runs)
         page = write([section], out) if out is not None else None
     except ResultsError as error:
         raise ReportError(str(error)) from error

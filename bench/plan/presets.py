@@ -83,6 +83,7 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
 COMMON: Final[dict[str, Any]] = {
     "transports": list(TRANSPORTS),
     "payload_bytes": 256,
+    "schedule": "poisson",
     "blocks": 5,
     "warmup_events": 50,
     "ramp_s": 0.5,

@@ -102,7 +102,7 @@ def schedule_of(plan: Plan, trial: TrialPlan) -> Schedule:
 
 
 def _unending(plan: Plan, trial: TrialPlan) -> Schedule:
-    return Schedule("poisson", plan.rate_hz, plan.rooms, trial.seed)
+    return Schedule(plan.schedule, plan.rate_hz, plan.rooms, trial.seed)
 
 
 def warmup_of(plan: Plan, trial: TrialPlan) -> int:

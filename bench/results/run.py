@@ -1,6 +1,6 @@
 """The results of a run: what was planned, every trial of it, and what was measured (docs/results-format.md). Pure."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -182,6 +182,8 @@ class Plan(msgspec.Struct, frozen=True):
     than planned have a valid trial of every transport."""
     inject_fault: dict[str, str] = {}
     """Transport -> the fault injected into its server (``feed.faults``)."""
+    schedule: Literal["poisson", "constant"] = "poisson"
+    """When events are due (``feed.schedule``)."""
 
     @property
     def between(self) -> Network:

@@ -56,15 +56,17 @@ PLANTED: Final = Question(
 PRESETS: Final = tuple(SAME.sizes)
 
 
-def aa_trials(preset: str, transport: str, seed: int, planted: bool = False) -> list[Planned]:
-    """All trials, experiment by experiment, block by block."""
+def aa_trials(
+    preset: str, transport: str, seed: int, planted: bool = False, experiments: int | None = None
+) -> list[Planned]:
+    """All trials, experiment by experiment, block by block. ``experiments`` replaces the preset's number."""
     question = PLANTED if planted else SAME
     size = question.sizes[preset]
     plans = {"A": _plan(question, size, transport, seed)}
     burns = {transport: f"{BURN}:{PLANTED_PERCENT}"} if planted else {}
     plans["B"] = msgspec.structs.replace(plans["A"], inject_fault=burns)
     planned = []
-    for experiment in range(1, size.experiments + 1):
+    for experiment in range(1, (experiments or size.experiments) + 1):
         for block in range(1, size.blocks + 1):
             order = random.Random(f"aa-{seed}-{experiment}-{block}").sample(NAMES, len(NAMES))
             trial_seed = seed * 10_000 + experiment * 100 + block

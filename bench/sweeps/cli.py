@@ -127,8 +127,9 @@ def sensitivity(preset: str, transports: list[str] | None, seed: int, out: Path 
     is_flag=True,
     help=f"Let one server use {PLANTED_PERCENT} % more CPU, which must be found (10 experiments of 44 blocks, 70 min).",
 )
+@click.option("--experiments", type=click.IntRange(1, 100), help="Number of experiments.  [default: as the preset]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=OUT_HELP)
-def aa(preset: str, transport: str, seed: int, planted: bool, out: Path | None) -> None:
+def aa(preset: str, transport: str, seed: int, planted: bool, experiments: int | None, out: Path | None) -> None:
     """Compare a transport with itself; only chance may differ.
 
     12 experiments of 5 blocks, 120 trials, take about 15 minutes. The report says how often a difference was found by
@@ -136,4 +137,4 @@ def aa(preset: str, transport: str, seed: int, planted: bool, out: Path | None) 
     """
     if planted and transport in CONNECTING_HZ:
         raise click.UsageError(f"--planted cannot work with {transport}: the load would saturate its client")
-    run_sweep(Sweep(AA_FILE, preset, seed, aa_trials(preset, transport, seed, planted)), out)
+    run_sweep(Sweep(AA_FILE, preset, seed, aa_trials(preset, transport, seed, planted, experiments)), out)

@@ -1,10 +1,10 @@
 """The cost section of several runs, with the spread within and between them. Pure but for reading the files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -33,8 +33,15 @@ RELATIVE: Final = ("main", "low_rate")
 """Those that have the baseline and the floor in each block."""
 
 
+class Alike(NamedTuple):
+    """Runs that can be averaged, the oldest first, and a sentence for each section that was left out to that end."""
+
+    runs: list[SweepResults]
+    left_out: list[str]
+
+
 def read_runs(paths: Sequence[Path]) -> list[SweepResults]:
-    """The runs, the oldest first. Raises ``ResultsError`` for too few, for one given twice, or for unlike ones."""
+    """The runs, the oldest first. Raises ``ResultsError`` for too few, or for one given twice."""
     if len(paths) < LEAST_RUNS:
         raise ResultsError(f"{counted(len(paths), 'run')}: an interval between runs needs at least {LEAST_RUNS}")
     runs = [read(path / COST_FILE if path.is_dir() else path, SweepResults) for path in paths]
@@ -45,31 +52,45 @@ def read_runs(paths: Sequence[Path]) -> list[SweepResults]:
             datetime.fromisoformat(run.created_at)
         except ValueError as error:
             raise ResultsError(f"{path}: created_at {run.created_at[:40]!r} is no time") from error
-        unlike = _unlike(runs[0], run)
-        if unlike:
-            raise ResultsError(f"{path}: measured something else than {paths[0]}: {unlike}")
     return sorted(runs, key=lambda run: run.created_at)
 
 
-def _unlike(a: SweepResults, b: SweepResults) -> str:
-    """The first load that is not the same in both, its seed left out; empty if all are."""
-    in_a, in_b = _loads(a), _loads(b)
-    return next((place for place in [*in_a, *in_b] if in_a.get(place) != in_b.get(place)), "")
+def alike(runs: Sequence[SweepResults]) -> Alike:
+    """Keep of each run the sections whose loads are those of the newest run that has them; seeds may differ.
+
+    ``runs``: the oldest first. Raises ``ResultsError`` if fewer than ``LEAST_RUNS`` have a section in common.
+    """
+    newest = {name: _unseeded(loads) for run in runs for name, loads in run.loads.items()}
+    others = [[name for name, loads in run.loads.items() if _unseeded(loads) != newest[name]] for run in runs]
+    for name in newest:
+        measured = sum(name in run.loads and name not in other for run, other in zip(runs, others, strict=True))
+        if measured < LEAST_RUNS:
+            raise ResultsError(
+                f"{name}: {counted(measured, 'run')} under the loads of the newest; an interval between runs needs at "
+                f"least {LEAST_RUNS}"
+            )
+    left_out = [
+        f"Run {place} measured {listed(names)} under other loads than later runs: left out."
+        for place, names in enumerate(others, 1)
+        if names
+    ]
+    return Alike([_without(run, names) for run, names in zip(runs, others, strict=True)], left_out)
 
 
-def _loads(run: SweepResults) -> dict[str, Plan]:
-    return {
-        f"{section}, {label}": msgspec.structs.replace(plan, seed=0)
-        for section, loads in run.loads.items()
-        for label, plan in loads.items()
-    }
+def _unseeded(loads: Mapping[str, Plan]) -> dict[str, Plan]:
+    return {label: msgspec.structs.replace(plan, seed=0) for label, plan in loads.items()}
 
 
-def spread_section(runs: Sequence[SweepResults]) -> Section:
+def _without(run: SweepResults, sections: Sequence[str]) -> SweepResults:
+    loads = {name: of for name, of in run.loads.items() if name not in sections}
+    return msgspec.structs.replace(run, loads=loads, trials=[one for one in run.trials if one.section in loads])
+
+
+def spread_section(of: Alike) -> Section:
     """The cost section of all runs together, after the tables of each run and of the spread."""
-    section = cost_section(summarize_cost(*runs))
-    tables = [_runs_table(runs), *_spread_tables(runs), *section.tables]
-    cautions = [*_too_close(runs), *_versions(runs), *section.cautions]
+    section = cost_section(summarize_cost(*of.runs))
+    tables = [_runs_table(of.runs), *_spread_tables(of.runs), *section.tables]
+    cautions = [*_too_close(of.runs), *_versions(of.runs), *of.left_out, *section.cautions]
     return msgspec.structs.replace(section, tables=tables, cautions=cautions)
 
 
@@ -98,28 +119,30 @@ def _runs_table(runs: Sequence[SweepResults]) -> Table:
             run.created_at,
             run.processor,
             str(run.seed),
+            listed(list(run.loads)),
             f"{sum(one.trial.status == 'ok' for one in run.trials)} of {len(run.trials)}",
         ]
         for place, run in enumerate(runs, 1)
     ]
-    return Table("The runs", ["", "Began", "Processor", "Seed", "Valid trials"], rows, [])
+    return Table("The runs", ["", "Began", "Processor", "Seed", "Sections", "Valid trials"], rows, [])
 
 
 def _spread_tables(runs: Sequence[SweepResults]) -> list[Table]:
     """For every row its mean in each run, and both intervals; the ratios to baseline and floor behind the numbers."""
-    valid = Valid(*(run.trials for run in runs))
+    valid = Valid(*runs)
     tables = []
     for section, metric in SPREADS.items():
         rows = [_spread(arm_name(arm), valid.values(section, arm, metric)) for arm in valid.arms(section)]
         for base, name in ((BASELINE, "baseline"), (FLOOR_ARM, "floor")) if section in RELATIVE else ():
             arms = [arm for arm in valid.arms(section) if arm != base and valid.of(section, base)]
             rows += [_spread(f"{arm_name(arm)}, × {name}", valid.ratios(section, arm, metric, base)) for arm in arms]
-        tables.append(_table(section, metric, rows, len(runs)))
+        measured = [place for place, run in enumerate(runs, 1) if section in run.loads]
+        tables.append(_table(section, metric, rows, measured))
     return [table for table in tables if table.rows]
 
 
-def _table(section: str, metric: str, rows: Sequence[list[str]], runs: int) -> Table:
-    head = ["", *(f"run {place}" for place in range(1, runs + 1)), "mean [within runs]", "[between runs]"]
+def _table(section: str, metric: str, rows: Sequence[list[str]], runs: Sequence[int]) -> Table:
+    head = ["", *(f"run {place}" for place in runs), "mean [within runs]", "[between runs]"]
     notes = [
         "Within: the 95 % interval by the scatter of blocks around their run's mean. Between: the wider one of that "
         "and the t interval over the runs' means, with each run counted once. Tables below have the interval between."
@@ -128,10 +151,10 @@ def _table(section: str, metric: str, rows: Sequence[list[str]], runs: int) -> T
 
 
 def _spread(name: str, found: Found) -> list[str]:
-    of = over_runs([list(values.values()) for values in found if values]) if any(found) else None
+    of = over_runs([list(values.values()) for values in found.values() if values]) if any(found.values()) else None
     if of is None:
         return [name, *(NOT_MEASURED for _ in found), NOT_MEASURED, NOT_MEASURED]
     means = iter(of.means)
-    each = [number(next(means)) if values else NOT_MEASURED for values in found]
+    each = [number(next(means)) if values else NOT_MEASURED for values in found.values()]
     between = with_interval(of.between).partition(" ")[2]
     return [name, *each, with_interval(of.within), between or NOT_MEASURED]

@@ -68,7 +68,9 @@ def _each(results: SweepResults) -> Table:
         for name, of, found in experiments
         if found is not None
     ]
-    return Table(f"{metric}, experiment by experiment", ["", "blocks", "A / B", "verdict"], rows, [], False)
+    return Table(
+        f"{METRICS[metric].title}, experiment by experiment", ["", "blocks", "A / B", "verdict"], rows, [], False
+    )
 
 
 def _planted(results: SweepResults) -> str:
@@ -102,4 +104,4 @@ def _row(metric: str, found: list[Comparison]) -> list[str]:
     ratios = [of.factor for of in found if of.is_ratio]
     pooled = estimate(ratios) if ratios else None
     size = joined(pooled.value, pooled.low, pooled.high) if pooled else ""
-    return [metric, str(len(found)), *(str(words[word]) for word in (DIFFERS, EQUAL, OPEN)), size]
+    return [METRICS[metric].title, str(len(found)), *(str(words[word]) for word in (DIFFERS, EQUAL, OPEN)), size]

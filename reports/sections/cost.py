@@ -108,7 +108,7 @@ def build(run: RunFolder) -> list[Section]:
 
 def summarize_cost(*runs: SweepResults) -> CostSummary:
     """The section in numbers and tables, of one run or of several (``Valid``)."""
-    valid, trials = Valid(*(of.trials for of in runs)), [one for of in runs for one in of.trials]
+    valid, trials = Valid(*runs), [one for of in runs for one in of.trials]
     per_event, low_rate = valid.bars("main", PER_EVENT), valid.bars("low_rate", PER_EVENT)
     per_request = valid.bars("requests", PER_REQUEST)
     memory = {arm: valid.estimate("memory", arm, RSS) for arm in valid.arms("memory")}
@@ -148,7 +148,9 @@ def _title(runs: Sequence[SweepResults]) -> str:
     payloads = sorted({plan.payload_bytes for plan in plans})
     blocks = max((one.trial.block for results in runs for one in results.trials), default=0)
     seeds = ", ".join(dict.fromkeys(str(results.seed) for results in runs))
-    how_often = counted(blocks, "block") + (f" in each of {len(runs)} runs" if len(runs) > 1 else "")
+    how_often = (
+        counted(blocks, "block") if len(runs) == 1 else f"{len(runs)} runs of at most {counted(blocks, 'block')}"
+    )
     return (
         f"Loopback, no network delay, one room, payload {listed([f'{size:,}' for size in payloads])} B, "
         f"{how_often}, seed {seeds}, idle server subtracted; {'; '.join(dict.fromkeys(of.processor for of in runs))}"
@@ -196,7 +198,7 @@ def _goals(valid: Valid, trials: Sequence[SweepTrial]) -> Table:
                 rows.append([arm_name(goal.arm), wanted, NOT_MEASURED, "missed"])
             continue
         of = in_kib(of) if goal.metric == RSS else of
-        missing = [str(place) for place, values in enumerate(found, 1) if not values]
+        missing = [str(run) for run, values in found.items() if not values]
         text = with_interval(of) + (f", not measured in run {listed(missing)}" if missing else "")
         word = "open" if missing else reached(of, goal.limit)
         rows.append([arm_name(goal.arm), wanted, text, word])

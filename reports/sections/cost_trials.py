@@ -1,12 +1,11 @@
 """The valid trials of the cost benchmark, by section and arm. Pure."""
 
 import re
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from bench.results.sweep import SweepTrial
+from bench.results.sweep import SweepResults, SweepTrial
 from feed.transports import BASELINE, FLOOR
 from reports.spread import over_runs
 from reports.statistics import Estimate, estimate
@@ -30,8 +29,8 @@ class Bar(msgspec.Struct, frozen=True):
     of_floor: Estimate | None = None
 
 
-Found = list[dict[int, float]]
-"""A number of each run by block; empty for a run that has none."""
+Found = dict[int, dict[int, float]]
+"""A number by run, counted from 1, and block: of each run that measured the section; empty where none is valid."""
 
 
 class Valid:
@@ -40,8 +39,9 @@ class Valid:
     An average over one run has the interval over its blocks; over several, that between runs (``reports.spread``).
     """
 
-    def __init__(self, *runs: Sequence[SweepTrial]) -> None:
-        self._runs = [[one for one in trials if one.trial.status == "ok"] for trials in runs]
+    def __init__(self, *runs: SweepResults) -> None:
+        self._runs = [[one for one in run.trials if one.trial.status == "ok"] for run in runs]
+        self._sections = [run.loads.keys() for run in runs]
 
     def of(self, section: str, arm: str) -> list[SweepTrial]:
         """The trials of an arm, of all runs."""
@@ -55,29 +55,31 @@ class Valid:
 
     def values(self, section: str, arm: str, metric: str, load: str = "") -> Found:
         """A metric, under one load if the section has several."""
-        return [
-            {
+        return {
+            run: {
                 one.trial.block: one.trial.values[metric]
                 for one in trials
                 if (one.section, arm_of(one)) == (section, arm) and load in ("", one.load)
                 if metric in one.trial.values
             }
-            for trials in self._runs
-        ]
+            for run, (trials, sections) in enumerate(zip(self._runs, self._sections, strict=True), 1)
+            if section in sections
+        }
 
     def ratios(self, section: str, arm: str, metric: str, base: str, load: str = "") -> Found:
         """A metric as a multiple of another arm's, in the same block; none where any is below the noise."""
-        pairs = zip(self.values(section, arm, metric, load), self.values(section, base, metric, load), strict=True)
-        return [
-            {block: mine[block] / other[block] for block in mine if block in other}
+        of_arm, of_base = (self.values(section, name, metric, load) for name in (arm, base))
+        return {
+            run: {block: mine[block] / other[block] for block in mine if block in other}
             if min([*mine.values(), *other.values()], default=0.0) > 0
             else {}
-            for mine, other in pairs
-        ]
+            for run, mine in of_arm.items()
+            for other in (of_base[run],)
+        }
 
     def average(self, found: Found) -> Estimate | None:
         """The average of what some of the runs have."""
-        values = [list(of.values()) for of in found if of]
+        values = [list(of.values()) for of in found.values() if of]
         if not values:
             return None
         return estimate(values[0]) if len(self._runs) == 1 else over_runs(values).between

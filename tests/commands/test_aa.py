@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bench.machine.host import placement
 from bench.plan.trials import Planned, schedule_of
+from bench.results.catalogue import METRICS
 from bench.results.files import AA_FILE, read, save
 from bench.results.sweep import SweepResults, SweepTrial
 from bench.sweeps.aa import PRESETS, aa_trials
@@ -42,6 +43,12 @@ def test_an_experiment_is_a_comparison_of_the_same(preset: str, planted: bool) -
     assert preset == "smoke" or min(first["A"], first["B"]) > 15, "in random order"
 
 
+def test_so_many_experiments_as_asked_for_begin_as_the_presets_do() -> None:
+    all_ = aa_trials("default", "sse", 1, planted=True)
+    assert aa_trials("default", "sse", 1, planted=True, experiments=3) == all_[: 3 * 88]
+    assert len(aa_trials("default", "sse", 1, experiments=13)) == 130
+
+
 def results_with(factor: float) -> SweepResults:
     """FAKE: B has ``factor`` times what A has, and a little noise that cancels out over blocks."""
     planned = aa_trials("default", "websocket", 1)
@@ -56,15 +63,19 @@ def results_with(factor: float) -> SweepResults:
     return results
 
 
+def titled(metric: str) -> str:
+    return METRICS[metric].title
+
+
 @pytest.mark.parametrize(("factor", "word"), [(1.0, EQUAL), (1.5, DIFFERS)])
 def test_the_section_counts_what_was_found(factor: float, word: str) -> None:
     table, each = aa_section(results_with(factor)).tables
     by_metric = {row[0]: dict(zip(table.head, row, strict=True)) for row in table.rows}
-    for metric in ("latency_ms_p50", "wire_bytes_per_event", "server_cpu_us_per_event"):
+    for metric in map(titled, ("latency_ms_p50", "wire_bytes_per_event", "server_cpu_us_per_event")):
         row = by_metric[metric]
         assert row["experiments"] == "12" and row[word] == "12"
         assert sum(int(row[name]) for name in (DIFFERS, EQUAL, OPEN)) == 12
-    assert by_metric["latency_ms_p95"]["experiments"] == "0", "what was not measured is not counted"
+    assert by_metric[titled("latency_ms_p95")]["experiments"] == "0", "what was not measured is not counted"
     assert [(row[1], row[3]) for row in each.rows] == [("5", word)] * 12
 
 

@@ -28,6 +28,7 @@ from bench.sweeps.sweep import Sweep, new_sweep
 from bench.trial.conduct import blank
 from bench.trial.evaluate import Measurement, _reasons
 from bench.trial.validity import collector_reasons, cost_reasons, saturation_reasons
+from feed.schedule import dues
 from feed.transports import TRANSPORTS
 from reports.cli import main as reports_main
 from reports.sections.cost import reached, summarize_cost
@@ -118,6 +119,16 @@ def test_growth_has_both_collectors_and_all_other_sections_pythons_own() -> None
     assert {one.section for one in planned if one.trial.gc == "tuned"} == {"subscribers"}
     assert {("websocket", "10,000"), ("sse", "10,000"), ("socketio", "5,000")} <= tuned
     assert {(one.trial.transport, one.load) for one in planned if one.trial.gc == "default"} >= tuned
+
+
+def test_many_subscribers_get_one_event_at_a_time() -> None:
+    """The events of a Poisson process come two at a time now and then, which saturates server and client."""
+    planned = cost_trials(PRESETS["default"], 1)
+    assert {one.plan.schedule for one in planned if one.section == "subscribers"} == {"constant"}
+    assert {one.plan.schedule for one in planned if one.section != "subscribers"} == {"poisson"}
+    largest = next(one for one in planned if one.load == "10,000")
+    events = list(dues(schedule_of(largest.plan, largest.trial)))
+    assert [due.offset_ns / 1e9 for due in events] == [1, 2, 3, 4, 5]
 
 
 def test_blocks_of_named_sections_are_as_many_as_asked_for() -> None:

@@ -10,7 +10,7 @@ from bench.results.files import COST_FILE, save
 from bench.results.sweep import SweepResults
 from bench.sweeps.cost import PRESETS, cost_trials
 from reports.cli import main
-from reports.compare.cost import spread_section
+from reports.compare.cost import alike, spread_section
 from reports.formats import listed
 from reports.sections.cost import summarize_cost
 from tests.commands.test_cost import measured
@@ -59,7 +59,7 @@ def test_goals_are_judged_between_the_runs(one_run: SweepResults) -> None:
 def test_every_run_has_its_column_and_both_intervals(one_run: SweepResults, tmp_path: Path) -> None:
     done = report(copies(one_run, 0.8, 1.0, 1.25), tmp_path, "--out", str(tmp_path / "out"))
     assert done.exit_code == 0, done.output
-    rows = spread_section(copies(one_run, 0.8, 1.0, 1.25)).tables[1].rows
+    rows = spread_section(alike(copies(one_run, 0.8, 1.0, 1.25))).tables[1].rows
     row = next(row for row in rows if row[0] == "WebSocket, × baseline")
     assert row[1:4] == ["1.70", "2.12", "2.66"]
     assert row[4:] == ["2.13", "[1.22, 3.70]"], "t with 2 degrees of freedom: 4.303 · ln 1.25 / √3 on either side"
@@ -74,7 +74,7 @@ def test_a_run_that_lacks_a_row_is_named_and_settles_no_goal(one_run: SweepResul
         if one.trial.transport == "websocket":
             one.trial.status, one.trial.reasons = "invalid", ["the test says so"]
     assert goal(runs, "WebSocket")[2:] == ["2.13, not measured in run 3", "open"]
-    section = spread_section(runs)
+    section = spread_section(alike(runs))
     assert next(row for row in section.tables[1].rows if row[0] == "WebSocket")[3] == "–"
     left_out = [one for one in runs[2].trials if one.trial.status == "invalid"]
     assert len(left_out) > 3, "too many for a caution each"
@@ -90,7 +90,7 @@ def test_a_few_trials_left_out_are_named_at_once(one_run: SweepResults) -> None:
     runs = copies(one_run, 1.0, 1.0, 1.0)
     broken = runs[1].trials[0].trial
     broken.status, broken.reasons = "invalid", ["the test says so"]
-    section = spread_section(runs)
+    section = spread_section(alike(runs))
     assert f"Run 2: {broken.id} left out: the test says so." in section.cautions
     assert section.tables[-1].title != "Left out of all averages"
 
@@ -98,18 +98,47 @@ def test_a_few_trials_left_out_are_named_at_once(one_run: SweepResults) -> None:
 def test_runs_of_one_hour_and_other_versions_are_named(one_run: SweepResults) -> None:
     runs = copies(one_run, 1.0, 1.1, 1.2)
     runs[1].created_at, runs[2].versions["uvloop"] = "2026-01-01T00:10:00+00:00", "other"
-    cautions = spread_section(runs).cautions
+    cautions = spread_section(alike(runs)).cautions
     assert cautions[0].startswith("Runs 1 and 2 began 600 s apart") and len(cautions) == 2
     assert cautions[1] == "The runs have different versions of uvloop."
-    assert not spread_section(copies(one_run, 1.0, 1.1, 1.2)).cautions
+    assert not spread_section(alike(copies(one_run, 1.0, 1.1, 1.2))).cautions
 
 
 def test_each_runs_processor_is_in_the_report(one_run: SweepResults) -> None:
     runs = copies(one_run, 1.0, 1.1, 1.2)
     runs[0].host, runs[1].host = {}, {"cpu_model": "Model B", "cpu_mhz": "2100.0", "cores": [0], "system": "Linux 6"}
-    rows = spread_section(runs).tables[0].rows
+    rows = spread_section(alike(runs)).tables[0].rows
     assert [row[2] for row in rows[:2]] == ["processor not recorded", "Model B, 2100 MHz, 1 core, Linux 6"]
     assert "processor not recorded; Model B, 2100 MHz, 1 core, Linux 6" in summarize_cost(*runs).title
+
+
+def without(run: SweepResults, section: str) -> SweepResults:
+    loads = {name: of for name, of in run.loads.items() if name != section}
+    return msgspec.structs.replace(run, loads=loads, trials=[one for one in run.trials if one.section in loads])
+
+
+def test_a_run_may_have_some_of_the_sections_and_is_no_part_of_the_others(one_run: SweepResults) -> None:
+    runs = copies(one_run, 1.0, 5.0, 1.1, 1.2)
+    runs[1] = without(runs[1], "main")
+    assert goal(runs, "WebSocket")[2].startswith("2.33 ["), "the mean of 1, 1.1 and 1.2 times 2.125, and not of 5"
+    tables = {table.title: table for table in spread_section(alike(runs)).tables}
+    assert tables["Spread of server CPU per event (µs): main"].head[1:4] == ["run 1", "run 3", "run 4"]
+    assert tables["Spread of resident memory per connection (B): memory"].head[1:5] == [f"run {n}" for n in range(1, 5)]
+    assert [row[4] for row in tables["The runs"].rows] == ["main and memory", "memory", *["main and memory"] * 2]
+
+
+def test_what_a_later_run_measured_otherwise_is_left_out_and_named(one_run: SweepResults) -> None:
+    runs = copies(one_run, 5.0, 1.0, 1.0, 1.0)
+    for label, plan in runs[0].loads["main"].items():
+        runs[0].loads["main"][label] = msgspec.structs.replace(plan, schedule="constant")
+    kept = alike(runs)
+    assert kept.left_out == ["Run 1 measured main under other loads than later runs: left out."]
+    assert kept.left_out[0] in spread_section(kept).cautions
+    assert goal(kept.runs, "WebSocket")[2:] == ["2.13", "reached"]
+    assert {one.section for one in kept.runs[0].trials} == {"memory"}, "its other section counts"
+    seeds = [msgspec.structs.replace(plan, seed=9) for plan in runs[3].loads["main"].values()]
+    runs[3].loads["main"] = dict(zip(runs[3].loads["main"], seeds, strict=True))
+    assert alike(runs).left_out == kept.left_out, "another seed is no other load"
 
 
 @pytest.mark.parametrize("fault", ("too few", "twice", "another load", "no time", "no file"))
@@ -118,7 +147,7 @@ def test_what_is_no_set_of_runs_is_refused_in_one_line(one_run: SweepResults, tm
     said = {
         "too few": "2 runs: an interval between runs needs at least 3",
         "twice": "the same run as one before it",
-        "another load": "measured something else than",
+        "another load": "main: 1 run under the loads of the newest; an interval between runs needs at least 3",
         "no time": "created_at 'yesterday' is no time",
         "no file": "No such file",
     }[fault]
