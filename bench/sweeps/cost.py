@@ -51,7 +51,9 @@ POLLS: Final = (POLLING_ARM, POLLING_TUNED, LONG_POLLING, LONG_POLLING_TUNED)
 LOW_RATE_HZ: Final = 20.0
 """Events per second to 200 subscribers. Socket.IO's client, at about 75 µs per delivery, receives them with ease."""
 DELIVERIES_HZ: Final = 5000.0
-"""Deliveries per second over all subscribers, for every number of subscribers up to this one."""
+"""Deliveries per second over all subscribers, for every number of subscribers."""
+LEAST_EVENTS: Final = 3
+"""Measured events where subscribers are so many that each has less than two a second."""
 CONNECTING_HZ: Final = {"socketio": 100.0}
 """Connections per second of a ramp, for transports that cannot open 2,000: a Socket.IO handshake takes four requests
 and an upgrade, and a faster ramp only causes time-outs and retries."""
@@ -85,14 +87,13 @@ class Section(NamedTuple):
 
 
 def _fanout(subscribers: int) -> dict[str, Any]:
-    """With a constant schedule: of the three events of a Poisson process that 10,000 subscribers get, each may come
-    before all have the one before it, which saturates server and client at one event per second."""
-    rate_hz = max(1.0, DELIVERIES_HZ / subscribers)
-    duration_s = 3.0 if subscribers >= 5000 else 2.0
+    """With a constant schedule: of the few events of a Poisson process that 10,000 subscribers get, each may come
+    before all have the one before it, which saturates server and client."""
+    rate_hz = DELIVERIES_HZ / subscribers
     return {
         "subscribers": subscribers,
         "rate_hz": rate_hz,
-        "duration_s": duration_s,
+        "duration_s": max(2.0, LEAST_EVENTS / rate_hz),
         "warmup_events": 2,
         "schedule": "constant",
     }

@@ -18,8 +18,6 @@ from bench.trial.plausible import Case, implausible
 from feed.transports import TRANSPORTS
 
 SAMPLES_FOLDER: Final = "samples"
-CUT_SHARE: Final = 0.05
-"""Costs repeat within 10 to 15 % (docs/method.md)."""
 CUT_BY_EDGES: Final = (
     "payload_bytes_per_event",
     "framing_bytes_per_event",
@@ -87,15 +85,15 @@ def drop_cut_bytes(found: dict[str, float], records: list[Records]) -> list[str]
     """Leave bytes per event out where they are impossible in the measured part, but not from before to after it.
 
     What the kernel has received at an edge of the measured part, and the client has not read yet, is cut off: of events
-    with 16 KiB that is more than all framing. If it is more than ``CUT_SHARE``, as with a few events to thousands of
-    subscribers, the cost is not to be trusted either, and the trial stays invalid for its negative part.
+    with 16 KiB that is more than all framing. If it is more than ``validity.CUT_SHARE``, as with a few events to
+    thousands of subscribers, the cost is not to be trusted either, and the trial stays invalid for its negative part.
     """
     if found.get("framing_bytes_per_event", 0.0) >= 0 or any(not of.quiet or not of.drained for of in records):
         return []
     moved = metrics.totals(records, "quiet", "drained")
     parts = found["payload_bytes_per_event"] + found["framing_bytes_per_event"]
     cut = 1 - parts * moved.deliveries / moved.stream_bytes if moved.stream_bytes >= moved.payload_bytes > 0 else 1.0
-    if cut > CUT_SHARE:
+    if cut > validity.CUT_SHARE:
         return []
     for name in CUT_BY_EDGES:
         found.pop(name, None)
@@ -122,6 +120,9 @@ def _reasons(plan: Plan, trial: TrialPlan, record: Trial, measured: Measurement)
     assert record.counts is not None
     if trial.purpose in ("cost", "tls"):
         found = validity.cost_reasons(record.metrics, record.counts, TRANSPORTS[trial.transport].is_poll)
+        if plan.schedule == "constant":
+            received = metrics.totals(measured.records, "begin", "end").deliveries
+            found += validity.cut_reasons(received, record.counts.expected)
     elif trial.purpose == "saturation":
         found = validity.saturation_reasons(record.metrics)
     else:

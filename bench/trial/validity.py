@@ -24,6 +24,9 @@ class Bound(NamedTuple):
 
 SERVER_CPU_SHARE: Final = 0.95
 SATURATED_CPU_SHARE: Final = 0.9
+CUT_SHARE: Final = 0.05
+"""Share of the deliveries, or of their bytes, that an edge of the measured part may cut: costs repeat within 10 to 15 %
+(docs/method.md)."""
 
 # The collector is off from the start of the feed, so that any pause is one too many.
 GENERATOR_GC: Final = {
@@ -70,6 +73,14 @@ def cost_reasons(metrics: dict[str, float], counts: Counts, closed_loop: bool) -
     if counts.lost or counts.reconnects:
         found.append(f"{counts.lost} deliveries were lost, {counts.reconnects} connections broke")
     return found
+
+
+def cut_reasons(received: int, expected: int) -> list[str]:
+    """Whether the measured part of a constant schedule, whose edges lie where nothing should be on its way, cut more
+    than ``CUT_SHARE`` of its deliveries: a long pause of the server's collector delays them beyond the end."""
+    if abs(received - expected) <= CUT_SHARE * expected:
+        return []
+    return [f"{received:,} deliveries came within the measured part, {expected:,} of it were due: an edge cut them"]
 
 
 def collector_reasons(asked: str, collector: dict[str, Any]) -> list[str]:

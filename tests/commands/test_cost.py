@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from bench.generators.spec import Mark, Records
 from bench.machine.host import placement
 from bench.machine.processes import user_and_system_ticks
 from bench.plan.timing import expected_s
@@ -28,6 +29,7 @@ from bench.sweeps.sweep import Sweep, new_sweep
 from bench.trial.conduct import blank
 from bench.trial.evaluate import Measurement, _reasons
 from bench.trial.validity import collector_reasons, cost_reasons, saturation_reasons
+from clients.core.ledger import Totals
 from feed.schedule import dues
 from feed.transports import TRANSPORTS
 from reports.cli import main as reports_main
@@ -128,7 +130,7 @@ def test_many_subscribers_get_one_event_at_a_time() -> None:
     assert {one.plan.schedule for one in planned if one.section != "subscribers"} == {"poisson"}
     largest = next(one for one in planned if one.load == "10,000")
     events = list(dues(schedule_of(largest.plan, largest.trial)))
-    assert [due.offset_ns / 1e9 for due in events] == [1, 2, 3, 4, 5]
+    assert [due.offset_ns / 1e9 for due in events] == [2, 4, 6, 8, 10]
 
 
 def test_blocks_of_named_sections_are_as_many_as_asked_for() -> None:
@@ -226,14 +228,35 @@ def test_a_server_with_another_collector_than_planned_does_not_count(
     assert said in reasons[0] if said else not reasons
 
 
-def test_a_trial_whose_server_had_another_collector_is_invalid() -> None:
-    """The rule above is applied to what the server said of itself, not to what it was started with."""
+OTHER_COLLECTOR = ["the server's garbage collector was default, planned tuned"]
+CUT = ["{:,} deliveries came within the measured part, {:,} of it were due: an edge cut them"]
+
+
+@pytest.mark.parametrize(
+    ("frozen", "received", "expected"),
+    [
+        (50_000, 1.0, []),
+        (0, 1.0, OTHER_COLLECTOR),
+        (50_000, 0.96, []),
+        (50_000, 0.41, CUT),  # its collector paused for longer than the gap
+        (50_000, 1.06, CUT),  # what was due before came within
+        (0, 0.9, CUT + OTHER_COLLECTOR),
+    ],
+)
+def test_a_trial_with_another_collector_or_without_its_deliveries_is_invalid(
+    frozen: int, received: float, expected: list[str]
+) -> None:
+    """By what the server said of itself, and by what came between the edges, whatever was planned."""
     planned = next(one for one in cost_trials(PRESETS["default"], 1, names=["subscribers"]) if one.trial.gc == "tuned")
     record = asyncio.run(fake_trial(planned.plan, planned.trial, 1))
-    for frozen, expected in ((50_000, []), (0, ["the server's garbage collector was default, planned tuned"])):
-        gauges = SimpleNamespace(server_stats={"collector": {"enabled": True, "frozen_objects": frozen}})
-        measured = SimpleNamespace(gauges=gauges, published=schedule_of(planned.plan, planned.trial).limit)
-        assert _reasons(planned.plan, planned.trial, record, cast(Measurement, measured)) == expected
+    assert record.counts is not None
+    deliveries = round(received * record.counts.expected)
+    gauges = SimpleNamespace(server_stats={"collector": {"enabled": True, "frozen_objects": frozen}})
+    begin, end = (Mark(Totals(deliveries=n)._asdict(), 0, 0) for n in (7, 7 + deliveries))
+    records = [Records(1, [], [], b"", begin, end, end, {}, [], {}, {})]
+    measured = SimpleNamespace(gauges=gauges, published=schedule_of(planned.plan, planned.trial).limit, records=records)
+    said = [one.format(deliveries, record.counts.expected) for one in expected]
+    assert _reasons(planned.plan, planned.trial, record, cast(Measurement, measured)) == said
 
 
 def test_the_floor_stands_next_to_the_baseline(tmp_path: Path) -> None:

@@ -57,14 +57,14 @@ def test_a_window_holds_exactly_the_measured_events(schedule: Schedule, warmup: 
     part = window(schedule, warmup, measured)
     assert part.events == everything[warmup:] and len(part.events) == measured
     begin_ns, end_ns = everything[warmup - 1].offset_ns if warmup else 0, everything[-1].offset_ns
-    later_ns = round(1e9 / schedule.rate_hz / 2) if schedule.kind == "constant" else 0
+    later_ns = round(0.9e9 / schedule.rate_hz) if schedule.kind == "constant" else 0
     assert (part.begin_ns, part.end_ns) == (begin_ns + later_ns, end_ns + later_ns)
     assert [due for due in everything if part.begin_ns < due.offset_ns <= part.end_ns] == part.events
 
 
 def test_no_delivery_is_on_its_way_at_the_edges_of_a_constant_schedules_window() -> None:
     part = window(Schedule("constant", 2.0), 2, 3)
-    assert (part.begin_ns, part.end_ns) == (1_250_000_000, 2_750_000_000)
+    assert (part.begin_ns, part.end_ns) == (1_450_000_000, 2_950_000_000)
     assert [due.offset_ns for due in part.events] == [1_500_000_000, 2_000_000_000, 2_500_000_000]
 
 

@@ -19,7 +19,7 @@ from bench.trial.channel import GeneratorChannel, TrialError
 from bench.trial.conduct import await_ramp
 from bench.trial.context import IdleCpu, TrialProcesses
 from bench.trial.drift import LEAST_EVENTS, LEAST_MS, LEAST_SHARE, Z, drift, rank_z
-from bench.trial.validity import BOUNDS, collector_reasons, cost_reasons, reasons, saturation_reasons
+from bench.trial.validity import BOUNDS, collector_reasons, cost_reasons, cut_reasons, reasons, saturation_reasons
 from reports.table.quiet import LIMITS, NOISY, QUIET, UNFIT, Host, quiet_sentence
 from tests.helpers.fake_results import fake_results
 
@@ -195,6 +195,12 @@ def test_a_generator_shows_the_most_that_it_can_only_if_it_is_what_is_saturated(
     assert saturation_reasons({"generator_cpu_share": 0.89}) == [
         "the generator was not saturated: it used 89% of a core"
     ]
+
+
+@pytest.mark.parametrize(("received", "is_cut"), [(94, True), (95, False), (100, False), (105, False), (106, True)])
+def test_an_edge_may_cut_a_twentieth_of_the_deliveries(received: int, is_cut: bool) -> None:
+    said = f"{received} deliveries came within the measured part, 100 of it were due: an edge cut them"
+    assert cut_reasons(received, 100) == ([said] if is_cut else [])
 
 
 @pytest.mark.parametrize(
