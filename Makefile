@@ -83,6 +83,7 @@ nightly: setup ## What takes hours: the tests three times over, their full sizes
 	@for round in 1 2 3; do $(TESTS) -q || exit 1; done
 	@$(TESTS) -q -m nightly -o faulthandler_timeout=1200
 	@PUSHMARK_FUZZ_EXAMPLES=10000 PUSHMARK_FAULT_CLIENTS=200 $(TESTS) -q tests/commands/test_reliability.py
+	@PUSHMARK_SHUTDOWN_CLIENTS=490 $(TESTS) -q tests/transports/test_shutdown.py
 	@$(MAKE) --no-print-directory mutation
 	@$(RUN) -m bench run --preset default
 	@$(RUN) -m bench run --preset full
