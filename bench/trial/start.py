@@ -1,7 +1,6 @@
 """Starts the processes of a trial: generator, server, and the relay if the plan has a network; and stops them."""
 
 import asyncio
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from typing import Final
 import msgspec
 
 from bench.generators.spec import SPEC_VARIABLE, LoadSpec
+from bench.machine.ports import free_port
 from bench.machine.processes import Child, read_process, start, together
 from bench.machine.servers import address_behind, start_relay, start_server
 from bench.plan.timing import drain_s, settle_s
@@ -91,7 +91,7 @@ async def _start_generator(context: RunContext, trial: TrialPlan, spec: LoadSpec
     if "locust" in arguments:
         arguments += ["-u", str(spec.subscribers), "-r", str(spec.subscribers)]
     if trial.generator == "locust" and processes > 1:
-        port = str(_free_port())
+        port = str(free_port())
         arguments += ["--processes", str(processes), "--master-bind-port", port, "--master-port", port]
     log = context.folder / "logs" / f"{trial.id}-generator.log"
     return await start("generator", arguments, spec.cores[0], log, **{SPEC_VARIABLE: str(spec_file)})
@@ -139,9 +139,3 @@ async def _idle_cpu(server: Child, measure_s: float) -> IdleCpu:
     await asyncio.sleep(measure_s)
     after = read_process(server.pid)
     return IdleCpu((after.cpu_ns - before.cpu_ns) / (now_ns() - began_ns), after.pid)
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

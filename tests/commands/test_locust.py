@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import socketserver
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from bench.machine.ports import free_port
 from clients.control import Control
 from tests.conftest import ROOT, Running, Start, run, until
 
@@ -25,12 +25,6 @@ HEADLESS = ["--headless", *TEN_USERS, "--only-summary"]
 RATE_HZ = 40
 ENOUGH = 200
 """Deliveries, to ten users."""
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def locust(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -91,25 +85,30 @@ def _shown(web_port: int) -> int:
     return sum(one["num_requests"] for one in stats if one["method"] == "EVENT")
 
 
+def heard_by_all(server: Running, folder: Path, *arguments: str) -> int:
+    """What locust counted until it was stopped by a signal, some time after enough was delivered to ten subscribers."""
+    command = [*LOCUST, *HEADLESS, *arguments, "--json-file", str(folder / "out")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            run(until(lambda: _connected(server), "ten subscribers", timeout_s=60))
+            run(until(lambda: _delivered(server), f"{ENOUGH} deliveries", timeout_s=60))
+        finally:
+            process.terminate()
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, said
+    return int(entry(folder / "out.json")["num_requests"])
+
+
+async def _delivered(server: Running) -> bool:
+    async with Control(server.ready["control_url"]) as control:
+        return int((await control.stats())["deliveries"]) >= 10 * ENOUGH
+
+
 def test_processes(start: Start, tmp_path: Path) -> None:
     server = start("sse", "--source", "synthetic", "--rate-hz", str(RATE_HZ))
     port = str(free_port())
-    arguments = (
-        *HEADLESS,
-        "--processes",
-        "2",
-        "--master-bind-port",
-        port,
-        "--master-port",
-        port,
-        "--host",
-        server.url,
-        "-t",
-        "6",
-    )
-    done = locust(*arguments, "--json-file", str(tmp_path / "out"))
-    assert done.returncode == 0, done.stderr
-    assert entry(tmp_path / "out.json")["num_requests"] > 10 * RATE_HZ
+    arguments = ("--processes", "2", "--master-bind-port", port, "--master-port", port, "--host", server.url)
+    assert heard_by_all(server, tmp_path, *arguments) >= ENOUGH
 
 
 def test_master_and_workers(start: Start, tmp_path: Path) -> None:
@@ -119,11 +118,9 @@ def test_master_and_workers(start: Start, tmp_path: Path) -> None:
         subprocess.Popen([*LOCUST, "--worker", "--master-port", port], cwd=ROOT, stderr=subprocess.DEVNULL)
         for _ in range(2)
     ]
-    arguments = (*HEADLESS, "--master", "--master-bind-port", port, "--expect-workers", "2", "--host", server.url)
-    done = locust(*arguments, "-t", "6", "--json-file", str(tmp_path / "out"))
-    assert done.returncode == 0, done.stderr
-    assert [worker.wait(20) for worker in workers] == [0, 0]
-    assert entry(tmp_path / "out.json")["num_requests"] > 10 * RATE_HZ
+    arguments = ("--master", "--master-bind-port", port, "--expect-workers", "2", "--host", server.url)
+    assert heard_by_all(server, tmp_path, *arguments) >= ENOUGH
+    assert [worker.wait(60) for worker in workers] == [0, 0]
 
 
 @contextmanager
