@@ -56,6 +56,12 @@ class ServerOptions(Bounds, frozen=True):
     """Rooms of the feed."""
     history: int = 1024
     """Events kept per room for clients that resume."""
+    store: str = ""
+    """What services keep things in: ``sqlite``; empty: nothing."""
+    store_max_mib: int = 1024
+    """Size of the store above which it takes nothing more."""
+    store_sync: str = "process"
+    """What acknowledged writes survive: the end of the process (``process``), or a power cut too (``full``)."""
     heartbeat_s: float = 15.0
     """Interval of heartbeats on a stream, whatever else it sends: an SSE comment, a WebSocket ping, an empty frame."""
     request_timeout_s: float = 10.0

@@ -35,6 +35,9 @@ from servers.platform.namespace import Namespace
 from servers.platform.options import ServerOptions
 from servers.process import control
 from servers.services.registry import SERVICES
+from servers.store.contract import Store
+from servers.store.file import StoreFile
+from servers.store.sqlite import SqliteStore
 
 
 def scheme(options: ServerOptions) -> str:
@@ -59,14 +62,19 @@ def bind(host: str, port: int, unsent_bytes: int) -> socket.socket:
 
 
 async def run(
-    options: ServerOptions, secrets: Secrets, items: Iterable[Item] | None, announce: Callable[[str], None]
+    options: ServerOptions,
+    secrets: Secrets,
+    items: Iterable[Item] | None,
+    announce: Callable[[str], None],
+    file: StoreFile | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. ``announce`` gets the ready line once connections are accepted."""
     sock = bind(options.host, options.port, options.unsent_bytes)
     control_sock = bind(control.CONTROL_HOST, 0, options.unsent_bytes)
     line = _ready_line(options, secrets, sock, control_sock)
     stopped = stop_signal()
-    context = make_context(options, secrets)
+    store = SqliteStore(file) if file is not None else None
+    context = make_context(options, secrets, store)
     transport = build(context)
     sink: Publish = transport.publish if isinstance(transport, PublishingListener) else context.hub.publish
     publish = with_fault(sink, parse_fault(options.inject_fault))
@@ -101,6 +109,8 @@ async def run(
     await asyncio.gather(*serving)
     for namespace in context.namespaces:
         await namespace.stop()
+    if store is not None:
+        await store.close()
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
@@ -115,7 +125,7 @@ def stop_signal() -> asyncio.Event:
     return stopped
 
 
-def make_context(options: ServerOptions, secrets: Secrets) -> Context:
+def make_context(options: ServerOptions, secrets: Secrets, store: Store | None = None) -> Context:
     """The parts from which a transport is built. Call it on a running loop."""
     authenticator = None if secrets.jwt_key is None else Authenticator(secrets.jwt_key)
     admission = Admission(authenticator, Origins(options.allowed_origins), Limits(options.limits))
@@ -126,14 +136,14 @@ def make_context(options: ServerOptions, secrets: Secrets) -> Context:
         stats,
         Timer(asyncio.get_running_loop()),
         admission,
-        tuple(_namespace(options, admission, stats, name) for name in ("", *options.namespaces)),
+        tuple(_namespace(options, admission, stats, name, store) for name in ("", *options.namespaces)),
         secrets.tls,
     )
 
 
-def _namespace(options: ServerOptions, admission: Admission, stats: Stats, name: str) -> Namespace:
+def _namespace(options: ServerOptions, admission: Admission, stats: Stats, name: str, store: Store | None) -> Namespace:
     rooms = options.rooms if not name else 1
-    return Namespace(name, options, Hub(rooms, options.history, counters=stats), admission, SERVICES)
+    return Namespace(name, options, Hub(rooms, options.history, counters=stats), admission, SERVICES, store)
 
 
 async def start(listeners: Sequence[Listener], socks: Sequence[socket.socket]) -> list[asyncio.Future[None]]:

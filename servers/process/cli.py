@@ -16,6 +16,7 @@ from servers.gate.auth import DEV_KEY, REGISTERED_CLAIMS, check_user, load_key, 
 from servers.network.relay import RelayOptions
 from servers.process.relay import run as run_relay
 from servers.process.serve import announce, command, run_in_foreground
+from servers.process.store import store
 
 HELP = """Serve a feed over one transport, model a network, or make a token.
 
@@ -42,6 +43,7 @@ def main() -> None:
 
 for _name in TRANSPORTS:
     main.add_command(command(_name))
+main.add_command(store)
 
 
 @main.command()
