@@ -25,7 +25,7 @@ class Member:
 
     async def receive(self) -> None:
         """Collect envelopes until cancelled."""
-        for type_ in ("welcome", "event", "message", "joined", "left", "typing", "gap"):
+        for type_ in ("welcome", "event", "message", "joined", "left", "typing", "read", "gap"):
             self.client.on(type_, self._take)
         await self.client.run()
 

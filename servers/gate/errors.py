@@ -53,6 +53,9 @@ KINDS: Final = {
     "headers_too_large": Kind(431, 1008),
     "unexpected_message": Kind(400, 1008),
     "frame_too_large": Kind(413, 1009),
+    "no_store": Kind(501, 1008),
+    "store_busy": Kind(503, 1013),
+    "store_failed": Kind(507, 1011),
     "internal_error": Kind(500, 1011),
 }
 

@@ -16,8 +16,8 @@ from servers.hub.room import Room
 from servers.platform.connections import Connection, Connections
 from servers.platform.service import Service
 
-TYPING_TIMEOUT_S: Final = 5.0
-"""A typing indicator expires after this."""
+TYPING_TIMEOUT_S: Final = 7.0
+"""A typing indicator expires after this: clients repeat it every 3 s, and one repetition may be lost."""
 EMPTY_ROOM_S: Final = 300.0
 """A room that members made is forgotten this long after the last of them left."""
 

@@ -25,6 +25,7 @@ from servers.platform.options import ServerOptions
 from servers.platform.requests import RequestHandler
 from servers.platform.service import Service, ServiceContext
 from servers.platform.subscribing import subscribe
+from servers.store.contract import Store
 
 
 class Namespace:
@@ -40,6 +41,7 @@ class Namespace:
         hub: Hub,
         admission: Admission,
         services: Mapping[str, Callable[[ServiceContext], Service]] = MappingProxyType({}),
+        store: Store | None = None,
     ) -> None:
         self.name = name
         self.hub = hub
@@ -53,7 +55,7 @@ class Namespace:
         self.membership = Membership(hub, self.connections, rooms_per_connection, made.values())
         messages = Messages(hub, self.connections, self._claims)
         self.requests = RequestHandler(admission, self._claims, self.membership, messages, made)
-        context = ServiceContext(hub, self.connections, self.membership.members)
+        context = ServiceContext(hub, self.connections, self.membership.members, name, store)
         made.update({service: make(context) for service, make in services.items()})
 
     async def start(self) -> None:

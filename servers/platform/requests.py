@@ -32,11 +32,14 @@ from servers.platform.membership import Membership
 from servers.platform.messages import Messages
 from servers.platform.replies import Key, Reply, ReplyCache
 from servers.platform.service import Service
+from servers.store.contract import KeyReusedError, StoreBusyError, StoreError
 
 MAX_WAITING: Final = 10_000
 """Requests that wait for their reply, in all."""
 MAX_WAITING_PER_CONNECTION: Final = 100
 """How many of them may be one connection's, so that it cannot use up what is there for all."""
+STORE_RETRY_S: Final = 1.0
+"""After this a request may be sent again for which the store was busy."""
 BINARY_REFUSED: Final = "binary messages are not taken here; send text"
 
 PER_CONNECTION: Final = (Join, Leave, Typing, Renew, Call)
@@ -219,6 +222,13 @@ def _failures_of(service: str) -> Iterator[None]:
         yield
     except Refusal:
         raise
+    except KeyReusedError as error:
+        raise Refusal("id_reused", str(error)) from error
+    except StoreBusyError as error:
+        raise Refusal("store_busy", str(error), STORE_RETRY_S) from error
+    except StoreError as error:
+        _log.error("store failed", extra={"service": service, "error": str(error)})
+        raise Refusal("store_failed", "the store cannot keep this now") from error
     except Exception as error:
         _log.exception("service failed", extra={"service": service})
         raise Refusal("internal_error", f"service {service!r} failed") from error

@@ -5,15 +5,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from servers.gate.errors import Refusal
 from servers.hub.hub import Hub
 from servers.platform.connections import Connection, Connections
+from servers.store.contract import Store
 
 
 class ServiceContext(NamedTuple):
     """Everything that a service is handed, and all that it may use.
 
-    What services need later, such as a store that outlives the process, becomes one more field: no service's
-    constructor changes.
+    What services need later becomes one more field: no service's constructor changes.
     """
 
     hub: Hub
@@ -21,6 +22,14 @@ class ServiceContext(NamedTuple):
     connections: Connections
     members: Mapping[str, Mapping[str, Connection]]
     """Room -> client id -> member, as it is now."""
+    namespace: str = ""
+    """Empty for the default one."""
+    stored: Store | None = None
+    """What outlives the process; ``None`` for a server without ``--store``. Services use ``Service.store``."""
+
+    def log(self, service: str, name: str) -> str:
+        """The name of a service's log in the store, which is one for all namespaces."""
+        return f"{self.namespace}/{service}/{name}"
 
 
 class Service:
@@ -31,6 +40,18 @@ class Service:
 
     def __init__(self, context: ServiceContext) -> None:
         self.context = context
+
+    @property
+    def store(self) -> Store:
+        """What outlives the process. Raises ``Refusal`` on a server that has none."""
+        if self.context.stored is None:
+            raise Refusal("no_store", "this server keeps nothing: it was started without --store")
+        return self.context.stored
+
+    def publish(self, room: str, data: Any, type_: str = "message") -> None:
+        """Publish in a room, as long as there is somebody in it and the server does not stop."""
+        if room in self.context.members and not self.context.hub.closing:
+            self.context.hub.publish(room, msgspec.json.encode(data), type_)
 
     async def start(self) -> None:
         """The server starts; it accepts connections once this has returned."""

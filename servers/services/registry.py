@@ -5,9 +5,11 @@ from typing import Final
 
 from servers.platform.service import Service, ServiceContext
 from servers.services.builtin import ConnectionCounts, Echo, Members
+from servers.services.chat import Chat
 
 SERVICES: Final[dict[str, Callable[[ServiceContext], Service]]] = {
     "echo": Echo,
     "members": Members,
     "connections": ConnectionCounts,
+    "chat": Chat,
 }

@@ -193,8 +193,15 @@ TABLE: Final[dict[str, Row]] = {
             Cell(("request",), asking("call", service="members", data={"room": "tea"})),
             Cell(("request",), asking("leave", room="staff")),
             Cell(("request",), asking("call", service="members", data={"room": "staff"})),
+            Cell(("request",), asking("call", service="chat", data={"op": "open", "room": "staff"})),
         ),
     ),
+    "no_store": Row(
+        "only services keep something",
+        (Cell(("request",), asking("call", service="chat", data={"op": "forget"})),),
+    ),
+    "store_busy": Row("10,000 writes must wait for that: tests/transports/test_chat.py"),
+    "store_failed": Row("the store must be full for that: tests/transports/test_chat.py"),
     "id_reused": Row(
         "only requests have an id",
         (Cell(("request",), asking("call", service="echo", data=2, id="same"), (), the_id_is_used),),

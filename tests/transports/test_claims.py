@@ -124,6 +124,7 @@ REQUESTS: Final[dict[str, list[tuple[dict[str, Any], str]]]] = {
     "renew": [({"token": "MEMBERS_TOKEN"}, "not_allowed")],
     "call": [
         *(({"service": "members", "data": {"room": room}}, "not_joined") for room in CLAIMS),
+        *(({"service": "chat", "data": {"op": "open", "room": room}}, "not_joined") for room in CLAIMS),
         ({"service": "connections"}, ""),
         ({"service": "echo", "data": "staff"}, ""),
     ],
