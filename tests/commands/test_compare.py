@@ -176,6 +176,7 @@ def test_an_objective_is_met_only_by_the_whole_interval(value: float, width: flo
     assert word == (MET if value * (1 + width) < limit and value < limit else OPEN if value < limit else MISSED)
 
 
+@pytest.mark.slow
 def test_objectives_stand_in_the_report_and_decide_the_exit_code(tmp_path: Path) -> None:
     for name, objectives, code in (
         ("met", ["latency_p95_ms < 5000", "lost == 0"], 0),
@@ -205,6 +206,7 @@ def test_welch_is_scipys(a: list[int], b: list[int]) -> None:
     assert of.tail(abs(of.mean)) == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_unpaired_runs_cry_wolf_as_seldom_as_they_say() -> None:
     """Two runs of the same, six transports: any false *differs* in at most about 5 % of 2,000 pairs of runs."""
     draw = random.Random(1)
@@ -273,6 +275,7 @@ def test_runs_without_a_point_in_common_are_refused() -> None:
         common([one], [other, third])
 
 
+@pytest.mark.slow
 def test_the_summary_for_ci_is_appended_and_short(tmp_path: Path) -> None:
     results = fake_results()
     results.plan = msgspec.structs.replace(results.plan, slo=["lost == 0"])

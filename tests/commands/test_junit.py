@@ -125,6 +125,7 @@ def run_folder(folder: Path, results: Results) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_both_commands_write_the_file_and_exit_as_it_says(tmp_path: Path) -> None:
     a = run_folder(tmp_path / "a", with_objectives("sse/latency_p50 < 1", "lost == 0"))
     b = run_folder(tmp_path / "b", changed("sse", "server_cpu_us_per_event", (1.3,)))
@@ -137,6 +138,7 @@ def test_both_commands_write_the_file_and_exit_as_it_says(tmp_path: Path) -> Non
         assert done.exit_code == code == int(read(file.read_bytes()).attrib["failures"]), done.output
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_written_and_a_run_without_objectives_are_one_clear_line(tmp_path: Path) -> None:
     a = run_folder(tmp_path / "a", with_objectives("lost == 0"))
     b = run_folder(tmp_path / "b", fake_results())

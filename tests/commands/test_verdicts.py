@@ -261,6 +261,7 @@ def run_folder(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_answers_for_both_points(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run")
     done = invoke("reports", str(folder))

@@ -196,6 +196,7 @@ def test_same_against_same_differs_in_about_one_of_twenty() -> None:
     assert 0.03 < _share_of_false(DIFFERS, lambda g: [g.normal(0, 0.05, 5).tolist()], 0.0) < 0.07
 
 
+@pytest.mark.slow
 def test_over_all_pairs_of_five_alike_false_differences_stay_below_the_level() -> None:
     def pairs(generator: np.random.Generator) -> list[list[float]]:
         levels = generator.normal(0, 0.05, (5, 5))
@@ -205,6 +206,7 @@ def test_over_all_pairs_of_five_alike_false_differences_stay_below_the_level() -
     assert _share_of_false(DIFFERS, pairs, 0.05) < 0.01
 
 
+@pytest.mark.slow
 def test_at_the_margins_edge_neither_word_comes_too_often() -> None:
     def pairs(generator: np.random.Generator) -> list[list[float]]:
         return [generator.normal(0.05, 0.02, 5).tolist() for _ in range(4)]

@@ -28,6 +28,7 @@ def pair(differences: np.ndarray) -> Comparison:
     return compare({"a": a, "b": dict.fromkeys(a, 1.0)}, MARGIN)[0]
 
 
+@pytest.mark.slow
 def test_one_slow_block_in_ten_is_flagged_or_left_open_and_its_absence_is_no_proof() -> None:
     """A is twice as slow in one block of ten, so 7 % slower on average. 59 % of all runs of five blocks have no such
     block, and nothing can tell them from equals: *no practical difference* is false in all of them. What it says is
@@ -136,6 +137,7 @@ def _word(draw: np.random.Generator, mean: float, blocks: int) -> tuple[str, int
     return found.word, found.new_run_blocks
 
 
+@pytest.mark.slow
 def test_following_the_advice_four_times_keeps_each_false_word_below_five_per_cent() -> None:
     """On the edge of the margin every settled word is false. As worded, each new run is judged by itself, and a large
     one asks for no other. Adding the blocks up until a word appears, up to four times, errs more often."""
@@ -162,6 +164,7 @@ def test_following_the_advice_four_times_keeps_each_false_word_below_five_per_ce
     assert (added[DIFFERS] + added[EQUAL]) / experiments > 0.08, "the trap is there"
 
 
+@pytest.mark.slow
 def test_a_planned_run_settles_the_pair_about_as_often_as_it_says() -> None:
     draw = np.random.default_rng(5)
     planned = 19
@@ -195,6 +198,7 @@ def _runs(draw: np.random.Generator, scatter: list[float], slow: float) -> Count
     return seen
 
 
+@pytest.mark.slow
 def test_how_often_a_block_stands_apart_by_chance_and_how_often_a_slow_one_is_found() -> None:
     assert APART_DEVIATIONS == 8.0
     draw = np.random.default_rng(8)

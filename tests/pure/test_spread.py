@@ -69,6 +69,7 @@ def test_fewer_than_three_runs_have_no_interval_between_them() -> None:
             over_runs(bad)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", (0.0, 0.1, 0.3))
 def test_it_covers_the_truth_whatever_the_runs_differ_by(between: float) -> None:
     """Three runs of five blocks that scatter by 0.1. The interval within covers the truth in 95 % only without a
