@@ -58,7 +58,7 @@ class Poller(HttpClient):
         self.ledger.requests += 1
         if not self.is_first_poll:
             self.polls.mark(now_ns())
-        url = self.target.update_query(params)
+        url, secret = self.target.update_query(params), self.secret
         headers = self._headers | authorization(self.token) | self.session_header()
         async with (
             asyncio.timeout(self.options.connect_timeout_s + answer_within_s) as limit,
@@ -66,7 +66,7 @@ class Poller(HttpClient):
         ):
             limit.reschedule(None)  # the body has a bound of its own
             note(self.ledger, response)
-            await self._check(response)
+            await self._check(response, secret)
             batch = await read_envelope(response, "batch")
             protocol = self._connector.protocol
             receive_ns = protocol.receive_ns
@@ -76,23 +76,27 @@ class Poller(HttpClient):
         first, self.is_first_poll = self.is_first_poll, False
         return [Received(envelope, receive_ns) for envelope in _unpack(batch, first)]
 
-    async def _check(self, response: aiohttp.ClientResponse) -> None:
+    async def _check(self, response: aiohttp.ClientResponse, secret: str) -> None:
         try:
             await check_answer(response, JSON)
         except RefusedError as error:
-            if not self.secret or error.code not in PASSING:
+            if not secret or error.code not in PASSING:
                 raise
-            self.secret = ""  # the server has forgotten the session; the next request opens another
+            self.forget_session(secret)  # the next request opens another
             raise PassingError(str(error)) from error
 
     async def open_session(self) -> None:
-        """Open the session that requests need; from now on every poll names it."""
+        """Open the session that requests need; from now on every poll names it.
+
+        If the server has forgotten the one before, no poll need notice, so the rooms are joined again here.
+        """
         url = self.sibling("sessions").update_query({"room": self.options.room})
         answer = await self.post(url, b"", "welcome")
         if answer.type == "error":
             raise failure(decode_error(answer.data))
         welcome = decode_welcome(answer.data)
         self.id, self.secret = welcome.client, welcome.session
+        self.membership.start_rejoining()
 
     async def renew(self, token: str) -> None:
         """Continue with another token; without a session the next poll shows it."""
@@ -135,8 +139,9 @@ def _entries(envelope: Envelope, first: bool) -> list[Envelope]:
 
 
 def _start(envelope: Envelope, batch: Batch) -> Cursor:
-    """The position before the answer's first event."""
-    if not batch.events:
+    """The position before the first event of the answer's own room, which may stand behind those of others."""
+    own = next((event for event in batch.events if event.room == envelope.room), None)
+    if own is None:
         return parse_cursor(envelope.id)
-    first = parse_cursor(batch.events[0].id)
+    first = parse_cursor(own.id)
     return first._replace(seq=first.seq - 1)

@@ -1,5 +1,6 @@
 """Requests of the HTTP transports: POST on a connection of their own, with the session of the subscription."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Final
 
@@ -26,15 +27,23 @@ class HttpClient(Client):
         self.target = target(url, self.transport, options.namespace)
         """Address of the subscription; the other addresses have the same parent."""
         self.request_session: aiohttp.ClientSession | None = None
+        self._opening = asyncio.Lock()
 
     async def send_request(self, id_: str, body: bytes) -> Envelope:
-        if not self.secret:
-            await self.open_session()
+        async with self._opening:  # of several requests at once, the first opens a session for all
+            if not self.secret:
+                await self.open_session()
+        secret = self.secret
         answer = await self.post(self.sibling("requests"), body, "ack")
         if answer.type == "error" and decode_error(answer.data).code == "unknown_session":
-            self.secret = ""
+            self.forget_session(secret)
             raise ConnectionResetError("the session has ended")
         return answer
+
+    def forget_session(self, secret: str) -> None:
+        """The server has no such session any more. The client may have another by now."""
+        if self.secret == secret:
+            self.secret = ""
 
     async def open_session(self) -> None:
         """Open the session that requests need, if the subscription itself brings none."""

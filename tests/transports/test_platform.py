@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -226,6 +227,41 @@ def test_rooms_are_joined_again_and_resumed(share: Start, start: Start, served_u
             assert all(session.silently_lost == 0 for session in far.client.sessions.others.values())
 
     run(body())
+
+
+def test_a_restarted_servers_clients_are_members_again_whoever_notices_first(start: Start, upstream: str) -> None:
+    """The stream, a poll, or several requests at once: a session that has not joined the rooms is deaf in them."""
+    server = start(upstream, "--source", "none")
+    port = str(server.port)
+
+    async def body() -> None:
+        nonlocal server
+        async with Crew() as crew:
+            far, near = await crew.join(server), await crew.join(server)
+            for one in (far, near):
+                await one.client.join("tea")
+            for requests in range(1, 6):
+                server.process.kill()
+                server.process.wait()
+                server = start(upstream, "--source", "none", "--port", port, free_port=False)
+                asked = [far.client.request("call", service="echo", data=data) for data in range(requests - 1)]
+                assert await asyncio.gather(*asked) == list(range(requests - 1))
+                await until(lambda: _are_members(near, 2), "both are members")
+                await near.client.request("publish", room="tea", data="hello")
+                await far.gets(requests, "message", "tea")
+                assert len((await _members(far))["members"]) == 2, "its requests are those of a member"
+
+    run(body())
+
+
+async def _members(member: Member) -> Any:
+    return await member.client.request("call", service="members", data={"room": "tea"})
+
+
+async def _are_members(member: Member, count: int) -> bool:
+    with suppress(RequestError):  # not yet itself
+        return len((await _members(member))["members"]) == count
+    return False
 
 
 def test_cross_site_pages_are_kept_out(share: Start, served_upstream: str) -> None:

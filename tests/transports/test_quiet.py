@@ -26,7 +26,7 @@ from feed.schedule import Schedule
 from feed.transports import POLLS
 from servers.platform.membership import EMPTY_ROOM_S
 from servers.platform.options import MAX_HOLD_S, ServerOptions
-from servers.process.serve import HEARTBEATS_S
+from servers.process.flags import HEARTBEATS_S
 from tests.conftest import SERVED, run, until
 from tests.helpers.forks import Forks
 
