@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from tests.conftest import ROOT, Running, Start, run, until
 
 LOCUST = [sys.executable, "-m", "locust", "-f", "bench/locustfile.py"]
 TEN_USERS = ["-u", "10", "-r", "10"]
-HEADLESS = ["--headless", *TEN_USERS, "--only-summary"]
+QUIETLY = ["--headless", "--only-summary"]
+HEADLESS = [*QUIETLY, *TEN_USERS]
 RATE_HZ = 40
 ENOUGH = 200
 """Deliveries, to ten users."""
@@ -85,23 +87,31 @@ def _shown(web_port: int) -> int:
     return sum(one["num_requests"] for one in stats if one["method"] == "EVENT")
 
 
-def heard_by_all(server: Running, folder: Path, *arguments: str) -> int:
-    """What locust counted until it was stopped by a signal, some time after enough was delivered to ten subscribers."""
-    command = [*LOCUST, *HEADLESS, *arguments, "--json-file", str(folder / "out")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+def stopped_once(
+    condition: Callable[[], bool | Coroutine[Any, Any, bool]], what: str, *arguments: str
+) -> "subprocess.CompletedProcess[str]":
+    """Let locust run until something has come true, and stop it by a signal: a time limit may pass while it starts."""
+    command = [*LOCUST, *TEN_USERS, *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            run(until(lambda: _connected(server), "ten subscribers", timeout_s=60))
-            run(until(lambda: _delivered(server), f"{ENOUGH} deliveries", timeout_s=60))
+            run(until(condition, what, timeout_s=60))
         finally:
             process.terminate()
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode == 0, said
+        out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def heard_by_all(server: Running, folder: Path, *arguments: str) -> int:
+    """What locust counted until it was stopped, some time after enough was delivered to ten subscribers."""
+    file = ("--json-file", str(folder / "out"))
+    done = stopped_once(lambda: _delivered(server, 10 * ENOUGH), "deliveries", *QUIETLY, *arguments, *file)
+    assert done.returncode == 0, done.stderr
     return int(entry(folder / "out.json")["num_requests"])
 
 
-async def _delivered(server: Running) -> bool:
+async def _delivered(server: Running, count: int) -> bool:
     async with Control(server.ready["control_url"]) as control:
-        return int((await control.stats())["deliveries"]) >= 10 * ENOUGH
+        return int((await control.stats())["deliveries"]) >= count
 
 
 def test_processes(start: Start, tmp_path: Path) -> None:
@@ -123,12 +133,17 @@ def test_master_and_workers(start: Start, tmp_path: Path) -> None:
     assert [worker.wait(60) for worker in workers] == [0, 0]
 
 
+STRANGERS_GUESTS = Counter[str]()
+"""Connections to a stranger, by its address."""
+
+
 @contextmanager
 def stranger(answer: bytes) -> Iterator[str]:
     """The address of a server that gives everybody this answer."""
 
     class Answer(socketserver.BaseRequestHandler):
         def handle(self) -> None:
+            STRANGERS_GUESTS[f"http://127.0.0.1:{self.server.server_address[1]}"] += 1
             self.request.recv(65536)
             self.request.sendall(answer)
 
@@ -239,7 +254,7 @@ def test_silence_of_several_processes_is_one_failure(share: Start) -> None:
 def test_one_event_from_a_slow_feed_is_enough(start: Start) -> None:
     """Silence before and after it is no failure."""
     server = start("sse", "--rate-hz", "0.25", "--schedule", "constant")
-    done = locust(*HEADLESS, "-t", "14", "--host", server.url)
+    done = stopped_once(lambda: _delivered(server, 1), "an event", *QUIETLY, "--host", server.url)
     assert done.returncode == 0 and "Failed" not in done.stderr, done.stderr
 
 
@@ -252,14 +267,20 @@ def test_a_master_names_a_host_that_is_no_server() -> None:
     assert "Failed: http://127.0.0.1:9/ does not say which transport" in done.stderr, said
 
 
-def test_subscribers_that_still_try_at_the_end_are_named(start: Start, tmp_path: Path) -> None:
+def test_subscribers_that_still_try_at_the_end_are_named(tmp_path: Path) -> None:
     """``raw`` is not asked what it is; whoever has no connection has not given up within a short test."""
-    done = locust(*HEADLESS, "-t", "3", "--csv", str(tmp_path / "out"), "--host", "tcp://127.0.0.1:9")
-    assert_named(
-        done, tmp_path / "out_failures.csv", "subscriber 0: without a connection at the end: ConnectionRefused"
+    with stranger(b"") as url:  # closes every connection at once
+        target = ("--host", url.replace("http", "tcp"), "--csv", str(tmp_path / "out"))
+        done = stopped_once(lambda: STRANGERS_GUESTS[url] >= 10, "ten connections", *QUIETLY, *target)
+    assert_named(done, tmp_path / "out_failures.csv", "subscriber 0: without a connection at the end: ")
+
+
+def test_subscribers_that_were_refused_are_named(start: Start, tmp_path: Path) -> None:
+    refused, port = start("sse", "--auth", "dev", "--rate-hz", "20"), free_port()
+    target = ("--autostart", "--web-host", "127.0.0.1", "--web-port", str(port), "--host", refused.url)
+    done = stopped_once(
+        lambda: _told(port, "subscriber 0"), "the refusal in the web UI", *target, "--csv", str(tmp_path / "no")
     )
-    refused = start("sse", "--auth", "dev", "--rate-hz", "20")
-    done = locust(*HEADLESS, "-t", "8", "--csv", str(tmp_path / "no"), "--host", refused.url)
     assert done.returncode == 1 and "Failed: subscriber " in done.stderr, done.stderr
     assert "subscriber 0: RefusedError refused (token_missing)" in failures(tmp_path / "no_failures.csv")
 
@@ -280,12 +301,12 @@ def test_the_web_ui_shows_the_failure_and_its_end_has_the_exit_code(share: Start
     assert process.returncode == 1 and "Failed: nothing was delivered" in said and "Traceback" not in said, said
 
 
-async def _told(web_port: int) -> bool:
+async def _told(web_port: int, failure: str = "nothing was delivered") -> bool:
     """Does locust's web UI have a failure of ours?"""
 
     def ask() -> bool:
         with urllib.request.urlopen(f"http://127.0.0.1:{web_port}/stats/requests", timeout=5) as answer:
-            return any("nothing was delivered" in one["error"] for one in json.load(answer)["errors"])
+            return any(failure in one["error"] for one in json.load(answer)["errors"])
 
     with suppress(OSError):
         return await asyncio.to_thread(ask)
