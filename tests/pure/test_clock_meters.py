@@ -13,7 +13,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feed.instruments.clock import NS_PER_MS, NS_PER_US, Timer, now_ns
+from feed.instruments.clock import NS_PER_MS, NS_PER_S, NS_PER_US, Timer, now_ns
 from feed.instruments.meters import GcPauses, Lateness, measure_loop_lag
 
 PURE = settings(deadline=None, derandomize=True, database=None)
@@ -177,7 +177,7 @@ def test_closing_releases_the_descriptor_and_calls_nobody(new_loop: NewLoop) -> 
         before = timerfds()
         timers = [Timer(loop) for _ in range(5)]
         assert timerfds() == before + 5
-        sleeper = asyncio.ensure_future(timers[0].sleep_until(now_ns() + NS_PER_MS))
+        sleeper = asyncio.ensure_future(timers[0].sleep_until(now_ns() + NS_PER_S * 3600))  # not before it is closed
         await asyncio.sleep(0)
         for timer in timers:
             timer.call_at(0, lambda: called.append(1))
