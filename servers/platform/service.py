@@ -48,6 +48,11 @@ class Service:
             raise Refusal("no_store", "this server keeps nothing: it was started without --store")
         return self.context.stored
 
+    def members(self, room: str) -> list[dict[str, str]]:
+        """The members of a room as clients know them."""
+        members = self.context.members.get(room, {}).values()
+        return [{"client": member.client, "user": member.identity.user} for member in members]
+
     def publish(self, room: str, data: Any, type_: str = "message") -> None:
         """Publish in a room, as long as there is somebody in it and the server does not stop."""
         if room in self.context.members and not self.context.hub.closing:

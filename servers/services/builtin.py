@@ -32,8 +32,7 @@ class Members(Service):
         except msgspec.DecodeError as error:
             raise Refusal("bad_request", f"data: {error}") from error
         require_member(connection, room)
-        members = self.context.members[room].values()
-        return {"members": [{"client": member.client, "user": member.identity.user} for member in members]}
+        return {"members": self.members(room)}
 
 
 class ConnectionCounts(Service):

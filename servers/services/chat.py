@@ -21,10 +21,14 @@ PAGE: Final = 50
 """Messages that ``open`` answers with."""
 MAX_PAGE: Final = 200
 MAX_TEXT: Final = 4096
-"""Characters of one message; the chats of the field allow 2,000 to 16,383."""
+"""Characters of one message."""
+MAX_SEQ: Final = 2**53 - 1
+"""The largest number that every client's JSON can hold exactly; a store's numbers go further."""
 KEPT: Final = 10_000
 """Messages of a room that stay; older ones are dropped, ``TRIM_EVERY`` at a time."""
 TRIM_EVERY: Final = 500
+
+Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
 
 
 class Ask(msgspec.Struct, frozen=True, tag_field="op", tag=str.lower, forbid_unknown_fields=True):
@@ -41,8 +45,8 @@ class Page(Ask, frozen=True):
     """Messages before or after a place in the room, the nearest ones."""
 
     room: Name
-    before: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    after: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    before: Seq | None = None
+    after: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)] = PAGE
 
 
@@ -52,14 +56,14 @@ class Send(Ask, frozen=True):
     room: Name
     key: Id
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
-    reply_to: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    reply_to: Seq | None = None
 
 
 class Read(Ask, frozen=True):
     """The caller's user has read a room up to a message."""
 
     room: Name
-    seq: Annotated[int, msgspec.Meta(ge=1)]
+    seq: Seq
 
 
 class Forget(Ask, frozen=True):
@@ -96,11 +100,10 @@ class Chat(Service):
     async def _open(self, ask: Open) -> dict[str, Any]:
         log = self._log(ask.room)
         messages = await self.store.newest(log, PAGE)
-        members = self.context.members.get(ask.room, {}).values()
         return {
             "messages": [_shown(record) for record in messages],
             "read": await self.store.marks(log),
-            "members": [{"client": member.client, "user": member.identity.user} for member in members],
+            "members": self.members(ask.room),
         }
 
     async def _page(self, ask: Page) -> dict[str, Any]:

@@ -181,10 +181,13 @@ class SqliteStore:
         return group, False
 
     def _commit(self, group: list[_Waiting]) -> list[Any]:
-        """Write a group in one transaction: an answer each, or the error that all of them share."""
+        """Write a group in one transaction: an answer each, or the error that all of them share.
+
+        Whatever one write raises, the thread goes on: without it every later write would wait for ever.
+        """
         try:
             return self._file.write([one.write for one in group])
-        except StoreError as error:
+        except Exception as error:
             return [error] * len(group)
 
     def _answer(self, group: list[_Waiting], answers: list[Any]) -> None:

@@ -200,7 +200,7 @@ TABLE: Final[dict[str, Row]] = {
         "only services keep something",
         (Cell(("request",), asking("call", service="chat", data={"op": "forget"})),),
     ),
-    "store_busy": Row("10,000 writes must wait for that: tests/transports/test_chat.py"),
+    "store_busy": Row("10,000 writes must wait for that: tests/pure/test_chat_service.py"),
     "store_failed": Row("the store must be full for that: tests/transports/test_chat.py"),
     "id_reused": Row(
         "only requests have an id",

@@ -168,7 +168,7 @@ def test_kill_9_in_mid_traffic_loses_and_repeats_nothing_that_was_acknowledged(
                     ack = await ask(member, "send", room=ROOM, key=f"{name}-{n}", text=f"{name} {n}")
                     acknowledged[f"{name}-{n}"] = ack["seq"]
                 except (RequestError, TimeoutError):  # not joined again yet
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.05)  # between tries: more of them a second than allowed end the connection
 
     async def body() -> None:
         async with Crew() as crew:
@@ -247,6 +247,9 @@ def test_a_second_server_is_refused_the_store_by_name(start: Start, tmp_path: Pa
         ({"op": "page", "room": ROOM, "before": 3, "after": 1}, "bad_request"),
         ({"op": "page", "room": ROOM, "before": 3, "limit": 1000}, "bad_request"),
         ({"op": "read", "room": ROOM, "seq": 0}, "bad_request"),
+        ({"op": "read", "room": ROOM, "seq": 2**63}, "bad_request"),
+        ({"op": "page", "room": ROOM, "before": 2**63}, "bad_request"),
+        ({"op": "page", "room": ROOM, "after": 2**63}, "bad_request"),
         ({"op": "dance"}, "bad_request"),
         (None, "bad_request"),
     ],
