@@ -35,6 +35,10 @@ class Bare:
     def opened(self) -> int:
         return self._population.opened
 
+    @property
+    def failure(self) -> str:
+        return next(iter(self._population.failures), "")
+
     def measure(self, start_ns: int) -> list[Records]:
         return [asyncio.run_coroutine_threadsafe(self._measure(start_ns), self._loop).result()]
 

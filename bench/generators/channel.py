@@ -5,7 +5,7 @@ The channel is a Unix socket with one JSON object a line. The steps, each sent b
 
 1. ``ready``, from the generator: its processes run and have their subscribers.
 2. ``go`` with ``url``, to the generator: connect there.
-3. ``connected``: every subscriber is.
+3. ``connected``: every subscriber is. Or ``failed`` with ``why``: one of them has given up, and the trial ends.
 4. ``window`` with ``start_ns``: the feed starts at that instant (CLOCK_MONOTONIC).
 5. ``records``: the records are in the spec's ``records_file``, and all subscribers are disconnected.
 """
@@ -21,6 +21,7 @@ from bench.generators.spec import LoadSpec, Records, save_records
 READY: Final = "ready"
 GO: Final = "go"
 CONNECTED: Final = "connected"
+FAILED: Final = "failed"
 WINDOW: Final = "window"
 RECORDS: Final = "records"
 CHECK_S: Final = 0.02
@@ -39,6 +40,10 @@ class Steps(Protocol):
     def opened(self) -> int:
         """Subscribers that have connected."""
 
+    @property
+    def failure(self) -> str:
+        """Why a subscriber will never connect; empty as long as each still may."""
+
     def measure(self, start_ns: int) -> list[Records]:
         """Record until the drain is over, and disconnect all subscribers."""
 
@@ -55,6 +60,9 @@ def follow(spec: LoadSpec, generator: Steps) -> None:
         _send(channel, READY)
         generator.connect(_receive(commands, GO)["url"])
         while generator.opened < spec.subscribers:
+            if generator.failure:
+                _send(channel, FAILED, why=generator.failure)
+                return
             time.sleep(CHECK_S)
         _send(channel, CONNECTED)
         records = generator.measure(_receive(commands, WINDOW)["start_ns"])
@@ -62,8 +70,8 @@ def follow(spec: LoadSpec, generator: Steps) -> None:
         _send(channel, RECORDS)
 
 
-def _send(channel: socket.socket, event: str) -> None:
-    channel.sendall(json.dumps({"event": event}).encode() + b"\n")
+def _send(channel: socket.socket, event: str, **values: str) -> None:
+    channel.sendall(json.dumps({"event": event, **values}).encode() + b"\n")
 
 
 def _receive(commands: Any, command: str) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Conductor:
     def __init__(self, environment: Any, spec: LoadSpec) -> None:
         self._runner = environment.runner
         self._spec = spec
+        self.failure = ""
         self._opened: dict[int, int] = {}
         self._records: list[Records] = []
         self._runner.register_message(OPENED, self._on_opened)
@@ -80,6 +81,7 @@ class Conductor:
 
     def _on_opened(self, environment: Any, msg: Any, **_: Any) -> None:
         self._opened[msg.data["pid"]] = msg.data["opened"]
+        self.failure = self.failure or msg.data["failure"]
 
     def _on_records(self, environment: Any, msg: Any, **_: Any) -> None:
         self._records.append(msgspec.msgpack.decode(msg.data, type=Records))
@@ -108,12 +110,14 @@ class Player:
         gevent.spawn(self._report_opened)
 
     def _report_opened(self) -> None:
-        generator, reported = self._generator, 0
-        while reported < len(generator.probes) + len(generator.loads):
+        generator, reported, failure = self._generator, 0, ""
+        while reported < len(generator.probes) + len(generator.loads) and not failure:
             gevent.sleep(CHECK_S)
-            if generator.population.opened != reported:
+            failure = next(iter(generator.failures), "")
+            if generator.population.opened != reported or failure:
                 reported = generator.population.opened
-                self._environment.runner.send_message(OPENED, {"pid": os.getpid(), "opened": reported})
+                found = {"pid": os.getpid(), "opened": reported, "failure": failure}
+                self._environment.runner.send_message(OPENED, found)
 
     def _on_measure(self, environment: Any, msg: Any, **_: Any) -> None:
         gevent.spawn(self._measure, msg.data["start_ns"])

@@ -47,6 +47,7 @@ class Population:
         self._quiet: Mark | None = None
         self._stamps: list[tuple[int, int]] = []
         self._collecting = False
+        self._ramp_reconnects = 0
         self._window_ns = 0
         self._go = asyncio.Event()
         self._url = ""
@@ -74,6 +75,7 @@ class Population:
 
         From now on no garbage collection interrupts the process.
         """
+        self._ramp_reconnects = self._reconnects()
         mark = self._mark()
         self._quiet = mark if now_ns() < start_ns else None
         part, timer = self.spec.window(), self.shared.timer
@@ -97,8 +99,11 @@ class Population:
             "out_of_order": sum(client.session.out_of_order for client in clients),
             "gaps": sum(client.session.gaps for client in clients),
             "missed": sum(client.session.missed for client in clients),
-            "reconnects": sum(client.reconnects for client in clients),
+            "reconnects": self._reconnects() - self._ramp_reconnects,
         }
+
+    def _reconnects(self) -> int:
+        return sum(client.reconnects for client in self._clients.values())
 
     def fail_unconnected(self) -> None:
         """At the end of a test, name the subscribers that still try to connect and have not failed yet."""
@@ -186,6 +191,7 @@ class Population:
             hold_s=spec.hold_s,
             first_hold_s=residual_hold_s(phase, spec.hold_s, spec.schedule.rate_hz / spec.rooms),
         )
+        connected = False
         try:
             client = self._clients[index] = new_client(spec.transport, self._url, options, self.shared)
             client.duplicate_listeners.append(partial(self._note_repeat, index))
@@ -194,7 +200,8 @@ class Population:
                     if envelope.type == "event":
                         stamp = decode_stamp(envelope.data)
                         self._samples.extend((index, stamp.n, stamp.due_ns, receive_ns))
-                    elif envelope.type == "welcome" and not client.reconnects:
+                    elif envelope.type == "welcome" and not connected:
+                        connected = True
                         self.opened += 1
         except Exception as error:  # whatever ended it, the trial must know
             self.failures.append(f"subscriber {index}: {type(error).__name__} {error}")

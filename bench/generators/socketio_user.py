@@ -32,6 +32,7 @@ class State:
 
     url = ""
     opened = 0
+    failure = ""
     samples: "array[int]" = array("q")
     go = Event()
     numbers = count()
@@ -48,7 +49,10 @@ class Subscriber(SocketIOUser):
         State.go.wait()
         self.sio.on("event", self.on_event)
         self.sio.connect(State.url, transports=["websocket"])
-        State.opened += 1
+        if self.sio.connected:
+            State.opened += 1
+        else:  # locust has caught the reason, for its own statistics
+            State.failure = f"subscriber {self.number}: locust's Socket.IO client could not connect"
 
     def on_event(self, envelope: dict[str, Any]) -> None:
         receive_ns, data = now_ns(), envelope["data"]
@@ -81,6 +85,10 @@ class Conductor:
     @property
     def opened(self) -> int:
         return State.opened
+
+    @property
+    def failure(self) -> str:
+        return State.failure
 
     def measure(self, start_ns: int) -> list[Records]:
         gc.collect()  # as our own generators do after the ramp

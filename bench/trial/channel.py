@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from bench.generators import channel as steps
 from bench.machine.processes import Child
 
 GENERATOR_TIMEOUT_S: Final = 30.0
@@ -68,5 +69,8 @@ class GeneratorChannel:
         await self._connected.wait()
         assert self._reader is not None
         line = await self._reader.readline()
-        if not line or json.loads(line)["event"] != event:
+        reported = json.loads(line) if line else {}
+        if reported.get("event") == steps.FAILED:
+            raise TrialError(reported["why"])
+        if reported.get("event") != event:
             raise TrialError(f"the generator reported {line!r}; expected is {event!r}")
