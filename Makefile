@@ -5,6 +5,8 @@ SECONDS ?= 1800
 BIN := .venv/bin
 RUN := $(BIN)/python
 TESTS := $(RUN) -m pytest --numprocesses 4 --dist worksteal
+# Hundreds of short processes would each compile this project anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo smoke bench report verify sensitivity cost faults soak setup check test lint nightly mutation examples clean
