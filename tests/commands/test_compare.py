@@ -208,15 +208,15 @@ def test_welch_is_scipys(a: list[int], b: list[int]) -> None:
 
 @pytest.mark.slow
 def test_unpaired_runs_cry_wolf_as_seldom_as_they_say() -> None:
-    """Two runs of the same, six transports: any false *differs* in at most about 5 % of 2,000 pairs of runs."""
+    """Two runs of the same, six transports: any false *differs* in at most about 5 % of 1,000 pairs of runs."""
     draw = random.Random(1)
     margin = Margin(1e-9)
     wrong = 0
-    for _ in range(2000):
+    for _ in range(1000):
         values = {str(i): tuple({b: draw.lognormvariate(0, 0.1) for b in range(5)} for _ in range(2)) for i in range(6)}
         found = compare_runs(values, margin, paired=False)
         wrong += any(of.verdict.word == DIFFERS for of in found.values())
-    assert wrong / 2000 < 0.065
+    assert wrong / 1000 < 0.065
 
 
 def test_a_single_block_on_either_side_settles_nothing() -> None:
