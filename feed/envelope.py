@@ -53,14 +53,17 @@ class Welcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """Public id of the connection, in the first welcome of a stream."""
     session: str = ""
     """Secret of the subscription, for requests that come by another connection."""
+    conflated: bool = False
+    """Of several unread events with the same key only the newest is sent, so numbers may be left out."""
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Data of the answer to a poll: ``resume`` and ``missed`` as in ``Welcome``, and all events after the cursor."""
+    """Data of the answer to a poll: all events after the cursor, and the rest as in ``Welcome``."""
 
     resume: str
     missed: int | None
     events: list[Envelope]
+    conflated: bool = False
 
 
 class ErrorData(msgspec.Struct, frozen=True):

@@ -48,12 +48,16 @@ class Audience(NamedTuple):
 class Event:
     """One published event. Every encoding is made on first use and then shared by all subscribers."""
 
-    def __init__(self, type_: str, cursor: Cursor, room: str, data: bytes, audience: Audience | None = None) -> None:
+    def __init__(
+        self, type_: str, cursor: Cursor, room: str, data: bytes, audience: Audience | None = None, key: str = ""
+    ) -> None:
         self.seq = cursor.seq
         self.type = type_
         self.audience = audience
         """``None``: the event is for every reader of the room."""
         self.room = room
+        self.key = key
+        """What it is the newest state of, in rooms that conflate."""
         self._cursor = cursor
         self.id = str(cursor)
         # The data is JSON already, so joining text gives what an encoder would, without parsing it again.
@@ -93,12 +97,15 @@ class HasJson(Protocol):
     def json(self) -> bytes: ...
 
 
-def encode_batch(cursor: Cursor, room: str, resume: str, missed: int | None, events: Iterable[HasJson]) -> bytes:
+def encode_batch(
+    cursor: Cursor, room: str, resume: str, missed: int | None, events: Iterable[HasJson], conflated: bool = False
+) -> bytes:
     """The answer to a poll: one envelope with all events after the cursor, and how the cursor was understood."""
     # As in an event, nothing here needs escaping, and two calls of an encoder take nearly twice as long.
     count = "null" if missed is None else missed
     head = f'{{"type":"batch","id":"{cursor}","room":"{room}","data":{{"resume":"{resume}","missed":{count},"events":['
-    return b"".join((head.encode(), b",".join([event.json for event in events]), b"]}}"))
+    end = b'],"conflated":true}}' if conflated else b"]}}"
+    return b"".join((head.encode(), b",".join([event.json for event in events]), end))
 
 
 def encode_sse(data: bytes, id_: str = "") -> bytes:

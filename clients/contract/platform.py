@@ -5,7 +5,7 @@ The checks need a server with authentication, since messages to a user need user
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, Final
 
 from clients.contract.feed import Bench, expect
@@ -25,9 +25,10 @@ class Member:
 
     async def receive(self) -> None:
         """Collect envelopes until cancelled."""
-        for type_ in ("welcome", "event", "message", "joined", "left", "typing", "read", "gap"):
-            self.client.on(type_, self._take)
-        await self.client.run()
+        async with aclosing(self.client.events()) as stream:
+            async for received in stream:
+                self.received.append(received.envelope)
+                self._arrived.set()
 
     def of(self, type_: str, room: str | None = None) -> list[Any]:
         """The data of all envelopes of a type, in one room or in all rooms."""
@@ -49,10 +50,6 @@ class Member:
         before = len(self.of("message"))
         await self.client.request("publish", room="settled", data="settled")
         await self.until(lambda: len(self.of("message")) > before)
-
-    def _take(self, envelope: Envelope) -> None:
-        self.received.append(envelope)
-        self._arrived.set()
 
 
 @asynccontextmanager

@@ -42,6 +42,8 @@ class Session:
         self.duplicates = 0
         self.out_of_order = 0
         self.gaps = 0
+        self.conflated = False
+        """Does the room send only the newest event of each key? Then numbers may be left out."""
         self.missed = 0
         """Events that gap notices declared lost, as far as their number was known."""
         self._holes: set[int] = set()
@@ -64,6 +66,7 @@ class Session:
 
     def _notice(self, envelope: Envelope) -> None:
         notice = decode_welcome(envelope.data)
+        self.conflated = notice.conflated
         if notice.resume == "gap":
             self.gaps += 1
             self.missed += notice.missed or 0
@@ -84,7 +87,7 @@ class Session:
             self.gaps += here is not None  # a new history that no notice announced
         elif at.seq <= here.seq:
             return self._late(at.seq)
-        elif at.seq > here.seq + 1:
+        elif at.seq > here.seq + 1 and not self.conflated:
             room = self._max_holes - len(self._holes)
             self._holes.update(range(here.seq + 1, min(at.seq, here.seq + 1 + room)))
         self._move_to(at)

@@ -134,7 +134,8 @@ def _entries(envelope: Envelope, first: bool) -> list[Envelope]:
     if not first and batch.resume == "resumed":
         return batch.events
     type_ = "welcome" if first else "gap"
-    notice = encode_envelope(type_, str(_start(envelope, batch)), envelope.room, Welcome(batch.resume, batch.missed))
+    welcome = Welcome(batch.resume, batch.missed, conflated=batch.conflated)
+    notice = encode_envelope(type_, str(_start(envelope, batch)), envelope.room, welcome)
     return [decode_envelope(notice), *batch.events]
 
 

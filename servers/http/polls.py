@@ -178,7 +178,8 @@ def batch(poll: PollRead) -> bytes:
     resume = reader.begin()
     events = _take(reader)
     entries: Sequence[HasJson] = events if session is None else [*events, *_of_other_rooms(reader, events)]
-    return encode_batch(reader.cursor, reader.room.name, resume.verdict, resume.missed, entries)
+    room = reader.room
+    return encode_batch(reader.cursor, room.name, resume.verdict, resume.missed, entries, room.ring.conflated)
 
 
 def _take(reader: Reader) -> list[Event]:

@@ -35,6 +35,8 @@ class Hub:
         self.feed_rooms: Final = tuple(map(room_name, range(rooms)))
         self.rooms = {name: Room(name, epoch, history) for name in self.feed_rooms}
         self.counters = counters or Counters()
+        self.conflating: set[str] = set()
+        """Names of rooms that conflate, if they are made from now on."""
         self.published = 0
         self.closing = False
         self._history = history
@@ -61,7 +63,7 @@ class Hub:
         if room is None:
             if len(self.rooms) - len(self.feed_rooms) >= self._max_rooms:
                 raise TooManyRoomsError(f"there are {self._max_rooms} rooms already, as many as may be")
-            room = self.rooms[name] = Room(name, new_epoch(), self._history)
+            room = self.rooms[name] = Room(name, new_epoch(), self._history, name in self.conflating)
             room.closing = self.closing
         return room
 
@@ -71,10 +73,15 @@ class Hub:
         if room is not None and not room.listeners and name not in self.feed_rooms:
             del self.rooms[name]
 
-    def publish(self, name: str, data: bytes, type_: str = "event", audience: Audience | None = None) -> Event:
-        """Append an event to a room and wake its subscribers. ``data`` is JSON text."""
+    def publish(
+        self, name: str, data: bytes, type_: str = "event", audience: Audience | None = None, key: str = ""
+    ) -> Event:
+        """Append an event to a room and wake its subscribers. ``data`` is JSON text.
+
+        ``key``: what it is the newest state of, for rooms that conflate.
+        """
         room = self.room(name)
-        event = Event(type_, Cursor(room.ring.epoch, room.ring.last_seq + 1), room.name, data, audience)
+        event = Event(type_, Cursor(room.ring.epoch, room.ring.last_seq + 1), room.name, data, audience, key)
         room.ring.append(event)
         if audience is not None:
             room.selective_seq = event.seq

@@ -92,7 +92,7 @@ class Subscription:
     def welcome(self, client: str = "", session: str = "") -> Notice:
         """``begin`` as the notice that stands before everything else."""
         resume = self.begin()
-        data = Welcome(resume.verdict, resume.missed, client, session)
+        data = Welcome(resume.verdict, resume.missed, client, session, self.room.ring.conflated)
         return Notice("welcome", Cursor(self.room.ring.epoch, self.start_seq), self.room.name, data)
 
     def take_newest(self) -> Event | None:

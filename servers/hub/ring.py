@@ -35,6 +35,9 @@ class Resume(NamedTuple):
 class Ring(Generic[T]):
     """The last ``capacity`` events of a room. Sequence numbers start at 1 and have no holes."""
 
+    conflated = False
+    """Are events left out because newer ones stand for them (``servers.hub.conflation``)?"""
+
     def __init__(self, epoch: str, capacity: int) -> None:
         if not 1 <= capacity <= MAX_HISTORY:
             raise ValueError(f"history must be between 1 and {MAX_HISTORY} events, not {capacity}")

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 
 from feed.wire import Event
+from servers.hub.conflation import ConflatingRing
 from servers.hub.ring import Ring
 
 
 class Room:
     """A name, a bounded history, and the listeners that are called once an event is in it."""
 
-    def __init__(self, name: str, epoch: str, history: int) -> None:
+    def __init__(self, name: str, epoch: str, history: int, conflates: bool = False) -> None:
         self.name = name
-        self.ring: Ring[Event] = Ring(epoch, history)
+        self.ring: Ring[Event] = ConflatingRing(epoch) if conflates else Ring(epoch, history)
         self.listeners: dict[Callable[[], None], None] = {}
         """In the order in which they came; a dictionary, so that removing one costs the same for any number."""
         self.selective_seq = 0

@@ -23,9 +23,8 @@ from servers.platform.membership import Membership
 from servers.platform.messages import Messages
 from servers.platform.options import ServerOptions
 from servers.platform.requests import RequestHandler
-from servers.platform.service import Service, ServiceContext
+from servers.platform.service import NOTHING_SHARED, Service, ServiceContext, Shared
 from servers.platform.subscribing import subscribe
-from servers.store.contract import Store
 
 
 class Namespace:
@@ -41,7 +40,7 @@ class Namespace:
         hub: Hub,
         admission: Admission,
         services: Mapping[str, Callable[[ServiceContext], Service]] = MappingProxyType({}),
-        store: Store | None = None,
+        shared: Shared = NOTHING_SHARED,
     ) -> None:
         self.name = name
         self.hub = hub
@@ -55,7 +54,7 @@ class Namespace:
         self.membership = Membership(hub, self.connections, rooms_per_connection, made.values())
         messages = Messages(hub, self.connections, self._claims)
         self.requests = RequestHandler(admission, self._claims, self.membership, messages, made)
-        context = ServiceContext(hub, self.connections, self.membership.members, name, store)
+        context = ServiceContext(hub, self.connections, self.membership.members, name, shared)
         made.update({service: make(context) for service, make in services.items()})
 
     async def start(self) -> None:

@@ -1,6 +1,6 @@
 """Every option of a server that can change a measurement, in one flat record that is stored with the results."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -83,4 +83,6 @@ class ServerOptions(Bounds, frozen=True):
     """Python's garbage collector (``servers.platform.collector``): ``default`` or ``tuned``."""
     inject_fault: str = ""
     """A fault to inject on purpose, for tests of the benchmark (``feed.faults``); empty: none."""
+    services: dict[str, Any] = {}
+    """Service -> its options, of a type of its own."""
     limits: LimitOptions = LimitOptions()

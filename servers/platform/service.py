@@ -1,14 +1,30 @@
 """The contract between a namespace and its services, which clients call by name (docs/add-a-service.md)."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from feed.instruments.clock import Timer
 from servers.gate.errors import Refusal
 from servers.hub.hub import Hub
 from servers.platform.connections import Connection, Connections
 from servers.store.contract import Store
+
+
+class Shared(NamedTuple):
+    """What all namespaces of a server share. Services use ``Service.store`` and ``Service.timer``."""
+
+    store: Store | None = None
+    """What outlives the process; ``None`` for a server without ``--store``."""
+    timer: Timer | None = None
+    """``None`` only in tests of services that need none."""
+    options: Mapping[str, Any] = MappingProxyType({})
+    """Service -> its options, of a type of its own; without an entry its defaults hold."""
+
+
+NOTHING_SHARED: Final = Shared()
 
 
 class ServiceContext(NamedTuple):
@@ -24,8 +40,7 @@ class ServiceContext(NamedTuple):
     """Room -> client id -> member, as it is now."""
     namespace: str = ""
     """Empty for the default one."""
-    stored: Store | None = None
-    """What outlives the process; ``None`` for a server without ``--store``. Services use ``Service.store``."""
+    shared: Shared = NOTHING_SHARED
 
     def log(self, service: str, name: str) -> str:
         """The name of a service's log in the store, which is one for all namespaces."""
@@ -44,9 +59,17 @@ class Service:
     @property
     def store(self) -> Store:
         """What outlives the process. Raises ``Refusal`` on a server that has none."""
-        if self.context.stored is None:
+        store = self.context.shared.store
+        if store is None:
             raise Refusal("no_store", "this server keeps nothing: it was started without --store")
-        return self.context.stored
+        return store
+
+    @property
+    def timer(self) -> Timer:
+        """Calls back at absolute instants, never early."""
+        timer = self.context.shared.timer
+        assert timer is not None
+        return timer
 
     def members(self, room: str) -> list[dict[str, str]]:
         """The members of a room as clients know them."""

@@ -33,6 +33,7 @@ from servers.platform.collector import TUNED, tune_collector
 from servers.platform.context import Context, Listener, PublishingListener, Serving
 from servers.platform.namespace import Namespace
 from servers.platform.options import ServerOptions
+from servers.platform.service import Shared
 from servers.process import control
 from servers.services.registry import SERVICES
 from servers.store.contract import Store
@@ -129,21 +130,22 @@ def make_context(options: ServerOptions, secrets: Secrets, store: Store | None =
     """The parts from which a transport is built. Call it on a running loop."""
     authenticator = None if secrets.jwt_key is None else Authenticator(secrets.jwt_key)
     admission = Admission(authenticator, Origins(options.allowed_origins), Limits(options.limits))
-    stats = Stats()
+    stats, timer = Stats(), Timer(asyncio.get_running_loop())
+    shared = Shared(store, timer, options.services)
+
+    def namespace(name: str) -> Namespace:
+        hub = Hub(1 if name else options.rooms, options.history, counters=stats)
+        return Namespace(name, options, hub, admission, SERVICES, shared)
+
     return Context(
         options,
         ConnectionWatchdog(options.request_timeout_s, options.stall_timeout_s),
         stats,
-        Timer(asyncio.get_running_loop()),
+        timer,
         admission,
-        tuple(_namespace(options, admission, stats, name, store) for name in ("", *options.namespaces)),
+        tuple(map(namespace, ("", *options.namespaces))),
         secrets.tls,
     )
-
-
-def _namespace(options: ServerOptions, admission: Admission, stats: Stats, name: str, store: Store | None) -> Namespace:
-    rooms = options.rooms if not name else 1
-    return Namespace(name, options, Hub(rooms, options.history, counters=stats), admission, SERVICES, store)
 
 
 async def start(listeners: Sequence[Listener], socks: Sequence[socket.socket]) -> list[asyncio.Future[None]]:

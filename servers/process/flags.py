@@ -15,6 +15,7 @@ from servers.gate import logs
 from servers.gate.limits import LimitOptions
 from servers.gate.secrets import AUTH_MODES
 from servers.platform.collector import GC_MODES
+from servers.services.registry import OPTION_NAMES
 from servers.store.file import SYNC
 
 HEARTBEATS_S: Final = {"websocket": 30.0, "socketio": 25.0}
@@ -107,7 +108,13 @@ CONNECTIONS: Final = (
         help=f"Limit to change (repeatable; docs/protocol.md, Limits): {', '.join(LimitOptions.__struct_fields__)}.",
     ),
 )
-STORE: Final = (
+SERVICES: Final = (
+    click.Option(
+        ["--service-option", "service_options"],
+        multiple=True,
+        metavar="SERVICE.NAME=VALUE",
+        help=f"Option of a service to change (repeatable; docs/scenarios.md): {', '.join(OPTION_NAMES)}.",
+    ),
     click.Option(
         ["--store"],
         type=click.Path(path_type=Path, dir_okay=False),
@@ -205,4 +212,4 @@ def options_of(transport: str) -> list[click.Parameter]:
         own.append(
             click.Option(["--variant"], type=variants, help="Variant of the implementation, as in the cost benchmark.")
         )
-    return [*ADDRESS, *FEED, *own, *CONNECTIONS, *(STORE if row.takes_requests else ()), *SECURITY, *TESTS]
+    return [*ADDRESS, *FEED, *own, *CONNECTIONS, *(SERVICES if row.takes_requests else ()), *SECURITY, *TESTS]

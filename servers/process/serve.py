@@ -30,6 +30,7 @@ from servers.platform.names import check_namespaces
 from servers.platform.options import ServerOptions
 from servers.process.app import run
 from servers.process.flags import options_of
+from servers.services.registry import parse_options
 from servers.store.contract import StoreError
 from servers.store.file import StoreFile
 
@@ -118,6 +119,7 @@ def _platform_options(transport: str, given: dict[str, Any]) -> dict[str, Any]:
         **{name: given[name] for name in ("store_sync", "store_max_mib") if name in given},
         "tls": given["tls"] or ("files" if given["tls_cert"] else ""),
         "log_level": given["log_level"],
+        "services": _services(given.get("service_options", ())),
         "limits": _limits(given["limits"]),
     }
 
@@ -158,6 +160,14 @@ def _limits(texts: tuple[str, ...]) -> LimitOptions:
         except ValueError as error:
             raise ValueError(f"--limit: {error}") from error
     return LimitOptions(**limits)
+
+
+def _services(texts: tuple[str, ...]) -> dict[str, Any]:
+    pairs = _pairs("--service-option", texts, "SERVICE.NAME=VALUE")
+    try:
+        return parse_options(pairs)
+    except ValueError as error:
+        raise ValueError(f"--service-option: {error}") from error
 
 
 def _pairs(option: str, texts: tuple[str, ...], form: str) -> dict[str, str]:

@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 PAGE: Final = ROOT / "docs" / "add-a-service.md"
 NEEDED: Final = ("feed", "servers", "clients", "bench", "tests", "pyproject.toml")
 LINES_BEFORE: Final = {
-    "with the imports": "from servers.services.chat import Chat\n",
-    "in SERVICES": '    "chat": Chat,\n',
+    "with the imports": "from servers.services.tokens import Tokens\n",
+    "in SERVICES": '    "tokens": Tokens,\n',
     "in REQUESTS": '        ({"service": "connections"}, ""),\n',
 }
 """Place, as the page names it -> the line that the new lines follow."""

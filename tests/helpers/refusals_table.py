@@ -193,7 +193,10 @@ TABLE: Final[dict[str, Row]] = {
             Cell(("request",), asking("call", service="members", data={"room": "tea"})),
             Cell(("request",), asking("leave", room="staff")),
             Cell(("request",), asking("call", service="members", data={"room": "staff"})),
-            Cell(("request",), asking("call", service="chat", data={"op": "open", "room": "staff"})),
+            *(
+                Cell(("request",), asking("call", service=service, data={"op": "open", "room": "staff"}))
+                for service in ("chat", "tokens")
+            ),
         ),
     ),
     "no_store": Row(

@@ -13,7 +13,7 @@ from servers.gate.errors import Refusal
 from servers.hub.hub import Hub
 from servers.platform.connections import Connection, Connections
 from servers.platform.requests import STORE_RETRY_S, _failures_of
-from servers.platform.service import ServiceContext
+from servers.platform.service import ServiceContext, Shared
 from servers.services import chat
 from servers.store.contract import KeyReusedError, StoreBusyError, StoreError
 from servers.store.file import StoreFile
@@ -44,7 +44,7 @@ def test_the_newest_messages_of_a_room_stay(tmp_path: Path, monkeypatch: pytest.
         store = SqliteStore(StoreFile(tmp_path / "s.db"))
         connection = Connection(Identity("ann"), "127.0.0.1")
         connection.rooms = ("tea",)
-        service = chat.Chat(ServiceContext(Hub(1, 8), Connections(), {}, "", store))
+        service = chat.Chat(ServiceContext(Hub(1, 8), Connections(), {}, "", Shared(store)))
 
         async def ask(**data: Any) -> dict[str, Any]:
             return await service.call(connection, msgspec.Raw(json.dumps(data).encode()))

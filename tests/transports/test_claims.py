@@ -124,7 +124,11 @@ REQUESTS: Final[dict[str, list[tuple[dict[str, Any], str]]]] = {
     "renew": [({"token": "MEMBERS_TOKEN"}, "not_allowed")],
     "call": [
         *(({"service": "members", "data": {"room": room}}, "not_joined") for room in CLAIMS),
-        *(({"service": "chat", "data": {"op": "open", "room": room}}, "not_joined") for room in CLAIMS),
+        *(
+            ({"service": service, "data": {"op": "open", "room": room}}, "not_joined")
+            for service in ("chat", "tokens")
+            for room in CLAIMS
+        ),
         ({"service": "connections"}, ""),
         ({"service": "echo", "data": "staff"}, ""),
     ],
