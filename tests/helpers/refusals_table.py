@@ -124,6 +124,7 @@ TABLE: Final[dict[str, Row]] = {
             Cell(("request",), asking("dance")),
             Cell(("request",), asking("join", room="a b")),
             Cell(("request",), asking("publish", data=1)),
+            Cell(("request",), asking("call", service="ticker", data={"op": "close"})),
             Cell(("stream",), What(auth={"room": 5}), ("socketio",)),
             Cell(("stream",), What(auth={"colour": "red"}), ("socketio",)),
             Cell(("subscribe",), What(body={"type": "publish"})),

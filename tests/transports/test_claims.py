@@ -131,6 +131,7 @@ REQUESTS: Final[dict[str, list[tuple[dict[str, Any], str]]]] = {
         ),
         ({"service": "connections"}, ""),
         ({"service": "echo", "data": "staff"}, ""),
+        ({"service": "ticker", "data": {"op": "open"}}, ""),
     ],
 }
 """Requests, and the code of the reply to a client that lacks the claim; empty for an ack."""
