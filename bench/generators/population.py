@@ -75,7 +75,7 @@ class Population:
 
         From now on no garbage collection interrupts the process.
         """
-        self._ramp_reconnects = self._reconnects()
+        self._ramp_reconnects = self._counts()["reconnects"]
         mark = self._mark()
         self._quiet = mark if now_ns() < start_ns else None
         part, timer = self.spec.window(), self.shared.timer
@@ -99,11 +99,8 @@ class Population:
             "out_of_order": sum(client.session.out_of_order for client in clients),
             "gaps": sum(client.session.gaps for client in clients),
             "missed": sum(client.session.missed for client in clients),
-            "reconnects": self._reconnects() - self._ramp_reconnects,
+            "reconnects": sum(client.reconnects for client in clients) - self._ramp_reconnects,
         }
-
-    def _reconnects(self) -> int:
-        return sum(client.reconnects for client in self._clients.values())
 
     def fail_unconnected(self) -> None:
         """At the end of a test, name the subscribers that still try to connect and have not failed yet."""

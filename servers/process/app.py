@@ -101,21 +101,26 @@ async def run(
         publisher.start(items, now_ns())
     await stopped.wait()
     publisher.stop()
-    for namespace in context.namespaces:
-        namespace.hub.close()
-    for listener in listeners:
-        listener.stop()
     for watchdog in (context.watchdog, control_watchdog):
         asyncio.get_running_loop().call_later(options.shutdown_grace_s, watchdog.abort_all)
-    await asyncio.gather(*serving)
-    for namespace in context.namespaces:
-        await namespace.stop()
+    await _end_all(context, listeners, serving)
     if store is not None:
         await store.close()
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     context.timer.close()
+
+
+async def _end_all(context: Context, listeners: Sequence[Listener], serving: Sequence[asyncio.Future[None]]) -> None:
+    """End all connections, then the services."""
+    for namespace in context.namespaces:
+        namespace.hub.close()
+    for listener in listeners:
+        listener.stop()
+    await asyncio.gather(*serving)
+    for namespace in context.namespaces:
+        await namespace.stop()
 
 
 def stop_signal() -> asyncio.Event:

@@ -14,7 +14,7 @@ from feed.envelope import Envelope
 from servers.services.chat import MAX_TEXT, PAGE
 from servers.store.file import read_only
 from tests.conftest import Running, Start, run, run_module, until
-from tests.transports.test_platform import Crew, token
+from tests.helpers.crew import Crew, token
 
 ROOM = "tea"
 UNLIMITED = ("--limit", "messages_per_connection_hz=10000", "--limit", "messages_per_user_hz=10000")

@@ -7,7 +7,7 @@ import urllib.request
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import Running, Start, invoke, run, run_module
-from tests.transports.test_platform import Crew, token
+from tests.helpers.crew import Crew, token
 
 
 def test_metrics_for_prometheus(start: Start, upstream: str) -> None:

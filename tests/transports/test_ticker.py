@@ -7,7 +7,7 @@ import pytest
 from clients.contract.platform import Member
 from clients.core.errors import RequestError
 from tests.conftest import Start, run, until
-from tests.transports.test_platform import Crew
+from tests.helpers.crew import Crew
 
 FAST = ("--source", "none", "--service-option", "ticker.hot_hz=200", "--service-option", "ticker.instruments=20")
 
