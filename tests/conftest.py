@@ -262,7 +262,7 @@ def render_as_valid(folder: Path, trials: Iterable[Trial], write: Callable[[], o
     Tests share the machine, so any trial may be invalid; what such a test asks for is not speed.
     """
     for trial in trials:
-        assert trial.status in ("ok", "invalid") and trial.metrics, trial.reasons
+        assert trial.status in ("ok", "invalid") and trial.metrics, (trial.id, trial.attempt, trial.reasons)
         trial.status = "ok"
     write()
     done = invoke("reports", str(folder))

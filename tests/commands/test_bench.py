@@ -168,7 +168,10 @@ def test_a_transport_that_crashes_is_reported_and_the_others_go_on(tmp_path: Pat
 def test_a_publisher_that_does_not_finish_makes_the_trial_invalid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another program may have had the core: that is to be measured again, and is no failure of the transport."""
+    """Another program may have had the core: that is to be measured again, and is no failure of the transport.
+
+    Beside other tests a trial may fail for another reason, such as a time-out.
+    """
     stop_feed = Control.stop_feed
 
     async def one_less(control: Control) -> int:
@@ -178,12 +181,13 @@ def test_a_publisher_that_does_not_finish_makes_the_trial_invalid(
     arguments = ["run", *SMALL, "--transports", "sse", "--rtt-ms", "0", "--out", str(tmp_path / "out")]
     CliRunner().invoke(main, arguments)
     trials_made = load(tmp_path / "out" / SPARSE).trials
-    assert {(trial.status, bool(trial.metrics)) for trial in trials_made} == {("invalid", True)}
-    for attempt, trial in enumerate(trials_made, 1):
-        assert trial.attempt == attempt
+    measured = [trial for trial in trials_made if trial.status != "failed"]
+    assert measured, [trial.reasons for trial in trials_made]
+    assert {(trial.status, bool(trial.metrics)) for trial in measured} == {("invalid", True)}
+    for trial in measured:
         said = r"the publisher was the bottleneck: (\d+) of (\d+) events were published in time"
         assert any(re.fullmatch(said, reason) for reason in trial.reasons), trial.reasons
-    assert len(trials_made) > 1
+    assert len(trials_made) > 1, "it is measured again"
 
 
 def _kill_server(parent: int, transport: str) -> bool:
