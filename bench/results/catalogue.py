@@ -17,6 +17,7 @@ LATENCY: Final = "Latency"
 BYTES: Final = "Bytes on the wire"
 REQUESTS: Final = "Requests and connections"
 COST: Final = "Cost on the server"
+SCENARIO: Final = "Scenarios"
 QUALITY: Final = "How well it was measured"
 
 
@@ -290,6 +291,30 @@ METRICS: Final[dict[str, Metric]] = {
     "other_load_share": Metric(
         "of all cores", "used by others", QUALITY, "time that processes other than the benchmark's used", decimals=2
     ),
+    "first_token_ms_mean": Metric(
+        "ms", "first token", SCENARIO, "from the request to the first token of its answer, mean over readers"
+    ),
+    "inter_token_ms_p50": Metric(
+        "ms", "between tokens, median", SCENARIO, "time between two tokens at a reader, median"
+    ),
+    "inter_token_ms_p95": Metric("ms", "between tokens, p95", SCENARIO, "the same, 95th percentile"),
+    "inter_token_ms_p99": Metric("ms", "between tokens, p99", SCENARIO, "the same, 99th percentile"),
+    "token_latency_ms_p50": Metric(
+        "ms", "token latency, median", SCENARIO, "from the instant a token is there to its reader, median", "latency"
+    ),
+    "token_latency_ms_p95": Metric("ms", "token latency, p95", SCENARIO, "the same, 95th percentile", margin="latency"),
+    "token_latency_ms_p99": Metric("ms", "token latency, p99", SCENARIO, "the same, 99th percentile"),
+    "tokens_per_read": Metric(
+        "", "tokens per read", SCENARIO, "tokens that came in one read of the socket, mean", decimals=2
+    ),
+    "wire_bytes_per_token": Metric(
+        "B", "bytes per token", SCENARIO, "bytes moved both ways per token that was delivered", "bytes", 0
+    ),
+    "server_cpu_us_per_token": Metric(
+        "µs", "server CPU per token", SCENARIO, "server CPU per token that was delivered", "cpu", less_idle=True
+    ),
+    "tokens_lost": Metric("", "tokens lost", SCENARIO, "tokens that a reader never got", decimals=0),
+    "tokens_repeated": Metric("", "tokens repeated", SCENARIO, "tokens that a reader got again", decimals=0),
     "drift_share": Metric(
         "",
         "drift of latency",

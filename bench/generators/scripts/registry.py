@@ -1,0 +1,8 @@
+"""Scripts by name."""
+
+from typing import Final
+
+from bench.generators.scripts.script import Script
+from bench.generators.scripts.tokens import Tokens
+
+SCRIPTS: Final[dict[str, type[Script]]] = {"tokens": Tokens}
