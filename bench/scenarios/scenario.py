@@ -63,6 +63,10 @@ class Scenario(NamedTuple):
     duration_s: Callable[[Mapping[str, Any]], float]
     """When the measured part ends, for such options."""
     metrics: Callable[[Recorded], dict[str, float]]
+    store: bool = False
+    """Does the server need one?"""
+    service_options: Callable[[Mapping[str, Any]], dict[str, str]] = lambda options: {}
+    """Options of the server's services, for such options of the script."""
 
 
 def scenario_trials(
@@ -85,6 +89,8 @@ def _block(scenario: Scenario, size: Size, arm: str, transports: list[str], bloc
         point=scenario.name,
         scenario=scenario.name,
         scenario_options=options,
+        store=scenario.store,
+        service_options=scenario.service_options(options),
         probes=values["subscribers"],
     )
     place = list(scenario.arms).index(arm) + 1

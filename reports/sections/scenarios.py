@@ -21,6 +21,28 @@ class Asked(NamedTuple):
 
 
 ASKED: Final = {
+    "chat": Asked(
+        "Chat: rooms of people who write now and then",
+        "How soon is a message stored, and seen by everybody?",
+        (
+            "ack_ms_p50",
+            "ack_ms_p95",
+            "seen_by_all_ms_p50",
+            "seen_by_all_ms_p95",
+            "typing_ms_p50",
+            "wire_bytes_per_message",
+            "server_cpu_us_per_message",
+            "messages_unacknowledged",
+            "messages_lost",
+            "messages_repeated",
+            "messages_out_of_order",
+        ),
+    ),
+    "ticker": Asked(
+        "Ticker: quotes that change at their own rates",
+        "How old is what a reader shows?",
+        ("staleness_ms_mean", "staleness_ms_p95", "stale_share", "quotes_per_s", "wire_bytes_per_s"),
+    ),
     "tokens": Asked(
         "Tokens: an answer that comes a few bytes at a time",
         "How soon, how evenly, and at what cost per token?",
