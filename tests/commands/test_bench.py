@@ -103,7 +103,7 @@ def test_a_transport_without_a_valid_trial_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_smoke_from_end_to_end(tmp_path: Path) -> None:
-    done = run_module("bench", "--preset", "smoke", "--out", str(tmp_path / "out"), timeout_s=300)
+    done = run_module("bench", "--preset", "smoke", "--out", str(tmp_path / "out"))
     results = load(tmp_path / "out" / SPARSE)
     broadcast = load(tmp_path / "out" / "broadcast")
     assert results.finished and broadcast.finished
@@ -221,9 +221,7 @@ def test_broadcast_has_its_probes_in_a_process_of_their_own(tmp_path: Path) -> N
         "--blocks",
         "1",
     )
-    done = run_module(
-        "bench", *arguments, "--transports", "websocket", "--rtt-ms", "0", "--out", str(tmp_path / "out"), timeout_s=120
-    )
+    done = run_module("bench", *arguments, "--transports", "websocket", "--rtt-ms", "0", "--out", str(tmp_path / "out"))
     trial = load(tmp_path / "out" / "broadcast").trials[0]
     assert trial.status in ("ok", "invalid"), (trial.reasons, done.stdout)
     assert trial.counts is not None and trial.counts.expected == 20 * 40 and trial.counts.lost == 0

@@ -291,7 +291,7 @@ def test_verify_at_smoke_size(tmp_path: Path) -> None:
     Next to other tests every trial may be invalid, which is an exit code of 1; a broken check never passes.
     """
     out = tmp_path / "run"
-    done = run_module("bench", "verify", "--preset", "smoke", "--out", str(out), timeout_s=300)
+    done = run_module("bench", "verify", "--preset", "smoke", "--out", str(out))
     results = read(out / VERIFY_FILE, VerifyResults)
     assert done.returncode == int(all(one.trial.status != "ok" for one in results.trials)), done.stdout + done.stderr
     render_as_valid(out, [one.trial for one in results.trials], lambda: save(results, out, VERIFY_FILE))
