@@ -258,6 +258,11 @@ def planned_count(trials: Sequence[Trial], max_reruns: int = 2) -> int:
     return len(first)
 
 
+def unfit(trial: Trial) -> bool:
+    """Had the host no time at all for this trial's publisher?"""
+    return not trial.metrics and any(reason.startswith("UnfitError: ") for reason in trial.reasons)
+
+
 def render_as_valid(folder: Path, trials: Iterable[Trial], write: Callable[[], object]) -> None:
     """Count trials that were measured beside other tests as valid, and render their report again.
 
@@ -266,6 +271,7 @@ def render_as_valid(folder: Path, trials: Iterable[Trial], write: Callable[[], o
     measured = False
     for trial in trials:
         assert trial.status in ("ok", "invalid"), (trial.id, trial.attempt, trial.reasons)
+        assert trial.metrics or unfit(trial), (trial.id, trial.attempt, trial.reasons)
         if trial.metrics:
             trial.status, measured = "ok", True
     assert measured

@@ -2,15 +2,26 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from feed.instruments.clock import Timer
+from feed.strict import JsonError, decode_strictly
 from servers.gate.errors import Refusal
 from servers.hub.hub import Hub
 from servers.platform.connections import Connection, Connections
 from servers.store.contract import Store
+
+Ask = TypeVar("Ask")
+
+
+def decoded(data: msgspec.Raw, decoder: msgspec.json.Decoder[Ask]) -> Ask:
+    """The data of a request, read strictly. Raises ``Refusal``."""
+    try:
+        return decode_strictly(bytes(data), decoder)
+    except JsonError as error:
+        raise Refusal("bad_request", f"data: {error}") from error
 
 
 class Shared(NamedTuple):

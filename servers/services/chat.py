@@ -10,11 +10,10 @@ from typing import Annotated, Any, Final, assert_never
 import msgspec
 
 from feed.requests import Id, Name
-from feed.strict import JsonError, decode_strictly
 from servers.gate.errors import Refusal
 from servers.platform.connections import Connection
 from servers.platform.membership import require_member
-from servers.platform.service import Service
+from servers.platform.service import Service, decoded
 from servers.store.contract import Record
 
 PAGE: Final = 50
@@ -77,10 +76,7 @@ class Chat(Service):
     """Every answer comes once the store has what it says. Without ``--store`` every request is refused."""
 
     async def call(self, connection: Connection, data: msgspec.Raw) -> dict[str, Any]:
-        try:
-            ask = decode_strictly(bytes(data), _DECODER)
-        except JsonError as error:
-            raise Refusal("bad_request", f"data: {error}") from error
+        ask = decoded(data, _DECODER)
         if not isinstance(ask, Forget):
             require_member(connection, ask.room)
         match ask:

@@ -11,11 +11,9 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from feed.instruments.clock import NS_PER_S, now_ns
-from feed.strict import JsonError, decode_strictly
 from feed.ticker import Quote, TickerOptions, quotes, rates_hz, symbol
-from servers.gate.errors import Refusal
 from servers.platform.connections import Connection
-from servers.platform.service import Service, ServiceContext
+from servers.platform.service import Service, ServiceContext, decoded
 
 ROOM: Final = "ticker"
 RATES_HZ: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -59,10 +57,7 @@ class Ticker(Service):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def call(self, connection: Connection, data: msgspec.Raw) -> dict[str, Any]:
-        try:
-            ask = decode_strictly(bytes(data), _DECODER)
-        except JsonError as error:
-            raise Refusal("bad_request", f"data: {error}") from error
+        ask = decoded(data, _DECODER)
         room = ROOM
         if ask.max_hz is not None:
             room = room_of(max(rate_hz for rate_hz in RATES_HZ if rate_hz <= ask.max_hz))

@@ -14,11 +14,10 @@ import msgspec
 
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.requests import Name
-from feed.strict import JsonError, decode_strictly
 from servers.gate.errors import Refusal
 from servers.platform.connections import Connection
 from servers.platform.membership import require_member
-from servers.platform.service import Service, ServiceContext
+from servers.platform.service import Service, ServiceContext, decoded
 
 MAX_TOKENS: Final = 4096
 MAX_RUNNING: Final = 1000
@@ -117,6 +116,7 @@ class Answer:
 
     @property
     def running(self) -> bool:
+        """Is more of it to come?"""
         return self.state == "running"
 
     def shown(self) -> dict[str, Any]:
@@ -141,10 +141,7 @@ class Tokens(Service):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def call(self, connection: Connection, data: msgspec.Raw) -> dict[str, Any]:
-        try:
-            ask = decode_strictly(bytes(data), _DECODER)
-        except JsonError as error:
-            raise Refusal("bad_request", f"data: {error}") from error
+        ask = decoded(data, _DECODER)
         require_member(connection, ask.room)
         match ask:
             case Start():

@@ -36,7 +36,7 @@ from reports.cli import main as reports_main
 from reports.sections.cost import reached, summarize_cost
 from reports.sections.generator import generator_section
 from reports.statistics import Estimate
-from tests.conftest import invoke, run_module
+from tests.conftest import invoke, run_module, unfit
 from tests.helpers.fake_results import fake_results
 
 OURS = ("locust", "bare")
@@ -343,8 +343,10 @@ def test_the_generators_end_to_end(tmp_path: Path) -> None:
     trials = [one.trial for one in read(tmp_path / GENERATOR_FILE, SweepResults).trials]
     assert {trial.generator for trial in trials} == {"locust", "bare", "node", "socketiouser"}
     assert not [trial.reasons for trial in trials if trial.status == "failed"], done.stderr + done.stdout
-    # Beside other tests the publisher may come too late.
+    # Beside other tests the publisher may come too late, for a trial or for its measured part.
+    assert all(trial.metrics or unfit(trial) for trial in trials)
     measured = [trial for trial in trials if "generator_cpu_us_per_event" in trial.metrics]
+    assert all(trial in measured for trial in trials if trial.status == "ok")
     assert len(measured) > 1
     for trial in measured:
         assert trial.counts is not None and (trial.counts.lost == 0 or trial.status == "invalid"), trial.reasons

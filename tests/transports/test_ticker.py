@@ -77,6 +77,22 @@ def test_who_comes_later_has_all_instruments_at_once(share: Start, upstream: str
     run(body())
 
 
+def test_it_can_be_the_room_that_is_subscribed(share: Start, upstream: str) -> None:
+    """Its numbers may jump there too: an answer to a poll has no welcome that says so."""
+    server = share(upstream, *FAST)
+
+    async def body() -> None:
+        async with Crew() as crew:
+            first = await crew.join(server)
+            await first.client.join("ticker")
+            reader = await crew.join(server, room="ticker", poll_interval_s=0.3)
+            begun = shown(reader).get("SYM001", 0)
+            await until(lambda: shown(reader).get("SYM001", 0) > begun + 200, "changes")
+            assert reader.client.session.conflated and reader.client.session.silently_lost == 0
+
+    run(body())
+
+
 def test_a_room_with_a_limit_has_so_many_changes_a_second(share: Start, upstream: str) -> None:
     server = share(upstream, *FAST)
 
