@@ -17,6 +17,10 @@ class TrialError(Exception):
     """A trial that could not be carried out; the message says why."""
 
 
+class UnfitError(TrialError):
+    """A trial that could not be carried out because the host was busy: it is to be measured again."""
+
+
 class GeneratorChannel:
     """A Unix socket at ``path``, on which the generator connects. An async context manager."""
 

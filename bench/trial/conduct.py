@@ -15,7 +15,7 @@ from bench.plan.timing import settle_s
 from bench.plan.trials import TrialPlan, schedule_of
 from bench.results.observed import Process
 from bench.results.run import Plan, Trial
-from bench.trial.channel import GENERATOR_TIMEOUT_S, SLOWEST_CONNECTING_HZ, TrialError
+from bench.trial.channel import GENERATOR_TIMEOUT_S, SLOWEST_CONNECTING_HZ, TrialError, UnfitError
 from bench.trial.context import RunContext, TrialProcesses
 from bench.trial.evaluate import Measurement, evaluate
 from bench.trial.metrics import Gauges, Reading
@@ -36,7 +36,7 @@ async def run_trial(context: RunContext, trial: TrialPlan, attempt: int) -> Tria
         measured = await _measure(context, trial, record)
         (context.evaluate or evaluate)(context, trial, record, measured)
     except Exception as error:  # whatever fails, the other transports keep their trials
-        record.status = "failed"
+        record.status = "invalid" if isinstance(error, UnfitError) else "failed"
         record.reasons.append(f"{type(error).__name__}: {error}")
         record.metrics, record.latency_ms, record.counts = {}, {}, None
     record.duration_s = time.monotonic() - began

@@ -11,7 +11,7 @@ from bench.plan.trials import TrialPlan, schedule_of
 from bench.results.catalogue import BELOW_NOISE, METRICS
 from bench.results.run import Plan, Trial
 from bench.trial import metrics, validity
-from bench.trial.channel import TrialError
+from bench.trial.channel import TrialError, UnfitError
 from bench.trial.context import RunContext
 from bench.trial.observe import observe
 from bench.trial.plausible import Case, implausible
@@ -44,7 +44,7 @@ class Measurement(NamedTuple):
 def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Measurement) -> None:
     """Fill the record. Raises ``TrialError`` if subscribers failed, or without deliveries, or with impossible ones."""
     plan, part, gauges, records = context.plan, measured.part, measured.gauges, measured.records
-    samples = _samples(plan, measured)
+    samples = _samples(plan, trial, measured)
     record.counts = metrics.count(
         samples, records, part, plan.rooms, plan.subscribers, _late_after_ms(plan, trial, gauges)
     )
@@ -100,7 +100,7 @@ def drop_cut_bytes(found: dict[str, float], records: list[Records]) -> list[str]
     return [f"bytes per event: an edge of the measured part cut {cut:.1%} of them, and the cost may be off by as much"]
 
 
-def _samples(plan: Plan, measured: Measurement) -> metrics.Samples:
+def _samples(plan: Plan, trial: TrialPlan, measured: Measurement) -> metrics.Samples:
     """The deliveries of the measured part; raises as ``evaluate``."""
     part, records = measured.part, measured.records
     failures = [failure for process in records for failure in process.failures]
@@ -108,11 +108,19 @@ def _samples(plan: Plan, measured: Measurement) -> metrics.Samples:
         raise TrialError(f"{len(failures)} subscribers failed; the first: {failures[0]}")
     samples = metrics.measured_samples(records, part, plan.rooms)
     if not len(samples.n):
-        raise TrialError(f"nothing was delivered of {len(part.events)} events, so nothing was measured")
+        raise _nothing(measured, schedule_of(plan, trial).limit)
     wrong = metrics.wrong_dues(samples, part, plan.rooms, measured.start_ns)
     if wrong:
         raise TrialError(f"{wrong} deliveries came with another due instant than scheduled")
     return samples
+
+
+def _nothing(measured: Measurement, scheduled: int) -> TrialError:
+    """Why nothing was delivered: a publisher that did not come round to it tells nothing of the transport."""
+    text = f"nothing was delivered of {len(measured.part.events)} events, so nothing was measured"
+    if measured.published < scheduled:
+        return UnfitError(f"{text}: {measured.published} of {scheduled} events were published in time")
+    return TrialError(text)
 
 
 def _reasons(plan: Plan, trial: TrialPlan, record: Trial, measured: Measurement) -> list[str]:

@@ -77,9 +77,7 @@ async def run(
     store = SqliteStore(file) if file is not None else None
     context = make_context(options, secrets, store)
     transport = build(context)
-    sink: Publish = transport.publish if isinstance(transport, PublishingListener) else context.hub.publish
-    publish = with_fault(sink, parse_fault(options.inject_fault))
-    publisher = Publisher(publish, context.timer, context.stats.publisher_lateness)
+    publisher = _publisher(context, transport)
     # A watchdog of its own, since connections to the control listener are not counted as load.
     control_watchdog = ConnectionWatchdog(options.request_timeout_s, options.stall_timeout_s)
     listeners: tuple[Listener, Listener] = (
@@ -103,17 +101,27 @@ async def run(
     publisher.stop()
     for watchdog in (context.watchdog, control_watchdog):
         asyncio.get_running_loop().call_later(options.shutdown_grace_s, watchdog.abort_all)
-    await _end_all(context, listeners, serving)
-    if store is not None:
-        await store.close()
+    await _end_all(context, listeners, serving, store)
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     context.timer.close()
 
 
-async def _end_all(context: Context, listeners: Sequence[Listener], serving: Sequence[asyncio.Future[None]]) -> None:
-    """End all connections, then the services."""
+def _publisher(context: Context, transport: Listener) -> Publisher:
+    """Publishes the feed, with the fault that was asked for."""
+    sink: Publish = transport.publish if isinstance(transport, PublishingListener) else context.hub.publish
+    publish = with_fault(sink, parse_fault(context.options.inject_fault))
+    return Publisher(publish, context.timer, context.stats.publisher_lateness)
+
+
+async def _end_all(
+    context: Context,
+    listeners: Sequence[Listener],
+    serving: Sequence[asyncio.Future[None]],
+    store: SqliteStore | None,
+) -> None:
+    """End all connections, then the services, then the store that they write to."""
     for namespace in context.namespaces:
         namespace.hub.close()
     for listener in listeners:
@@ -121,6 +129,8 @@ async def _end_all(context: Context, listeners: Sequence[Listener], serving: Seq
     await asyncio.gather(*serving)
     for namespace in context.namespaces:
         await namespace.stop()
+    if store is not None:
+        await store.close()
 
 
 def stop_signal() -> asyncio.Event:

@@ -116,6 +116,7 @@ class Answer:
 
     @property
     def running(self) -> bool:
+        """Is more of it to come?"""
         return self.state == "running"
 
     def shown(self) -> dict[str, Any]:

@@ -105,9 +105,7 @@ def test_invalid_trials_are_left_out_and_said() -> None:
 
 @pytest.mark.long
 def test_the_plumbing_for_real(tmp_path: Path) -> None:
-    done = run_module(
-        "bench", "aa", "--preset", "smoke", "--transport", "raw", "--out", str(tmp_path / "out"), timeout_s=200
-    )
+    done = run_module("bench", "aa", "--preset", "smoke", "--transport", "raw", "--out", str(tmp_path / "out"))
     results = read(tmp_path / "out" / AA_FILE, SweepResults)
     assert results.finished and planned_count([one.trial for one in results.trials]) == 6, done.stdout + done.stderr
     assert all(one.trial.status in ("ok", "invalid") and one.trial.metrics for one in results.trials)

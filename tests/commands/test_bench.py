@@ -29,7 +29,7 @@ from bench.run.runner import failed_transports, run_planned, table_batch
 from bench.trial.conduct import blank
 from clients.control import Control
 from reports.table.summary import summarize
-from tests.conftest import ROOT, invoke, run_module
+from tests.conftest import ROOT, invoke, run_module, unfit
 from tests.helpers.benches import SMALL, nothing_left, start_bench
 
 
@@ -103,7 +103,7 @@ def test_a_transport_without_a_valid_trial_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_smoke_from_end_to_end(tmp_path: Path) -> None:
-    done = run_module("bench", "--preset", "smoke", "--out", str(tmp_path / "out"), timeout_s=300)
+    done = run_module("bench", "--preset", "smoke", "--out", str(tmp_path / "out"))
     results = load(tmp_path / "out" / SPARSE)
     broadcast = load(tmp_path / "out" / "broadcast")
     assert results.finished and broadcast.finished
@@ -168,10 +168,7 @@ def test_a_transport_that_crashes_is_reported_and_the_others_go_on(tmp_path: Pat
 def test_a_publisher_that_does_not_finish_makes_the_trial_invalid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another program may have had the core: that is to be measured again, and is no failure of the transport.
-
-    Beside other tests a trial may fail for another reason, such as a time-out.
-    """
+    """Another program may have had the core: that is to be measured again, and is no failure of the transport."""
     stop_feed = Control.stop_feed
 
     async def one_less(control: Control) -> int:
@@ -181,13 +178,11 @@ def test_a_publisher_that_does_not_finish_makes_the_trial_invalid(
     arguments = ["run", *SMALL, "--transports", "sse", "--rtt-ms", "0", "--out", str(tmp_path / "out")]
     CliRunner().invoke(main, arguments)
     trials_made = load(tmp_path / "out" / SPARSE).trials
-    measured = [trial for trial in trials_made if trial.status != "failed"]
-    assert measured, [trial.reasons for trial in trials_made]
-    assert {(trial.status, bool(trial.metrics)) for trial in measured} == {("invalid", True)}
-    for trial in measured:
+    for attempt, trial in enumerate(trials_made, 1):
+        assert (trial.attempt, trial.status) == (attempt, "invalid"), trial.reasons
         said = r"the publisher was the bottleneck: (\d+) of (\d+) events were published in time"
-        assert any(re.fullmatch(said, reason) for reason in trial.reasons), trial.reasons
-    assert len(trials_made) > 1, "it is measured again"
+        assert unfit(trial) or any(re.fullmatch(said, reason) for reason in trial.reasons), trial.reasons
+    assert len(trials_made) > 1
 
 
 def _kill_server(parent: int, transport: str) -> bool:
@@ -221,9 +216,7 @@ def test_broadcast_has_its_probes_in_a_process_of_their_own(tmp_path: Path) -> N
         "--blocks",
         "1",
     )
-    done = run_module(
-        "bench", *arguments, "--transports", "websocket", "--rtt-ms", "0", "--out", str(tmp_path / "out"), timeout_s=120
-    )
+    done = run_module("bench", *arguments, "--transports", "websocket", "--rtt-ms", "0", "--out", str(tmp_path / "out"))
     trial = load(tmp_path / "out" / "broadcast").trials[0]
     assert trial.status in ("ok", "invalid"), (trial.reasons, done.stdout)
     assert trial.counts is not None and trial.counts.expected == 20 * 40 and trial.counts.lost == 0

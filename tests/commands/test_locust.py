@@ -18,6 +18,7 @@ import pytest
 
 from bench.machine.ports import free_port
 from clients.control import Control
+from feed.schedule import Schedule
 from tests.conftest import ROOT, Running, Start, run, until
 
 LOCUST = [sys.executable, "-m", "locust", "-f", "bench/locustfile.py"]
@@ -42,9 +43,9 @@ def entry(file: Path) -> dict[str, Any]:
 def test_the_web_ui_and_the_statistics_count_what_the_server_handed_over(
     start: Start, transport: str, tmp_path: Path
 ) -> None:
-    """Nothing more is published once there is enough, so that in the end nothing is on its way."""
+    """Nothing is published before all are connected and once there is enough, so that nothing is on its way then."""
     began_s = time.monotonic()
-    server, port = start(transport, "--source", "synthetic", "--rate-hz", str(RATE_HZ)), free_port()
+    server, port = start(transport, "--source", "none"), free_port()
     command = [*LOCUST, "--autostart", "--web-host", "127.0.0.1", "--web-port", str(port), *TEN_USERS]
     command += ["--host", server.url, "--poll-interval-s", "0.05", "--json-file", str(tmp_path / "out")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
@@ -74,6 +75,8 @@ async def _all_heard(server: Running, web_port: int) -> int:
         async def equal() -> bool:
             return await asyncio.to_thread(_shown, web_port) == await deliveries()
 
+        await until(lambda: _connected(server), "ten subscribers", timeout_s=60)
+        await control.start_feed(Schedule("constant", RATE_HZ), 256)
         await until(enough, f"{ENOUGH} deliveries", timeout_s=60)
         await control.stop_feed()
         await until(equal, "all deliveries in the web UI", timeout_s=60)

@@ -1,5 +1,6 @@
 """Files of results that hold no valid measurement: reports name them, and end with 1."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ from bench.results.reliability import FaultResults, HostileTrial, SoakResults
 from bench.results.run import Results
 from bench.results.sweep import SweepResults, SweepTrial
 from bench.results.verify import Verification, VerifyResults
-from bench.trial.channel import TrialError
-from bench.trial.conduct import blank
+from bench.trial.channel import TrialError, UnfitError
+from bench.trial.conduct import blank, run_trial
 from bench.trial.context import RunContext
 from bench.trial.evaluate import Measurement, evaluate
 from reports.nothing import MEASURED, empty_files
@@ -137,12 +138,30 @@ def test_another_operating_point_of_nothing_is_named(tmp_path: Path) -> None:
     assert empty_files(tmp_path / RESULTS_FILE) == []
 
 
-def test_a_trial_to_which_nothing_was_delivered_has_failed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("missing", "error"), [(0, TrialError), (1, UnfitError)])
+def test_a_trial_to_which_nothing_was_delivered_has_failed(
+    tmp_path: Path, missing: int, error: type[TrialError]
+) -> None:
+    """Unless the publisher did not come round to it: then the host was too busy, and the trial is measured again."""
     plan = make_plan("smoke", transports=["sse"])
     trial = trials(plan)[0]
     record = blank(plan, trial, 1, "")
-    part = window(schedule_of(plan, trial), 1, 5)
+    schedule = schedule_of(plan, trial)
+    part = window(schedule, 1, 5)
     context = RunContext(plan, tmp_path, PLACE, Hiccups(), {})
-    measured = Measurement(part, 0, 5, None, [], {})  # type: ignore[arg-type]  # the gauges are not read
-    with pytest.raises(TrialError, match="nothing was delivered of 5 events"):
+    published = schedule.limit - missing
+    measured = Measurement(part, 0, published, None, [], {})  # type: ignore[arg-type]  # the gauges are not read
+    with pytest.raises(error, match="nothing was delivered of 5 events") as caught:
         evaluate(context, trial, record, measured)
+    assert type(caught.value) is error
+
+
+def test_a_trial_that_the_host_was_too_busy_for_is_invalid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def too_busy(*_: object) -> None:
+        raise UnfitError("the host was busy")
+
+    monkeypatch.setattr("bench.trial.conduct._measure", too_busy)
+    plan = make_plan("smoke", transports=["sse"])
+    context = RunContext(plan, tmp_path, PLACE, Hiccups(), {})
+    record = asyncio.run(run_trial(context, trials(plan)[0], 1))
+    assert (record.status, record.metrics, record.reasons) == ("invalid", {}, ["UnfitError: the host was busy"])

@@ -101,7 +101,7 @@ def test_a_siege_is_held_within_its_bounds_only(calm: float, under: float, kib: 
 def test_the_commands_end_to_end(tmp_path: Path) -> None:
     """Every fault and siege once on two transports, small; the report has their section and figure."""
     arguments = ("--preset", "smoke", "--transports", "sse,socketio", "--out", str(tmp_path))
-    done = run_module("bench", "faults", *arguments, timeout_s=240)
+    done = run_module("bench", "faults", *arguments)
     assert done.returncode == 0, done.stderr + done.stdout
     found = read(tmp_path / FAULTS_FILE, FaultResults)
     assert {(one.transport, one.fault) for one in found.trials} == {
@@ -119,9 +119,7 @@ def test_the_commands_end_to_end(tmp_path: Path) -> None:
 )
 def test_a_soak_lets_everything_go(tmp_path: Path, duration_s: int, lives: int) -> None:
     """All transports, clients coming and going: open files and tasks are what they were, and nothing failed."""
-    done = run_module(
-        "bench", "soak", "--duration-s", str(duration_s), "--clients", "10", "--out", str(tmp_path), timeout_s=240
-    )
+    done = run_module("bench", "soak", "--duration-s", str(duration_s), "--clients", "10", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr + done.stdout
     for one in read(tmp_path / "soak.json", SoakResults).servers:
         assert one.lives > lives and not one.failures, (one.transport, one.failures)

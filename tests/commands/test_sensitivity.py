@@ -194,7 +194,7 @@ def test_an_unknown_transport_is_named() -> None:
 def test_smoke_of_two_transports_for_real(tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ("--preset", "smoke", "--transports", "polling,raw", "--out", str(out))
-    done = run_module("bench", "sensitivity", *arguments, timeout_s=120)
+    done = run_module("bench", "sensitivity", *arguments)
     assert "left)" in done.stdout and "[4/4]" in done.stdout
     results = read(out / SENSITIVITY_FILE, SweepResults)
     none_valid = all(one.trial.status != "ok" for one in results.trials)

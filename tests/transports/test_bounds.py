@@ -90,7 +90,7 @@ async def _aborted(control: Control, count: int) -> bool:
 @pytest.mark.parametrize("stream", RING_READERS)
 def test_a_slow_reader_is_told_of_its_gap_and_stays(start: Start, stream: str) -> None:
     """It reads on after it has fallen off the ring: a gap notice with the exact number, then events."""
-    server = start(stream, "--source", "none", "--history", "32")
+    server = start(stream, "--source", "none", "--history", "32", "--stall-timeout-s", "600")
     name = server.ready["transport"]
 
     async def body() -> None:
