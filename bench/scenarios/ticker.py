@@ -31,19 +31,19 @@ def metrics(found: Recorded) -> dict[str, float]:
         return {}
     options = TickerOptions(int(found.option("instruments")), float(found.option("hot_hz")))
     dues_ns = due_by_instrument(options, int(began["start_ns"].min()), end_ns)
-    waits_ns: list[NDArray[np.float64]] = []
+    aged: list[NDArray[np.int64]] = []
     for subscriber in began["subscriber"].tolist():
         mine = rows["subscriber"] == subscriber
         for instrument, due_ns in enumerate(dues_ns):
             of = mine & (rows["instrument"] == instrument)
-            waits_ns.append(waits(due_ns, rows["n"][of], rows["receive_ns"][of], begin_ns, end_ns))
+            aged.append(ages(due_ns, rows["n"][of], rows["receive_ns"][of], begin_ns, end_ns))
     pairs = len(began["subscriber"]) * len(dues_ns)
-    all_ns = np.concatenate(waits_ns)
+    aged_ns = np.concatenate(aged)
     whole_ns = pairs * (end_ns - begin_ns)
     return {
-        "staleness_ms_mean": float((all_ns**2).sum() / 2 / whole_ns / NS_PER_MS),
-        "staleness_ms_p95": quantile_ns(all_ns, whole_ns, 0.95) / NS_PER_MS,
-        "stale_share": float(all_ns.sum() / whole_ns),
+        "staleness_ms_mean": mean_ns(aged_ns, whole_ns) / NS_PER_MS,
+        "staleness_ms_p95": quantile_ns(aged_ns, whole_ns, 0.95) / NS_PER_MS,
+        "stale_share": float(np.diff(aged_ns).sum() / whole_ns),
         "quotes_per_s": delivered / ((end_ns - begin_ns) / NS_PER_S) / len(began["subscriber"]),
         "wire_bytes_per_s": (found.moved.stream_bytes + found.moved.header_bytes)
         / ((end_ns - begin_ns) / NS_PER_S)
@@ -59,33 +59,41 @@ def due_by_instrument(options: TickerOptions, start_ns: int, end_ns: int) -> lis
     return [np.array(of, dtype=np.int64) for of in found]
 
 
-def waits(
+def ages(
     due_ns: NDArray[np.int64], n: NDArray[np.int64], receive_ns: NDArray[np.int64], begin_ns: int, end_ns: int
-) -> NDArray[np.float64]:
-    """How long one reader went without the newest quote of one instrument: a wait for each time that it fell behind.
+) -> NDArray[np.int64]:
+    """How old one instrument grew at one reader while it was not the newest: rows of (age at first, age at last).
 
-    ``n`` counts changes from 1, in the order in which they came. A wait that crosses an edge is cut there, which
-    leaves out at most the part of it outside.
+    Within a row the age grows with time, so a row lasts for the difference of the two. ``n`` counts the changes that
+    were received from 1, in the order in which they came.
     """
     found = []
     held, at_ns = 0, begin_ns
-    for number, received_ns in [*zip(n.tolist(), receive_ns.tolist(), strict=True), (len(due_ns) + 1, end_ns)]:
+    for number, received_ns in [*zip(n.tolist(), receive_ns.tolist(), strict=True), (0, end_ns)]:
+        until_ns = min(received_ns, end_ns)
         if held < len(due_ns):
-            behind_ns = max(int(due_ns[held]), at_ns, begin_ns)
-            until_ns = min(received_ns, end_ns)
-            if until_ns > behind_ns:
-                found.append(until_ns - behind_ns)
+            missing_ns = int(due_ns[held])
+            from_ns = max(missing_ns, at_ns, begin_ns)
+            if until_ns > from_ns:
+                found.append((from_ns - missing_ns, until_ns - missing_ns))
         held, at_ns = max(held, number), received_ns
-    return np.array(found, dtype=np.float64)
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
 
 
-def quantile_ns(waits_ns: NDArray[np.float64], whole_ns: float, share: float) -> float:
-    """The staleness that is not exceeded for ``share`` of the time: within a wait it grows from 0 to the wait."""
+def mean_ns(aged_ns: NDArray[np.int64], whole_ns: float) -> float:
+    """The mean age over all of ``whole_ns``, of which nothing is stale but the rows of ``ages``."""
+    first, last = aged_ns.T.astype(np.float64)
+    return float((last**2 - first**2).sum() / 2 / whole_ns)
+
+
+def quantile_ns(aged_ns: NDArray[np.int64], whole_ns: float, share: float) -> float:
+    """The age that is not exceeded for ``share`` of the time."""
     allowed_ns = (1 - share) * whole_ns
-    low, high = 0.0, float(waits_ns.max(initial=0.0))
+    first, last = aged_ns.T.astype(np.float64)
+    low, high = 0.0, float(last.max(initial=0.0))
     for _ in range(60):
         middle = (low + high) / 2
-        beyond_ns = float(np.maximum(waits_ns - middle, 0.0).sum())
+        beyond_ns = float(np.maximum(last - np.maximum(first, middle), 0.0).sum())
         low, high = (middle, high) if beyond_ns > allowed_ns else (low, middle)
     return high
 

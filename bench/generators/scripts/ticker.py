@@ -9,7 +9,6 @@ from feed.envelope import Envelope
 
 BEGAN: Final = "began"
 QUOTE: Final = "quote"
-OPEN_ROOM: Final = "ticker"
 
 
 class _Quote(msgspec.Struct):
