@@ -25,6 +25,7 @@ from bench.run.options import RenamedOption, among
 from bench.run.progress import Progress, duration
 from bench.run.runner import Batch, failed_transports, run_batches, table_batch
 from bench.run.shell import orchestrate, report, this_command
+from bench.scenarios.cli import scenario
 from bench.sweeps.cli import aa, cost, generator, sensitivity
 from clients.core.options import HEADER_SETS
 from feed.console.command_line import INTERRUPTED
@@ -188,6 +189,7 @@ main.add_command(capabilities)
 main.add_command(cell)
 main.add_command(sensitivity)
 main.add_command(aa)
+main.add_command(scenario)
 main.add_command(verify)
 
 

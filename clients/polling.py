@@ -1,4 +1,7 @@
-"""Polling on a fixed cadence, start + phase + k x interval; a tick that was missed is skipped, not made up for."""
+"""Polling on a fixed cadence, start + phase + k x interval; a tick that was missed is skipped, not made up for.
+
+Where the server asks for a longer interval than the client's, the next poll is that long after the last one.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -24,7 +27,8 @@ class Polling(Poller):
             for received in await self.poll({}, options.answer_margin_s):
                 yield received
             tick = max(tick + 1, (now_ns() - start_ns) // interval_ns + 1)
-            await self.timer.sleep_until(start_ns + tick * interval_ns)
+            hinted_ns = now_ns() + round(self.hint_s * NS_PER_S) if self.hint_s > options.poll_interval_s else 0
+            await self.timer.sleep_until(max(start_ns + tick * interval_ns, hinted_ns))
 
 
 CLIENT: Final = Polling

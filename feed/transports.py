@@ -37,6 +37,11 @@ class Transport(NamedTuple):
 FLOOR: Final = "floor"
 """The variant of the baseline that only writes bytes which exist already (``servers.floor``)."""
 
+CONDITIONAL: Final = "conditional"
+"""The variant of polling whose answers have an ``ETag``: a poll without news is answered with 304 (RFC 9110, 13)."""
+POLL_INTERVAL: Final = "X-Poll-Interval"
+"""Header of its answers: seconds that a client should wait between polls (as GitHub's notifications have it)."""
+
 _UPGRADE: Final = (
     "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\n"
@@ -51,7 +56,9 @@ def _get(target: str, fields: str = "") -> bytes:
 TRANSPORTS: Final[dict[str, Transport]] = {
     row.name: row
     for row in (
-        Transport("polling", "Polling", "http", "/poll", True, True, "an empty answer", _get("/poll"), ("tuned",)),
+        Transport(
+            "polling", "Polling", "http", "/poll", True, True, "an empty answer", _get("/poll"), ("tuned", CONDITIONAL)
+        ),
         Transport(
             "long_polling",
             "Long polling",

@@ -17,6 +17,7 @@ from reports.sections import (
     ground_truth,
     objectives,
     point,
+    scenarios,
     sensitivity,
     verdicts,
 )
@@ -30,6 +31,7 @@ SECTIONS: Final[tuple[Callable[[RunFolder], list[Section]], ...]] = (
     verdicts.build,
     breakeven.build,
     capabilities.build,
+    scenarios.build,
     cost.build,
     generator.build,
     faults.build,

@@ -138,5 +138,6 @@ class Player:
         least_ns = end_ns + round(spec.settle_s * NS_PER_S)
         until_ns = end_ns + round(spec.drain_s * NS_PER_S)
         ledger = generator.population.shared.ledger
-        while now_ns() < least_ns or (now_ns() < until_ns and (spec.requests or ledger.deliveries < mine)):
+        sends = bool(spec.requests or spec.script)
+        while now_ns() < least_ns or (now_ns() < until_ns and (sends or ledger.deliveries < mine)):
             gevent.sleep(CHECK_S)

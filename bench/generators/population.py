@@ -16,12 +16,14 @@ from contextlib import aclosing
 from functools import partial
 
 from bench.generators.facts import facts_of
+from bench.generators.scripts.registry import SCRIPTS
+from bench.generators.scripts.script import Script, Stage
 from bench.generators.sending import Sending
 from bench.generators.spec import MAX_REPEATS, REPEAT_FIELDS, LoadSpec, Mark, Records
 from clients.core.client import Client, State, new_client, new_shared
 from clients.core.options import ClientOptions
 from feed.envelope import Envelope, decode_stamp
-from feed.instruments.clock import NS_PER_S, now_ns
+from feed.instruments.clock import NS_PER_S, Timer, now_ns
 from feed.instruments.meters import GcPauses, Lateness, measure_loop_lag
 from feed.rooms import room_name
 
@@ -42,7 +44,8 @@ class Population:
         self._repeats: array[int] = array("q")
         self._clients: dict[int, Client] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._sending = Sending(self._clients, self.shared.timer)
+        self._sending = Sending(self._clients, self.shared.timer, self.failures)
+        self._script = _script_of(spec, self._clients, self.shared.timer)
         self._marks: list[Mark] = []
         self._quiet: Mark | None = None
         self._stamps: list[tuple[int, int]] = []
@@ -83,6 +86,8 @@ class Population:
         timer.call_at(self._window_ns, self._begin_window)
         timer.call_at(start_ns + part.end_ns, self._note)
         self._sending.begin(self.spec.requests, start_ns)
+        if self._script is not None:
+            self._sending.act(self._script, start_ns)
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -139,6 +144,7 @@ class Population:
             facts=facts,
             repeats=self._repeats.tobytes(),
             ports=list(self.shared.ledger.ports),
+            rows={} if self._script is None else {kind: rows.tobytes() for kind, rows in self._script.rows.items()},
         )
 
     async def close(self) -> None:
@@ -199,9 +205,24 @@ class Population:
                         self._samples.extend((index, stamp.n, stamp.due_ns, receive_ns))
                     elif envelope.type == "welcome" and not connected:
                         connected = True
-                        self.opened += 1
+                        self._sending.spawn(self._enter(index))
+                    elif self._script is not None:
+                        self._script.take(index, envelope, receive_ns)
         except Exception as error:  # whatever ended it, the trial must know
             self.failures.append(f"subscriber {index}: {type(error).__name__} {error}")
+
+    async def _enter(self, index: int) -> None:
+        """The subscriber is connected, and does what its script has to do before anything is measured."""
+        try:
+            if self._script is not None:
+                await self._script.enter(index)
+            self.opened += 1
+        except Exception as error:
+            self.failures.append(f"subscriber {index}: {type(error).__name__} {error}")
+
+
+def _script_of(spec: LoadSpec, clients: dict[int, Client], timer: Timer) -> Script | None:
+    return None if spec.script is None else SCRIPTS[spec.script.name](Stage(spec.script, spec.seed, clients, timer))
 
 
 def residual_hold_s(draw: float, hold_s: float, rate_hz: float) -> float:

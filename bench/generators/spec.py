@@ -10,7 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from bench.generators.facts import Facts
+from bench.generators.scripts.script import ScriptLoad
 from bench.generators.window import Window, window
+from feed.instruments.clock import NS_PER_S
 from feed.schedule import Schedule, dues
 from feed.transports import TRANSPORTS
 
@@ -83,6 +85,8 @@ class LoadSpec(msgspec.Struct, frozen=True):
     payload_bytes: int = 256
     requests: list[RequestLoad] = []
     """Requests of subscribers; empty: every subscriber only receives."""
+    script: ScriptLoad | None = None
+    """What subscribers do in a scenario, in place of receiving a feed."""
     cores: list[int] = []
     """Cores of the generator's processes, in turn; the probes' first."""
     socket: str = ""
@@ -90,6 +94,8 @@ class LoadSpec(msgspec.Struct, frozen=True):
     records_file: str = ""
 
     def __post_init__(self) -> None:
+        if self.script is not None and not TRANSPORTS[self.transport].takes_requests:
+            raise ValueError(f"{self.script.name}: {self.transport} takes no requests")
         for load in self.requests:
             if not TRANSPORTS[self.transport].takes_requests:
                 raise ValueError(f"{load.kind}: {self.transport} takes no requests")
@@ -97,11 +103,13 @@ class LoadSpec(msgspec.Struct, frozen=True):
                 raise ValueError(f"{load.kind}: {load.schedule.rooms} senders among {self.subscribers} subscribers")
 
     def window(self) -> Window:
-        """The measured part of the schedule."""
+        """The measured part of the schedule, or of the script."""
+        if self.script is not None:
+            return Window(round(self.script.begin_s * NS_PER_S), round(self.script.end_s * NS_PER_S), [])
         return window(self.schedule, self.warmup_events, self.schedule.limit - self.warmup_events)
 
     def deliveries_to(self, subscribers: list[int]) -> int:
-        """The number of deliveries due to these subscribers, warm-up included."""
+        """The number of events of the feed due to these subscribers, warm-up included."""
         per_room = Counter(due.room for due in dues(self.schedule))
         return sum(per_room[index % self.rooms] for index in subscribers)
 
@@ -160,6 +168,8 @@ class Records(msgspec.Struct):
     facts: Facts | None = None
     repeats: bytes = b""
     """``REPEAT_FIELDS`` as ``samples``; empty from a generator whose samples hold duplicates as well."""
+    rows: dict[str, bytes] = {}
+    """What the script recorded: kind -> rows of its ``FIELDS``."""
     ports: list[int] = []
     """The connections' local ports; empty from a generator that is not ours."""
 

@@ -15,7 +15,8 @@ from bench.machine.processes import Child, start
 async def start_server(transport: str, core: int | None, log: Path, *, port: int = 0, **options: Any) -> Child:
     """Start a transport's server on ``core`` and wait until it serves; without a feed unless ``source`` says another.
 
-    ``options`` are those of ``python -m servers TRANSPORT``, by name with underscores; ``None`` leaves one out.
+    ``options`` are those of ``python -m servers TRANSPORT``, by name with underscores; ``None`` leaves one out, a
+    list repeats it.
     Raises ``ChildError``; a server that did not become ready is stopped.
     """
     arguments = _arguments(port=port, **{"source": "none", **options})
@@ -49,8 +50,9 @@ def address_behind(server: Child, port: int) -> str:
 
 
 def _arguments(**options: Any) -> list[str]:
-    given = {name: value for name, value in options.items() if value is not None}
-    return [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    given = {name: value if isinstance(value, list) else [value] for name, value in options.items()}
+    each = [(name, value) for name, values in given.items() for value in values if value is not None]
+    return [word for name, value in each for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 async def _ready(child: Child) -> Child:

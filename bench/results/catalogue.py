@@ -17,6 +17,7 @@ LATENCY: Final = "Latency"
 BYTES: Final = "Bytes on the wire"
 REQUESTS: Final = "Requests and connections"
 COST: Final = "Cost on the server"
+SCENARIO: Final = "Scenarios"
 QUALITY: Final = "How well it was measured"
 
 
@@ -290,6 +291,74 @@ METRICS: Final[dict[str, Metric]] = {
     "other_load_share": Metric(
         "of all cores", "used by others", QUALITY, "time that processes other than the benchmark's used", decimals=2
     ),
+    "first_token_ms_mean": Metric(
+        "ms", "first token", SCENARIO, "from the request to the first token of its answer, mean over readers"
+    ),
+    "inter_token_ms_p50": Metric(
+        "ms", "between tokens, median", SCENARIO, "time between two tokens at a reader, median"
+    ),
+    "inter_token_ms_p95": Metric("ms", "between tokens, p95", SCENARIO, "the same, 95th percentile"),
+    "inter_token_ms_p99": Metric("ms", "between tokens, p99", SCENARIO, "the same, 99th percentile"),
+    "token_latency_ms_p50": Metric(
+        "ms", "token latency, median", SCENARIO, "from the instant a token is there to its reader, median", "latency"
+    ),
+    "token_latency_ms_p95": Metric("ms", "token latency, p95", SCENARIO, "the same, 95th percentile", margin="latency"),
+    "token_latency_ms_p99": Metric("ms", "token latency, p99", SCENARIO, "the same, 99th percentile"),
+    "tokens_per_read": Metric(
+        "", "tokens per read", SCENARIO, "tokens that came in one read of the socket, mean", decimals=2
+    ),
+    "wire_bytes_per_token": Metric(
+        "B", "bytes per token", SCENARIO, "bytes moved both ways per token that was delivered", "bytes", 0
+    ),
+    "server_cpu_us_per_token": Metric(
+        "µs", "server CPU per token", SCENARIO, "server CPU per token that was delivered", "cpu", less_idle=True
+    ),
+    "ack_ms_p50": Metric(
+        "ms", "send to ack, median", SCENARIO, "from the instant a message is due to its acknowledgement"
+    ),
+    "ack_ms_p95": Metric("ms", "send to ack, p95", SCENARIO, "the same, 95th percentile"),
+    "ack_ms_p99": Metric("ms", "send to ack, p99", SCENARIO, "the same, 99th percentile"),
+    "seen_by_all_ms_p50": Metric(
+        "ms",
+        "seen by the last member, median",
+        SCENARIO,
+        "from the instant a message is due until its last member has it",
+    ),
+    "seen_by_all_ms_p95": Metric("ms", "seen by the last member, p95", SCENARIO, "the same, 95th percentile"),
+    "seen_by_all_ms_p99": Metric("ms", "seen by the last member, p99", SCENARIO, "the same, 99th percentile"),
+    "typing_ms_p50": Metric("ms", "typing lag, median", SCENARIO, "from the start of typing until others are told"),
+    "typing_ms_p95": Metric("ms", "typing lag, p95", SCENARIO, "the same, 95th percentile"),
+    "typing_ms_p99": Metric("ms", "typing lag, p99", SCENARIO, "the same, 99th percentile"),
+    "wire_bytes_per_message": Metric(
+        "B", "bytes per message received", SCENARIO, "bytes moved both ways per message and member", "bytes", 0
+    ),
+    "server_cpu_us_per_message": Metric(
+        "µs",
+        "server CPU per message received",
+        SCENARIO,
+        "server CPU, the store's included, per message and member",
+        "cpu",
+        less_idle=True,
+    ),
+    "messages_unacknowledged": Metric("", "not acknowledged", SCENARIO, "messages without an answer", decimals=0),
+    "messages_lost": Metric("", "messages lost", SCENARIO, "acknowledged messages that a member never got", decimals=0),
+    "messages_repeated": Metric("", "messages repeated", SCENARIO, "messages that a member got again", decimals=0),
+    "messages_out_of_order": Metric(
+        "", "out of order", SCENARIO, "messages that a member got after a later one", decimals=0
+    ),
+    "staleness_ms_mean": Metric(
+        "ms", "staleness, mean", SCENARIO, "time since what is shown is not the newest, mean over instruments and time"
+    ),
+    "staleness_ms_p95": Metric("ms", "staleness, p95", SCENARIO, "the same, not exceeded for 95 % of the time"),
+    "stale_share": Metric(
+        "", "share of time behind", SCENARIO, "share of time in which not the newest is shown", decimals=3
+    ),
+    "quotes_per_s": Metric("1/s", "quotes per reader", SCENARIO, "quotes that a reader got per second"),
+    "wire_bytes_per_s": Metric(
+        "B/s", "bytes per reader", SCENARIO, "bytes moved both ways per reader and second", "bytes", 0
+    ),
+    "tokens_lost": Metric("", "tokens lost", SCENARIO, "tokens that a reader never got", decimals=0),
+    "tokens_repeated": Metric("", "tokens repeated", SCENARIO, "tokens that a reader got again", decimals=0),
     "drift_share": Metric(
         "",
         "drift of latency",

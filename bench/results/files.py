@@ -30,6 +30,7 @@ CAPABILITIES_FILE: Final = "capabilities.json"
 SENSITIVITY_FILE: Final = "sensitivity.json"
 VERIFY_FILE: Final = "verify.json"
 AA_FILE: Final = "aa.json"
+SCENARIO_FILE: Final = "scenario.json"
 
 RUN_FILES: Final[dict[str, type[Provenance]]] = {
     RESULTS_FILE: Results,
@@ -41,6 +42,7 @@ RUN_FILES: Final[dict[str, type[Provenance]]] = {
     SENSITIVITY_FILE: SweepResults,
     VERIFY_FILE: VerifyResults,
     AA_FILE: SweepResults,
+    SCENARIO_FILE: SweepResults,
 }
 """Every file of results by name, and what it holds."""
 

@@ -9,7 +9,7 @@ from bench.results.observed import Observed, RelayCheck
 from bench.results.provenance import Provenance
 from feed.networks import Network
 
-PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation", "tls", "sensitivity", "aa")
+PURPOSES: Final = ("main", "curve", "loopback", "cost", "saturation", "tls", "sensitivity", "aa", "scenario")
 
 STATUSES: Final = ("ok", "invalid", "failed")
 
@@ -184,6 +184,16 @@ class Plan(msgspec.Struct, frozen=True):
     """Transport -> the fault injected into its server (``feed.faults``)."""
     schedule: Literal["poisson", "constant"] = "poisson"
     """When events are due (``feed.schedule``)."""
+    scenario: str = ""
+    """What subscribers do in place of receiving a feed (``bench.generators.scripts``); empty: they receive a feed."""
+    scenario_options: dict[str, bool | int | float | str] = {}
+    """Options of that script."""
+    scenario_begin_s: NotNegative = 0.0
+    """When its measured part begins; it ends ``duration_s`` after the start."""
+    service_options: dict[str, str] = {}
+    """Options of the server's services (``--service-option``)."""
+    store: bool = False
+    """Does the server keep things in a file?"""
 
     @property
     def between(self) -> Network:

@@ -5,6 +5,7 @@ Ctrl-C ends a run early; the results until then are kept.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -79,12 +80,16 @@ def _table_trial(plan: Plan, trial: TrialPlan) -> Planned:
 
 
 async def run_batches(
-    batches: Sequence[Batch], placement: Placement, progress: Progress, idle_of: Plan | None = None
+    batches: Sequence[Batch],
+    placement: Placement,
+    progress: Progress,
+    idle_of: Plan | None = None,
+    evaluate: Callable[..., None] | None = None,
 ) -> None:
     """Measure every batch into its results and its file. Cancelling it stops all processes.
 
     ``idle_of``: the plan by which the bytes of idle cycles are measured first. They depend neither on the operating
-    point nor on the load, so that any plan's do for all batches.
+    point nor on the load, so that any plan's do for all batches. ``evaluate``: as in ``RunContext``.
     """
     hiccups, logs = Hiccups(), batches[0].folder / "logs"
     for batch in batches:
@@ -110,7 +115,9 @@ async def run_batches(
                 placement,
                 hiccups,
                 batch.results.idle,
-                relay_reasons=reasons_by_rtt(before),
+                nullcontext,
+                evaluate,
+                reasons_by_rtt(before),
             )
             await _run_batch(batch, context, progress, later_s)
         after = await check_relays(planned, AFTER, placement.relay, logs)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +32,8 @@ class Sweep(NamedTuple):
     planned: list[Planned]
     idle_of: Plan | None = None
     """The plan by which idle cycles are measured before the trials; ``None``: they are not."""
+    evaluate: Callable[..., None] | None = None
+    """Fills the trials' records, as in ``bench.trial.context.RunContext``."""
 
 
 def new_sweep(sweep: Sweep, command: list[str], placement: Placement) -> SweepResults:
@@ -58,7 +61,7 @@ def run_sweep(sweep: Sweep, out: Path | None, *, as_json: bool = False) -> None:
 
     async def measure(progress: Progress) -> None:
         progress.begin(batch.expected_s, len(batch.planned))
-        await run_batches([batch], place, progress, sweep.idle_of)
+        await run_batches([batch], place, progress, sweep.idle_of, sweep.evaluate)
 
     interrupted = orchestrate(measure, place, console)
     rendered = report(str(folder), *(["--json"] if as_json else []))

@@ -33,7 +33,8 @@ async def run_trial(context: RunContext, trial: TrialPlan, attempt: int) -> Tria
     began, started_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     record = blank(context.plan, trial, attempt, started_at)
     try:
-        evaluate(context, trial, record, await _measure(context, trial, record))
+        measured = await _measure(context, trial, record)
+        (context.evaluate or evaluate)(context, trial, record, measured)
     except Exception as error:  # whatever fails, the other transports keep their trials
         record.status = "invalid" if isinstance(error, UnfitError) else "failed"
         record.reasons.append(f"{type(error).__name__}: {error}")
@@ -101,7 +102,9 @@ async def _conduct(context: RunContext, trial: TrialPlan, processes: TrialProces
     async with AsyncExitStack() as stack:
         controls = [await stack.enter_async_context(Control(url)) for url in _control_urls(processes)]
         await _reset(controls)  # a first request costs more, and must come before the measured part
-        start_ns = await controls[0].start_feed(schedule_of(plan, trial), plan.payload_bytes, now_ns() + LEAD_NS)
+        start_ns = now_ns() + LEAD_NS
+        if not plan.scenario:
+            start_ns = await controls[0].start_feed(schedule_of(plan, trial), plan.payload_bytes, start_ns)
         await processes.channel.send(steps.WINDOW, start_ns=start_ns)
         await _sleep_until(start_ns + part.begin_ns)
         begin = _read(processes)
@@ -113,7 +116,7 @@ async def _conduct(context: RunContext, trial: TrialPlan, processes: TrialProces
         await asyncio.sleep(settle_s(plan, trial))  # every subscriber is still connected, and has received events
         growth = rss_bytes(pid) - rss_before, kernel_tcp_bytes() - kernel_before
         stats = [await control.stats() for control in controls]
-        published = await controls[0].stop_feed()
+        published = 0 if plan.scenario else await controls[0].stop_feed()
     await processes.receive(steps.RECORDS, GENERATOR_TIMEOUT_S)
     drain_hiccups = await context.hiccups.read()
     await processes.generator.kill()  # locust takes a second to end by itself

@@ -57,5 +57,7 @@ class RunContext(NamedTuple):
     hiccups: Hiccups
     idle: dict[str, Idle]
     watch: Watch = nullcontext
+    evaluate: Callable[..., None] | None = None
+    """Fills a trial's record in place of ``bench.trial.evaluate.evaluate``, with the same parameters."""
     relay_reasons: Mapping[float, list[str]] = MappingProxyType({})
     """Round trip -> why a relay with it is not what it should be, as seen from outside."""

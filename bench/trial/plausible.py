@@ -47,7 +47,7 @@ FRAMING_B: Final = Range(-3.0, 3.0)
 """Bytes per event above what theory predicts."""
 SENT_B: Final = Range(-3.0, 3.0)
 """Bytes per request of a poller above its line and headers."""
-STREAM_TCP_IP: Final = Range(-0.10, 0.10)
+STREAM_TCP_IP: Final = Range(-0.10, 0.25)
 MERGED_S: Final = 0.01
 """A stream's events that come closer together than this may share a segment."""
 TCP_IP: Final = {"polling": Range(-0.25, 0.25), "long_polling": Range(-0.20, 0.35)}

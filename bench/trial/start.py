@@ -9,16 +9,19 @@ from typing import Final
 
 import msgspec
 
+from bench.generators.scripts.script import ScriptLoad
 from bench.generators.spec import SPEC_VARIABLE, LoadSpec
 from bench.machine.ports import free_port
 from bench.machine.processes import Child, read_process, start, together
 from bench.machine.servers import address_behind, start_relay, start_server
 from bench.plan.timing import drain_s, settle_s
 from bench.plan.trials import TrialPlan, schedule_of, warmup_of
+from bench.results.run import Plan
 from bench.trial.channel import GeneratorChannel
 from bench.trial.context import IdleCpu, RunContext, TrialProcesses
 from bench.trial.tls import Certificate, make_certificate
 from feed.instruments.clock import now_ns
+from feed.transports import POLLING
 
 SETTLE_READINGS_S: Final = 0.1
 """For reading memory and statistics before the first subscriber disconnects."""
@@ -45,7 +48,7 @@ async def trial_processes(context: RunContext, trial: TrialPlan) -> AsyncIterato
                 # First, since it takes longest to boot.
                 generator = await _start_generator(context, trial, spec, scratch)
                 children.append(generator)
-                server = await _start_server(context, trial, certificate)
+                server = await _start_server(context, trial, certificate, scratch)
                 children.append(server)
                 # No client is connected yet; the relay boots meanwhile.
                 idle_cpu, relay = await together(
@@ -77,10 +80,19 @@ def load_spec_of(context: RunContext, trial: TrialPlan, scratch: Path, certifica
         warmup_events=warmup_of(plan, trial),
         schedule=schedule_of(plan, trial),
         payload_bytes=plan.payload_bytes,
+        script=_script(plan, trial),
         cores=context.placement.generator,
         socket=str(scratch / "channel"),
         records_file=str(scratch / "records"),
     )
+
+
+def _script(plan: Plan, trial: TrialPlan) -> ScriptLoad | None:
+    """The measured part of polling includes the poll that brings the last of it."""
+    if not plan.scenario:
+        return None
+    more_s = trial.poll_interval_s if trial.transport == POLLING else 0.0
+    return ScriptLoad(plan.scenario, plan.scenario_options, plan.scenario_begin_s, plan.duration_s + more_s)
 
 
 async def _start_generator(context: RunContext, trial: TrialPlan, spec: LoadSpec, scratch: Path) -> Child:
@@ -97,7 +109,7 @@ async def _start_generator(context: RunContext, trial: TrialPlan, spec: LoadSpec
     return await start("generator", arguments, spec.cores[0], log, **{SPEC_VARIABLE: str(spec_file)})
 
 
-async def _start_server(context: RunContext, trial: TrialPlan, certificate: Certificate | None) -> Child:
+async def _start_server(context: RunContext, trial: TrialPlan, certificate: Certificate | None, scratch: Path) -> Child:
     plan = context.plan
     return await start_server(
         trial.transport,
@@ -111,6 +123,8 @@ async def _start_server(context: RunContext, trial: TrialPlan, certificate: Cert
         tls_cert=certificate and certificate.chain,
         tls_key=certificate and certificate.key,
         gc=trial.gc,
+        store=scratch / "store.db" if plan.store else None,
+        service_option=[f"{name}={value}" for name, value in plan.service_options.items()],
     )
 
 

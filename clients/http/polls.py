@@ -1,7 +1,9 @@
 """What polling and long polling share: one poll, and the envelopes in its answer."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
@@ -25,9 +27,11 @@ from feed.envelope import (
     encode_envelope,
 )
 from feed.instruments.clock import now_ns
+from feed.transports import CONDITIONAL, POLL_INTERVAL
 
 LEAVE_TIMEOUT_S: Final = 1.0
 """How long a client that stops waits for the server to close its session."""
+MAX_HINT_S: Final = 3600.0
 
 
 class Poller(HttpClient):
@@ -38,6 +42,8 @@ class Poller(HttpClient):
         self.is_first_poll = True
         """Is the next answer the first of a connection? Then it begins with a ``welcome``, as a stream does."""
         self._headers = header_set(options.headers, "fetch", str(self.target.origin()))
+        self.hint_s = 0.0
+        """Interval that the server asks for between polls; 0: none."""
         self._session: aiohttp.ClientSession | None = None
         self._connector: OneConnection
 
@@ -59,22 +65,32 @@ class Poller(HttpClient):
         if not self.is_first_poll:
             self.polls.mark(now_ns())
         url, secret = self.target.update_query(params), self.secret
-        headers = self._headers | authorization(self.token) | self.session_header()
+        condition = self._condition()
+        headers = self._headers | authorization(self.token) | self.session_header() | condition
         async with (
             asyncio.timeout(self.options.connect_timeout_s + answer_within_s) as limit,
             self._session.get(url, headers=headers, timeout=timeout) as response,
         ):
             limit.reschedule(None)  # the body has a bound of its own
             note(self.ledger, response)
-            await self._check(response, secret)
-            batch = await read_envelope(response, "batch")
+            self.hint_s = interval_hint_s(response.headers)
+            batch = None
+            if response.status != HTTPStatus.NOT_MODIFIED or not condition:
+                await self._check(response, secret)
+                batch = await read_envelope(response, "batch")
             protocol = self._connector.protocol
             receive_ns = protocol.receive_ns
             self.ledger.answers += 1
             self.ledger.body_bytes += response.content.total_bytes
             protocol.meter.first_answer()
         first, self.is_first_poll = self.is_first_poll, False
-        return [Received(envelope, receive_ns) for envelope in _unpack(batch, first)]
+        return [] if batch is None else [Received(envelope, receive_ns) for envelope in _unpack(batch, first)]
+
+    def _condition(self) -> dict[str, str]:
+        """The header that makes a poll conditional: it names what is known already."""
+        if self.options.variant != CONDITIONAL or self.is_first_poll or self.session.cursor is None:
+            return {}
+        return {"If-None-Match": f'"{self.session.cursor}"'}
 
     async def _check(self, response: aiohttp.ClientResponse, secret: str) -> None:
         try:
@@ -119,6 +135,15 @@ class Poller(HttpClient):
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def interval_hint_s(headers: Mapping[str, str]) -> float:
+    """The seconds that ``X-Poll-Interval`` asks for, at most ``MAX_HINT_S``; 0 without it, or if it is no number."""
+    try:
+        hint_s = float(headers.get(POLL_INTERVAL, "0"))
+    except ValueError:
+        return 0.0
+    return min(hint_s, MAX_HINT_S) if hint_s > 0 else 0.0
 
 
 def _unpack(envelope: Envelope, first: bool) -> list[Envelope]:

@@ -170,16 +170,30 @@ def _cursors(text: str) -> dict[str, Cursor]:
         raise Refusal("bad_cursor", f"also: {error}") from error
 
 
+def is_unchanged(poll: PollRead) -> bool:
+    """Is there nothing to tell, in the poll's room and in those that its session has joined? Raises ``Refusal``."""
+    _refuse_if_ended(poll)
+    reader = poll.reader
+    unchanged = reader.resume.verdict == "resumed" and not reader.pending and not reader.has_others
+    if unchanged:
+        reader.begin()
+    return unchanged
+
+
 def batch(poll: PollRead) -> bytes:
     """The body of an answer: everything newer than the cursors, up to ``BATCH_BYTES``. Raises ``Refusal``."""
+    _refuse_if_ended(poll)
     reader, session, _ = poll
-    if session is not None and session.ended is not None:
-        raise session.ended
     resume = reader.begin()
     events = _take(reader)
     entries: Sequence[HasJson] = events if session is None else [*events, *_of_other_rooms(reader, events)]
     room = reader.room
     return encode_batch(reader.cursor, room.name, resume.verdict, resume.missed, entries, room.ring.conflated)
+
+
+def _refuse_if_ended(poll: PollRead) -> None:
+    if poll.session is not None and poll.session.ended is not None:
+        raise poll.session.ended
 
 
 def _take(reader: Reader) -> list[Event]:

@@ -232,6 +232,11 @@ class Reader(Subscription):
         """Take what one of the other rooms has, without waiting."""
         return self._take_ready(limit) if self._ready else None
 
+    @property
+    def has_others(self) -> bool:
+        """Is there something unread in the other rooms?"""
+        return bool(self._ready)
+
     def nudge(self) -> None:
         """Let the waiting task go on without an event: to send a heartbeat, or to give up waiting."""
         self._nudged = True

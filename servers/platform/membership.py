@@ -147,6 +147,14 @@ def require_member(connection: Connection, room: str) -> None:
         raise Refusal("not_joined", f"join room {room!r} first")
 
 
+def require_user(connection: Connection) -> str:
+    """The user of a connection. Raises ``Refusal`` for an anonymous one."""
+    user = connection.identity.user
+    if not user:
+        raise Refusal("not_allowed", "only a user can do this: connect with a token")
+    return user
+
+
 def _since(text: str) -> Cursor | None:
     try:
         return parse_cursor(text) if text else None

@@ -64,6 +64,8 @@ class ServerOptions(Bounds, frozen=True):
     """What acknowledged writes survive: the end of the process (``process``), or a power cut too (``full``)."""
     heartbeat_s: float = 15.0
     """Interval of heartbeats on a stream, whatever else it sends: an SSE comment, a WebSocket ping, an empty frame."""
+    poll_interval_hint_s: float = 0.0
+    """Interval that polling's variant ``conditional`` asks its clients to keep; 0: none is asked for."""
     request_timeout_s: float = 10.0
     """Time for a request to be complete, from its first byte; for a new connection's first, from the accept."""
     stall_timeout_s: float = 20.0

@@ -10,7 +10,7 @@ from feed.faults import ALLOWED, BURN, EVERY
 from feed.rooms import MAX_ROOMS
 from feed.schedule import KINDS
 from feed.sources import MAX_PAYLOAD_BYTES, MIN_PAYLOAD_BYTES
-from feed.transports import TRANSPORTS
+from feed.transports import CONDITIONAL, TRANSPORTS
 from servers.gate import logs
 from servers.gate.limits import LimitOptions
 from servers.gate.secrets import AUTH_MODES
@@ -211,5 +211,15 @@ def options_of(transport: str) -> list[click.Parameter]:
         variants = click.Choice((*row.variants, *row.measuring_only))
         own.append(
             click.Option(["--variant"], type=variants, help="Variant of the implementation, as in the cost benchmark.")
+        )
+    if CONDITIONAL in row.variants:
+        own.append(
+            click.Option(
+                ["--poll-interval-hint-s"],
+                type=FiniteRange(0, 3600),
+                default=0.0,
+                show_default=True,
+                help=f"Seconds between polls that --variant {CONDITIONAL} asks its clients to keep; 0: as they like.",
+            )
         )
     return [*ADDRESS, *FEED, *own, *CONNECTIONS, *(SERVICES if row.takes_requests else ()), *SECURITY, *TESTS]

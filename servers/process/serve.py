@@ -20,7 +20,7 @@ from feed.instruments.tcp import raise_open_files
 from feed.rooms import RoomNameError, check_room, room_name
 from feed.schedule import Schedule
 from feed.sources import Item, SourceError, host, load_replay, synthetic
-from feed.transports import FLOOR, TRANSPORTS
+from feed.transports import CONDITIONAL, FLOOR, TRANSPORTS
 from servers.gate import logs
 from servers.gate.limits import LimitOptions, parse_limit
 from servers.gate.origins import Origins
@@ -117,6 +117,7 @@ def _platform_options(transport: str, given: dict[str, Any]) -> dict[str, Any]:
         "allowed_origins": given["allowed_origins"],
         "store": "sqlite" if given.get("store") else "",
         **{name: given[name] for name in ("store_sync", "store_max_mib") if name in given},
+        "poll_interval_hint_s": _hint_s(given),
         "tls": given["tls"] or ("files" if given["tls_cert"] else ""),
         "log_level": given["log_level"],
         "services": _services(given.get("service_options", ())),
@@ -160,6 +161,13 @@ def _limits(texts: tuple[str, ...]) -> LimitOptions:
         except ValueError as error:
             raise ValueError(f"--limit: {error}") from error
     return LimitOptions(**limits)
+
+
+def _hint_s(given: dict[str, Any]) -> float:
+    hint_s = float(given.get("poll_interval_hint_s", 0.0))
+    if hint_s and given["variant"] != CONDITIONAL:
+        raise ValueError(f"--poll-interval-hint-s goes with --variant {CONDITIONAL}: no other has the header")
+    return hint_s
 
 
 def _services(texts: tuple[str, ...]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import msgspec
 from feed.requests import Id, Name
 from servers.gate.errors import Refusal
 from servers.platform.connections import Connection
-from servers.platform.membership import require_member
+from servers.platform.membership import require_member, require_user
 from servers.platform.service import Service, decoded
 from servers.store.contract import Record
 
@@ -125,7 +125,7 @@ class Chat(Service):
         return {"message": message, "seq": kept.seq, "at_ms": kept.at_ms, "again": kept.again}
 
     async def _read(self, connection: Connection, ask: Read) -> dict[str, Any]:
-        user = _user(connection)
+        user = require_user(connection)
         log = self._log(ask.room)
         last = await self.store.last_seq(log)
         if ask.seq > last:
@@ -135,7 +135,7 @@ class Chat(Service):
         return {"seq": seq}
 
     async def _forget(self, connection: Connection) -> dict[str, Any]:
-        return {"messages": await self.store.forget(self.context.log("chat", ""), _user(connection))}
+        return {"messages": await self.store.forget(self.context.log("chat", ""), require_user(connection))}
 
     def _log(self, room: str) -> str:
         return self.context.log("chat", room)
@@ -144,13 +144,6 @@ class Chat(Service):
 def message_id(room: str, seq: int) -> str:
     """A message's own id, by which clients know it again."""
     return f"chat:{room}:{seq}"
-
-
-def _user(connection: Connection) -> str:
-    user = connection.identity.user
-    if not user:
-        raise Refusal("not_allowed", "only a user can do this: connect with a token")
-    return user
 
 
 def _shown(record: Record) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from feed.ticker import TickerOptions
 from servers.platform.service import Service, ServiceContext
 from servers.services.builtin import ConnectionCounts, Echo, Members
 from servers.services.chat import Chat
+from servers.services.notifications import NotificationOptions, Notifications
 from servers.services.ticker import Ticker
 from servers.services.tokens import Tokens
 
@@ -17,10 +18,14 @@ SERVICES: Final[dict[str, Callable[[ServiceContext], Service]]] = {
     "members": Members,
     "connections": ConnectionCounts,
     "chat": Chat,
+    "notifications": Notifications,
     "ticker": Ticker,
     "tokens": Tokens,
 }
-OPTIONS: Final[dict[str, type[msgspec.Struct]]] = {"ticker": TickerOptions}
+OPTIONS: Final[dict[str, type[msgspec.Struct]]] = {
+    "notifications": NotificationOptions,
+    "ticker": TickerOptions,
+}
 """Services that have options (``--service-option``): their names and types, with defaults."""
 OPTION_NAMES: Final = tuple(
     f"{service}.{name}" for service, type_ in OPTIONS.items() for name in type_.__struct_fields__

@@ -202,7 +202,10 @@ TABLE: Final[dict[str, Row]] = {
     ),
     "no_store": Row(
         "only services keep something",
-        (Cell(("request",), asking("call", service="chat", data={"op": "forget"})),),
+        tuple(
+            Cell(("request",), asking("call", service=service, data={"op": "forget"}))
+            for service in ("chat", "notifications")
+        ),
     ),
     "store_busy": Row("10,000 writes must wait for that: tests/pure/test_chat_service.py"),
     "store_failed": Row("the store must be full for that: tests/transports/test_chat.py"),

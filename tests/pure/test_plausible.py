@@ -271,7 +271,7 @@ def test_a_generator_at_its_limit_is_late_but_never_early() -> None:
 
 def test_the_bounds_are_these() -> None:
     assert plausible.FRAMING_B == Range(-3.0, 3.0) == plausible.SENT_B
-    assert Range(-0.10, 0.10) == plausible.STREAM_TCP_IP
+    assert Range(-0.10, 0.25) == plausible.STREAM_TCP_IP
     assert {"polling": Range(-0.25, 0.25), "long_polling": Range(-0.20, 0.35)} == plausible.TCP_IP
     assert {"polling": Range(-0.20, 0.06), "long_polling": Range(-0.75, 0.15)} == plausible.REQUESTS
     assert (plausible.EARLY_TICKS, plausible.LATE_TICKS, plausible.LATE_MS) == (1.5, 1.0, 2.0)

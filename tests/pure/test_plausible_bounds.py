@@ -21,7 +21,7 @@ AT: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("sse", {"stamps_recorded": 0.33}, {"stamps_recorded": 0.329}),
     ("sse", {"excess": Excess(3.0)}, {"excess": Excess(3.001)}),
     ("sse", {"excess": Excess(-3.0)}, {"excess": Excess(-3.001)}),
-    ("sse", {"excess": Excess(0.0, 0.1)}, {"excess": Excess(0.0, 0.101)}),
+    ("sse", {"excess": Excess(0.0, 0.25)}, {"excess": Excess(0.0, 0.251)}),
     ("sse", {"excess": Excess(0.0, -0.101)}, {"excess": Excess(0.0, -0.102)}),
     ("polling", {"excess": Excess(0.0, 0.25)}, {"excess": Excess(0.0, 0.251)}),
     ("long_polling", {"excess": Excess(0.0, 0.35)}, {"excess": Excess(0.0, 0.351)}),

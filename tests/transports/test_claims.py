@@ -132,6 +132,7 @@ REQUESTS: Final[dict[str, list[tuple[dict[str, Any], str]]]] = {
         ({"service": "connections"}, ""),
         ({"service": "echo", "data": "staff"}, ""),
         ({"service": "ticker", "data": {"op": "open"}}, ""),
+        ({"service": "notifications", "data": {"op": "open"}}, "no_store"),
     ],
 }
 """Requests, and the code of the reply to a client that lacks the claim; empty for an ack."""

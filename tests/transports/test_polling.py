@@ -3,6 +3,7 @@
 import itertools
 import json
 import subprocess
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 import aiohttp
@@ -12,11 +13,13 @@ from clients.control import Control
 from clients.core.client import new_client, new_shared
 from clients.core.options import ClientOptions
 from clients.http.answers import MAX_ANSWER_BYTES
+from clients.http.polls import interval_hint_s
 from feed.envelope import decode_batch, decode_envelope, decode_stamp
 from feed.instruments.clock import NS_PER_S, now_ns
 from feed.schedule import Schedule
 from servers.http.polls import BATCH_BYTES, TAKE_EVENTS
-from tests.conftest import Start, needs_curl, run, until
+from tests.conftest import Running, Start, invoke, needs_curl, run, until
+from tests.helpers.crew import Crew
 
 
 def curl(url: str, *arguments: str) -> str:
@@ -110,3 +113,70 @@ def test_a_long_past_comes_in_answers_of_bounded_size(start: Start) -> None:
         assert max(sizes) <= BATCH_BYTES + TAKE_EVENTS * 65_536 < MAX_ANSWER_BYTES
 
     run(body())
+
+
+@pytest.fixture
+def conditional(start: Start) -> Running:
+    return start("polling", "--variant", "conditional", "--source", "none", "--poll-interval-hint-s", "0.25")
+
+
+def test_a_conditional_poll_without_news_is_a_304(conditional: Running) -> None:
+    """As a client that we did not write asks: by the URL and the tag of the last answer."""
+
+    async def body() -> None:
+        async with aiohttp.ClientSession() as session, Control(conditional.ready["control_url"]) as control:
+
+            async def ask(etag: str = "", **query: str) -> tuple[int, str, bytes]:
+                headers = {"If-None-Match": etag} if etag else {}
+                async with session.get(f"{conditional.url}/poll", params=query, headers=headers) as answer:
+                    assert answer.headers["X-Poll-Interval"] == "0.25" and answer.headers["Cache-Control"] == "no-store"
+                    return answer.status, answer.headers["ETag"], await answer.read()
+
+            status, first, text = await ask()
+            assert status == 200 and first == f'"{decode_envelope(text).id}"'
+            since = first.strip('"')
+            assert await ask(first, since=since) == (304, first, b"")
+            assert await ask(f'"other", W/{first}', since=since) == (304, first, b"")
+            assert await ask("*", since=since) == (304, first, b"")
+            assert (await ask('"other"', since=since))[0] == 200
+            assert (await ask(first))[0] == 200, "without a cursor there is nothing that it could be newer than"
+            await control.start_feed(Schedule("constant", 100.0, limit=1), 256)
+            await until(lambda: _is_news(ask, first, since), "the event")
+            status, second, text = await ask(first, since=since)
+            assert status == 200 and second != first and len(decode_batch(decode_envelope(text).data).events) == 1
+            assert await ask(second, since=second.strip('"')) == (304, second, b"")
+
+    run(body())
+
+
+async def _is_news(ask: Callable[..., Awaitable[tuple[int, str, bytes]]], etag: str, since: str) -> bool:
+    return (await ask(etag, since=since))[0] == 200
+
+
+def test_our_client_sends_the_condition_and_keeps_the_interval(conditional: Running) -> None:
+    async def body() -> None:
+        async with Crew() as crew:
+            one = await crew.join(conditional, poll_interval_s=0.01)
+            began, requests, bytes_ = now_ns(), one.client.ledger.requests, one.client.ledger.body_bytes
+            await until(lambda: one.client.ledger.requests >= requests + 4, "four polls")
+            assert now_ns() - began >= 3 * 0.25 * NS_PER_S, "not the hundred that its own interval would make"
+            assert one.client.ledger.body_bytes == bytes_, "304 has no body"
+            assert one.client.reconnects == 0
+            await one.client.join("tea")
+            await one.client.request("publish", room="tea", data="hello")
+            await until(lambda: len(one.of("message")) == 1, "what another room has is news, too")
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    ("text", "hint_s"),
+    [(None, 0.0), ("60", 60.0), ("0.5", 0.5), ("7200", 3600.0), ("inf", 3600.0), ("-1", 0.0), ("nan", 0.0), ("x", 0.0)],
+)
+def test_an_interval_that_is_asked_for_is_bounded(text: str | None, hint_s: float) -> None:
+    assert interval_hint_s({} if text is None else {"X-Poll-Interval": text}) == hint_s
+
+
+def test_the_hint_goes_with_the_variant() -> None:
+    done = invoke("servers", "polling", "--poll-interval-hint-s", "60")
+    assert done.returncode == 1 and "goes with --variant conditional" in done.stderr

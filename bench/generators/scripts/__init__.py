@@ -1,0 +1,1 @@
+"""What the subscribers of a scenario do, one file each; ``registry`` has them by name."""

@@ -1,0 +1,53 @@
+"""Readers of answers that come token by token (``servers.services.tokens``): the first of each room asks for it."""
+
+from typing import ClassVar, Final
+
+import msgspec
+
+from bench.generators.scripts.script import Script
+from feed.envelope import Envelope
+from feed.instruments.clock import NS_PER_S, now_ns
+
+ANSWER: Final = "answer"
+TOKEN: Final = "token"
+
+
+class _Token(msgspec.Struct):
+    n: int
+    count: int
+
+
+_DECODER: Final = msgspec.json.Decoder(_Token)
+
+
+class Tokens(Script):
+    """Options: ``readers`` of each answer, ``asked_within_s``, and those of the request ``start``."""
+
+    FIELDS: ClassVar = {
+        ANSWER: ("subscriber", "asked_ns", "start_ns"),
+        TOKEN: ("subscriber", "n", "count", "receive_ns"),
+    }
+
+    async def enter(self, index: int) -> None:
+        await self.stage.clients[index].join(self._room(index))
+
+    async def act(self, index: int, start_ns: int) -> None:
+        if index % self.option("readers"):
+            return
+        within_s = self.option("asked_within_s")
+        await self.stage.timer.sleep_until(start_ns + round(self.draw(index).random() * within_s * NS_PER_S))
+        asked_ns = now_ns()
+        started = await self.stage.clients[index].request("call", service="tokens", data=self._start(index))
+        self.rows[ANSWER].extend((index, asked_ns, started["start_ns"]))
+
+    def take(self, index: int, envelope: Envelope, receive_ns: int) -> None:
+        if envelope.type == TOKEN:
+            token = _DECODER.decode(envelope.data)
+            self.rows[TOKEN].extend((index, token.n, token.count, receive_ns))
+
+    def _room(self, index: int) -> str:
+        return f"answer-{index // self.option('readers')}"
+
+    def _start(self, index: int) -> dict[str, object]:
+        names = ("tokens", "rate_hz", "first_delay_s", "batch_tokens", "batch_s")
+        return {"op": "start", "room": self._room(index), **{name: self.option(name) for name in names}}

@@ -1,0 +1,52 @@
+"""Fills the record of a scenario's trial from its measurement: metrics, and whether it is valid."""
+
+import numpy as np
+
+from bench.generators.scripts.registry import SCRIPTS
+from bench.generators.spec import Records
+from bench.plan.trials import TrialPlan
+from bench.results.run import Plan, Trial
+from bench.scenarios.registry import SCENARIOS
+from bench.scenarios.scenario import Column, Recorded
+from bench.trial import metrics, validity
+from bench.trial.channel import TrialError
+from bench.trial.context import RunContext
+from bench.trial.evaluate import Measurement
+from feed.instruments.clock import NS_PER_S
+
+
+def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Measurement) -> None:
+    """Fill the record. Raises ``TrialError`` if subscribers failed."""
+    plan, gauges, records = context.plan, measured.gauges, measured.records
+    failures = [failure for process in records for failure in process.failures]
+    if failures:
+        raise TrialError(f"{len(failures)} subscribers failed; the first: {failures[0]}")
+    common = {
+        **metrics.byte_metrics(
+            records, trial.transport, gauges.window_s, plan.subscribers, None, trial.poll_interval_s
+        ),
+        **metrics.cost_metrics(records, gauges, plan.subscribers),
+    }
+    busy_ns = gauges.server_cpu_ns - gauges.server_idle_share * gauges.window_s * NS_PER_S
+    moved = metrics.totals(records, "begin", "end")
+    found = Recorded(plan, measured.start_ns, rows_of(plan, records), moved, busy_ns / 1000)
+    record.metrics = {**common, **SCENARIOS[plan.scenario].metrics(found)}
+    record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
+    broken = sum(process.counts["reconnects"] for process in records)
+    record.reasons = [
+        *validity.reasons(record.metrics, 0),
+        *([f"{broken} connections broke"] if broken and not plan.scenario_options.get("cut_share") else []),
+        *context.relay_reasons.get(trial.rtt_ms, ()),
+    ]
+    if record.reasons:
+        record.status = "invalid"
+
+
+def rows_of(plan: Plan, records: list[Records]) -> dict[str, dict[str, Column]]:
+    """Everything that the script recorded in all processes."""
+    found: dict[str, dict[str, Column]] = {}
+    for kind, fields in SCRIPTS[plan.scenario].FIELDS.items():
+        data = b"".join(process.rows.get(kind, b"") for process in records)
+        table = np.frombuffer(data, dtype=np.int64).reshape(-1, len(fields))
+        found[kind] = {field: table[:, column] for column, field in enumerate(fields)}
+    return found

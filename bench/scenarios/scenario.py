@@ -1,0 +1,121 @@
+"""A scenario: who does what, how long and how many, and what is calculated from what was recorded. Pure."""
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.plan.presets import make_plan
+from bench.plan.trials import Planned, TrialPlan
+from bench.results.run import Plan
+from clients.core.ledger import Totals
+
+PURPOSE: Final = "scenario"
+PERCENTILES: Final = (50, 95, 99)
+LEAST_BEYOND: Final = 10
+"""A percentile is given only with as many values above it."""
+
+Column = NDArray[np.int64]
+
+
+class Size(NamedTuple):
+    """How large a preset makes the first arm; further arms have one block."""
+
+    blocks: int
+    plan: Mapping[str, Any]
+    """Values of ``Plan``."""
+    options: Mapping[str, Any]
+    """Options of the script, in place of the scenario's own."""
+    with_arms: bool
+    """Are further arms measured?"""
+
+
+class Recorded(NamedTuple):
+    """What a trial's processes recorded."""
+
+    plan: Plan
+    start_ns: int
+    rows: Mapping[str, Mapping[str, Column]]
+    """Kind -> field -> a value for each row."""
+    moved: Totals
+    """By all connections in the measured part."""
+    server_busy_us: float
+    """CPU of the server in the measured part, that of the idle server subtracted."""
+
+    def option(self, name: str) -> Any:
+        """An option of the script."""
+        return self.plan.scenario_options[name]
+
+
+class Scenario(NamedTuple):
+    """One scenario, by the name of its script and of its section."""
+
+    name: str
+    options: Mapping[str, Any]
+    """Options of the script."""
+    arms: Mapping[str, Mapping[str, Any]]
+    """Arm -> the options that it changes; the first changes none, and has blocks."""
+    sizes: Mapping[str, Size]
+    """Preset -> its size."""
+    duration_s: Callable[[Mapping[str, Any]], float]
+    """When the measured part ends, for such options."""
+    metrics: Callable[[Recorded], dict[str, float]]
+    store: bool = False
+    """Does the server need one?"""
+    service_options: Callable[[Mapping[str, Any]], dict[str, str]] = lambda options: {}
+    """Options of the server's services, for such options of the script."""
+
+
+def scenario_trials(
+    scenario: Scenario, preset: str, transports: list[str], blocks: int | None, seed: int
+) -> list[Planned]:
+    """All trials: the first arm in blocks of all transports, then each further arm once."""
+    size = scenario.sizes[preset]
+    size = size._replace(blocks=blocks or size.blocks)
+    first, *others = scenario.arms
+    arms = [(first, block) for block in range(1, size.blocks + 1)]
+    arms += [(arm, 1) for arm in others if size.with_arms]
+    return [one for arm, block in arms for one in _block(scenario, size, arm, transports, block, seed)]
+
+
+def _block(scenario: Scenario, size: Size, arm: str, transports: list[str], block: int, seed: int) -> list[Planned]:
+    options = {**scenario.options, **size.options, **scenario.arms[arm]}
+    values = {**size.plan, "transports": transports, "rooms": 1, "blocks": size.blocks, "seed": seed}
+    plan = msgspec.structs.replace(
+        make_plan("default", **values, duration_s=scenario.duration_s(options)),
+        point=scenario.name,
+        scenario=scenario.name,
+        scenario_options=options,
+        store=scenario.store,
+        service_options=scenario.service_options(options),
+        probes=values["subscribers"],
+    )
+    place = list(scenario.arms).index(arm) + 1
+    trial_seed = seed * 10_000 + block
+    order = random.Random(f"{scenario.name}-{arm}-{trial_seed}").sample(transports, len(transports))
+    return [
+        Planned(
+            scenario.name,
+            arm,
+            plan,
+            TrialPlan(
+                f"{scenario.name}-{place}-b{block}-{name}",
+                name,
+                block,
+                PURPOSE,
+                trial_seed,
+                plan.rtt_ms,
+                plan.poll_interval_s,
+            ),
+        )
+        for name in order
+    ]
+
+
+def percentiles(name: str, values: NDArray[np.float64]) -> dict[str, float]:
+    """Those percentiles of the values that have ``LEAST_BEYOND`` above them, as metrics ``NAME_p50`` and so on."""
+    enough = [q for q in PERCENTILES if len(values) * (100 - q) / 100 >= LEAST_BEYOND]
+    return {f"{name}_p{q}": float(np.percentile(values, q)) for q in enough}

@@ -1,0 +1,111 @@
+"""The scenarios: what each transport makes of them. Reads ``scenario.json``."""
+
+from typing import Final, NamedTuple
+
+from bench.results.catalogue import METRICS
+from bench.results.files import SCENARIO_FILE
+from bench.results.sweep import SweepResults, SweepTrial
+from reports.formats import NOT_MEASURED, counted, with_interval
+from reports.layout import Section, Table
+from reports.statistics import estimate
+from reports.style import LOOKS
+from reports.table.run import RunFolder
+
+
+class Asked(NamedTuple):
+    """What a scenario's section asks, and the metrics that answer it."""
+
+    heading: str
+    question: str
+    metrics: tuple[str, ...]
+
+
+ASKED: Final = {
+    "chat": Asked(
+        "Chat: rooms of people who write now and then",
+        "How soon is a message stored, and seen by everybody?",
+        (
+            "ack_ms_p50",
+            "ack_ms_p95",
+            "seen_by_all_ms_p50",
+            "seen_by_all_ms_p95",
+            "typing_ms_p50",
+            "wire_bytes_per_message",
+            "server_cpu_us_per_message",
+            "messages_unacknowledged",
+            "messages_lost",
+            "messages_repeated",
+            "messages_out_of_order",
+        ),
+    ),
+    "ticker": Asked(
+        "Ticker: quotes that change at their own rates",
+        "How old is what a reader shows?",
+        ("staleness_ms_mean", "staleness_ms_p95", "stale_share", "quotes_per_s", "wire_bytes_per_s"),
+    ),
+    "tokens": Asked(
+        "Tokens: an answer that comes a few bytes at a time",
+        "How soon, how evenly, and at what cost per token?",
+        (
+            "first_token_ms_mean",
+            "token_latency_ms_p50",
+            "token_latency_ms_p95",
+            "inter_token_ms_p50",
+            "inter_token_ms_p99",
+            "tokens_per_read",
+            "wire_bytes_per_token",
+            "server_cpu_us_per_token",
+            "tokens_lost",
+            "tokens_repeated",
+        ),
+    ),
+}
+"""By scenario, in the order of the report."""
+
+
+def build(run: RunFolder) -> list[Section]:
+    """A section for each scenario that was measured."""
+    results = run.read(SCENARIO_FILE, SweepResults)
+    if results is None:
+        return []
+    measured = {one.section for one in results.trials}
+    return [scenario_section(results, name) for name in ASKED if name in measured]
+
+
+def scenario_section(results: SweepResults, name: str) -> Section:
+    """The section of one scenario: a table for each arm."""
+    asked = ASKED[name]
+    trials = [one for one in results.trials if one.section == name]
+    valid = [one for one in trials if one.trial.status == "ok"]
+    cautions = [] if results.finished else ["The run was interrupted."]
+    if results.preset == "smoke":
+        cautions.append("The smoke preset shows that everything works; its numbers settle nothing.")
+    cautions += [
+        f"{one.trial.id} left out: {'; '.join(one.trial.reasons)}." for one in trials if one.trial.status != "ok"
+    ]
+    arms = list(dict.fromkeys(one.load for one in trials))
+    subscribers = max(one.trial.subscribers for one in trials)
+    rtts = sorted({one.trial.rtt_ms for one in trials})
+    title = (
+        f"{asked.question} {counted(subscribers, 'subscriber')}, {', '.join(f'{rtt:g}' for rtt in rtts)} ms round "
+        f"trip, seed {results.seed}; {results.processor}"
+    )
+    tables = [_table(asked, arm, [one for one in valid if one.load == arm], arm == arms[0]) for arm in arms]
+    return Section(asked.heading, title, cautions, [table for table in tables if table.rows])
+
+
+def _table(asked: Asked, arm: str, trials: list[SweepTrial], is_first: bool) -> Table:
+    rows = []
+    for transport, look in LOOKS.items():
+        mine = [one.trial for one in trials if one.trial.transport == transport]
+        if mine:
+            rows.append([look.name, *(_cell([trial.values.get(name) for trial in mine]) for name in asked.metrics)])
+    blocks = max((len({one.trial.block for one in trials if one.trial.transport == name}) for name in LOOKS), default=0)
+    notes = ["Single trials: a shape, which settles nothing."] if blocks == 1 else []
+    head = ["", *(METRICS[name].title for name in asked.metrics)]
+    return Table(arm, head, rows, notes, is_main=is_first)
+
+
+def _cell(values: list[float | None]) -> str:
+    present = [value for value in values if value is not None]
+    return with_interval(estimate(present)) if present else NOT_MEASURED

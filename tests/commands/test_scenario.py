@@ -1,0 +1,53 @@
+"""``python -m bench scenario``: the real thing, small, over all transports; its section in the report."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.results.files import SCENARIO_FILE, read, save
+from bench.results.sweep import SweepResults
+from bench.scenarios.registry import SCENARIOS
+from feed.transports import CONTENDERS, POLLING
+from reports.sections.scenarios import ASKED
+from tests.conftest import invoke, planned_count, render_as_valid, run_module
+
+COUNTED = ("messages_unacknowledged", "messages_lost", "messages_repeated", "messages_out_of_order")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_smoke_over_all_transports(tmp_path: Path, name: str) -> None:
+    """Nothing is lost or repeated, nothing comes before physics allows it, and the report shows every metric's name."""
+    out = tmp_path / "run"
+    done = run_module("bench", "scenario", name, "--preset", "smoke", "--out", str(out))
+    results = read(out / SCENARIO_FILE, SweepResults)
+    trials = [one.trial for one in results.trials]
+    assert planned_count(trials, max_reruns=5) == len(CONTENDERS), done.stdout + done.stderr
+    assert results.finished and not [trial.reasons for trial in trials if trial.status == "failed"]
+    for trial in trials:
+        measured, least_ms = trial.values, trial.rtt_ms / 2
+        assert not [key for key in (*COUNTED, "tokens_lost", "tokens_repeated") if measured.get(key)], trial
+        early = {key: value for key, value in measured.items() if key.startswith(("seen_by", "token_l", "typing"))}
+        assert all(value >= least_ms for value in early.values()), early
+        if name == "tokens":
+            assert measured["first_token_ms_mean"] >= 2 * least_ms + 500
+        if name == "chat":
+            assert measured["ack_ms_p50"] >= 2 * least_ms
+        if name == "ticker":
+            assert measured["staleness_ms_mean"] > 0 and 0 < measured["stale_share"] < 1
+            assert measured["quotes_per_s"] > 10
+        if trial.transport == POLLING and name == "tokens":
+            assert measured["tokens_per_read"] > 2, "a poll brings what came since the last one"
+    render_as_valid(out, trials, lambda: save(results, out, SCENARIO_FILE))
+    page = (out / "report.md").read_text()
+    assert ASKED[name].heading in page and "its numbers settle nothing" in page
+
+
+def test_every_scenario_has_its_section() -> None:
+    assert list(ASKED) == list(SCENARIOS)
+
+
+def test_an_unknown_scenario_is_refused_with_all_that_there_are() -> None:
+    done = invoke("bench", "scenario", "charades")
+    assert done.returncode == 2
+    assert all(name in done.stderr for name in (*SCENARIOS, "all", "charades"))
