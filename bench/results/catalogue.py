@@ -291,6 +291,13 @@ METRICS: Final[dict[str, Metric]] = {
     "other_load_share": Metric(
         "of all cores", "used by others", QUALITY, "time that processes other than the benchmark's used", decimals=2
     ),
+    "drift_share": Metric(
+        "",
+        "drift of latency",
+        QUALITY,
+        "median latency of the second half above the first's, 0 unless it is sure",
+        decimals=2,
+    ),
     "first_token_ms_mean": Metric(
         "ms", "first token", SCENARIO, "from the request to the first token of its answer, mean over readers"
     ),
@@ -344,7 +351,7 @@ METRICS: Final[dict[str, Metric]] = {
     "messages_lost": Metric("", "messages lost", SCENARIO, "acknowledged messages that a member never got", decimals=0),
     "messages_repeated": Metric("", "messages repeated", SCENARIO, "messages that a member got again", decimals=0),
     "messages_out_of_order": Metric(
-        "", "out of order", SCENARIO, "messages that a member got after a later one", decimals=0
+        "", "messages out of order", SCENARIO, "messages that a member got after a later one", decimals=0
     ),
     "staleness_ms_mean": Metric(
         "ms", "staleness, mean", SCENARIO, "time since what is shown is not the newest, mean over instruments and time"
@@ -359,12 +366,5 @@ METRICS: Final[dict[str, Metric]] = {
     ),
     "tokens_lost": Metric("", "tokens lost", SCENARIO, "tokens that a reader never got", decimals=0),
     "tokens_repeated": Metric("", "tokens repeated", SCENARIO, "tokens that a reader got again", decimals=0),
-    "drift_share": Metric(
-        "",
-        "drift of latency",
-        QUALITY,
-        "median latency of the second half above the first's, 0 unless it is sure",
-        decimals=2,
-    ),
 }
 """Every number a trial may carry, by name. A metric that a trial could not measure is absent, never 0."""
