@@ -26,7 +26,7 @@ def drift(latency_ms: NDArray[np.float64], due_ns: NDArray[np.int64]) -> float |
     dues, place = np.unique(due_ns, return_inverse=True)
     if len(dues) < LEAST_EVENTS:
         return None
-    means = np.bincount(place.reshape(-1), latency_ms) / np.bincount(place.reshape(-1))
+    means = np.bincount(place, latency_ms) / np.bincount(place)
     first, second = means[: len(dues) // 2], means[len(dues) // 2 :]
     before, after = float(np.median(first)), float(np.median(second))
     if abs(after - before) < max(LEAST_SHARE * before, LEAST_MS) or abs(rank_z(first, second)) < Z:
@@ -37,7 +37,7 @@ def drift(latency_ms: NDArray[np.float64], due_ns: NDArray[np.int64]) -> float |
 def rank_z(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Standard score of the Mann-Whitney U of ``b`` over ``a``: positive if ``b`` tends to be larger."""
     ordered = np.sort(a)
-    below = np.searchsorted(ordered, b, side="left")
+    below = np.searchsorted(ordered, b)
     ties = np.searchsorted(ordered, b, side="right") - below
     u = float(np.sum(below + ties / 2))
     n, m = len(a), len(b)

@@ -237,3 +237,37 @@ def test_too_few_blocks_to_tell_is_not_the_same_as_no_difference() -> None:
     draw = np.random.default_rng(12)
     words = Counter(pair(draw.normal(0, 0.25, 5)).verdict.word for _ in range(200))
     assert words[EQUAL] <= 2 and words[OPEN] > 180
+
+
+def test_an_independent_sample_of_one_block_has_a_difference_and_no_error() -> None:
+    for a, b, mean in (([3.0], [1.0, 2.0], 1.5), ([1.0, 2.0], [3.0], -1.5)):
+        found = Unpaired(a, b, 0.1).moments()
+        assert (found.mean, found.freedom) == (mean, 0) and math.isnan(found.error)
+
+
+def test_independent_samples_without_scatter_have_all_degrees_of_freedom() -> None:
+    found = Unpaired([2.0] * 5, [1.0] * 4, 0.1).planned(5, 4)
+    assert (found.mean, found.error, found.freedom) == (1.0, 0.0, 7)
+
+
+def test_each_block_of_independent_samples_is_left_out_once_and_the_margin_stays() -> None:
+    names = ["block 1 of A", "block 2 of A", "block 1 of B", "block 2 of B"]
+    rests = {name: (rest.a, rest.b, rest.margin) for name, rest in Unpaired([1, 2], [3, 4], 0.25, names).without_each()}
+    assert rests == dict(
+        zip(names, [([2], [3, 4], 0.25), ([1], [3, 4], 0.25), ([1, 2], [4], 0.25), ([1, 2], [3], 0.25)], strict=True)
+    )
+    with pytest.raises(ValueError, match="zip"):
+        list(Unpaired([1, 2], [3, 4], 0.25, names[1:]).without_each())
+
+
+def test_the_published_run_stays_as_it_is_when_a_new_one_is_planned() -> None:
+    """Two runs by their names, the second of which nobody measures again."""
+    spread = [0.97, 1.0, 1.03, 0.99, 1.02]
+    runs = {"sse": (dict(enumerate((1.12 * x for x in spread), 1)), dict(enumerate(spread, 1)))}
+    alone, both = (
+        compare_runs(runs, Margin(0.05), paired=False, runs=("new", "old"), second_stays=stays)["sse"]
+        for stays in (True, False)
+    )
+    assert isinstance(alone.pair, Unpaired) and isinstance(both.pair, Unpaired)
+    assert (alone.pair.b_stays, both.pair.b_stays) == (True, False)
+    assert alone.pair.names[0] == "block 1 of new" and alone.pair.names[-1] == "block 5 of old"

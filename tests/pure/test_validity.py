@@ -15,6 +15,7 @@ from bench.generators.spec import LoadSpec
 from bench.machine.load import TICKS_PER_S, Machine, between, parse_stat, read_machine
 from bench.results.catalogue import METRICS
 from bench.results.run import Counts
+from bench.trial import drift as drift_module
 from bench.trial.channel import GeneratorChannel, TrialError
 from bench.trial.conduct import await_ramp
 from bench.trial.context import IdleCpu, TrialProcesses
@@ -223,3 +224,11 @@ def test_an_event_counts_by_the_mean_of_its_deliveries() -> None:
     latency_ms = np.where(dues < 30, 30.0, np.tile([20.0, 40.0], 60)) + dues / 1000
     assert drift(latency_ms, dues) == 0
     assert drift(latency_ms + np.where(dues < 30, 0, 6), dues) == pytest.approx((36 + 0.0445) / (30 + 0.0145) - 1)
+
+
+def test_a_drift_is_of_interest_and_sure_from_the_bounds_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 10 ms, a tenth and 1 ms are the same; and the score of halves that do not overlap is the one asked for."""
+    latency_ms, dues = np.repeat([10.0, 11.0], 30), np.arange(60)
+    assert drift(latency_ms, dues) == pytest.approx(0.1)
+    monkeypatch.setattr(drift_module, "Z", abs(rank_z(latency_ms[:30], latency_ms[30:])))
+    assert drift(latency_ms, dues) == pytest.approx(0.1)

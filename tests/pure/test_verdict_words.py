@@ -1,9 +1,13 @@
 """Decision 0011: the words of its run's verdicts, before and after, are what the code says."""
 
+import math
+
 from bench.results.capabilities import CapabilityResults
 from bench.results.files import load, read
 from reports.blocks import main_blocks
-from reports.statistics import EQUAL, OPEN
+from reports.formats import new_run
+from reports.samples import Paired
+from reports.statistics import ALPHA, EQUAL, OPEN, new_run_blocks
 from reports.style import LOOKS
 from reports.table.rows import POINT_NAMES
 from reports.table.verdicts import (
@@ -19,6 +23,7 @@ from reports.table.verdicts import (
     tally,
 )
 from tests.conftest import ROOT, VERSION_1
+from tests.helpers.fake_results import fake_results, put
 
 DECISION = ROOT / "docs" / "decisions" / "0011-verdict-words.md"
 BEFORE = {
@@ -59,3 +64,19 @@ def test_the_decision_has_every_verdict_of_its_run_before_and_after() -> None:
 def test_every_word_has_one_before_and_the_decision_explains_it() -> None:
     assert tuple(BEFORE) == WORDS
     assert all(f"*{word}*" in DECISION.read_text() for word in WORDS)
+
+
+def test_a_word_that_is_not_settled_says_how_large_a_run_would_tell() -> None:
+    """SSE's median around 25 ms, the bound of *very low*; the bound of *low*, 40 ms, is far away."""
+    results = fake_results()
+    values = [24.0, 26.5, 24.5, 26.0, 25.5]
+    for trial in results.trials:
+        if trial.transport == "sse":
+            put(trial, {"latency_ms_p50": values[trial.block - 1]})
+    lines = judge_all([Measured(results.plan, main_blocks(results))], None)
+    found = next(
+        line.points["sparse"] for line in lines if line.claim.words == "latency: low" and line.claim.transport == "sse"
+    )
+    needed = new_run_blocks(Paired([math.log(value / 25) for value in values], 0.0), ALPHA)
+    assert found.word == OPEN and needed
+    assert found.evidence.endswith(f": very low to low; {new_run(needed)}"), found.evidence
