@@ -1,10 +1,12 @@
 """The one structured message that every transport carries, in both directions."""
 
+import struct
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
 JSON_ENCODE: Final = msgspec.json.encode
+HEAD_SIZE: Final = struct.Struct(">I")
 MAX_MESSAGE_ID_CHARACTERS: Final = 64
 """Longest own id of a message (``feed.requests``, ``Id``), as receivers keep some of them."""
 
@@ -23,6 +25,8 @@ class Envelope(msgspec.Struct, frozen=True):
     id: str
     room: str
     data: msgspec.Raw
+    payload: bytes = b""
+    """What is no JSON: base64 in a text message, and as it is in a binary one (``decode_packet``)."""
 
     def value(self) -> Any:
         """Decode ``data``. Raises ``msgspec.DecodeError`` or ``UnicodeDecodeError``."""
@@ -102,6 +106,20 @@ def _read(decoder: "msgspec.json.Decoder[_Read]", text: bytes | str | msgspec.Ra
 def decode_envelope(text: bytes | str) -> Envelope:
     """Parse one envelope. Raises ``msgspec.ValidationError`` or ``msgspec.DecodeError``."""
     return _read(_ENVELOPE_DECODER, text)
+
+
+def decode_packet(message: bytes) -> Envelope:
+    """Parse a binary message: the size of its head in 4 bytes, the head, an envelope in JSON, and then the payload.
+
+    Raises ``msgspec.DecodeError``.
+    """
+    if len(message) < HEAD_SIZE.size:
+        raise msgspec.DecodeError(f"a binary message of {len(message)} bytes: it begins with the size of its head")
+    (size,) = HEAD_SIZE.unpack_from(message)
+    end = HEAD_SIZE.size + size
+    if end > len(message):
+        raise msgspec.DecodeError(f"a head of {size} bytes in a binary message of {len(message)}")
+    return msgspec.structs.replace(decode_envelope(message[HEAD_SIZE.size : end]), payload=message[end:])
 
 
 def decode_stamp(data: msgspec.Raw) -> Stamp:

@@ -112,7 +112,7 @@ async def _send(websocket: WebSocket, connection: StreamConnection, batch_events
             if notice is not None:
                 await websocket.send_text(notice.json.decode())
             for event in events:
-                await websocket.send_text(event.text)
+                await websocket.send(event.websocket_message)
     except HubClosedError:
         await websocket.close(SERVICE_RESTART, "server stops")
     except WebSocketDisconnect:

@@ -218,7 +218,7 @@ class Client:
             if self.reconnection.in_doubt:
                 self.reconnection.delivered()
             self.ledger.deliveries += 1
-            self.ledger.payload_bytes += len(bytes(envelope.data))
+            self.ledger.payload_bytes += len(bytes(envelope.data)) + len(envelope.payload)
             return envelope.type != "message" or self._messages.is_first(message)
         return True
 

@@ -77,7 +77,7 @@ class RequestHandler:
         if (ended := connection.ended) is not None:
             return self._refuse(Refusal(ended.code, ended.message, ended.retry_after_s, id_of(body)))
         try:
-            self._admission.limits.message(connection.client, connection.identity.user, len(body))
+            self._count(connection, len(body))
             request = decode_request(body)
         except Refusal as refusal:
             if refusal.code == "rate_limited":
@@ -95,7 +95,7 @@ class RequestHandler:
     def reject(self, connection: Connection, size_bytes: int, message: str) -> bytes:
         """The error for a message that cannot be a request; it counts against the limits like one."""
         try:
-            self._admission.limits.message(connection.client, connection.identity.user, size_bytes)
+            self._count(connection, size_bytes)
         except Refusal as refusal:
             return self._strike(connection, refusal)
         return self._refuse(Refusal("bad_request", message))
@@ -103,6 +103,10 @@ class RequestHandler:
     def reject_binary(self, connection: Connection, size_bytes: int) -> bytes:
         """The error for a binary message, which no request is."""
         return self.reject(connection, size_bytes, BINARY_REFUSED)
+
+    def _count(self, connection: Connection, size_bytes: int) -> None:
+        limits, user = self._admission.limits, connection.identity.user
+        limits.message(connection.client, user, size_bytes, connection.more_messages_hz)
 
     def _reply(self, connection: Connection, request: AnyRequest) -> Reply:
         """The reply that this request got before, or that of carrying it out now. Raises ``Refusal``."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -63,6 +63,11 @@ class Service:
 
     Everything is called in the event loop's thread. All but ``call`` are hooks: a service overrides those it needs.
     """
+
+    messages_hz: ClassVar[float] = 0.0
+    """Requests per second that a connection needs for this service beyond the limit of all connections.
+
+    The service grants them, ``connection.more_messages_hz``, to those that use it."""
 
     def __init__(self, context: ServiceContext) -> None:
         self.context = context
