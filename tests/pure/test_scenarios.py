@@ -1,4 +1,4 @@
-"""The scenarios' metrics, from rows as the scripts record them; the age of quotes against counting instant by instant."""
+"""The scenarios' metrics, from rows as scripts record them; the age of quotes against counting instant by instant."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,7 +51,7 @@ def test_tokens_one_by_one() -> None:
     assert found["tokens_per_read"] == 1
     assert (found["tokens_lost"], found["tokens_repeated"]) == (0, 0)
     assert found["wire_bytes_per_token"] == 250 and found["server_cpu_us_per_token"] == 12.5
-    assert not [name for name in found if "_p" in name and name != "tokens_per_read"], "4 tokens have no percentile"
+    assert not [name for name in found if name.endswith(("_p50", "_p95", "_p99"))], "4 tokens have no percentile"
 
 
 def test_tokens_that_are_late_together_come_in_one_read_with_no_gap() -> None:
@@ -120,7 +120,7 @@ def test_a_message_is_seen_by_all_when_the_last_one_has_it() -> None:
     [
         (SEEN[:-1], "messages_lost", 1),
         ([*SEEN, SEEN[0]], "messages_repeated", 1),
-        ([SEEN[2], SEEN[0], *SEEN[4:], SEEN[1], SEEN[3]], "messages_out_of_order", 2),
+        ([SEEN[2], SEEN[0], *SEEN[4:], SEEN[1], SEEN[3]], "messages_out_of_order", 3),
         ([], "messages_lost", 6),
     ],
 )
@@ -147,7 +147,9 @@ def test_typing_is_told_from_the_turn_before_it() -> None:
 def one_instrument(draw: st.DrawFn) -> tuple[list[int], list[tuple[int, int]], int, int]:
     """When changes are due, (n, receive) in the order of receiving, and the measured part; small integers as ns."""
     dues = sorted(draw(st.lists(st.integers(0, 60), max_size=8)))
-    taken = draw(st.lists(st.tuples(st.sampled_from(range(len(dues))), st.integers(0, 40)), max_size=12)) if dues else []
+    taken = (
+        draw(st.lists(st.tuples(st.sampled_from(range(len(dues))), st.integers(0, 40)), max_size=12)) if dues else []
+    )
     received = sorted((dues[n] + late, n + 1) for n, late in taken)
     begin = draw(st.integers(0, 40))
     return dues, [(n, at_ns) for at_ns, n in received], begin, begin + draw(st.integers(1, 60))
@@ -160,9 +162,7 @@ def age_at(ns: float, dues: list[int], received: list[tuple[int, int]]) -> float
 
 
 @given(one_instrument(), st.floats(0.05, 1.0))
-def test_ages_agree_with_counting(
-    case: tuple[list[int], list[tuple[int, int]], int, int], share: float
-) -> None:
+def test_ages_agree_with_counting(case: tuple[list[int], list[tuple[int, int]], int, int], share: float) -> None:
     """Between integers nothing happens, so the middle of each is its mean; a fine grid stands for the distribution."""
     dues, received, begin, end = case
     numbers, receives = (np.array([row[of] for row in received], dtype=np.int64) for of in (0, 1))
@@ -189,7 +189,7 @@ def test_a_reader_that_stays_behind_shows_what_is_as_old_as_its_lag() -> None:
 def test_the_quotes_are_due_where_the_ticker_has_them() -> None:
     dues = due_by_instrument(TickerOptions(instruments=3, hot_hz=50.0), START_NS, START_NS + 10 * NS_PER_S)
     assert [len(of) for of in dues] == pytest.approx([500, 250, 167], rel=0.25)
-    assert all(START_NS <= of[0] and of[-1] < START_NS + 10 * NS_PER_S for of in dues)
+    assert all(of[0] >= START_NS and of[-1] < START_NS + 10 * NS_PER_S for of in dues)
 
 
 def test_ticker_of_a_reader_that_misses_nothing_and_of_one_that_gets_nothing() -> None:
