@@ -346,6 +346,37 @@ METRICS: Final[dict[str, Metric]] = {
     "messages_out_of_order": Metric(
         "", "out of order", SCENARIO, "messages that a member got after a later one", decimals=0
     ),
+    "input_to_snapshot_ms_p50": Metric(
+        "ms",
+        "input to snapshot, median",
+        SCENARIO,
+        "from the instant an input is due to the first snapshot in which it is applied",
+    ),
+    "input_to_snapshot_ms_p95": Metric("ms", "input to snapshot, p95", SCENARIO, "the same, 95th percentile"),
+    "input_to_snapshot_ms_p99": Metric("ms", "input to snapshot, p99", SCENARIO, "the same, 99th percentile"),
+    "snapshot_ms_p50": Metric("ms", "tick to player, median", SCENARIO, "from the instant a tick is due to its player"),
+    "snapshot_ms_p95": Metric("ms", "tick to player, p95", SCENARIO, "the same, 95th percentile"),
+    "snapshot_ms_p99": Metric("ms", "tick to player, p99", SCENARIO, "the same, 99th percentile"),
+    "late_frame_share": Metric(
+        "",
+        "late frames",
+        SCENARIO,
+        "share of snapshots that came over 2 ticks later than the player's fastest, or never",
+        decimals=3,
+    ),
+    "jitter_ms_p50": Metric(
+        "ms", "jitter, median", SCENARIO, "how far the time between two snapshots is from a tick, median"
+    ),
+    "jitter_ms_p95": Metric("ms", "jitter, p95", SCENARIO, "the same, 95th percentile"),
+    "jitter_ms_p99": Metric("ms", "jitter, p99", SCENARIO, "the same, 99th percentile"),
+    "sent_bytes_per_s": Metric(
+        "B/s", "bytes up per player", SCENARIO, "TCP payload that a player sent per second", "bytes", 0
+    ),
+    "server_cpu_us_per_snapshot": Metric(
+        "µs", "server CPU per snapshot", SCENARIO, "server CPU per snapshot and player", "cpu", less_idle=True
+    ),
+    "inputs_unanswered": Metric("", "inputs refused", SCENARIO, "inputs that were refused or not answered", decimals=0),
+    "snapshots_lost": Metric("", "snapshots lost", SCENARIO, "ticks that a player never saw", decimals=0),
     "staleness_ms_mean": Metric(
         "ms", "staleness, mean", SCENARIO, "time since what is shown is not the newest, mean over instruments and time"
     ),

@@ -33,6 +33,15 @@ class Size(NamedTuple):
     """Are further arms measured?"""
 
 
+class Arm(NamedTuple):
+    """What an arm changes."""
+
+    options: Mapping[str, Any] = {}
+    """Options of the script."""
+    plan: Mapping[str, Any] = {}
+    """Values of ``Plan``."""
+
+
 class Recorded(NamedTuple):
     """What a trial's processes recorded."""
 
@@ -56,8 +65,8 @@ class Scenario(NamedTuple):
     name: str
     options: Mapping[str, Any]
     """Options of the script."""
-    arms: Mapping[str, Mapping[str, Any]]
-    """Arm -> the options that it changes; the first changes none, and has blocks."""
+    arms: Mapping[str, Arm]
+    """By name; the first changes nothing, and has blocks."""
     sizes: Mapping[str, Size]
     """Preset -> its size."""
     duration_s: Callable[[Mapping[str, Any]], float]
@@ -67,6 +76,8 @@ class Scenario(NamedTuple):
     """Does the server need one?"""
     service_options: Callable[[Mapping[str, Any]], dict[str, str]] = lambda options: {}
     """Options of the server's services, for such options of the script."""
+    poll_interval_s: Callable[[Mapping[str, Any]], float] | None = None
+    """The interval of polls, for such options; ``None``: the plan's."""
 
 
 def scenario_trials(
@@ -82,8 +93,11 @@ def scenario_trials(
 
 
 def _block(scenario: Scenario, size: Size, arm: str, transports: list[str], block: int, seed: int) -> list[Planned]:
-    options = {**scenario.options, **size.options, **scenario.arms[arm]}
+    options = {**scenario.options, **size.options, **scenario.arms[arm].options}
     values = {**size.plan, "transports": transports, "rooms": 1, "blocks": size.blocks, "seed": seed}
+    values |= scenario.arms[arm].plan
+    if scenario.poll_interval_s is not None:
+        values["poll_interval_s"] = scenario.poll_interval_s(options)
     plan = msgspec.structs.replace(
         make_plan("default", **values, duration_s=scenario.duration_s(options)),
         point=scenario.name,

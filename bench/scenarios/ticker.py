@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.generators.scripts.ticker import BEGAN, QUOTE
-from bench.scenarios.scenario import Recorded, Scenario, Size
+from bench.scenarios.scenario import Arm, Recorded, Scenario, Size
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
 from feed.ticker import TickerOptions, quotes
 
@@ -101,7 +101,7 @@ def quantile_ns(aged_ns: NDArray[np.int64], whole_ns: float, share: float) -> fl
 TICKER: Final = Scenario(
     name="ticker",
     options={"max_hz": 0.0, "instruments": 100, "hot_hz": 10.0, "reads_s": 8.0},
-    arms={"every change": {}, "at most 1 a second": {"max_hz": 1.0}},
+    arms={"every change": Arm(), "at most 1 a second": Arm({"max_hz": 1.0})},
     sizes={
         "default": Size(5, {"subscribers": 20}, {}, with_arms=True),
         "smoke": Size(1, {"subscribers": 3, "poll_interval_s": 0.2}, {"reads_s": 2.0}, with_arms=False),

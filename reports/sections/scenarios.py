@@ -38,6 +38,22 @@ ASKED: Final = {
             "messages_out_of_order",
         ),
     ),
+    "game": Asked(
+        "Game: matches of 16, shown tick by tick",
+        "How soon does a player see what it did, and how many frames are late?",
+        (
+            "input_to_snapshot_ms_p50",
+            "input_to_snapshot_ms_p95",
+            "snapshot_ms_p50",
+            "late_frame_share",
+            "jitter_ms_p99",
+            "wire_bytes_per_s",
+            "sent_bytes_per_s",
+            "server_cpu_us_per_snapshot",
+            "inputs_unanswered",
+            "snapshots_lost",
+        ),
+    ),
     "ticker": Asked(
         "Ticker: quotes that change at their own rates",
         "How old is what a reader shows?",

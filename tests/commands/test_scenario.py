@@ -27,12 +27,15 @@ def test_smoke_over_all_transports(tmp_path: Path, name: str) -> None:
     for trial in trials:
         measured, least_ms = trial.values, trial.rtt_ms / 2
         assert not [key for key in (*COUNTED, "tokens_lost", "tokens_repeated") if measured.get(key)], trial
-        early = {key: value for key, value in measured.items() if key.startswith(("seen_by", "token_l", "typing"))}
+        early = {key: value for key, value in measured.items() if key.startswith(("seen_by", "token_l", "typing", "snapshot_ms"))}
         assert all(value >= least_ms for value in early.values()), early
         if name == "tokens":
             assert measured["first_token_ms_mean"] >= 2 * least_ms + 500
         if name == "chat":
             assert measured["ack_ms_p50"] >= 2 * least_ms
+        if name == "game":
+            assert measured["input_to_snapshot_ms_p50"] >= 2 * least_ms and measured["late_frame_share"] < 1
+            assert not measured["inputs_unanswered"] and not measured["snapshots_lost"]
         if name == "ticker":
             assert measured["staleness_ms_mean"] > 0 and 0 < measured["stale_share"] < 1
             assert measured["quotes_per_s"] > 10

@@ -244,8 +244,49 @@ def test_every_metric_of_a_scenario_is_in_the_catalogue() -> None:
             "typed": [(0, 0, at(1))],
             "typing": [(1, 0, at(2 + n)) for n in range(2000)],
         },
+        "game": {"input": [(0, n, at(n), 1) for n in range(2000)], "snapshot": snapshots({}) * 20},
         "ticker": {"began": [(0, START_NS)], "quote": [(0, 0, 1, at(500))]},
     }
     for name, scenario in SCENARIOS.items():
         found = scenario.metrics(recorded(name, rows[name], 2))
         assert found and set(found) <= set(METRICS), set(found) - set(METRICS)
+
+
+def game(rows: Mapping[str, Sequence[tuple[int, ...]]], players: int = 1) -> dict[str, float]:
+    """20 ticks a second: one is due every 50 ms."""
+    return SCENARIOS["game"].metrics(recorded("game", rows, players, tick_hz=20, plays_s=5.0))
+
+
+def snapshots(late_ms: Mapping[int, float], player: int = 0, without: Sequence[int] = ()) -> list[tuple[int, ...]]:
+    """100 ticks, each received 25 ms after it is due, or so much later; each applies the input of the same number."""
+    return [
+        (player, tick, at(50 * tick), tick, at(50 * tick + 25 + late_ms.get(tick, 0.0)))
+        for tick in range(100)
+        if tick not in without
+    ]
+
+
+def test_a_game_on_time() -> None:
+    inputs = [(0, n, at(50 * n - 30), 1) for n in range(1, 100)]
+    found = game({"input": inputs, "snapshot": snapshots({})})
+    assert found["input_to_snapshot_ms_p50"] == pytest.approx(55)
+    assert found["snapshot_ms_p50"] == pytest.approx(25)
+    assert found["jitter_ms_p50"] == pytest.approx(0)
+    assert (found["late_frame_share"], found["snapshots_lost"], found["inputs_unanswered"]) == (0, 0, 0)
+
+
+def test_late_frames_are_those_beyond_two_ticks_and_those_that_never_came() -> None:
+    """100 ms late is shown in time, 101 is not; the other player of the match has all ticks."""
+    found = game({"snapshot": [*snapshots({5: 100, 50: 101}, without=[7]), *snapshots({}, player=1)]}, players=2)
+    assert found["snapshots_lost"] == 1
+    assert found["late_frame_share"] == pytest.approx(2 / 200)
+
+
+def test_a_player_that_saw_nothing_has_lost_all() -> None:
+    found = game({"input": [(1, 1, at(1), 0)], "snapshot": snapshots({})}, players=2)
+    assert (found["snapshots_lost"], found["late_frame_share"], found["inputs_unanswered"]) == (100, 0.5, 1)
+
+
+def test_snapshots_that_come_in_pairs_have_jitter() -> None:
+    found = game({"snapshot": snapshots(dict.fromkeys(range(0, 100, 2), 50.0))})
+    assert found["jitter_ms_p50"] == pytest.approx(50)
