@@ -209,7 +209,7 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
             raise WireError("an attachment that was not announced, or none where one was")
         if isinstance(data, bytes):
             self._attachment = data
-        elif not isinstance(data, str) or data.startswith(BINARY_PACKETS) and not data.startswith(ONE_ATTACHMENT):
+        elif not isinstance(data, str) or (data.startswith(BINARY_PACKETS) and not data.startswith(ONE_ATTACHMENT)):
             raise WireError("an unknown packet; expected are Socket.IO's, events with at most one attachment")
         await super()._handle_eio_message(data)
 

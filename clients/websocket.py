@@ -14,7 +14,6 @@ from clients.http.stamped import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnecti
 from feed.envelope import Envelope, decode_envelope, decode_packet
 from feed.transports import TRANSPORTS
 
-
 _DECODERS: Final = {aiohttp.WSMsgType.TEXT: decode_envelope, aiohttp.WSMsgType.BINARY: decode_packet}
 
 

@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from bench.results.catalogue import BELOW_NOISE, METRICS
+from bench.results.catalogue import METRICS
+from bench.results.metric import BELOW_NOISE
 from bench.results.run import Counts, Results, Trial
 from feed.transports import BASELINE, POLLING, TRANSPORTS
 from reports.formats import counted, with_interval

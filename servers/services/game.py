@@ -177,6 +177,4 @@ class Game(Service):
     def _show(self, running: Running, payload: bytes) -> None:
         if running.room in self.context.members and not self.context.hub.closing:
             due_ns = running.due_ns(running.match.tick)
-            self.context.hub.publish(
-                running.room, msgspec.json.encode({"due_ns": due_ns}), "snapshot", payload=payload
-            )
+            self.context.hub.publish(running.room, msgspec.json.encode({"due_ns": due_ns}), "snapshot", payload=payload)

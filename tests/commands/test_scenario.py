@@ -27,7 +27,11 @@ def test_smoke_over_all_transports(tmp_path: Path, name: str) -> None:
     for trial in trials:
         measured, least_ms = trial.values, trial.rtt_ms / 2
         assert not [key for key in (*COUNTED, "tokens_lost", "tokens_repeated") if measured.get(key)], trial
-        early = {key: value for key, value in measured.items() if key.startswith(("seen_by", "token_l", "typing", "snapshot_ms"))}
+        early = {
+            key: value
+            for key, value in measured.items()
+            if key.startswith(("seen_by", "token_l", "typing", "snapshot_ms"))
+        }
         assert all(value >= least_ms for value in early.values()), early
         if name == "tokens":
             assert measured["first_token_ms_mean"] >= 2 * least_ms + 500
