@@ -31,10 +31,13 @@ from feed.sources import MAX_PAYLOAD_BYTES
 from feed.transports import TRANSPORTS
 
 SLOT = "pushmark_slot"
+SLOT_TAKEN = "pushmark_slot_taken"
+DEAL_AGAIN_S = 0.2
 CSV_WAIT_S = CSV_STATS_INTERVAL_SEC + 0.5
 """locust writes its CSV files once in an interval and not when it ends; the last failures must be in them."""
 WORKERS_TIMEOUT_S = 10.0
-"""After that locust goes on looking for workers, and the orchestrator's time-out decides."""
+"""After that locust goes on looking for workers, and the orchestrator's time-out decides. A worker that has not taken
+its share of the subscribers by then ends the test."""
 TRIAL = load_spec(Path(os.environ[SPEC_VARIABLE])) if SPEC_VARIABLE in os.environ else None
 PROBES, LOADS = (TRIAL.probes, TRIAL.subscribers - TRIAL.probes) if TRIAL else (0, 0)
 
@@ -110,6 +113,9 @@ def prepare(environment: Any, runner: Any, **_: Any) -> None:
     environment.pushmark_judged = not environment.parsed_options.headless  # a web UI may be opened without a test
     if isinstance(runner, WorkerRunner):
         runner.register_message(SLOT, _on_slot)
+    elif isinstance(runner, MasterRunner):
+        environment.pushmark_taken, environment.pushmark_deal, environment.pushmark_news = set(), 0, Event()
+        runner.register_message(SLOT_TAKEN, _on_slot_taken)
     if TRIAL is not None:
         environment.dispatcher_class = ProbesApart
         if not isinstance(runner, WorkerRunner):
@@ -132,13 +138,20 @@ def _on_slot(environment: Any, msg: Any, **_: Any) -> None:
     cores = TRIAL.cores if TRIAL is not None else []
     if cores:
         os.sched_setaffinity(0, {cores[msg.data["process"] % len(cores)]})
+    environment.runner.send_message(SLOT_TAKEN, msg.data["deal"])
+
+
+def _on_slot_taken(environment: Any, msg: Any, **_: Any) -> None:
+    if msg.data == environment.pushmark_deal:
+        environment.pushmark_taken.add(msg.node_id)
+        environment.pushmark_news.set()
 
 
 def start(environment: Any, **_: Any) -> None:
     if TRIAL is None:
         _start_by_hand(environment)
     elif isinstance(environment.runner, MasterRunner):
-        _deal_slots(environment.runner)
+        _deal_slots(environment)
     else:
         environment.pushmark_generator = Generator(environment, TRIAL, environment.pushmark_slot)
         if isinstance(environment.runner, LocalRunner) and TRIAL.cores:
@@ -159,7 +172,7 @@ def _start_by_hand(environment: Any) -> None:
             gevent.spawn(runner.quit if environment.parsed_options.headless else runner.stop)
         return
     if isinstance(runner, MasterRunner):
-        _deal_slots(runner)
+        _deal_slots(environment)
     else:
         generator = environment.pushmark_generator = Generator(environment, spec, environment.pushmark_slot)
         generator.thread.call(generator.population.connect, environment.host)
@@ -192,15 +205,40 @@ def _judge_once(environment: Any) -> None:
         judge(environment)
 
 
-def _deal_slots(runner: MasterRunner) -> None:
-    """Give each worker its share of the load subscribers. The first worker has the probes, if there are others."""
-    workers = sorted(runner.clients)
+def _deal_slots(environment: Any) -> None:
+    """Give each worker its share of the load subscribers. The first worker has the probes, if there are others.
+
+    A worker is ready for locust before it is for our messages, and would lose its share: it is sent again until the
+    worker says that it has it. Only then do users spawn.
+    """
+    runner, slots = environment.runner, _slots(sorted(environment.runner.clients))
+    environment.pushmark_taken.clear()
+    environment.pushmark_deal += 1
+    until_ns = now_ns() + round(WORKERS_TIMEOUT_S * NS_PER_S)
+    while waiting := [one for one in slots if one not in environment.pushmark_taken and one in runner.clients]:
+        if now_ns() > until_ns:
+            sys.exit(
+                f"{len(waiting)} workers have not taken their share of the subscribers for {WORKERS_TIMEOUT_S:g} s"
+            )
+        environment.pushmark_news.clear()
+        for one in waiting:
+            runner.send_message(SLOT, {**slots[one], "deal": environment.pushmark_deal}, one)
+        environment.pushmark_news.wait(DEAL_AGAIN_S)
+
+
+def _slots(workers: list[str]) -> dict[str, dict[str, Any]]:
+    """Worker -> its share."""
     probes_apart = TRIAL is not None and len(workers) > 1
     loads = workers[1:] if probes_apart else workers
-    for process, client_id in enumerate(workers):
-        turn = loads.index(client_id) if client_id in loads else 0
-        slot = {"turn": turn, "of": len(loads), "first": probes_apart and not process, "process": process}
-        runner.send_message(SLOT, slot, client_id)
+    return {
+        one: {
+            "turn": loads.index(one) if one in loads else 0,
+            "of": len(loads),
+            "first": probes_apart and not process,
+            "process": process,
+        }
+        for process, one in enumerate(workers)
+    }
 
 
 events.init_command_line_parser.add_listener(add_arguments)

@@ -39,7 +39,7 @@ _CHAT: Final = {
     "messages_unacknowledged": _count("not acknowledged", "messages without an answer"),
     "messages_lost": _count("messages lost", "acknowledged messages that a member never got"),
     "messages_repeated": _count("messages repeated", "messages that a member got again"),
-    "messages_out_of_order": _count("out of order", "messages that a member got after a later one"),
+    "messages_out_of_order": _count("messages out of order", "messages that a member got after a later one"),
 }
 _GAME: Final = {
     **_percentiles(

@@ -118,7 +118,7 @@ class Case(NamedTuple):
 
 def implausible(case: Case) -> list[str]:
     """Why nothing honest measures this; empty if it is plausible."""
-    rules = (_impossible, _stamps, _unpredicted, _wire, _setup, _heartbeats, _polls, _collectors, _processes)
+    rules = (_impossible, _stamps, _unpredicted, _wire, _setup, _heartbeats, _polls, _collectors, _processes, _policies)
     return [reason for rule in rules for reason in rule(case)]
 
 
@@ -290,6 +290,14 @@ def _processes(case: Case) -> Iterator[str]:
     options = _options(case, "server")
     if options.get("heartbeat_s", case.plan.heartbeat_s) != case.plan.heartbeat_s:
         yield f"the server has heartbeats every {options['heartbeat_s']} s; planned is every {case.plan.heartbeat_s} s"
+
+
+def _policies(case: Case) -> Iterator[str]:
+    """Probes that have a process of their own run before all others, where the relay may too."""
+    processes, allowed = case.details.get("scheduling", []), _options(case, "relay").get("scheduling")
+    probes = [policy for kind, policy in processes if kind == "probes"]
+    if allowed and len(processes) > len(probes) and any(policy != allowed for policy in probes):
+        yield f"the probes' process has the scheduling policy {probes[0]!r}; the relay's is {allowed!r}"
 
 
 def _is(case: Case, name: str, process: Process | None, transport: str) -> Iterator[str]:

@@ -124,6 +124,32 @@ def test_processes(start: Start, tmp_path: Path) -> None:
     assert heard_by_all(server, tmp_path, *arguments) >= ENOUGH
 
 
+LATE = """
+import gevent
+from locust import events
+from locust.runners import WorkerRunner
+
+
+def late(runner, **_):
+    if isinstance(runner, WorkerRunner):
+        gevent.sleep(2.5)
+
+
+events.init.add_listener(late)
+from bench.locustfile import *
+"""
+"""Workers that locust takes for ready, and that take no message of ours yet."""
+
+
+def test_workers_that_are_late_get_their_share_all_the_same(start: Start, tmp_path: Path) -> None:
+    """Else they would have none, or that of another."""
+    server = start("sse", "--source", "synthetic", "--rate-hz", str(RATE_HZ))
+    port, file = str(free_port()), tmp_path / "late.py"
+    file.write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{LATE}")
+    arguments = ("--processes", "2", "--master-bind-port", port, "--master-port", port, "--host", server.url)
+    assert heard_by_all(server, tmp_path, *arguments, "-f", str(file)) >= ENOUGH
+
+
 def test_master_and_workers(start: Start, tmp_path: Path) -> None:
     server = start("websocket", "--source", "synthetic", "--rate-hz", str(RATE_HZ))
     port = str(free_port())

@@ -22,6 +22,7 @@ from bench.results.files import (
     GENERATOR_FILE,
     RESULTS_FILE,
     RUN_FILES,
+    SCENARIO_FILE,
     SENSITIVITY_FILE,
     SOAK_FILE,
     VERIFY_FILE,
@@ -82,9 +83,10 @@ def _probed(holds: bool | None) -> CapabilityResults:
     return CapabilityResults(**FACTS, checks=[CapabilityCheck("sse", "passes_a_plain_proxy", holds, "")])
 
 
+SWEEPS = (COST_FILE, GENERATOR_FILE, AA_FILE, SCENARIO_FILE, SENSITIVITY_FILE)
 PAIRS: dict[str, tuple[Any, Any]] = {
     RESULTS_FILE: (fake_results(blocks=1), _invalid(fake_results(blocks=1))),
-    **{name: (_cost("ok"), _cost("failed")) for name in (COST_FILE, GENERATOR_FILE, AA_FILE, SENSITIVITY_FILE)},
+    **{name: (_cost("ok"), _cost("failed")) for name in SWEEPS},
     FAULTS_FILE: (_siege(20), _siege(0)),
     SOAK_FILE: (_soak(3), _soak(0)),
     VERIFY_FILE: (_verify("ok"), _verify("invalid")),

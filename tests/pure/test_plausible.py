@@ -222,6 +222,22 @@ def test_another_server_than_asked_for_is_named() -> None:
     )
 
 
+def test_probes_that_run_behind_the_load_are_named_where_they_need_not() -> None:
+    case = honest("sse")
+    relay = {**case.details["relay"], "options": {"scheduling": "fifo"}}
+
+    def with_policies(*processes: list[str], **details: Any) -> list[str]:
+        return implausible(case._replace(details={**case.details, "relay": relay, "scheduling": processes, **details}))
+
+    load, behind, first = ["load", "other"], ["probes", "other"], ["probes", "fifo"]
+    assert with_policies(first, load) == []
+    (reason,) = with_policies(load, behind)
+    assert "policy 'other'" in reason and "'fifo'" in reason
+    assert with_policies(behind) == [], "one process: there is no load that it could wait for"
+    forbidden = {**relay, "options": {"scheduling": "other"}}
+    assert with_policies(load, behind, relay=forbidden) == [], "this machine does not allow it"
+
+
 def test_a_tuned_collector_is_no_difference_if_it_was_asked_for() -> None:
     case = honest("raw")
     tuned = case._replace(

@@ -130,7 +130,7 @@ def test_every_route_is_known(served: str) -> None:
         return methods_of(call.args[1], call.kwargs.get("bypass", ()))
 
     expected = {path: set(methods.split()) for path, methods in ROUTES[name].items()}
-    if variant and name not in ("websocket", "socketio"):
+    if variant in ("plain", "tuned") and name != "websocket":
         expected[TRANSPORTS[name].path] = {"ANY"}
     assert run(body()) == expected
 
