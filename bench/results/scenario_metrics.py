@@ -29,7 +29,10 @@ def _percentiles(name: str, label: str, meaning: str, margin: str = "") -> dict[
 _CHAT: Final = {
     **_percentiles("ack_ms", "send to ack", "from the instant a message is due to its acknowledgement"),
     **_percentiles(
-        "seen_by_all_ms", "seen by the last member", "from the instant a message is due until its last member has it"
+        "seen_by_all_ms",
+        "seen by the last member",
+        "from the instant a message is due until its last member has it",
+        "latency",
     ),
     **_percentiles("typing_ms", "typing lag", "from the start of typing until others are told"),
     "wire_bytes_per_message": _bytes("B", "bytes per message received", "bytes moved both ways per message and member"),
@@ -46,6 +49,7 @@ _GAME: Final = {
         "input_to_snapshot_ms",
         "input to snapshot",
         "from the instant an input is due to the first snapshot in which it is applied",
+        "latency",
     ),
     **_percentiles("snapshot_ms", "tick to player", "from the instant a tick is due to its player"),
     **_percentiles("jitter_ms", "jitter", "how far the time between two snapshots is from a tick"),
@@ -63,12 +67,17 @@ _GAME: Final = {
 }
 _TICKER: Final = {
     "staleness_ms_mean": Metric(
-        "ms", "staleness, mean", SCENARIO, "time since what is shown is not the newest, mean over instruments and time"
+        "ms",
+        "staleness, mean",
+        SCENARIO,
+        "time since what is shown is not the newest, mean over instruments and time",
+        "latency",
     ),
     "staleness_ms_p95": Metric("ms", "staleness, p95", SCENARIO, "the same, not exceeded for 95 % of the time"),
     "stale_share": Metric(
         "", "share of time behind", SCENARIO, "share of time in which not the newest is shown", decimals=3
     ),
+    "server_cpu_us_per_quote": _cpu("server CPU per quote", "server CPU per quote and reader"),
     "quotes_per_s": Metric("1/s", "quotes per reader", SCENARIO, "quotes that a reader got per second"),
     "wire_bytes_per_s": _bytes("B/s", "bytes per client", "bytes moved both ways per client and second"),
 }

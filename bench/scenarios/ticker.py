@@ -45,6 +45,7 @@ def metrics(found: Recorded) -> dict[str, float]:
         "staleness_ms_p95": quantile_ns(aged_ns, whole_ns, 0.95) / NS_PER_MS,
         "stale_share": float(np.diff(aged_ns).sum() / whole_ns),
         "quotes_per_s": delivered / ((end_ns - begin_ns) / NS_PER_S) / len(began["subscriber"]),
+        "server_cpu_us_per_quote": found.server_busy_us / delivered,
         "wire_bytes_per_s": (found.moved.stream_bytes + found.moved.header_bytes)
         / ((end_ns - begin_ns) / NS_PER_S)
         / len(began["subscriber"]),

@@ -4,12 +4,22 @@ from typing import Final, NamedTuple
 
 from bench.results.catalogue import METRICS
 from bench.results.files import SCENARIO_FILE
+from bench.results.run import Trial
 from bench.results.sweep import SweepResults, SweepTrial
+from reports.blocks import Blocks
 from reports.formats import NOT_MEASURED, counted, with_interval
-from reports.layout import Section, Table
+from reports.layout import Cell, Section, Table
 from reports.statistics import estimate
 from reports.style import LOOKS
 from reports.table.run import RunFolder
+from reports.table.suits import RULES, judge
+
+NOTES: Final = (
+    "Whoever lost, repeated or mixed up something does not suit. Of the others, those are best for the user that none "
+    "is better than in what the user notices: seen by the last member, input to snapshot, staleness, token latency.",
+    "Cheapest: none of these moves fewer bytes, and then none takes less server CPU, which is that of these "
+    "implementations. What is equal, or not settled, is a tie.",
+)
 
 
 class Asked(NamedTuple):
@@ -57,7 +67,14 @@ ASKED: Final = {
     "ticker": Asked(
         "Ticker: quotes that change at their own rates",
         "How old is what a reader shows?",
-        ("staleness_ms_mean", "staleness_ms_p95", "stale_share", "quotes_per_s", "wire_bytes_per_s"),
+        (
+            "staleness_ms_mean",
+            "staleness_ms_p95",
+            "stale_share",
+            "quotes_per_s",
+            "wire_bytes_per_s",
+            "server_cpu_us_per_quote",
+        ),
     ),
     "tokens": Asked(
         "Tokens: an answer that comes a few bytes at a time",
@@ -85,7 +102,46 @@ def build(run: RunFolder) -> list[Section]:
     if results is None:
         return []
     measured = {one.section for one in results.trials}
-    return [scenario_section(results, name) for name in ASKED if name in measured]
+    sections = [scenario_section(results, name) for name in ASKED if name in measured]
+    return [verdict_section(results, [name for name in RULES if name in measured]), *sections]
+
+
+def verdict_section(results: SweepResults, names: list[str]) -> Section:
+    """What suits each scenario, beside what the article recommends."""
+    rows: list[list[str | Cell]] = []
+    for name in names:
+        rule, found = RULES[name], judge(RULES[name], first_arm(results, name))
+        rows.append(
+            [
+                ASKED[name].heading.partition(":")[0],
+                _names(found.equal),
+                _names(found.preferred),
+                f"{LOOKS[rule.recommended].name} ({rule.words})",
+                Cell("", word=found.word),
+                found.why,
+            ]
+        )
+    head = ["", "best for the user", "of them, cheapest", "the article says", "verdict", "why"]
+    return Section(
+        "Which transport suits which use?",
+        f"The rule was set before the first run (decision 0017); {results.processor}",
+        [],
+        [Table("Scenarios", head, rows, list(NOTES), is_main=True)],
+    )
+
+
+def first_arm(results: SweepResults, name: str) -> Blocks:
+    """The valid trials of a scenario's first arm; of several attempts the last counts."""
+    mine = [one for one in results.trials if one.section == name]
+    trials: dict[str, dict[int, Trial]] = {transport: {} for transport in LOOKS}
+    for one in mine:
+        if one.load == mine[0].load and one.trial.status == "ok":
+            trials[one.trial.transport][one.trial.block] = one.trial
+    return Blocks({transport: of for transport, of in trials.items() if of})
+
+
+def _names(transports: list[str]) -> str:
+    return ", ".join(LOOKS[name].name for name in transports) or NOT_MEASURED
 
 
 def scenario_section(results: SweepResults, name: str) -> Section:
