@@ -65,6 +65,16 @@ _GAME: Final = {
     "inputs_unanswered": _count("inputs refused", "inputs that were refused or not answered"),
     "snapshots_lost": _count("snapshots lost", "ticks that a player never saw"),
 }
+_NOTIFICATIONS: Final = {
+    **_percentiles("notification_ms", "notified", "from the instant a notification is due to its user", "latency"),
+    "idle_bytes_per_user_hour": _bytes("B/h", "bytes per idle user-hour", "bytes moved both ways by an idle user"),
+    "idle_cpu_us_per_user_hour": Metric(
+        "µs/h", "server CPU per idle user-hour", SCENARIO, "server CPU for an idle user", "cpu", 0, less_idle=True
+    ),
+    "notifications_lost": _count("notifications lost", "stored notifications that a connected user never got"),
+    "notifications_repeated": _count("notifications repeated", "notifications that a user got again"),
+    "notifications_missed": _count("missed by the absent", "notifications that a user who was away did not find"),
+}
 _TICKER: Final = {
     "staleness_ms_mean": Metric(
         "ms",
@@ -95,5 +105,5 @@ _TOKENS: Final = {
     "tokens_lost": _count("tokens lost", "tokens that a reader never got"),
     "tokens_repeated": _count("tokens repeated", "tokens that a reader got again"),
 }
-SCENARIO_METRICS: Final = {**_CHAT, **_GAME, **_TICKER, **_TOKENS}
+SCENARIO_METRICS: Final = {**_CHAT, **_GAME, **_NOTIFICATIONS, **_TICKER, **_TOKENS}
 """By name, in the order of the scenarios."""

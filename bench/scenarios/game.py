@@ -44,7 +44,6 @@ def metrics(found: Recorded) -> dict[str, float]:
         late += int(np.count_nonzero(lags_ns - lags_ns.min(initial=LONGEST_NS) > BUFFER_TICKS * tick_ns))
         jitters_ms.append(np.abs(np.diff(np.sort(received["receive_ns"][of])) - tick_ns) / NS_PER_MS)
     lost = sum(shown) - len(received["tick"])
-    seconds = (end_ns - begin_ns) / NS_PER_S + DRAIN_S
     return {
         **counted,
         "snapshots_lost": float(lost),
@@ -52,8 +51,8 @@ def metrics(found: Recorded) -> dict[str, float]:
         **percentiles("jitter_ms", np.concatenate(jitters_ms)),
         **percentiles("snapshot_ms", (received["receive_ns"] - received["due_ns"]) / NS_PER_MS),
         **percentiles("input_to_snapshot_ms", echoes_ms(inputs, snapshots, begin_ns)),
-        "wire_bytes_per_s": (found.moved.stream_bytes + found.moved.header_bytes) / seconds / len(players),
-        "sent_bytes_per_s": found.moved.sent_bytes / seconds / len(players),
+        "wire_bytes_per_s": (found.moved.stream_bytes + found.moved.header_bytes) / found.window_s / len(players),
+        "sent_bytes_per_s": found.moved.sent_bytes / found.window_s / len(players),
         "server_cpu_us_per_snapshot": found.server_busy_us / len(received["tick"]),
     }
 

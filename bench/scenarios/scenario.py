@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.plan.presets import make_plan
 from bench.plan.trials import Planned, TrialPlan
-from bench.results.run import Plan
+from bench.results.run import Idle, Plan
 from clients.core.ledger import Totals
 
 PURPOSE: Final = "scenario"
@@ -40,6 +40,10 @@ class Arm(NamedTuple):
     """Options of the script."""
     plan: Mapping[str, Any] = {}
     """Values of ``Plan``."""
+    transports: tuple[str, ...] = ()
+    """Empty: all."""
+    variant: str = ""
+    """Of the servers, if they are of a variant that no row of a table has."""
 
 
 class Recorded(NamedTuple):
@@ -53,6 +57,15 @@ class Recorded(NamedTuple):
     """By all connections in the measured part."""
     server_busy_us: float
     """CPU of the server in the measured part, that of the idle server subtracted."""
+    poll_interval_s: float = 0.0
+    """0 for what does not poll at an interval."""
+    idle: Idle | None = None
+    """The transport's idle cycle."""
+
+    @property
+    def window_s(self) -> float:
+        """The measured part, which is an interval longer for polls: it has the one that brings the last of it."""
+        return self.plan.duration_s - self.plan.scenario_begin_s + self.poll_interval_s
 
     def option(self, name: str) -> Any:
         """An option of the script."""
@@ -76,6 +89,12 @@ class Scenario(NamedTuple):
     """Does the server need one?"""
     service_options: Callable[[Mapping[str, Any]], dict[str, str]] = lambda options: {}
     """Options of the server's services, for such options of the script."""
+    begin_s: float = 0.0
+    """When the measured part begins."""
+    users: int = 0
+    """Those beyond the subscribers who have tokens; 0: nobody needs one."""
+    needs_idle: bool = False
+    """Are idle cycles measured before the trials?"""
     poll_interval_s: Callable[[Mapping[str, Any]], float] | None = None
     """The interval of polls, for such options; ``None``: the plan's."""
 
@@ -93,9 +112,12 @@ def scenario_trials(
 
 
 def _block(scenario: Scenario, size: Size, arm: str, transports: list[str], block: int, seed: int) -> list[Planned]:
-    options = {**scenario.options, **size.options, **scenario.arms[arm].options}
-    values = {**size.plan, "transports": transports, "rooms": 1, "blocks": size.blocks, "seed": seed}
-    values |= scenario.arms[arm].plan
+    changed = scenario.arms[arm]
+    options = {**scenario.options, **size.options, **changed.options}
+    transports = [name for name in transports if name in (changed.transports or transports)]
+    if not transports:
+        return []
+    values = {**size.plan, "transports": transports, "rooms": 1, "blocks": size.blocks, "seed": seed, **changed.plan}
     if scenario.poll_interval_s is not None:
         values["poll_interval_s"] = scenario.poll_interval_s(options)
     plan = msgspec.structs.replace(
@@ -106,6 +128,8 @@ def _block(scenario: Scenario, size: Size, arm: str, transports: list[str], bloc
         store=scenario.store,
         service_options=scenario.service_options(options),
         probes=values["subscribers"],
+        scenario_begin_s=scenario.begin_s,
+        users=scenario.users and scenario.users + values["subscribers"],
     )
     place = list(scenario.arms).index(arm) + 1
     trial_seed = seed * 10_000 + block
@@ -123,6 +147,7 @@ def _block(scenario: Scenario, size: Size, arm: str, transports: list[str], bloc
                 trial_seed,
                 plan.rtt_ms,
                 plan.poll_interval_s,
+                changed.variant,
             ),
         )
         for name in order

@@ -47,7 +47,7 @@ def metrics(found: Recorded) -> dict[str, float]:
         "quotes_per_s": delivered / ((end_ns - begin_ns) / NS_PER_S) / len(began["subscriber"]),
         "server_cpu_us_per_quote": found.server_busy_us / delivered,
         "wire_bytes_per_s": (found.moved.stream_bytes + found.moved.header_bytes)
-        / ((end_ns - begin_ns) / NS_PER_S)
+        / found.window_s
         / len(began["subscriber"]),
     }
 

@@ -16,7 +16,8 @@ from reports.table.suits import RULES, judge
 
 NOTES: Final = (
     "Whoever lost, repeated or mixed up something does not suit. Of the others, those are best for the user that none "
-    "is better than in what the user notices: seen by the last member, input to snapshot, staleness, token latency.",
+    "is better than in what the user notices: seen by the last member, input to snapshot, notified, staleness, token "
+    "latency.",
     "Cheapest: none of these moves fewer bytes, and then none takes less server CPU, which is that of these "
     "implementations. What is equal, or not settled, is a tie.",
 )
@@ -62,6 +63,20 @@ ASKED: Final = {
             "server_cpu_us_per_snapshot",
             "inputs_unanswered",
             "snapshots_lost",
+        ),
+    ),
+    "notifications": Asked(
+        "Notifications: one user at a time, most of them idle",
+        "How soon is a user notified, what does an idle one cost, and what does an absent one miss?",
+        (
+            "notification_ms_p50",
+            "notification_ms_p95",
+            "idle_bytes_per_user_hour",
+            "idle_cpu_us_per_user_hour",
+            "rss_bytes_per_connection",
+            "notifications_lost",
+            "notifications_repeated",
+            "notifications_missed",
         ),
     ),
     "ticker": Asked(

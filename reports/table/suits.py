@@ -57,6 +57,14 @@ RULES: Final = {
         "websocket",
         "game sync",
     ),
+    "notifications": Rule(
+        ("notifications_lost", "notifications_repeated", "notifications_missed"),
+        "notification_ms_p50",
+        "idle_bytes_per_user_hour",
+        "idle_cpu_us_per_user_hour",
+        "socketio",
+        "notifications",
+    ),
     "ticker": Rule((), "staleness_ms_mean", "wire_bytes_per_s", "server_cpu_us_per_quote", "sse", "data push"),
     "tokens": Rule(
         ("tokens_lost", "tokens_repeated"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bench.generators.scripts.registry import SCRIPTS
 from bench.results.catalogue import METRICS
+from bench.results.run import Idle
 from bench.scenarios.registry import SCENARIOS
 from bench.scenarios.scenario import Column, Recorded, Scenario, percentiles, scenario_trials
 from bench.scenarios.ticker import ages, due_by_instrument, mean_ns, quantile_ns
@@ -210,7 +211,7 @@ def test_ticker_of_a_reader_that_misses_nothing_and_of_one_that_gets_nothing() -
 def test_a_trial_that_recorded_nothing_has_no_metric_that_needs_something(name: str) -> None:
     found = SCENARIOS[name].metrics(recorded(name, {}, 4))
     assert all(np.isfinite(value) for value in found.values())
-    assert not [metric for metric in found if "_ms_" in metric or "_per_" in metric]
+    assert not [of for of in found if "_ms_" in of or ("_per_" in of and not of.endswith("_per_user_hour"))]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=list(SCENARIOS))
@@ -218,7 +219,9 @@ def test_plans(scenario: Scenario) -> None:
     """Blocks of the first arm in shuffled orders, each further arm once, all with a name of their own."""
     trials = scenario_trials(scenario, "default", list(CONTENDERS), None, 1)
     first, *others = scenario.arms
-    assert [one.load for one in trials] == [arm for arm in [first] * 5 + others for _ in CONTENDERS]
+    assert [one.load for one in trials] == [
+        arm for arm in [first] * 5 + others for _ in scenario.arms[arm].transports or CONTENDERS
+    ]
     assert len({one.trial.id for one in trials}) == len(trials)
     assert len({tuple(one.trial.transport for one in trials[at : at + 5]) for at in range(0, 25, 5)}) > 1
     assert trials == scenario_trials(scenario, "default", list(CONTENDERS), None, 1)
@@ -245,6 +248,11 @@ def test_every_metric_of_a_scenario_is_in_the_catalogue() -> None:
             "typing": [(1, 0, at(2 + n)) for n in range(2000)],
         },
         "game": {"input": [(0, n, at(n), 1) for n in range(2000)], "snapshot": snapshots({}) * 20},
+        "notifications": {
+            "sent": [(0, at(n), at(n + 40), n) for n in range(1, 2000)],
+            "seen": [(0, n, at(n + 20)) for n in range(1, 2000)],
+            "kept": [(2, 3, 3)],
+        },
         "ticker": {"began": [(0, START_NS)], "quote": [(0, 0, 1, at(500))]},
     }
     for name, scenario in SCENARIOS.items():
@@ -290,3 +298,39 @@ def test_a_player_that_saw_nothing_has_lost_all() -> None:
 def test_snapshots_that_come_in_pairs_have_jitter() -> None:
     found = game({"snapshot": snapshots(dict.fromkeys(range(0, 100, 2), 50.0))})
     assert found["jitter_ms_p50"] == pytest.approx(50)
+
+
+def notifications(rows: Mapping[str, Sequence[tuple[int, ...]]], **of: Any) -> dict[str, float]:
+    """Two users, idle for 4 s of which the measured part consists."""
+    found = recorded("notifications", rows, 2, idle_s=4.0)
+    plan = msgspec.structs.replace(found.plan, duration_s=found.plan.scenario_begin_s + 4)
+    return SCENARIOS["notifications"].metrics(found._replace(plan=plan, **of))
+
+
+NOTIFIED = {"sent": [(0, at(100), at(140), 1), (1, at(200), at(240), 1)], "seen": [(0, 1, at(121)), (1, 1, at(222))]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "problem", "count"),
+    [
+        ("sent", (1, at(300), at(340), 2), "notifications_lost", 1),
+        ("seen", (1, 1, at(400)), "notifications_repeated", 1),
+        ("kept", (2, 3, 1), "notifications_missed", 2),
+    ],
+)
+def test_notifications_lost_repeated_and_missed(kind: str, row: tuple[int, ...], problem: str, count: int) -> None:
+    problems = ("notifications_lost", "notifications_repeated", "notifications_missed")
+    assert [notifications(NOTIFIED)[name] for name in problems] == [0, 0, 0]
+    found = notifications({**NOTIFIED, kind: [*NOTIFIED.get(kind, []), row]})
+    assert {name: found[name] for name in problems} == {**dict.fromkeys(problems, 0), problem: count}
+
+
+def test_an_idle_user_costs_its_heartbeats_or_its_polls() -> None:
+    """1,000 bytes and 50 us by two users within 4 s; a poll each second makes that 5."""
+    streams = notifications(NOTIFIED, idle=Idle(150.0, 50.0, 6, 15.0))
+    assert streams["idle_bytes_per_user_hour"] == 150 * 240
+    assert streams["idle_cpu_us_per_user_hour"] == pytest.approx(50 / 2 / 4 * 3600)
+    polls = notifications(NOTIFIED, poll_interval_s=1.0, idle=Idle(900.0, 700.0, 6, 1.0))
+    assert polls["idle_bytes_per_user_hour"] == 1000 / 2 / 5 * 3600
+    assert polls["idle_cpu_us_per_user_hour"] == pytest.approx(50 / 2 / 5 * 3600)
+    assert "idle_bytes_per_user_hour" not in notifications(NOTIFIED)
