@@ -4,9 +4,8 @@ from typing import Final, NamedTuple
 
 from bench.results.catalogue import METRICS
 from bench.results.files import SCENARIO_FILE
-from bench.results.run import Trial
 from bench.results.sweep import SweepResults, SweepTrial
-from reports.blocks import Blocks
+from reports.blocks import Blocks, first_arms
 from reports.formats import NOT_MEASURED, counted, with_interval
 from reports.layout import Cell, Section, Table
 from reports.statistics import estimate
@@ -123,9 +122,10 @@ def build(run: RunFolder) -> list[Section]:
 
 def verdict_section(results: SweepResults, names: list[str]) -> Section:
     """What suits each scenario, beside what the article recommends."""
+    arms = first_arms(results)
     rows: list[list[str | Cell]] = []
     for name in names:
-        rule, found = RULES[name], judge(RULES[name], first_arm(results, name))
+        rule, found = RULES[name], judge(RULES[name], arms.get(name, Blocks({})))
         rows.append(
             [
                 ASKED[name].heading.partition(":")[0],
@@ -143,16 +143,6 @@ def verdict_section(results: SweepResults, names: list[str]) -> Section:
         [],
         [Table("Scenarios", head, rows, list(NOTES), is_main=True)],
     )
-
-
-def first_arm(results: SweepResults, name: str) -> Blocks:
-    """The valid trials of a scenario's first arm; of several attempts the last counts."""
-    mine = [one for one in results.trials if one.section == name]
-    trials: dict[str, dict[int, Trial]] = {transport: {} for transport in LOOKS}
-    for one in mine:
-        if one.load == mine[0].load and one.trial.status == "ok":
-            trials[one.trial.transport][one.trial.block] = one.trial
-    return Blocks({transport: of for transport, of in trials.items() if of})
 
 
 def _names(transports: list[str]) -> str:

@@ -1,6 +1,6 @@
 """Everything that the report says about one operating point, from its results. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -86,9 +86,11 @@ def summarize(results: Results) -> Summary:
     )
 
 
-def judge(points: Sequence[Summary], checks: Sequence[CapabilityCheck] | None) -> list[Line]:
-    """A verdict on every claim of the article. ``checks``: ``None`` if no capability check was run."""
-    return judge_all([Measured(of.results.plan, of.blocks) for of in points], checks)
+def judge(
+    points: Sequence[Summary], checks: Sequence[CapabilityCheck] | None, scenarios: Mapping[str, Blocks]
+) -> list[Line]:
+    """A verdict on every claim of the article, as ``reports.table.verdicts.judge_all``."""
+    return judge_all([Measured(of.results.plan, of.blocks) for of in points], checks, scenarios)
 
 
 def _title(results: Results) -> str:
