@@ -66,8 +66,8 @@ class ShortLivedClients:
             finally:
                 receiving.cancel()
                 await asyncio.gather(receiving, return_exceptions=True)
-                self.lives += 1
-                self.lived.set()
+            self.lives += 1
+            self.lived.set()
             cursor = str(client.session.cursor or "")
 
     async def _live(self, client: Client) -> None:
@@ -108,8 +108,8 @@ async def soak(results: SoakResults, folder: Path, place: Placement, progress: P
 
 async def _soak_server(server: Child, result: SoakResult, results: SoakResults, shared: Shared) -> None:
     async with Control(server.ready["control_url"]) as control:
-        began_s = time.monotonic()
         await _one_life(result.transport, server, shared)  # what is imported and made on first use is no leak
+        began_s = time.monotonic()
         result.before = await _sample(server, control, began_s)
         clients = ShortLivedClients(result.transport, server, results.clients, results.seed, shared)
         try:
