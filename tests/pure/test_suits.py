@@ -5,10 +5,11 @@ import pytest
 
 from bench.results.catalogue import METRICS
 from bench.scenarios.registry import SCENARIOS
-from reports.blocks import Blocks
+from reports.blocks import Blocks, main_blocks
 from reports.statistics import MARGINS
 from reports.table.suits import AGREES, DISAGREES, NO_VERDICT, RULES, TIE, Suits, judge
-from tests.helpers.fake_results import fake_trial
+from reports.table.verdicts import UNJUDGED, Measured, judge_all
+from tests.helpers.fake_results import fake_results, fake_trial
 
 RULE = RULES["tokens"]
 NOISE = (0.0, 0.002, -0.001, 0.001, -0.002)
@@ -106,3 +107,19 @@ def test_every_scenario_has_its_rule_of_metrics_with_margins() -> None:
     for rule in RULES.values():
         assert {METRICS[name].margin for name in (rule.noticed, rule.bytes, rule.cpu)} <= set(MARGINS)
         assert all(METRICS[name].unit == "" for name in rule.never)
+
+
+def test_uses_are_judged_where_their_scenario_was_measured() -> None:
+    results = fake_results()
+    points = [Measured(results.plan, main_blocks(results))]
+    scenarios = {"tokens": blocks(sse=(25, 200, 40), websocket=(25, 250, 30))}
+    found = {line.claim.words: line.functional for line in judge_all(points, None, scenarios)}
+    streaming, notifying = found["use: data streaming, data push"], found["use: notifications"]
+    assert streaming is not None and notifying is not None
+    assert streaming.word == AGREES and streaming.evidence.startswith("tokens: agrees, ")
+    assert streaming.command == "python -m bench scenario tokens"
+    assert notifying.word == UNJUDGED
+    scenarios["ticker"] = blocks(sse=(25, 200, 40))
+    again = {line.claim.words: line.functional for line in judge_all(points, None, scenarios)}
+    both = again["use: data streaming, data push"]
+    assert both is not None and both.word == "agrees / no verdict", "the FAKE ticker lacks its metric"
