@@ -99,11 +99,11 @@ class SocketIo(Client):
         except Exception as error:  # the library raises anything for bytes it cannot read
             raise _known(error) from error
 
-    async def send_request(self, id_: str, body: bytes) -> Envelope:
+    async def send_request(self, id_: str, body: bytes, payload: bytes = b"") -> Envelope:
         sio = self._sio
         if sio is None:
             raise ConnectionResetError("not connected")
-        return await self.requests.answer_after(id_, sio.emit_request(body, self._namespace, self.judge))
+        return await self.requests.answer_after(id_, sio.emit_request(body, payload, self._namespace, self.judge))
 
 
 class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: the library ships no types (no py.typed)
@@ -150,10 +150,13 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
         """End the queue with an error."""
         self._waiting.put_nowait(_known(error))
 
-    async def emit_request(self, body: bytes, namespace: str, judge: Callable[[Envelope], object]) -> None:
+    async def emit_request(
+        self, body: bytes, payload: bytes, namespace: str, judge: Callable[[Envelope], object]
+    ) -> None:
         """Send a request; its acknowledgement is an envelope, judged like those among the events."""
+        said = {**msgspec.json.decode(body), "payload": payload} if payload else msgspec.Raw(body)
         try:
-            await self.emit("request", msgspec.Raw(body), namespace, callback=lambda raw: judge(decode_envelope(raw)))
+            await self.emit("request", said, namespace, callback=lambda raw: judge(decode_envelope(raw)))
         except socketio.exceptions.SocketIOError as error:
             raise ConnectionResetError(str(error)) from error
 

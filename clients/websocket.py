@@ -11,7 +11,7 @@ from clients.core.options import ClientOptions, target
 from clients.http.answers import handshake_failure
 from clients.http.headers import authorization, header_set
 from clients.http.stamped import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, new_session, note, refused_frame
-from feed.envelope import Envelope, decode_envelope, decode_packet
+from feed.envelope import Envelope, decode_envelope, decode_packet, encode_packet
 from feed.transports import TRANSPORTS
 
 _DECODERS: Final = {aiohttp.WSMsgType.TEXT: decode_envelope, aiohttp.WSMsgType.BINARY: decode_packet}
@@ -59,10 +59,12 @@ class WebSocket(Client):
                 self._socket = None
                 await socket.close()
 
-    async def send_request(self, id_: str, body: bytes) -> Envelope:
-        if self._socket is None:
+    async def send_request(self, id_: str, body: bytes, payload: bytes = b"") -> Envelope:
+        socket = self._socket
+        if socket is None:
             raise ConnectionResetError("not connected")
-        return await self.requests.answer_after(id_, self._socket.send_str(body.decode()))
+        sent = socket.send_bytes(encode_packet(body, payload)) if payload else socket.send_str(body.decode())
+        return await self.requests.answer_after(id_, sent)
 
     async def _connect(self, session: aiohttp.ClientSession) -> "aiohttp.ClientWebSocketResponse[bool]":
         query = {"room": self.options.room}

@@ -1,12 +1,13 @@
 """The one structured message that every transport carries, in both directions."""
 
+import base64
 import struct
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
 JSON_ENCODE: Final = msgspec.json.encode
-HEAD_SIZE: Final = struct.Struct(">I")
+_HEAD_SIZE: Final = struct.Struct(">I")
 MAX_MESSAGE_ID_CHARACTERS: Final = 64
 """Longest own id of a message (``feed.requests``, ``Id``), as receivers keep some of them."""
 
@@ -108,18 +109,31 @@ def decode_envelope(text: bytes | str) -> Envelope:
     return _read(_ENVELOPE_DECODER, text)
 
 
-def decode_packet(message: bytes) -> Envelope:
-    """Parse a binary message: the size of its head in 4 bytes, the head, an envelope in JSON, and then the payload.
+def encode_packet(head: bytes, payload: bytes) -> bytes:
+    """A binary message: the size of its head in 4 bytes, big-endian, the head in JSON, and then the payload."""
+    return b"".join((_HEAD_SIZE.pack(len(head)), head, payload))
 
-    Raises ``msgspec.DecodeError``.
-    """
-    if len(message) < HEAD_SIZE.size:
+
+def split_packet(message: bytes) -> tuple[bytes, bytes]:
+    """Head and payload of a binary message. Raises ``msgspec.DecodeError``."""
+    if len(message) < _HEAD_SIZE.size:
         raise msgspec.DecodeError(f"a binary message of {len(message)} bytes: it begins with the size of its head")
-    (size,) = HEAD_SIZE.unpack_from(message)
-    end = HEAD_SIZE.size + size
+    (size,) = _HEAD_SIZE.unpack_from(message)
+    end = _HEAD_SIZE.size + size
     if end > len(message):
         raise msgspec.DecodeError(f"a head of {size} bytes in a binary message of {len(message)}")
-    return msgspec.structs.replace(decode_envelope(message[HEAD_SIZE.size : end]), payload=message[end:])
+    return message[_HEAD_SIZE.size : end], message[end:]
+
+
+def decode_packet(message: bytes) -> Envelope:
+    """Parse a binary message whose head is an envelope. Raises ``msgspec.DecodeError``."""
+    head, payload = split_packet(message)
+    return msgspec.structs.replace(decode_envelope(head), payload=payload)
+
+
+def with_payload(head: bytes, payload: bytes) -> bytes:
+    """The same as text: the object with its payload in base64."""
+    return b"".join((head.rstrip()[:-1], b',"payload":"', base64.b64encode(payload), b'"}'))
 
 
 def decode_stamp(data: msgspec.Raw) -> Stamp:

@@ -7,14 +7,13 @@
 * Frame: a 4-byte big-endian length and that many bytes of JSON, for the raw baseline. Length 0 is a heartbeat.
 """
 
-import base64
 import struct
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, Final, NamedTuple, Protocol
 
 from feed.cursor import Cursor
-from feed.envelope import HEAD_SIZE
+from feed.envelope import encode_packet, with_payload
 
 MAX_FRAME_BYTES: Final = 1 << 20
 """Longest frame, without its length prefix."""
@@ -108,12 +107,12 @@ class BinaryEvent(Event):
     @cached_property
     def json(self) -> bytes:  # type: ignore[override]  # an attribute there, as every other event needs it
         """The event with its payload in base64."""
-        return b"".join((self.head[:-1], b',"payload":"', base64.b64encode(self.payload), b'"}'))
+        return with_payload(self.head, self.payload)
 
     @cached_property
     def packet(self) -> bytes:
         """The event as a binary message (``feed.envelope.decode_packet``)."""
-        return b"".join((HEAD_SIZE.pack(len(self.head)), self.head, self.payload))
+        return encode_packet(self.head, self.payload)
 
     @cached_property
     def websocket_message(self) -> dict[str, Any]:

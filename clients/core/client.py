@@ -116,8 +116,11 @@ class Client:
         """One connection's envelopes, from ``self.session.cursor`` on; ends or raises when the connection does."""
         raise NotImplementedError
 
-    async def send_request(self, id_: str, body: bytes) -> Envelope:
-        """Send one request and return its answer. Raises one of ``RETRIED`` if the connection ends before."""
+    async def send_request(self, id_: str, body: bytes, payload: bytes = b"") -> Envelope:
+        """Send one request and return its answer. Raises one of ``RETRIED`` if the connection ends before.
+
+        ``payload``: what is no JSON, and goes with ``body`` in binary where the transport has that.
+        """
         raise ClientError("this transport takes no requests")
 
     async def release(self) -> None:

@@ -121,11 +121,6 @@ class SocketIoNamespace:
         connection = self._namespace.connections.by_client.get(sid)
         return LEAVING if connection is None else self._namespace.requests.reject(connection, size_bytes, message)
 
-    def answer_binary(self, sid: str, size_bytes: int) -> bytes:
-        """The error for a binary message."""
-        connection = self._namespace.connections.by_client.get(sid)
-        return LEAVING if connection is None else self._namespace.requests.reject_binary(connection, size_bytes)
-
     def close(self) -> None:
         """Stop all tasks."""
         for task in tuple(self._tasks):

@@ -43,7 +43,9 @@ def test_packets_that_make_no_sense_end_a_socketio_connection(packet: bytes) -> 
     assert isinstance(error, GaveUpError) == (packet[:2] != b"44"), error
 
 
-ANNOUNCED = b'451-["snapshot",{"type":"snapshot","id":"x","room":"r","data":{},"payload":{"_placeholder":true,"num":0}}]'
+ANNOUNCED = (
+    b'451-["snapshot",{"type":"snapshot","id":"x","room":"r","data":{},"payload":{"_placeholder":true,"num":0}}]'
+)
 BINARY = b"\x82\x03abc"
 
 
