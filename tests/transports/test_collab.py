@@ -8,60 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from clients.contract.platform import Member
 from clients.core.errors import RequestError
 from servers.services.collab import MAX_AWARENESS_BYTES
 from servers.services.documents import MERGED_AT
-from tests.conftest import Running, Start, run, until
+from tests.conftest import Start, run, until
 from tests.helpers.crew import Crew
-from tests.helpers.editors import Editor
+from tests.helpers.editors import Editor, ask, writers
 
 QUIET = ("--source", "none")
-
-
-async def ask(member: Member, op: str, room: str, payload: bytes = b"", **data: Any) -> Any:
-    fields = {"payload": payload} if payload else {}
-    return await member.client.request("call", service="collab", data={"op": op, "room": room, **data}, **fields)
-
-
-class Writer:
-    """A member with an editor, as a program with Yjs would be."""
-
-    def __init__(self, member: Member, room: str) -> None:
-        self.member = member
-        self.editor = Editor()
-        self._room = room
-        self._taken = 0
-
-    async def open(self) -> None:
-        """Get what it lacks, and send what the server lacks."""
-        vector = base64.b64encode(self.editor.vector).decode()
-        opened = await ask(self.member, "open", self._room, vector=vector)
-        for update in opened["updates"]:
-            self.editor.take(base64.b64decode(update))
-        lacking = self.editor.lacking(base64.b64decode(opened["vector"]))
-        if self.editor.text:
-            await ask(self.member, "update", self._room, lacking)
-
-    async def type(self, position: int, text: str, deleted: int = 0) -> Any:
-        return await ask(self.member, "update", self._room, self.editor.edit(position, deleted, text))
-
-    def look(self) -> str:
-        """The text with all that has come."""
-        new = self.member.received[self._taken :]
-        self._taken += len(new)
-        for envelope in new:
-            if envelope.type == "update" and envelope.room == self._room:
-                self.editor.take(envelope.payload)
-        return self.editor.text
-
-
-async def writers(crew: Crew, server: Running, room: str, count: int, **options: Any) -> list[Writer]:
-    found = [Writer(await crew.join(server, **options), room) for _ in range(count)]
-    for one in found:
-        await one.member.client.join(room)
-        await one.open()
-    return found
 
 
 def test_everybody_ends_with_the_same_document(share: Start, served_upstream: str) -> None:
