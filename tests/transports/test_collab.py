@@ -13,7 +13,7 @@ from servers.services.collab import MAX_AWARENESS_BYTES
 from servers.services.documents import MERGED_AT
 from tests.conftest import Start, run, until
 from tests.helpers.crew import Crew
-from tests.helpers.editors import Editor, ask, writers
+from tests.helpers.editors import Editor, Writer, ask, writers
 
 QUIET = ("--source", "none")
 
