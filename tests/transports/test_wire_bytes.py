@@ -8,6 +8,7 @@ import pytest
 
 from bench.capture.pcap import read_pcap, wire_bytes
 from bench.capture.tcpdump import captured
+from bench.capture.wire import repeated_bytes
 from clients.control import Control
 from clients.core.client import new_client, new_shared
 from clients.core.ledger import Totals
@@ -41,8 +42,10 @@ def test_the_ledger_agrees_with_the_capture(start: Start, transport: str, keep_a
     else:
         assert totals.requests - totals.opened in (0, 1), "the last one may have been given up before it connected"
     measured = totals.stream_bytes + totals.header_bytes
-    assert wire_bytes(segments) > EVENTS * 256
-    assert measured == pytest.approx(wire_bytes(segments), rel=0.01), (totals, len(segments))
+    # A kernel that is late sends something again, which is no new payload for the receiver.
+    on_the_wire = wire_bytes(segments) - repeated_bytes(segments)
+    assert on_the_wire > EVENTS * 256
+    assert measured == pytest.approx(on_the_wire, rel=0.01), (totals, len(segments))
 
 
 async def _exchange(transport: str, url: str, control_url: str, keep_alive: bool) -> Totals:
