@@ -125,6 +125,8 @@ class Population:
         age_s = (drained.at_ns - self._ramp_start_ns) / NS_PER_S
         facts = facts_of(self._clients, self.shared.ledger.sightings, age_s)
         facts.stamps, facts.gc_enabled, facts.gc_collections = self._stamps, self._collecting, self.gc_pauses.count
+        if self._script is not None:
+            self._script.finish()
         await self.close()
         return Records(
             pid=os.getpid(),

@@ -44,6 +44,16 @@ _CHAT: Final = {
     "messages_repeated": _count("messages repeated", "messages that a member got again"),
     "messages_out_of_order": _count("messages out of order", "messages that a member got after a later one"),
 }
+_COLLAB: Final = {
+    **_percentiles("visible_ms", "key to others", "from the instant a key is due until another writer has it", "latency"),
+    **_percentiles("key_ack_ms", "key to ack", "from the instant a key is due to its acknowledgement"),
+    "wire_bytes_per_key": _bytes("B", "bytes per key", "bytes moved both ways by all writers per key"),
+    "server_cpu_us_per_key": _cpu("server CPU per key", "server CPU, the store's included, per key"),
+    "keys_lost": _count("keys lost", "acknowledged keys that another writer never got"),
+    "keys_repeated": _count("keys repeated", "keys that a writer got again"),
+    "documents_apart": _count("documents apart", "documents whose writers ended with different texts"),
+    "characters_apart": _count("characters apart", "characters lost or displaced between writers' texts"),
+}
 _GAME: Final = {
     **_percentiles(
         "input_to_snapshot_ms",
@@ -105,5 +115,5 @@ _TOKENS: Final = {
     "tokens_lost": _count("tokens lost", "tokens that a reader never got"),
     "tokens_repeated": _count("tokens repeated", "tokens that a reader got again"),
 }
-SCENARIO_METRICS: Final = {**_CHAT, **_GAME, **_NOTIFICATIONS, **_TICKER, **_TOKENS}
+SCENARIO_METRICS: Final = {**_CHAT, **_COLLAB, **_GAME, **_NOTIFICATIONS, **_TICKER, **_TOKENS}
 """By name, in the order of the scenarios."""

@@ -15,7 +15,7 @@ from reports.table.suits import RULES, judge
 
 NOTES: Final = (
     "Whoever lost, repeated or mixed up something does not suit. Of the others, those are best for the user that none "
-    "is better than in what the user notices: seen by the last member, input to snapshot, notified, staleness, token "
+    "is better than in what the user notices: seen by the last member, key to others, input to snapshot, notified, staleness, token "
     "latency.",
     "Cheapest: none of these moves fewer bytes, and then none takes less server CPU, which is that of these "
     "implementations. What is equal, or not settled, is a tie.",
@@ -46,6 +46,21 @@ ASKED: Final = {
             "messages_lost",
             "messages_repeated",
             "messages_out_of_order",
+        ),
+    ),
+    "collab": Asked(
+        "Collaborative editing: three who type in one document",
+        "How soon is a key visible to others, and do all end with the same text?",
+        (
+            "visible_ms_p50",
+            "visible_ms_p95",
+            "key_ack_ms_p50",
+            "wire_bytes_per_key",
+            "server_cpu_us_per_key",
+            "keys_lost",
+            "keys_repeated",
+            "documents_apart",
+            "characters_apart",
         ),
     ),
     "game": Asked(

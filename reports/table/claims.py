@@ -98,6 +98,6 @@ CLAIMS: Final = (
     Claim(
         "socketio",
         "use: chat, notifications, collaborative editing with OT or CRDT",
-        ByScenario(("chat", "notifications")),
+        ByScenario(("chat", "notifications", "collab")),
     ),
 )

@@ -49,6 +49,14 @@ RULES: Final = {
         "socketio",
         "chat",
     ),
+    "collab": Rule(
+        ("keys_lost", "keys_repeated", "documents_apart"),
+        "visible_ms_p50",
+        "wire_bytes_per_key",
+        "server_cpu_us_per_key",
+        "socketio",
+        "collaborative editing with OT or CRDT",
+    ),
     "game": Rule(
         ("inputs_unanswered", "snapshots_lost"),
         "input_to_snapshot_ms_p50",

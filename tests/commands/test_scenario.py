@@ -37,6 +37,9 @@ def test_smoke_over_all_transports(tmp_path: Path, name: str) -> None:
             assert measured["first_token_ms_mean"] >= 2 * least_ms + 500
         if name == "chat":
             assert measured["ack_ms_p50"] >= 2 * least_ms
+        if name == "collab":
+            assert not measured["keys_lost"] and not measured["documents_apart"]
+            assert measured["visible_ms_p50"] >= 2 * least_ms
         if name == "game":
             assert measured["input_to_snapshot_ms_p50"] >= 2 * least_ms and measured["late_frame_share"] < 1
             assert not measured["inputs_unanswered"] and not measured["snapshots_lost"]

@@ -11,11 +11,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from pycrdt import merge_updates
 
 from servers.services import documents
-from servers.services.documents import ENGINES, MAX_BYTES, MAX_PARTS, Crdt, Document, Naive, UpdateError
+from servers.services.documents import ENGINES, MAX_BYTES, MAX_PARTS, Crdt, Document, Naive, UpdateError, shortened
 from tests.helpers.editors import Editor
 
 TORN = [base64.b64decode(text) for text in ("AQEBAAQBBHRleHQGYfCfmIBiAA==", "AAEBAQEB", "AQEBBMQBAQECAXgA")]
 """Made by yjs 13.6.33: 'a😀b' inserted, the first half of the pair deleted, and 'x' put in its place."""
+MANY = b"\x80\x80\x80\x7f"
+"""A count of 266 million."""
 EDITS = st.tuples(st.integers(0, 12), st.integers(0, 3), st.text("abcäß😀", max_size=3))
 
 
@@ -109,6 +111,15 @@ def test_a_torn_pair_stays_as_yjs_sent_it() -> None:
     assert "f09f9880" in whole.hex(), "the pair's bytes, next to the deletion"
 
 
+def test_an_update_is_shortened_only_where_that_says_the_same() -> None:
+    editor = Editor()
+    typed = [editor.edit(n, 0, "x") for n in range(200)] + [editor.edit(50, 3, "")]
+    whole = merge_updates(*typed)
+    assert len(shortened(whole)) < len(whole) / 5
+    for kept in (merge_updates(*TORN), merge_updates(*typed[5:]), typed[-1]):
+        assert shortened(kept) == kept, "torn; what is missing; a deletion of what is missing"
+
+
 @pytest.mark.parametrize("size", [documents.MERGED_AT - 1, documents.MERGED_AT, 3 * documents.MERGED_AT])
 def test_updates_are_merged_after_a_while_and_nothing_is_lost(size: int) -> None:
     server, editor = Crdt(), Editor()
@@ -122,6 +133,7 @@ def test_updates_are_merged_after_a_while_and_nothing_is_lost(size: int) -> None
     assert server.size < 10 * size, "typing in one place takes little more than the text"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80) | st.sampled_from(TORN).flatmap(lambda good: st.binary(max_size=4).map(good.__add__)))
 def test_what_is_no_update_is_refused_and_what_passes_harms_nobody(update: bytes) -> None:
     server, editor = Crdt(), Editor()
@@ -157,7 +169,7 @@ def test_updates_that_cannot_be_merged_stay_beside_each_other(monkeypatch: pytes
 def test_a_vector_that_is_none_is_refused() -> None:
     server = Crdt()
     server.apply(Editor().edit(0, 0, "text"))
-    for vector in (b"\xff" * 12, b"\x05\x01"):
+    for vector in (b"\xff" * 12, b"\x05\x01", MANY):
         with pytest.raises(UpdateError, match="vector"):
             server.missing(vector)
 
@@ -169,6 +181,13 @@ def edit(position: int, deleted: int, inserted: str) -> bytes:
 def whole_of(document: Document) -> Any:
     (whole,) = document.missing(b"")
     return msgspec.msgpack.decode(whole)
+
+
+def test_a_count_beyond_the_bytes_is_refused_before_memory_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library takes 512 MiB and a quarter of a second for these four bytes."""
+    monkeypatch.setattr(documents, "merge_updates", None)
+    with pytest.raises(UpdateError, match="no update"):
+        Crdt().apply(MANY)
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3), st.text("abä", max_size=3)), max_size=20))

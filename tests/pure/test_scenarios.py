@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bench.generators.scripts.registry import SCRIPTS
 from bench.results.catalogue import METRICS
 from bench.results.run import Idle
+from bench.scenarios.collab import differing
 from bench.scenarios.registry import SCENARIOS
 from bench.scenarios.scenario import Column, Recorded, Scenario, percentiles, scenario_trials
 from bench.scenarios.ticker import ages, due_by_instrument, mean_ns, quantile_ns
@@ -247,6 +248,10 @@ def test_every_metric_of_a_scenario_is_in_the_catalogue() -> None:
             "typed": [(0, 0, at(1))],
             "typing": [(1, 0, at(2 + n)) for n in range(2000)],
         },
+        "collab": {
+            "typed": [(0, n, at(n), at(n + 40)) for n in range(1, 2000)],
+            "seen": [(1, n, at(n + 45)) for n in range(1, 2000)],
+        },
         "game": {"input": [(0, n, at(n), 1) for n in range(2000)], "snapshot": snapshots({}) * 20},
         "notifications": {
             "sent": [(0, at(n), at(n + 40), n) for n in range(1, 2000)],
@@ -334,3 +339,50 @@ def test_an_idle_user_costs_its_heartbeats_or_its_polls() -> None:
     assert polls["idle_bytes_per_user_hour"] == 1000 / 2 / 5 * 3600
     assert polls["idle_cpu_us_per_user_hour"] == pytest.approx(50 / 2 / 5 * 3600)
     assert "idle_bytes_per_user_hour" not in notifications(NOTIFIED)
+
+
+def final(writer: int, text: str) -> list[tuple[int, ...]]:
+    return [(writer, at, ord(character)) for at, character in enumerate(text)]
+
+
+def collab(rows: Mapping[str, Sequence[tuple[int, ...]]]) -> dict[str, float]:
+    """Two documents of two."""
+    return SCENARIOS["collab"].metrics(recorded("collab", rows, 4, writers=2))
+
+
+KEYS = {
+    "typed": [(0, 1, at(100), at(140)), (1, 2, at(200), at(241)), (2, 1, at(100), at(140))],
+    "seen": [(1, 1, at(145)), (0, 2, at(246)), (3, 1, at(145))],
+    "final": [row for writer, text in enumerate(("ab", "ab", "c", "c")) for row in final(writer, text)],
+}
+
+
+def test_documents_of_writers_who_have_all_keys() -> None:
+    found = collab(KEYS)
+    problems = ("keys_lost", "keys_repeated", "documents_apart", "characters_apart")
+    assert [found[name] for name in problems] == [0, 0, 0, 0]
+    assert found["wire_bytes_per_key"] == pytest.approx(1000 / 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "problem", "count"),
+    [
+        ("seen", KEYS["seen"][:-1], "keys_lost", 1),
+        ("seen", [*KEYS["seen"], KEYS["seen"][0]], "keys_repeated", 1),
+        ("final", [*KEYS["final"], (3, 1, ord("d"))], "documents_apart", 1),
+        ("final", [*KEYS["final"], (3, 1, ord("d"))], "characters_apart", 1),
+        ("final", KEYS["final"][:-1], "characters_apart", 1),
+    ],
+)
+def test_what_is_wrong_with_documents_is_counted(
+    kind: str, rows: list[tuple[int, ...]], problem: str, count: int
+) -> None:
+    assert collab({**KEYS, kind: rows})[problem] == count
+
+
+@given(st.text("abc", max_size=30), st.text("abc", max_size=30))
+def test_characters_apart_are_symmetric_in_size_and_none_between_equals(one: str, other: str) -> None:
+    assert differing(one, one) == 0
+    assert differing(one, other) >= abs(len(one) - len(other))
+    assert differing(one, "") == len(one)
+    assert (differing(one, other) == 0) == (one == other)

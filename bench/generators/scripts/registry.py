@@ -3,6 +3,7 @@
 from typing import Final
 
 from bench.generators.scripts.chat import Chat
+from bench.generators.scripts.collab import Collab
 from bench.generators.scripts.game import Game
 from bench.generators.scripts.notifications import Notifications
 from bench.generators.scripts.script import Script
@@ -11,6 +12,7 @@ from bench.generators.scripts.tokens import Tokens
 
 SCRIPTS: Final[dict[str, type[Script]]] = {
     "chat": Chat,
+    "collab": Collab,
     "game": Game,
     "notifications": Notifications,
     "ticker": Ticker,

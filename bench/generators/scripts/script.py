@@ -65,3 +65,6 @@ class Script:
 
     def take(self, index: int, envelope: Envelope, receive_ns: int) -> None:
         """The subscriber has received something, notices left out."""
+
+    def finish(self) -> None:
+        """The trial is over, and everything has come that comes: record what stands at the end."""
