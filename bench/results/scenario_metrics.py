@@ -45,7 +45,9 @@ _CHAT: Final = {
     "messages_out_of_order": _count("messages out of order", "messages that a member got after a later one"),
 }
 _COLLAB: Final = {
-    **_percentiles("visible_ms", "key to others", "from the instant a key is due until another writer has it", "latency"),
+    **_percentiles(
+        "visible_ms", "key to others", "from the instant a key is due until another writer has it", "latency"
+    ),
     **_percentiles("key_ack_ms", "key to ack", "from the instant a key is due to its acknowledgement"),
     "wire_bytes_per_key": _bytes("B", "bytes per key", "bytes moved both ways by all writers per key"),
     "server_cpu_us_per_key": _cpu("server CPU per key", "server CPU, the store's included, per key"),

@@ -22,13 +22,15 @@ def metrics(found: Recorded) -> dict[str, float]:
     """Of all keys that were acknowledged, and all other writers of the document."""
     typed, seen = found.rows[TYPED], found.rows[SEEN]
     writers = found.option("writers")
-    due_ns = dict(
-        zip(zip(typed["subscriber"] // writers, typed["update"], strict=True), typed["due_ns"], strict=True)
-    )
+    due_ns = dict(zip(zip(typed["subscriber"] // writers, typed["update"], strict=True), typed["due_ns"], strict=True))
     keys = list(zip(seen["subscriber"] // writers, seen["update"], strict=True))
     copies = set(zip(seen["subscriber"].tolist(), seen["update"].tolist(), strict=True))
     visible_ms = np.array(
-        [(at_ns - due_ns[key]) / NS_PER_MS for key, at_ns in zip(keys, seen["receive_ns"], strict=True) if key in due_ns]
+        [
+            (at_ns - due_ns[key]) / NS_PER_MS
+            for key, at_ns in zip(keys, seen["receive_ns"], strict=True)
+            if key in due_ns
+        ]
     )
     expected = len(due_ns) * (writers - 1)
     counted = {

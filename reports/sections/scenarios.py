@@ -15,8 +15,8 @@ from reports.table.suits import RULES, judge
 
 NOTES: Final = (
     "Whoever lost, repeated or mixed up something does not suit. Of the others, those are best for the user that none "
-    "is better than in what the user notices: seen by the last member, key to others, input to snapshot, notified, staleness, token "
-    "latency.",
+    "is better than in what the user notices: seen by the last member, key to others, input to snapshot, notified, "
+    "staleness, token latency.",
     "Cheapest: none of these moves fewer bytes, and then none takes less server CPU, which is that of these "
     "implementations. What is equal, or not settled, is a tie.",
 )

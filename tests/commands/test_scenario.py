@@ -53,6 +53,26 @@ def test_smoke_over_all_transports(tmp_path: Path, name: str) -> None:
     assert ASKED[name].heading in page and "its numbers settle nothing" in page
 
 
+@pytest.mark.long
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    arguments = ("bench", "scenario", "ticker", "--preset", "smoke", "--transports", "sse,websocket", "--out")
+    run_module(*arguments, str(tmp_path / "run"))
+    path = tmp_path / "run" / SCENARIO_FILE
+    whole = read(path, SweepResults)
+    first = whole.trials[0]
+    whole.trials, whole.finished = [first], False
+    save(whole, path.parent, SCENARIO_FILE)
+    refused = invoke(*arguments, str(path.parent), "--seed", "2")
+    assert refused.returncode == 2 and "other seed, loads" in refused.stderr
+    done = run_module(*arguments, str(path.parent))
+    again = read(path, SweepResults)
+    assert again.finished and again.trials[0] == first, done.stdout + done.stderr
+    assert {one.trial.transport for one in again.trials} == {"sse", "websocket"}
+    assert "1 trial" in done.stdout
+    refused = invoke(*arguments, str(path.parent))
+    assert refused.returncode == 2 and "exists" in refused.stderr
+
+
 def test_every_scenario_has_its_section() -> None:
     assert list(ASKED) == list(SCENARIOS)
 
