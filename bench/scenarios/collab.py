@@ -25,13 +25,7 @@ def metrics(found: Recorded) -> dict[str, float]:
     due_ns = dict(zip(zip(typed["subscriber"] // writers, typed["update"], strict=True), typed["due_ns"], strict=True))
     keys = list(zip(seen["subscriber"] // writers, seen["update"], strict=True))
     copies = set(zip(seen["subscriber"].tolist(), seen["update"].tolist(), strict=True))
-    visible_ms = np.array(
-        [
-            (at_ns - due_ns[key]) / NS_PER_MS
-            for key, at_ns in zip(keys, seen["receive_ns"], strict=True)
-            if key in due_ns
-        ]
-    )
+    lags_ns = [at - due_ns[key] for key, at in zip(keys, seen["receive_ns"], strict=True) if key in due_ns]
     expected = len(due_ns) * (writers - 1)
     counted = {
         "keys_lost": float(expected - sum((who // writers, update) in due_ns for who, update in copies)),
@@ -42,7 +36,7 @@ def metrics(found: Recorded) -> dict[str, float]:
         return counted
     return {
         **counted,
-        **percentiles("visible_ms", visible_ms),
+        **percentiles("visible_ms", np.array(lags_ns) / NS_PER_MS),
         **percentiles("key_ack_ms", (typed["acked_ns"] - typed["due_ns"]) / NS_PER_MS),
         "wire_bytes_per_key": (found.moved.stream_bytes + found.moved.header_bytes) / len(due_ns),
         "server_cpu_us_per_key": found.server_busy_us / len(due_ns),

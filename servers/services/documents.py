@@ -9,7 +9,7 @@ A further engine is one more class, and one more entry in ``ENGINES``.
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from pycrdt import Doc, get_state, get_update, merge_updates
@@ -110,7 +110,7 @@ def shortened(update: bytes) -> bytes:
     a surrogate pair that an edit has torn, and does not write what waits for updates that are missing, nor deletions of
     what is missing. All show in what its update has or deletes; then the update stays as it is.
     """
-    document: Doc = Doc()
+    document: Doc[Any] = Doc()
     document.apply_update(update)
     shorter, has = document.get_update(), get_state(update)
     same = get_state(shorter) == has and get_update(shorter, has) == get_update(update, has)

@@ -14,7 +14,7 @@ class Editor:
     """A document and the updates that it made and nobody else has."""
 
     def __init__(self) -> None:
-        self.doc: Doc = Doc()
+        self.doc: Doc[Text] = Doc()
         self.content = self.doc.get("content", type=Text)
         self.made: list[bytes] = []
         self._merging = False

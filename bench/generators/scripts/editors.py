@@ -24,7 +24,7 @@ class Crdt:
     """Yjs's port to Python."""
 
     def __init__(self) -> None:
-        self._doc: Doc = Doc()
+        self._doc: Doc[Text] = Doc()
         self._text = self._doc.get("content", type=Text)
 
     @property
