@@ -1,4 +1,4 @@
-"""Collaborative editing: several type in one document. How soon is a key visible to others, and do all end alike? Pure."""
+"""Collaborative editing: several type in one document. How soon do others see a key, and do all end alike? Pure."""
 
 from collections.abc import Mapping
 from difflib import SequenceMatcher

@@ -1,5 +1,6 @@
 """``python -m bench scenario``: the real thing, small, over all transports; its section in the report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,33 @@ from tests.conftest import invoke, planned_count, render_as_valid, run_module
 COUNTED = ("messages_unacknowledged", "messages_lost", "messages_repeated", "messages_out_of_order")
 
 
+TWO = {
+    "chat": ("socketio", "polling"),
+    "collab": ("websocket", "long_polling"),
+    "game": ("websocket", "polling"),
+    "notifications": ("sse", "polling"),
+    "ticker": ("long_polling", "sse"),
+    "tokens": ("socketio", "long_polling"),
+}
+"""Scenario -> transports in which it runs on every day: each of them in some, and services over all elsewhere."""
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_smoke_over_all_transports(tmp_path: Path, name: str) -> None:
-    """Nothing is lost or repeated, nothing comes before physics allows it, and the report shows every metric's name."""
+@pytest.mark.parametrize(
+    ("name", "transports"),
+    [
+        *TWO.items(),
+        *(pytest.param(name, CONTENDERS, marks=pytest.mark.nightly, id=f"{name}-all") for name in SCENARIOS),
+    ],
+)
+def test_smoke(tmp_path: Path, name: str, transports: Sequence[str]) -> None:
+    """Nothing is lost or repeated, nothing comes before physics allows it, and the report has the section."""
     out = tmp_path / "run"
-    done = run_module("bench", "scenario", name, "--preset", "smoke", "--out", str(out))
+    wanted = ("--transports", ",".join(transports))
+    done = run_module("bench", "scenario", name, "--preset", "smoke", *wanted, "--out", str(out))
     results = read(out / SCENARIO_FILE, SweepResults)
     trials = [one.trial for one in results.trials]
-    assert planned_count(trials, max_reruns=5) == len(CONTENDERS), done.stdout + done.stderr
+    assert planned_count(trials, max_reruns=5) == len(transports), done.stdout + done.stderr
     assert results.finished and not [trial.reasons for trial in trials if trial.status == "failed"]
     for trial in trials:
         measured, least_ms = trial.values, trial.rtt_ms / 2
@@ -73,8 +92,8 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert refused.returncode == 2 and "exists" in refused.stderr
 
 
-def test_every_scenario_has_its_section() -> None:
-    assert list(ASKED) == list(SCENARIOS)
+def test_every_scenario_has_its_section_and_its_test() -> None:
+    assert list(ASKED) == list(SCENARIOS) == list(TWO)
 
 
 def test_an_unknown_scenario_is_refused_with_all_that_there_are() -> None:
