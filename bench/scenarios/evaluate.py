@@ -7,7 +7,7 @@ from bench.generators.spec import Records
 from bench.plan.trials import TrialPlan
 from bench.results.run import Plan, Trial
 from bench.scenarios.registry import SCENARIOS
-from bench.scenarios.scenario import Column, Recorded
+from bench.scenarios.scenario import Column, Recorded, impossible
 from bench.trial import metrics, validity
 from bench.trial.channel import TrialError
 from bench.trial.context import RunContext
@@ -46,6 +46,7 @@ def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Mea
     broken = sum(process.counts["reconnects"] for process in records)
     record.reasons = [
         *validity.reasons(record.metrics, 0),
+        *impossible(record.metrics, trial.rtt_ms),
         *([f"{broken} connections broke"] if broken and not plan.scenario_options.get("cut_share") else []),
         *context.relay_reasons.get(trial.rtt_ms, ()),
     ]

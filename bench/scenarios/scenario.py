@@ -15,6 +15,18 @@ from clients.core.ledger import Totals
 
 PURPOSE: Final = "scenario"
 PERCENTILES: Final = (50, 95, 99)
+TRANSITS: Final = {
+    "ack_ms": 2,
+    "seen_by_all_ms": 2,
+    "typing_ms": 2,
+    "visible_ms": 2,
+    "key_ack_ms": 2,
+    "input_to_snapshot_ms": 2,
+    "snapshot_ms": 1,
+    "notification_ms": 2,
+    "token_latency_ms": 1,
+}
+"""Latency -> how often it crosses the network at least, one way: a trial with a shorter one is invalid."""
 LEAST_BEYOND: Final = 10
 """A percentile is given only with as many values above it."""
 
@@ -151,6 +163,16 @@ def _block(scenario: Scenario, size: Size, arm: str, transports: list[str], bloc
             ),
         )
         for name in order
+    ]
+
+
+def impossible(found: Mapping[str, float], rtt_ms: float) -> list[str]:
+    """The medians that are shorter than the network allows, a sentence each."""
+    least_ms = {f"{name}_p50": transits * rtt_ms / 2 for name, transits in TRANSITS.items()}
+    return [
+        f"{name} is {found[name]:.1f}, and the network alone takes {least:g} ms"
+        for name, least in least_ms.items()
+        if name in found and found[name] < least
     ]
 
 

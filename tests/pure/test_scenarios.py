@@ -14,7 +14,15 @@ from bench.results.catalogue import METRICS
 from bench.results.run import Idle
 from bench.scenarios.collab import differing
 from bench.scenarios.registry import SCENARIOS
-from bench.scenarios.scenario import Column, Recorded, Scenario, percentiles, scenario_trials
+from bench.scenarios.scenario import (
+    TRANSITS,
+    Column,
+    Recorded,
+    Scenario,
+    impossible,
+    percentiles,
+    scenario_trials,
+)
 from bench.scenarios.ticker import ages, due_by_instrument, mean_ns, quantile_ns
 from clients.core.ledger import Totals
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
@@ -386,3 +394,11 @@ def test_characters_apart_are_symmetric_in_size_and_none_between_equals(one: str
     assert differing(one, other) >= abs(len(one) - len(other))
     assert differing(one, "") == len(one)
     assert (differing(one, other) == 0) == (one == other)
+
+
+def test_what_the_network_forbids_is_named() -> None:
+    """Two one-way transits of 20 ms from a writer to a reader, one from the server."""
+    assert impossible({"seen_by_all_ms_p50": 40.0, "token_latency_ms_p50": 20.0, "stale_share": 0.1}, 40.0) == []
+    (one,) = impossible({"seen_by_all_ms_p50": 39.0, "token_latency_ms_p50": 20.0}, 40.0)
+    assert "seen_by_all_ms_p50 is 39.0" in one and "takes 40 ms" in one
+    assert len(impossible(dict.fromkeys((f"{name}_p50" for name in TRANSITS), 1.0), 40.0)) == len(TRANSITS)
