@@ -67,7 +67,7 @@ NOTIFICATIONS: Final = Scenario(
     },
     sizes={
         "default": Size(5, {"subscribers": 50}, {}, with_arms=True),
-        "smoke": Size(1, {"subscribers": 5}, {"idle_s": 2.0, "away": 2}, with_arms=False),
+        "smoke": Size(1, {"subscribers": 25}, {"idle_s": 2.0, "away": 2}, with_arms=False),
     },
     duration_s=duration_s,
     metrics=metrics,

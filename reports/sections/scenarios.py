@@ -5,13 +5,14 @@ from typing import Final, NamedTuple
 from bench.results.catalogue import METRICS
 from bench.results.files import SCENARIO_FILE
 from bench.results.sweep import SweepResults, SweepTrial
+from feed.transports import BASELINE
 from reports.blocks import Blocks, first_arms
-from reports.formats import NOT_MEASURED, counted, with_interval
-from reports.layout import Cell, Section, Table
+from reports.formats import NOT_MEASURED, counted, parts, with_interval
+from reports.layout import Cell, FigureSpec, Section, Table
 from reports.statistics import estimate
 from reports.style import LOOKS
 from reports.table.run import RunFolder
-from reports.table.suits import RULES, judge
+from reports.table.suits import RULES, Rule, Standing, Suits, judge
 
 NOTES: Final = (
     "Whoever lost, repeated or mixed up something does not suit. Of the others, those are best for the user that none "
@@ -20,6 +21,18 @@ NOTES: Final = (
     "Cheapest: none of these moves fewer bytes, and then none takes less server CPU, which is that of these "
     "implementations. What is equal, or not settled, is a tie.",
 )
+
+
+DRAWING: Final = "scenarios.draw_suits"
+
+
+class Judged(NamedTuple):
+    """One scenario's verdict."""
+
+    name: str
+    rule: Rule
+    suits: Suits
+    standings: list[Standing]
 
 
 class Asked(NamedTuple):
@@ -136,28 +149,61 @@ def build(run: RunFolder) -> list[Section]:
 
 
 def verdict_section(results: SweepResults, names: list[str]) -> Section:
-    """What suits each scenario, beside what the article recommends."""
+    """Where each transport stands in each scenario, and what suits it, beside what the article recommends."""
     arms = first_arms(results)
-    rows: list[list[str | Cell]] = []
+    judged = []
     for name in names:
-        rule, found = RULES[name], judge(RULES[name], arms.get(name, Blocks({})))
-        rows.append(
-            [
-                ASKED[name].heading.partition(":")[0],
-                _names(found.equal),
-                _names(found.preferred),
-                f"{LOOKS[rule.recommended].name} ({rule.words})",
-                Cell("", word=found.word),
-                found.why,
-            ]
-        )
-    head = ["", "best for the user", "of them, cheapest", "the article says", "verdict", "why"]
+        rule, blocks = RULES[name], arms.get(name, Blocks({}))
+        found = judge(rule, blocks)
+        judged.append(Judged(name, rule, found, found.standings(rule, blocks)))
+    figure = FigureSpec(
+        "suits", "Which transport suits which use; framed: what the article recommends", DRAWING, judged
+    )
     return Section(
         "Which transport suits which use?",
         f"The rule was set before the first run (decision 0017); {results.processor}",
         [],
-        [Table("Scenarios", head, rows, list(NOTES), is_main=True)],
+        [_standings(judged), _article(judged)],
+        figures=[figure],
     )
+
+
+def _standings(judged: list[Judged]) -> Table:
+    names = [name for name in LOOKS if name != BASELINE]
+    rows: list[list[str | Cell]] = []
+    for one in judged:
+        by_name = {of.transport: of for of in one.standings}
+        cells = [_standing(by_name.get(name)) for name in names]
+        rows.append([f"{title(one.name)}: {METRICS[one.rule.noticed].title}", *cells])
+    return Table("Scenario by transport", ["", *(LOOKS[name].name for name in names)], rows, list(NOTES), is_main=True)
+
+
+def _standing(of: Standing | None) -> str | Cell:
+    if of is None or of.noticed is None:
+        return NOT_MEASURED
+    value, interval = parts(of.noticed.value, of.noticed.low, of.noticed.high)
+    return Cell(value, interval, word=of.word)
+
+
+def _article(judged: list[Judged]) -> Table:
+    rows: list[list[str | Cell]] = [
+        [
+            title(one.name),
+            f"{LOOKS[one.rule.recommended].name} ({one.rule.words})",
+            Cell("", word=one.suits.word),
+            one.suits.why,
+            _names(one.suits.equal),
+            _names(one.suits.preferred),
+        ]
+        for one in judged
+    ]
+    head = ["", "the article says", "verdict", "why", "best for the user", "of them, cheapest"]
+    return Table("Against the article", head, rows, [], is_main=True)
+
+
+def title(name: str) -> str:
+    """A scenario's name in a few words."""
+    return ASKED[name].heading.partition(":")[0]
 
 
 def _names(transports: list[str]) -> str:

@@ -16,13 +16,18 @@ import msgspec
 from bench.results.catalogue import METRICS
 from reports.blocks import Blocks
 from reports.formats import listed, number
-from reports.statistics import MARGINS, MIN_BLOCKS, WORSE, Comparison, compare
+from reports.statistics import MARGINS, MIN_BLOCKS, WORSE, Comparison, Estimate, compare
 from reports.table.answer import prose
 
 AGREES: Final = "agrees"
 DISAGREES: Final = "disagrees"
 TIE: Final = "tie"
 NO_VERDICT: Final = "no verdict"
+
+PREFERRED: Final = "best"
+EQUAL_FOR_USER: Final = "as good"
+WORSE_FOR_USER: Final = "worse"
+FAILS: Final = "fails"
 
 
 class Rule(NamedTuple):
@@ -86,6 +91,16 @@ RULES: Final = {
 """By scenario. Set before the first run that they judge."""
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """Where one transport stands in a scenario."""
+
+    transport: str
+    noticed: Estimate | None
+    """``None``: not measured."""
+    word: str
+    """Empty without a verdict."""
+
+
 class Suits(msgspec.Struct, frozen=True):
     """What a scenario's run says."""
 
@@ -98,6 +113,19 @@ class Suits(msgspec.Struct, frozen=True):
     word: str
     """Does the article agree?"""
     why: str
+
+    def standings(self, rule: Rule, blocks: Blocks) -> list[Standing]:
+        """Every contender, in the order of every table."""
+        return [Standing(name, blocks.estimate(name, rule.noticed), self._word(name)) for name in blocks.contenders]
+
+    def _word(self, name: str) -> str:
+        if name in self.broken:
+            return FAILS
+        if not self.equal:
+            return ""
+        if name in self.preferred:
+            return PREFERRED
+        return EQUAL_FOR_USER if name in self.equal else WORSE_FOR_USER
 
 
 def judge(rule: Rule, blocks: Blocks) -> Suits:

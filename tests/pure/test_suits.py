@@ -48,6 +48,17 @@ def test_the_recommended_one_is_alone_in_front() -> None:
     assert found == Suits({}, ["sse", "websocket"], ["sse"], AGREES, found.why)
 
 
+def test_where_each_stands() -> None:
+    levels = {"sse": (25, 200, 40), "websocket": (25, 250, 30), "polling": (500, 100, 10), "raw": (21, 100, 5)}
+    found = with_count(blocks(**levels, socketio=(25, 300, 60)), "socketio", RULE.never[0])
+    standings = judge(RULE, found).standings(RULE, found)
+    words = {of.transport: of.word for of in standings}
+    assert words == {"sse": "best", "websocket": "as good", "polling": "worse", "socketio": "fails"}
+    assert standings[0].noticed is not None and standings[0].noticed.value == pytest.approx(25, rel=0.01)
+    few = blocks(4, sse=(25, 200, 40))
+    assert [of.word for of in judge(RULE, few).standings(RULE, few)] == [""]
+
+
 def test_another_is_better_for_the_user() -> None:
     found = judge(RULE, blocks(sse=(40, 100, 10), websocket=(25, 250, 30)))
     assert (found.equal, found.preferred, found.word) == (["websocket"], ["websocket"], DISAGREES)
