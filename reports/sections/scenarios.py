@@ -156,15 +156,13 @@ def verdict_section(results: SweepResults, names: list[str]) -> Section:
         rule, blocks = RULES[name], arms.get(name, Blocks({}))
         found = judge(rule, blocks)
         judged.append(Judged(name, rule, found, found.standings(rule, blocks)))
-    figure = FigureSpec(
-        "suits", "Which transport suits which use; framed: what the article recommends", DRAWING, judged
-    )
+    caption = "Which transport suits which use; framed: what the article recommends"
     return Section(
         "Which transport suits which use?",
         f"The rule was set before the first run (decision 0017); {results.processor}",
         [],
         [_standings(judged), _article(judged)],
-        figures=[figure],
+        figures=[FigureSpec("suits", caption, DRAWING, judged)],
     )
 
 
