@@ -59,6 +59,7 @@ def test_what_was_typed_while_cut_off_is_exchanged_at_the_return(start: Start, u
             far.editor.edit(0, 0, "far ")
             await asyncio.to_thread(start, *again, free_port=False)
             await until(lambda: far.member.client.reconnects > 0 and bool(far.member.client.id), "back")
+            await far.member.client.join("doc")  # it does so by itself, a moment later maybe
             await far.open()
             for one in (near, far):
                 await until(lambda one=one: one.look() == "far both near", "both halves")  # type: ignore[misc]

@@ -233,7 +233,7 @@ def test_binary_frames_that_are_no_request_are_refused_by_name(share: Start, ser
                 (b"", "a binary message of 0 bytes"),
                 (b"\0\xff", "a binary message of 2 bytes"),
                 (ECHO.encode(), f"in a binary message of {size}"),
-                (b"\0\0\0\2{}bytes", "missing required field"),
+                (b'\0\0\0\x0f{"type":"call"}bytes', "missing required field"),
                 (size.to_bytes(4, "big") + ECHO.encode() + b"bytes", "payload: service 'echo' takes none"),
             ):
                 await peer.send_bytes(message)
