@@ -48,7 +48,9 @@ async def trial_processes(context: RunContext, trial: TrialPlan) -> AsyncIterato
                 key = make_key(scratch) if context.plan.users else None
                 spec = load_spec_of(context, trial, scratch, certificate)
                 if key is not None:
-                    spec = msgspec.structs.replace(spec, tokens=make_tokens(key, context.plan.users))
+                    spec = msgspec.structs.replace(
+                        spec, tokens=make_tokens(key, context.plan.users + 1)
+                    )  # one for the preflight
                 # First, since it takes longest to boot.
                 generator = await _start_generator(context, trial, spec, scratch)
                 children.append(generator)

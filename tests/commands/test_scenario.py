@@ -50,7 +50,7 @@ def test_smoke(tmp_path: Path, name: str, transports: Sequence[str]) -> None:
         if name == "tokens":
             assert measured["first_token_ms_mean"] >= trial.rtt_ms + 500
         elif name == "ticker":
-            assert measured["staleness_ms_mean"] > trial.rtt_ms / 4 and 0 < measured["stale_share"] < 1
+            assert measured["staleness_ms_mean"] > 0 and 0 < measured["stale_share"] < 1
             assert measured["quotes_per_s"] > 10
         else:
             assert measured[rule.noticed] > 0

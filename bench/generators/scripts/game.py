@@ -35,14 +35,18 @@ class Game(Script):
         self._numbers: dict[int, int] = {}
         """Subscriber -> its player's number."""
         self._views: dict[int, View] = {}
+        self._seen: dict[int, asyncio.Event] = {}
+        """Subscriber -> set once it has seen a full snapshot, on which all others rest."""
 
     async def enter(self, index: int) -> None:
-        self._views[index] = View()
+        """Until the match can be shown, which takes up to a second."""
+        self._views[index], self._seen[index] = View(), asyncio.Event()
         client, room = self.stage.clients[index], self._room(index)
         await client.join(room)
         asked = {"tick_hz": self.option("tick_hz"), "snapshots": self.option("snapshots")}
         data = {"op": "enter", "room": room, **asked}
         self._numbers[index] = (await client.request("call", service="game", data=data))["player"]
+        await self._seen[index].wait()
 
     async def act(self, index: int, start_ns: int) -> None:
         """Open loop: each input is sent when it is due, at the player's own phase of a tick."""
@@ -59,6 +63,7 @@ class Game(Script):
     def take(self, index: int, envelope: Envelope, receive_ns: int) -> None:
         view = self._views[index]
         if envelope.type == SNAPSHOT and view.apply(envelope.payload):
+            self._seen[index].set()
             due_ns = _DECODER.decode(envelope.data).due_ns
             own = view.players.get(self._numbers.get(index, -1), NOWHERE)
             self.rows[SNAPSHOT].extend((index, view.tick, due_ns, own.n, receive_ns))
