@@ -44,7 +44,7 @@ def draw_suits(judged: list[Judged]) -> Figure | None:
     axes.set_yticks([i + 0.5 for i in range(len(judged))], rows, fontsize=11)
     axes.tick_params(length=0)
     axes.set_xlabel(
-        "best: none is better for the user, or as good and cheaper; as good: to the user; framed: the article's choice",
+        "as good: to the user, at more bytes or CPU; best: at the least of them; framed: the article's choice",
         fontsize=12,
     )
     return figure
