@@ -1,25 +1,24 @@
 """Socket.IO: python-socketio's AsyncClient on our aiohttp session. By default it polls first, then upgrades."""
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import aiohttp
 import engineio
 import msgspec
 import socketio
-from engineio.packet import MESSAGE, OPEN, PING, Packet
-from engineio.payload import Payload
+from engineio.packet import MESSAGE, PING, Packet
 
 from clients.core.client import Client, Received, Shared
 from clients.core.errors import NOT_PUSHMARK, RETRIED, SENSELESS, ClientError, PassingError, RefusedError, failure
 from clients.core.options import ClientOptions, target
 from clients.http.answers import check_answer, failure_of, handshake_failure, read_body, read_error
 from clients.http.headers import header_set
+from clients.http.packets import BINARY_PACKETS, ONE_ATTACHMENT, Json, check_packets, with_payload
 from clients.http.stamped import (
     CLOSE_TIMEOUT_S,
     MAX_MESSAGE_BYTES,
@@ -39,10 +38,7 @@ MAX_WAITING_BYTES: Final = 16 << 20
 """The same bound for the bytes of all waiting envelopes."""
 MAX_UNSENT: Final = 4096
 """Most packets that may wait to be sent, answers to pings included; a server that lets more pile up is left."""
-MAX_PING_MS: Final = 86_400_000
-"""Longest heartbeat interval that a server may announce: a day."""
 POLL_TYPE: Final = "text/plain"
-_BINARY_PACKETS: Final = ("5", "6")
 _KNOWN: Final = (ClientError, aiohttp.ClientError, OSError, TimeoutError, EOFError, *SENSELESS)
 
 
@@ -103,11 +99,11 @@ class SocketIo(Client):
         except Exception as error:  # the library raises anything for bytes it cannot read
             raise _known(error) from error
 
-    async def send_request(self, id_: str, body: bytes) -> Envelope:
+    async def send_request(self, id_: str, body: bytes, payload: bytes = b"") -> Envelope:
         sio = self._sio
         if sio is None:
             raise ConnectionResetError("not connected")
-        return await self.requests.answer_after(id_, sio.emit_request(body, self._namespace, self.judge))
+        return await self.requests.answer_after(id_, sio.emit_request(body, payload, self._namespace, self.judge))
 
 
 class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: the library ships no types (no py.typed)
@@ -117,7 +113,7 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
         super().__init__(
             reconnection=False,
             handle_sigint=False,
-            json=_Json,
+            json=Json,
             http_session=session,
             websocket_extra_options={
                 "timeout": aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
@@ -133,6 +129,8 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
         """Envelopes with their sizes in bytes, and last why the connection ended."""
         self._waiting_bytes = 0
         self._receive_ns = 0
+        self._attachment: bytes | None = None
+        """The binary part of the event that is handled next."""
 
     def listen(self, namespace: str) -> None:
         """Queue a namespace's envelopes, and the end of its connection, for ``next``."""
@@ -152,10 +150,13 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
         """End the queue with an error."""
         self._waiting.put_nowait(_known(error))
 
-    async def emit_request(self, body: bytes, namespace: str, judge: Callable[[Envelope], object]) -> None:
+    async def emit_request(
+        self, body: bytes, payload: bytes, namespace: str, judge: Callable[[Envelope], object]
+    ) -> None:
         """Send a request; its acknowledgement is an envelope, judged like those among the events."""
+        said = {**msgspec.json.decode(body), "payload": payload} if payload else msgspec.Raw(body)
         try:
-            await self.emit("request", msgspec.Raw(body), namespace, callback=lambda raw: judge(decode_envelope(raw)))
+            await self.emit("request", said, namespace, callback=lambda raw: judge(decode_envelope(raw)))
         except socketio.exceptions.SocketIOError as error:
             raise ConnectionResetError(str(error)) from error
 
@@ -170,9 +171,11 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
                     await self.disconnect()
 
     async def _on_event(self, name: str, raw: msgspec.Raw) -> None:
-        size = len(memoryview(raw))
+        payload, self._attachment = self._attachment, None
+        size = len(memoryview(raw)) + len(payload or b"")
         if self._waiting.qsize() < MAX_WAITING and self._waiting_bytes < MAX_WAITING_BYTES:
-            self._waiting.put_nowait((Received(decode_envelope(raw), self._receive_ns), size))
+            envelope = decode_envelope(raw) if payload is None else with_payload(raw, payload)
+            self._waiting.put_nowait((Received(envelope, self._receive_ns), size))
             self._waiting_bytes += size
         elif self.connected:
             await self.disconnect()
@@ -205,8 +208,12 @@ class _Sio(socketio.AsyncClient):  # type: ignore[misc]  # a base of type Any: t
 
     async def _handle_eio_message(self, data: Any) -> None:
         self._receive_ns = self.eio.stamps.popleft()  # one per message, and the messages' tasks begin in order
-        if not isinstance(data, str) or data.startswith(_BINARY_PACKETS):
-            raise WireError("a binary or unknown packet; expected are Socket.IO's text packets")
+        if isinstance(data, bytes) != (self._binary_packet is not None):
+            raise WireError("an attachment that was not announced, or none where one was")
+        if isinstance(data, bytes):
+            self._attachment = data
+        elif not isinstance(data, str) or (data.startswith(BINARY_PACKETS) and not data.startswith(ONE_ATTACHMENT)):
+            raise WireError("an unknown packet; expected are Socket.IO's, events with at most one attachment")
         await super()._handle_eio_message(data)
 
     def _engineio_client_class(self) -> type["_Engine"]:
@@ -274,46 +281,8 @@ class _Engine(engineio.AsyncClient):  # type: ignore[misc]  # a base of type Any
             raise failure_of(response, await read_error(response), POLL_TYPE)
         response._body = body_read = await read_body(response)  # where the library's own read() finds it
         if method == "GET":
-            _check_packets(body_read, opening=self.state != "connected")
+            check_packets(body_read, opening=self.state != "connected")
         return response
-
-
-class _Handshake(msgspec.Struct):
-    """What the library reads from the first packet (Engine.IO protocol 4, handshake)."""
-
-    sid: str
-    upgrades: list[str]
-    # The library's server cuts it to whole seconds, so it is 0 below one second.
-    pingInterval: Annotated[int, msgspec.Meta(ge=0, le=MAX_PING_MS)]  # noqa: N815 - named by the protocol
-    pingTimeout: Annotated[int, msgspec.Meta(ge=1, le=MAX_PING_MS)]  # noqa: N815 - named by the protocol
-
-
-def _check_packets(body: bytes, opening: bool) -> None:
-    """Raise one of ``SENSELESS`` unless these are Engine.IO packets, and the first of a connection a handshake."""
-    try:
-        packets = Payload(encoded_payload=body.decode()).packets
-    except (ValueError, LookupError, RecursionError) as error:
-        raise WireError(f"no Engine.IO packets: {error}") from error
-    if not opening:
-        return
-    if not packets or packets[0].packet_type != OPEN:
-        raise WireError("no Engine.IO handshake")
-    msgspec.convert(packets[0].data, _Handshake)
-
-
-class _Json:
-    """JSON for python-socketio. Arguments that are objects stay text, so that an envelope is decoded once."""
-
-    @staticmethod
-    def dumps(value: Any, **_: Any) -> str:
-        return msgspec.json.encode(value).decode()
-
-    @staticmethod
-    def loads(text: str, **_: Any) -> Any:
-        if not text.startswith("["):
-            return json.loads(text)
-        parts = msgspec.json.decode(text, type=list[msgspec.Raw])
-        return [part if memoryview(part)[0] == ord("{") else msgspec.json.decode(part) for part in parts]
 
 
 def _go_on_cancelling() -> None:

@@ -1,4 +1,4 @@
-"""WebSocket: one connection, one text message per event."""
+"""WebSocket: one connection, one message per event: text, or binary for an event with a payload."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,9 +11,10 @@ from clients.core.options import ClientOptions, target
 from clients.http.answers import handshake_failure
 from clients.http.headers import authorization, header_set
 from clients.http.stamped import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, OneConnection, new_session, note, refused_frame
-from feed.envelope import Envelope, decode_envelope
+from feed.envelope import Envelope, decode_envelope, decode_packet, encode_packet
 from feed.transports import TRANSPORTS
-from feed.wire import WireError
+
+_DECODERS: Final = {aiohttp.WSMsgType.TEXT: decode_envelope, aiohttp.WSMsgType.BINARY: decode_packet}
 
 
 class WebSocket(Client):
@@ -44,11 +45,11 @@ class WebSocket(Client):
                 while True:
                     message = await socket.receive()
                     count += 1
-                    if message.type is aiohttp.WSMsgType.TEXT:
-                        yield Received(decode_envelope(message.data), protocol.stamp(count))
+                    if message.type in _DECODERS:
+                        yield Received(_DECODERS[message.type](message.data), protocol.stamp(count))
                         protocol.meter.first_answer()
                         continue
-                    protocol.stamp(count)  # also for reads that bring no text
+                    protocol.stamp(count)  # also for reads that bring no envelope
                     if message.type is aiohttp.WSMsgType.PING:
                         self.heartbeat()
                         await socket.pong(message.data)
@@ -58,10 +59,12 @@ class WebSocket(Client):
                 self._socket = None
                 await socket.close()
 
-    async def send_request(self, id_: str, body: bytes) -> Envelope:
-        if self._socket is None:
+    async def send_request(self, id_: str, body: bytes, payload: bytes = b"") -> Envelope:
+        socket = self._socket
+        if socket is None:
             raise ConnectionResetError("not connected")
-        return await self.requests.answer_after(id_, self._socket.send_str(body.decode()))
+        sent = socket.send_bytes(encode_packet(body, payload)) if payload else socket.send_str(body.decode())
+        return await self.requests.answer_after(id_, sent)
 
     async def _connect(self, session: aiohttp.ClientSession) -> "aiohttp.ClientWebSocketResponse[bool]":
         query = {"room": self.options.room}
@@ -85,8 +88,6 @@ def _end(type_: aiohttp.WSMsgType, code: int | None) -> Exception:
     """Why there are no more messages."""
     if type_ is aiohttp.WSMsgType.ERROR:
         return refused_frame(code)
-    if type_ is aiohttp.WSMsgType.BINARY:
-        return WireError("a binary message; expected is text")
     return EOFError(f"closed with code {code}")
 
 

@@ -1,10 +1,13 @@
 """The one structured message that every transport carries, in both directions."""
 
+import base64
+import struct
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
 JSON_ENCODE: Final = msgspec.json.encode
+_HEAD_SIZE: Final = struct.Struct(">I")
 MAX_MESSAGE_ID_CHARACTERS: Final = 64
 """Longest own id of a message (``feed.requests``, ``Id``), as receivers keep some of them."""
 
@@ -23,6 +26,8 @@ class Envelope(msgspec.Struct, frozen=True):
     id: str
     room: str
     data: msgspec.Raw
+    payload: bytes = b""
+    """What is no JSON: base64 in a text message, and as it is in a binary one (``decode_packet``)."""
 
     def value(self) -> Any:
         """Decode ``data``. Raises ``msgspec.DecodeError`` or ``UnicodeDecodeError``."""
@@ -102,6 +107,33 @@ def _read(decoder: "msgspec.json.Decoder[_Read]", text: bytes | str | msgspec.Ra
 def decode_envelope(text: bytes | str) -> Envelope:
     """Parse one envelope. Raises ``msgspec.ValidationError`` or ``msgspec.DecodeError``."""
     return _read(_ENVELOPE_DECODER, text)
+
+
+def encode_packet(head: bytes, payload: bytes) -> bytes:
+    """A binary message: the size of its head in 4 bytes, big-endian, the head in JSON, and then the payload."""
+    return b"".join((_HEAD_SIZE.pack(len(head)), head, payload))
+
+
+def split_packet(message: bytes) -> tuple[bytes, bytes]:
+    """Head and payload of a binary message. Raises ``msgspec.DecodeError``."""
+    if len(message) < _HEAD_SIZE.size:
+        raise msgspec.DecodeError(f"a binary message of {len(message)} bytes: it begins with the size of its head")
+    (size,) = _HEAD_SIZE.unpack_from(message)
+    end = _HEAD_SIZE.size + size
+    if end > len(message):
+        raise msgspec.DecodeError(f"a head of {size} bytes in a binary message of {len(message)}")
+    return message[_HEAD_SIZE.size : end], message[end:]
+
+
+def decode_packet(message: bytes) -> Envelope:
+    """Parse a binary message whose head is an envelope. Raises ``msgspec.DecodeError``."""
+    head, payload = split_packet(message)
+    return msgspec.structs.replace(decode_envelope(head), payload=payload)
+
+
+def with_payload(head: bytes, payload: bytes) -> bytes:
+    """The same as text: the object with its payload in base64."""
+    return b"".join((head.rstrip()[:-1], b',"payload":"', base64.b64encode(payload), b'"}'))
 
 
 def decode_stamp(data: msgspec.Raw) -> Stamp:

@@ -84,10 +84,11 @@ class Renew(Request, frozen=True):
 
 
 class Call(Request, frozen=True):
-    """Call a service of the server, by name."""
+    """Call a service of the server, by name. ``payload`` is what is no JSON, for services that take one."""
 
     service: Name
     data: msgspec.Raw = msgspec.Raw(b"null")
+    payload: bytes = b""
 
 
 AnyRequest = Publish | Join | Leave | Typing | Acknowledge | Renew | Call

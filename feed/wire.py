@@ -3,16 +3,17 @@
 * JSON event: the envelope. Used by WebSocket messages and inside batches.
 * JSON batch: all events newer than a cursor, for the polls.
 * SSE block: ``id:`` and ``data:`` lines (WHATWG HTML, section 9.2, "Server-sent events").
-* WebSocket frame: an unmasked text message (RFC 6455, section 5.2).
+* WebSocket frame: an unmasked text message (RFC 6455, section 5.2), or a binary one for an event with a payload.
 * Frame: a 4-byte big-endian length and that many bytes of JSON, for the raw baseline. Length 0 is a heartbeat.
 """
 
 import struct
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from feed.cursor import Cursor
+from feed.envelope import encode_packet, with_payload
 
 MAX_FRAME_BYTES: Final = 1 << 20
 """Longest frame, without its length prefix."""
@@ -27,6 +28,7 @@ MAX_RETRY_DIGITS: Final = 10  # 115 days in milliseconds; longer ones are ignore
 HEARTBEAT_FRAME: Final = b"\x00\x00\x00\x00"
 _LENGTH: Final = struct.Struct(">I")
 _FINAL_TEXT: Final = 0x81
+_FINAL_BINARY: Final = 0x82
 
 
 class WireError(ValueError):
@@ -70,9 +72,9 @@ class Event:
         return Event("skip", self._cursor, self.room, b"{}")
 
     @cached_property
-    def text(self) -> str:
-        """The JSON event as text, for a WebSocket text message."""
-        return self.json.decode()
+    def websocket_message(self) -> dict[str, Any]:
+        """The event as a WebSocket message of ASGI."""
+        return {"type": "websocket.send", "text": self.json.decode()}
 
     @cached_property
     def sse(self) -> bytes:
@@ -88,6 +90,39 @@ class Event:
     def frame(self) -> bytes:
         """The event as a length-prefixed frame."""
         return encode_frame(self.json)
+
+
+class BinaryEvent(Event):
+    """An event with a payload that is no JSON, which is base64 where a transport has text only."""
+
+    def __init__(
+        self, type_: str, cursor: Cursor, room: str, data: bytes, audience: Audience | None, key: str, payload: bytes
+    ) -> None:
+        super().__init__(type_, cursor, room, data, audience, key)
+        self.payload = payload
+        self.head = self.json
+        """The envelope in JSON, without the payload."""
+        del self.json  # made when a transport needs it
+
+    @cached_property
+    def json(self) -> bytes:  # type: ignore[override]  # an attribute there, as every other event needs it
+        """The event with its payload in base64."""
+        return with_payload(self.head, self.payload)
+
+    @cached_property
+    def packet(self) -> bytes:
+        """The event as a binary message (``feed.envelope.decode_packet``)."""
+        return encode_packet(self.head, self.payload)
+
+    @cached_property
+    def websocket_message(self) -> dict[str, Any]:
+        """As for any event, but binary."""
+        return {"type": "websocket.send", "bytes": self.packet}
+
+    @cached_property
+    def websocket_frame(self) -> bytes:
+        """The binary message, framed as a server does."""
+        return _websocket_head(_FINAL_BINARY, len(self.packet)) + self.packet
 
 
 class HasJson(Protocol):
@@ -117,14 +152,15 @@ def encode_sse(data: bytes, id_: str = "") -> bytes:
 
 def encode_websocket_text(text: bytes) -> bytes:
     """A final, unmasked, uncompressed text frame: the same for every client (RFC 6455, section 5.2)."""
-    size = len(text)
+    return _websocket_head(_FINAL_TEXT, len(text)) + text
+
+
+def _websocket_head(first: int, size: int) -> bytes:
     if size < 126:
-        head = struct.pack(">BB", _FINAL_TEXT, size)
-    elif size < 1 << 16:
-        head = struct.pack(">BBH", _FINAL_TEXT, 126, size)
-    else:
-        head = struct.pack(">BBQ", _FINAL_TEXT, 127, size)
-    return head + text
+        return struct.pack(">BB", first, size)
+    if size < 1 << 16:
+        return struct.pack(">BBH", first, 126, size)
+    return struct.pack(">BBQ", first, 127, size)
 
 
 def encode_frame(body: bytes) -> bytes:

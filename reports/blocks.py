@@ -8,8 +8,10 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from bench.results.catalogue import BELOW_NOISE, METRICS
+from bench.results.catalogue import METRICS
+from bench.results.metric import BELOW_NOISE
 from bench.results.run import Counts, Results, Trial
+from bench.results.sweep import SweepResults
 from feed.transports import BASELINE, POLLING, TRANSPORTS
 from reports.formats import counted, with_interval
 from reports.statistics import MARGINS, Comparison, Estimate, Margin, compare, estimate
@@ -72,6 +74,16 @@ class Blocks(msgspec.Struct, frozen=True):
     def compare(self, metric: str) -> list[Comparison]:
         """Every pair of transports on one metric, the baseline included."""
         return compare({name: self.values(name, metric) for name in self.trials}, MARGINS[METRICS[metric].margin])
+
+
+def first_arms(results: SweepResults) -> dict[str, Blocks]:
+    """The valid trials of the first load of each section; of several valid attempts the last counts."""
+    first: dict[str, str] = {}
+    found: dict[str, dict[str, dict[int, Trial]]] = {}
+    for section, load, trial in [(of.section, of.load, of.trial) for of in results.trials]:
+        if load == first.setdefault(section, load) and trial.status == "ok":
+            found.setdefault(section, {}).setdefault(trial.transport, {})[trial.block] = trial
+    return {section: Blocks({name: of[name] for name in LOOKS if name in of}) for section, of in found.items()}
 
 
 def main_blocks(results: Results) -> Blocks:

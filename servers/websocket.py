@@ -1,6 +1,6 @@
 """WebSocket: ``/ws?room=&since=CURSOR`` (RFC 6455). A ``welcome`` message, then one text message per event.
 
-The client may send requests, one in each text message; replies come between the events. Anything wrong with the
+The client may send requests, one in each message; replies come between the events. Anything wrong with the
 handshake is refused before it is accepted, with the same error body as on HTTP.
 ``--variant tuned`` shows what the layers between publisher and socket cost: it leaves them out.
 """
@@ -12,12 +12,14 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from feed.envelope import split_packet, with_payload
 from feed.wire import encode_websocket_text
 from servers.gate.admission import address_of
 from servers.gate.errors import Refusal, error_response
@@ -112,7 +114,7 @@ async def _send(websocket: WebSocket, connection: StreamConnection, batch_events
             if notice is not None:
                 await websocket.send_text(notice.json.decode())
             for event in events:
-                await websocket.send_text(event.text)
+                await websocket.send(event.websocket_message)
     except HubClosedError:
         await websocket.close(SERVICE_RESTART, "server stops")
     except WebSocketDisconnect:
@@ -158,10 +160,13 @@ class RequestLoop:
         self._start(self._send_and_close(refusal))
 
     def _reply(self, message: Message) -> Reply:
-        text = message.get("text")
-        if text is None:
-            return self.namespace.requests.reject_binary(self.connection, len(message["bytes"]))
-        return self.namespace.requests.handle(self.connection, text.encode())
+        requests, text = self.namespace.requests, message.get("text")
+        if text is not None:
+            return requests.handle(self.connection, text.encode())
+        try:
+            return requests.handle(self.connection, with_payload(*split_packet(message["bytes"])))
+        except msgspec.DecodeError as error:
+            return requests.reject(self.connection, len(message["bytes"]), str(error))
 
     async def _send_and_close(self, refusal: Refusal) -> None:
         await self._send(refusal.body)

@@ -23,7 +23,7 @@ from bench.generators.spec import MAX_REPEATS, REPEAT_FIELDS, LoadSpec, Mark, Re
 from clients.core.client import Client, State, new_client, new_shared
 from clients.core.options import ClientOptions
 from feed.envelope import Envelope, decode_stamp
-from feed.instruments.clock import NS_PER_S, Timer, now_ns
+from feed.instruments.clock import NS_PER_S, now_ns
 from feed.instruments.meters import GcPauses, Lateness, measure_loop_lag
 from feed.rooms import room_name
 
@@ -45,7 +45,7 @@ class Population:
         self._clients: dict[int, Client] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._sending = Sending(self._clients, self.shared.timer, self.failures)
-        self._script = _script_of(spec, self._clients, self.shared.timer)
+        self._script = self._script_of(spec)
         self._marks: list[Mark] = []
         self._quiet: Mark | None = None
         self._stamps: list[tuple[int, int]] = []
@@ -125,6 +125,8 @@ class Population:
         age_s = (drained.at_ns - self._ramp_start_ns) / NS_PER_S
         facts = facts_of(self._clients, self.shared.ledger.sightings, age_s)
         facts.stamps, facts.gc_enabled, facts.gc_collections = self._stamps, self._collecting, self.gc_pauses.count
+        if self._script is not None:
+            self._script.finish()
         await self.close()
         return Records(
             pid=os.getpid(),
@@ -179,24 +181,13 @@ class Population:
         return Mark(self.shared.ledger.totals()._asdict(), time.process_time_ns(), now_ns())
 
     async def _subscribe(self, index: int) -> None:
-        spec = self.spec
-        draw = random.Random(f"subscriber-{spec.seed}-{index}")
+        draw = random.Random(f"subscriber-{self.spec.seed}-{index}")
         ramp_share, phase = draw.random(), draw.random()
         await self._go.wait()
-        await self.shared.timer.sleep_until(self._ramp_start_ns + round(ramp_share * spec.ramp_s * NS_PER_S))
-        options = ClientOptions(
-            room=room_name(index % spec.rooms),
-            headers=spec.headers,
-            variant=spec.variant,
-            ca_file=spec.ca_file,
-            poll_interval_s=spec.poll_interval_s,
-            poll_phase_s=phase * spec.poll_interval_s,
-            hold_s=spec.hold_s,
-            first_hold_s=residual_hold_s(phase, spec.hold_s, spec.schedule.rate_hz / spec.rooms),
-        )
+        await self.shared.timer.sleep_until(self._ramp_start_ns + round(ramp_share * self.spec.ramp_s * NS_PER_S))
         connected = False
         try:
-            client = self._clients[index] = new_client(spec.transport, self._url, options, self.shared)
+            client = self._clients[index] = self._new_client(index, phase)
             client.duplicate_listeners.append(partial(self._note_repeat, index))
             async with aclosing(client.events()) as stream:
                 async for envelope, receive_ns in stream:
@@ -211,6 +202,27 @@ class Population:
         except Exception as error:  # whatever ended it, the trial must know
             self.failures.append(f"subscriber {index}: {type(error).__name__} {error}")
 
+    def _new_client(self, index: int, phase: float = 0.0) -> Client:
+        spec = self.spec
+        options = ClientOptions(
+            room=room_name(index % spec.rooms),
+            token=spec.tokens[index] if spec.tokens else "",
+            headers=spec.headers,
+            variant=spec.variant,
+            ca_file=spec.ca_file,
+            poll_interval_s=spec.poll_interval_s,
+            poll_phase_s=phase * spec.poll_interval_s,
+            hold_s=spec.hold_s,
+            first_hold_s=residual_hold_s(phase, spec.hold_s, spec.schedule.rate_hz / spec.rooms),
+        )
+        return new_client(spec.transport, self._url, options, self.shared)
+
+    def _script_of(self, spec: LoadSpec) -> Script | None:
+        if spec.script is None:
+            return None
+        stage = Stage(spec.script, spec.seed, self._clients, self.shared.timer, spec.subscribers, self._new_client)
+        return SCRIPTS[spec.script.name](stage)
+
     async def _enter(self, index: int) -> None:
         """The subscriber is connected, and does what its script has to do before anything is measured."""
         try:
@@ -219,10 +231,6 @@ class Population:
             self.opened += 1
         except Exception as error:
             self.failures.append(f"subscriber {index}: {type(error).__name__} {error}")
-
-
-def _script_of(spec: LoadSpec, clients: dict[int, Client], timer: Timer) -> Script | None:
-    return None if spec.script is None else SCRIPTS[spec.script.name](Stage(spec.script, spec.seed, clients, timer))
 
 
 def residual_hold_s(draw: float, hold_s: float, rate_hz: float) -> float:

@@ -87,6 +87,8 @@ class LoadSpec(msgspec.Struct, frozen=True):
     """Requests of subscribers; empty: every subscriber only receives."""
     script: ScriptLoad | None = None
     """What subscribers do in a scenario, in place of receiving a feed."""
+    tokens: list[str] = []
+    """Of each subscriber, and of those whom its script connects; empty: all are anonymous."""
     cores: list[int] = []
     """Cores of the generator's processes, in turn; the probes' first."""
     socket: str = ""

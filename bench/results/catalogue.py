@@ -6,59 +6,13 @@ where it is marked, into comparisons of runs.
 
 from typing import Final
 
-import msgspec
+from bench.results.metric import BYTES, COST, LATENCY, QUALITY, REQUESTS, Metric
+from bench.results.scenario_metrics import SCENARIO_METRICS
 
 PERCENTILES: Final = (1, *range(5, 100, 5), 99, 99.9)
 
 LATENCY_PERCENTILES: Final = {"latency_ms_p50": "50", "latency_ms_p95": "95", "latency_ms_p99": "99"}
 """Metrics that are percentiles of delivery latency -> where ``Trial.latency_ms`` has them; they are stored once."""
-
-LATENCY: Final = "Latency"
-BYTES: Final = "Bytes on the wire"
-REQUESTS: Final = "Requests and connections"
-COST: Final = "Cost on the server"
-SCENARIO: Final = "Scenarios"
-QUALITY: Final = "How well it was measured"
-
-
-BELOW_NOISE: Final = "below the noise of the idle server"
-
-
-class Metric(msgspec.Struct, frozen=True):
-    """What a number of a trial is, and how it is shown."""
-
-    unit: str
-    label: str
-    """A few words for the head of a column or the start of a line; they stand alone, without the group."""
-    group: str
-    """The heading under which a report's details show it."""
-    meaning: str
-    """One sentence, for the reader to whom the label does not say enough."""
-    margin: str = ""
-    """Which margin of ``reports.statistics`` applies when it is compared: latency, bytes or cpu; empty is none."""
-    decimals: int = 1
-    """Digits after the point where a trial's number is shown as it is measured."""
-    compared: bool = False
-    """``python -m reports compare`` has a line for it."""
-    less_idle: bool = False
-    """What the idle server uses was subtracted. A value of 0 or below is below the noise of that: it is kept, so that
-    averages and differences are not censored at one end, shown as such, and no ratio is formed from it."""
-
-    @property
-    def title(self) -> str:
-        """Label and unit."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
-
-    def text(self, value: float) -> str:
-        """A number with its unit."""
-        if self.is_below_noise(value):
-            return BELOW_NOISE
-        return f"{value:,.{self.decimals}f} {self.unit}".rstrip()
-
-    def is_below_noise(self, value: float) -> bool:
-        """Is nothing left of the value but the noise of the idle server?"""
-        return self.less_idle and value <= 0
-
 
 METRICS: Final[dict[str, Metric]] = {
     "latency_ms_p50": Metric(
@@ -298,73 +252,6 @@ METRICS: Final[dict[str, Metric]] = {
         "median latency of the second half above the first's, 0 unless it is sure",
         decimals=2,
     ),
-    "first_token_ms_mean": Metric(
-        "ms", "first token", SCENARIO, "from the request to the first token of its answer, mean over readers"
-    ),
-    "inter_token_ms_p50": Metric(
-        "ms", "between tokens, median", SCENARIO, "time between two tokens at a reader, median"
-    ),
-    "inter_token_ms_p95": Metric("ms", "between tokens, p95", SCENARIO, "the same, 95th percentile"),
-    "inter_token_ms_p99": Metric("ms", "between tokens, p99", SCENARIO, "the same, 99th percentile"),
-    "token_latency_ms_p50": Metric(
-        "ms", "token latency, median", SCENARIO, "from the instant a token is there to its reader, median", "latency"
-    ),
-    "token_latency_ms_p95": Metric("ms", "token latency, p95", SCENARIO, "the same, 95th percentile", margin="latency"),
-    "token_latency_ms_p99": Metric("ms", "token latency, p99", SCENARIO, "the same, 99th percentile"),
-    "tokens_per_read": Metric(
-        "", "tokens per read", SCENARIO, "tokens that came in one read of the socket, mean", decimals=2
-    ),
-    "wire_bytes_per_token": Metric(
-        "B", "bytes per token", SCENARIO, "bytes moved both ways per token that was delivered", "bytes", 0
-    ),
-    "server_cpu_us_per_token": Metric(
-        "µs", "server CPU per token", SCENARIO, "server CPU per token that was delivered", "cpu", less_idle=True
-    ),
-    "ack_ms_p50": Metric(
-        "ms", "send to ack, median", SCENARIO, "from the instant a message is due to its acknowledgement"
-    ),
-    "ack_ms_p95": Metric("ms", "send to ack, p95", SCENARIO, "the same, 95th percentile"),
-    "ack_ms_p99": Metric("ms", "send to ack, p99", SCENARIO, "the same, 99th percentile"),
-    "seen_by_all_ms_p50": Metric(
-        "ms",
-        "seen by the last member, median",
-        SCENARIO,
-        "from the instant a message is due until its last member has it",
-    ),
-    "seen_by_all_ms_p95": Metric("ms", "seen by the last member, p95", SCENARIO, "the same, 95th percentile"),
-    "seen_by_all_ms_p99": Metric("ms", "seen by the last member, p99", SCENARIO, "the same, 99th percentile"),
-    "typing_ms_p50": Metric("ms", "typing lag, median", SCENARIO, "from the start of typing until others are told"),
-    "typing_ms_p95": Metric("ms", "typing lag, p95", SCENARIO, "the same, 95th percentile"),
-    "typing_ms_p99": Metric("ms", "typing lag, p99", SCENARIO, "the same, 99th percentile"),
-    "wire_bytes_per_message": Metric(
-        "B", "bytes per message received", SCENARIO, "bytes moved both ways per message and member", "bytes", 0
-    ),
-    "server_cpu_us_per_message": Metric(
-        "µs",
-        "server CPU per message received",
-        SCENARIO,
-        "server CPU, the store's included, per message and member",
-        "cpu",
-        less_idle=True,
-    ),
-    "messages_unacknowledged": Metric("", "not acknowledged", SCENARIO, "messages without an answer", decimals=0),
-    "messages_lost": Metric("", "messages lost", SCENARIO, "acknowledged messages that a member never got", decimals=0),
-    "messages_repeated": Metric("", "messages repeated", SCENARIO, "messages that a member got again", decimals=0),
-    "messages_out_of_order": Metric(
-        "", "messages out of order", SCENARIO, "messages that a member got after a later one", decimals=0
-    ),
-    "staleness_ms_mean": Metric(
-        "ms", "staleness, mean", SCENARIO, "time since what is shown is not the newest, mean over instruments and time"
-    ),
-    "staleness_ms_p95": Metric("ms", "staleness, p95", SCENARIO, "the same, not exceeded for 95 % of the time"),
-    "stale_share": Metric(
-        "", "share of time behind", SCENARIO, "share of time in which not the newest is shown", decimals=3
-    ),
-    "quotes_per_s": Metric("1/s", "quotes per reader", SCENARIO, "quotes that a reader got per second"),
-    "wire_bytes_per_s": Metric(
-        "B/s", "bytes per reader", SCENARIO, "bytes moved both ways per reader and second", "bytes", 0
-    ),
-    "tokens_lost": Metric("", "tokens lost", SCENARIO, "tokens that a reader never got", decimals=0),
-    "tokens_repeated": Metric("", "tokens repeated", SCENARIO, "tokens that a reader got again", decimals=0),
+    **SCENARIO_METRICS,
 }
 """Every number a trial may carry, by name. A metric that a trial could not measure is absent, never 0."""

@@ -194,6 +194,10 @@ class Plan(msgspec.Struct, frozen=True):
     """Options of the server's services (``--service-option``)."""
     store: bool = False
     """Does the server keep things in a file?"""
+    users: Count = 0
+    """Users who have tokens, without which the server lets nobody in; 0: it asks for none."""
+    server_options: dict[str, str] = {}
+    """Other options of the server, by name with underscores."""
 
     @property
     def between(self) -> Network:

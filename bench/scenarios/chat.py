@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from bench.generators.scripts.chat import SEEN, SENT, TYPED, TYPING
-from bench.scenarios.scenario import Recorded, Scenario, Size, percentiles
+from bench.scenarios.scenario import Arm, Recorded, Scenario, Size, percentiles
 from feed.instruments.clock import NS_PER_MS
 
 DRAIN_S: Final = 0.5
@@ -69,7 +69,7 @@ def _typing_ms(found: Recorded) -> np.ndarray:
 CHAT: Final = Scenario(
     name="chat",
     options={"room_size": 20, "posts_hz": 0.25, "text_bytes": 200, "types_s": 1.0, "stops_s": 10.0},
-    arms={"as people write, scaled up": {}},
+    arms={"as people write, scaled up": Arm()},
     sizes={
         "default": Size(5, {"subscribers": 100}, {}, with_arms=True),
         "smoke": Size(

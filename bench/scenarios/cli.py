@@ -10,6 +10,7 @@ from bench.run.options import PRESET_HELP, TRANSPORTS_HELP, among
 from bench.scenarios.evaluate import evaluate
 from bench.scenarios.registry import SCENARIOS
 from bench.scenarios.scenario import scenario_trials
+from bench.sweeps.sensitivity import idle_plan
 from bench.sweeps.sweep import Sweep, run_sweep
 from feed.transports import CONTENDERS
 
@@ -31,9 +32,10 @@ def scenario(
     """Measure a scenario over all transports, or all of them.
 
     The first arm of each has blocks and intervals, further arms are single trials. Ctrl-C keeps what was measured and
-    renders it.
+    renders it; the same command with --out FOLDER goes on in that folder.
     """
-    wanted = SCENARIOS.values() if name == ALL else [SCENARIOS[name]]
+    wanted = list(SCENARIOS.values()) if name == ALL else [SCENARIOS[name]]
     names = transports or list(CONTENDERS)
     planned = [one for each in wanted for one in scenario_trials(each, preset, names, blocks, seed)]
-    run_sweep(Sweep(SCENARIO_FILE, preset, seed, planned, evaluate=evaluate), out)
+    idle_of = idle_plan(names, seed) if any(each.needs_idle for each in wanted) else None
+    run_sweep(Sweep(SCENARIO_FILE, preset, seed, planned, idle_of, evaluate, continues=True), out)

@@ -7,12 +7,13 @@ from bench.generators.spec import Records
 from bench.plan.trials import TrialPlan
 from bench.results.run import Plan, Trial
 from bench.scenarios.registry import SCENARIOS
-from bench.scenarios.scenario import Column, Recorded
+from bench.scenarios.scenario import Column, Recorded, impossible
 from bench.trial import metrics, validity
 from bench.trial.channel import TrialError
 from bench.trial.context import RunContext
 from bench.trial.evaluate import Measurement
 from feed.instruments.clock import NS_PER_S
+from feed.transports import POLLING
 
 
 def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Measurement) -> None:
@@ -29,12 +30,23 @@ def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Mea
     }
     busy_ns = gauges.server_cpu_ns - gauges.server_idle_share * gauges.window_s * NS_PER_S
     moved = metrics.totals(records, "begin", "end")
-    found = Recorded(plan, measured.start_ns, rows_of(plan, records), moved, busy_ns / 1000)
+    interval_s = trial.poll_interval_s if trial.transport == POLLING else 0.0
+    idle = context.idle.get(trial.transport)
+    found = Recorded(
+        plan,
+        measured.start_ns,
+        rows_of(plan, records),
+        moved,
+        busy_ns / 1000,
+        interval_s,
+        idle and idle.of_block(trial.block),
+    )
     record.metrics = {**common, **SCENARIOS[plan.scenario].metrics(found)}
     record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
     broken = sum(process.counts["reconnects"] for process in records)
     record.reasons = [
         *validity.reasons(record.metrics, 0),
+        *impossible(record.metrics, trial.rtt_ms),
         *([f"{broken} connections broke"] if broken and not plan.scenario_options.get("cut_share") else []),
         *context.relay_reasons.get(trial.rtt_ms, ()),
     ]

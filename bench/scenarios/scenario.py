@@ -10,11 +10,23 @@ from numpy.typing import NDArray
 
 from bench.plan.presets import make_plan
 from bench.plan.trials import Planned, TrialPlan
-from bench.results.run import Plan
+from bench.results.run import Idle, Plan
 from clients.core.ledger import Totals
 
 PURPOSE: Final = "scenario"
 PERCENTILES: Final = (50, 95, 99)
+TRANSITS: Final = {
+    "ack_ms": 2,
+    "seen_by_all_ms": 2,
+    "typing_ms": 2,
+    "visible_ms": 2,
+    "key_ack_ms": 2,
+    "input_to_snapshot_ms": 2,
+    "snapshot_ms": 1,
+    "notification_ms": 2,
+    "token_latency_ms": 1,
+}
+"""Latency -> how often it crosses the network at least, one way: a trial with a shorter one is invalid."""
 LEAST_BEYOND: Final = 10
 """A percentile is given only with as many values above it."""
 
@@ -33,6 +45,19 @@ class Size(NamedTuple):
     """Are further arms measured?"""
 
 
+class Arm(NamedTuple):
+    """What an arm changes."""
+
+    options: Mapping[str, Any] = {}
+    """Options of the script."""
+    plan: Mapping[str, Any] = {}
+    """Values of ``Plan``."""
+    transports: tuple[str, ...] = ()
+    """Empty: all."""
+    variant: str = ""
+    """Of the servers, if they are of a variant that no row of a table has."""
+
+
 class Recorded(NamedTuple):
     """What a trial's processes recorded."""
 
@@ -44,6 +69,15 @@ class Recorded(NamedTuple):
     """By all connections in the measured part."""
     server_busy_us: float
     """CPU of the server in the measured part, that of the idle server subtracted."""
+    poll_interval_s: float = 0.0
+    """0 for what does not poll at an interval."""
+    idle: Idle | None = None
+    """The transport's idle cycle."""
+
+    @property
+    def window_s(self) -> float:
+        """The measured part, which is an interval longer for polls: it has the one that brings the last of it."""
+        return self.plan.duration_s - self.plan.scenario_begin_s + self.poll_interval_s
 
     def option(self, name: str) -> Any:
         """An option of the script."""
@@ -56,8 +90,8 @@ class Scenario(NamedTuple):
     name: str
     options: Mapping[str, Any]
     """Options of the script."""
-    arms: Mapping[str, Mapping[str, Any]]
-    """Arm -> the options that it changes; the first changes none, and has blocks."""
+    arms: Mapping[str, Arm]
+    """By name; the first changes nothing, and has blocks."""
     sizes: Mapping[str, Size]
     """Preset -> its size."""
     duration_s: Callable[[Mapping[str, Any]], float]
@@ -67,6 +101,14 @@ class Scenario(NamedTuple):
     """Does the server need one?"""
     service_options: Callable[[Mapping[str, Any]], dict[str, str]] = lambda options: {}
     """Options of the server's services, for such options of the script."""
+    begin_s: float = 0.0
+    """When the measured part begins."""
+    users: int = 0
+    """Those beyond the subscribers who have tokens; 0: nobody needs one."""
+    needs_idle: bool = False
+    """Are idle cycles measured before the trials?"""
+    poll_interval_s: Callable[[Mapping[str, Any]], float] | None = None
+    """The interval of polls, for such options; ``None``: the plan's."""
 
 
 def scenario_trials(
@@ -82,8 +124,14 @@ def scenario_trials(
 
 
 def _block(scenario: Scenario, size: Size, arm: str, transports: list[str], block: int, seed: int) -> list[Planned]:
-    options = {**scenario.options, **size.options, **scenario.arms[arm]}
-    values = {**size.plan, "transports": transports, "rooms": 1, "blocks": size.blocks, "seed": seed}
+    changed = scenario.arms[arm]
+    options = {**scenario.options, **size.options, **changed.options}
+    transports = [name for name in transports if name in (changed.transports or transports)]
+    if not transports:
+        return []
+    values = {**size.plan, "transports": transports, "rooms": 1, "blocks": size.blocks, "seed": seed, **changed.plan}
+    if scenario.poll_interval_s is not None:
+        values["poll_interval_s"] = scenario.poll_interval_s(options)
     plan = msgspec.structs.replace(
         make_plan("default", **values, duration_s=scenario.duration_s(options)),
         point=scenario.name,
@@ -92,6 +140,8 @@ def _block(scenario: Scenario, size: Size, arm: str, transports: list[str], bloc
         store=scenario.store,
         service_options=scenario.service_options(options),
         probes=values["subscribers"],
+        scenario_begin_s=scenario.begin_s,
+        users=scenario.users and scenario.users + values["subscribers"],
     )
     place = list(scenario.arms).index(arm) + 1
     trial_seed = seed * 10_000 + block
@@ -109,9 +159,20 @@ def _block(scenario: Scenario, size: Size, arm: str, transports: list[str], bloc
                 trial_seed,
                 plan.rtt_ms,
                 plan.poll_interval_s,
+                changed.variant,
             ),
         )
         for name in order
+    ]
+
+
+def impossible(found: Mapping[str, float], rtt_ms: float) -> list[str]:
+    """The medians that are shorter than the network allows, a sentence each."""
+    least_ms = {f"{name}_p50": transits * rtt_ms / 2 for name, transits in TRANSITS.items()}
+    return [
+        f"{name} is {found[name]:.1f}, and the network alone takes {least:g} ms"
+        for name, least in least_ms.items()
+        if name in found and found[name] < least
     ]
 
 

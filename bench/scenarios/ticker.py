@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.generators.scripts.ticker import BEGAN, QUOTE
-from bench.scenarios.scenario import Recorded, Scenario, Size
+from bench.scenarios.scenario import Arm, Recorded, Scenario, Size
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
 from feed.ticker import TickerOptions, quotes
 
@@ -45,8 +45,9 @@ def metrics(found: Recorded) -> dict[str, float]:
         "staleness_ms_p95": quantile_ns(aged_ns, whole_ns, 0.95) / NS_PER_MS,
         "stale_share": float(np.diff(aged_ns).sum() / whole_ns),
         "quotes_per_s": delivered / ((end_ns - begin_ns) / NS_PER_S) / len(began["subscriber"]),
+        "server_cpu_us_per_quote": found.server_busy_us / delivered,
         "wire_bytes_per_s": (found.moved.stream_bytes + found.moved.header_bytes)
-        / ((end_ns - begin_ns) / NS_PER_S)
+        / found.window_s
         / len(began["subscriber"]),
     }
 
@@ -101,7 +102,7 @@ def quantile_ns(aged_ns: NDArray[np.int64], whole_ns: float, share: float) -> fl
 TICKER: Final = Scenario(
     name="ticker",
     options={"max_hz": 0.0, "instruments": 100, "hot_hz": 10.0, "reads_s": 8.0},
-    arms={"every change": {}, "at most 1 a second": {"max_hz": 1.0}},
+    arms={"every change": Arm(), "at most 1 a second": Arm({"max_hz": 1.0})},
     sizes={
         "default": Size(5, {"subscribers": 20}, {}, with_arms=True),
         "smoke": Size(1, {"subscribers": 3, "poll_interval_s": 0.2}, {"reads_s": 2.0}, with_arms=False),

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from bench.generators.scripts.tokens import ANSWER, TOKEN
-from bench.scenarios.scenario import Recorded, Scenario, Size, percentiles
+from bench.scenarios.scenario import Arm, Recorded, Scenario, Size, percentiles
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
 
 DRAIN_S: Final = 0.2
@@ -72,9 +72,9 @@ TOKENS: Final = Scenario(
         "batch_s": 0.0,
     },
     arms={
-        "one by one": {},
-        "by 5": {"batch_tokens": 5},
-        "by 50 ms": {"batch_tokens": 4096, "batch_s": 0.05},
+        "one by one": Arm(),
+        "by 5": Arm({"batch_tokens": 5}),
+        "by 50 ms": Arm({"batch_tokens": 4096, "batch_s": 0.05}),
     },
     sizes={
         "default": Size(5, {"subscribers": 20}, {}, with_arms=True),

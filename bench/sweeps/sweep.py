@@ -18,6 +18,7 @@ from bench.run.folders import folder_for
 from bench.run.progress import Progress, duration
 from bench.run.runner import Batch, run_batches
 from bench.run.shell import orchestrate, report, this_command
+from bench.sweeps.resume import continued, interrupted_run
 from feed.console.command_line import INTERRUPTED
 from feed.console.terminal import new_console
 
@@ -34,6 +35,8 @@ class Sweep(NamedTuple):
     """The plan by which idle cycles are measured before the trials; ``None``: they are not."""
     evaluate: Callable[..., None] | None = None
     """Fills the trials' records, as in ``bench.trial.context.RunContext``."""
+    continues: bool = False
+    """Does it go on in the folder of an interrupted run, with the trials that are missing there?"""
 
 
 def new_sweep(sweep: Sweep, command: list[str], placement: Placement) -> SweepResults:
@@ -51,10 +54,14 @@ def run_sweep(sweep: Sweep, out: Path | None, *, as_json: bool = False) -> None:
     """
     if not sweep.planned:
         raise click.UsageError("nothing to measure: this preset has none of these sections")
-    folder = folder_for(out, sweep.name)
     place = placement(sorted(os.sched_getaffinity(0)))
-    results = new_sweep(sweep, this_command(), place)
-    batch = Batch(results, sweep.planned, folder, sweep.name)
+    results, planned = new_sweep(sweep, this_command(), place), sweep.planned
+    earlier = interrupted_run(out, sweep.name) if sweep.continues else None
+    if earlier is None or out is None:
+        folder = folder_for(out, sweep.name)
+    else:
+        folder, (results, planned) = out.resolve(), continued(earlier, results, planned)
+    batch = Batch(results, planned, folder, sweep.name)
     console = new_console(stderr=as_json)
     said = f"{len(batch.planned)} trials, about {duration(batch.expected_s)}. Results: {folder / sweep.name}"
     console.print(said, highlight=False, markup=False)

@@ -83,7 +83,8 @@ async def _measure(context: RunContext, trial: TrialPlan, record: Trial) -> Meas
         cores = context.placement._asdict()
         record.details = {"server": server.ready, "relay": relay.ready if relay else None, "cores": cores}
         url, control_url = server.ready["url"], server.ready["control_url"]
-        target = Target(trial.transport, url, control_url, spec.headers, spec.variant, spec.ca_file)
+        token_of = (lambda user: spec.tokens[-1]) if spec.tokens else None
+        target = Target(trial.transport, url, control_url, spec.headers, spec.variant, spec.ca_file, token_of)
         # A fault that was injected is to be found by what the trial counts; the contract would find it first.
         record.preflight = [] if trial.transport in context.plan.inject_fault else await preflight(target)
         await processes.receive(steps.READY, GENERATOR_TIMEOUT_S)

@@ -8,7 +8,8 @@ from bench.generators.spec import Records
 from bench.generators.window import Window
 from bench.plan.timing import LATE_MS, latest_ms
 from bench.plan.trials import TrialPlan, schedule_of
-from bench.results.catalogue import BELOW_NOISE, METRICS
+from bench.results.catalogue import METRICS
+from bench.results.metric import BELOW_NOISE
 from bench.results.run import Plan, Trial
 from bench.trial import metrics, validity
 from bench.trial.channel import TrialError, UnfitError

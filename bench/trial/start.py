@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,7 @@ from bench.results.run import Plan
 from bench.trial.channel import GeneratorChannel
 from bench.trial.context import IdleCpu, RunContext, TrialProcesses
 from bench.trial.tls import Certificate, make_certificate
+from bench.trial.users import make_key, make_tokens
 from feed.instruments.clock import now_ns
 from feed.transports import POLLING
 
@@ -44,11 +45,16 @@ async def trial_processes(context: RunContext, trial: TrialPlan) -> AsyncIterato
         try:
             async with GeneratorChannel(scratch / "channel") as channel:
                 certificate = make_certificate(scratch) if trial.tls else None
+                key = make_key(scratch) if context.plan.users else None
                 spec = load_spec_of(context, trial, scratch, certificate)
+                if key is not None:
+                    spec = msgspec.structs.replace(
+                        spec, tokens=make_tokens(key, context.plan.users + 1)
+                    )  # one for the preflight
                 # First, since it takes longest to boot.
                 generator = await _start_generator(context, trial, spec, scratch)
                 children.append(generator)
-                server = await _start_server(context, trial, certificate, scratch)
+                server = await _start_server(context, trial, certificate, key, scratch)
                 children.append(server)
                 # No client is connected yet; the relay boots meanwhile.
                 idle_cpu, relay = await together(
@@ -109,8 +115,11 @@ async def _start_generator(context: RunContext, trial: TrialPlan, spec: LoadSpec
     return await start("generator", arguments, spec.cores[0], log, **{SPEC_VARIABLE: str(spec_file)})
 
 
-async def _start_server(context: RunContext, trial: TrialPlan, certificate: Certificate | None, scratch: Path) -> Child:
+async def _start_server(
+    context: RunContext, trial: TrialPlan, certificate: Certificate | None, key: Path | None, scratch: Path
+) -> Child:
     plan = context.plan
+    others: dict[str, Any] = dict(plan.server_options)
     return await start_server(
         trial.transport,
         context.placement.server,
@@ -125,6 +134,9 @@ async def _start_server(context: RunContext, trial: TrialPlan, certificate: Cert
         gc=trial.gc,
         store=scratch / "store.db" if plan.store else None,
         service_option=[f"{name}={value}" for name, value in plan.service_options.items()],
+        auth="jwt" if key else None,
+        jwt_key_file=key,
+        **others,
     )
 
 

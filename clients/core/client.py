@@ -116,8 +116,11 @@ class Client:
         """One connection's envelopes, from ``self.session.cursor`` on; ends or raises when the connection does."""
         raise NotImplementedError
 
-    async def send_request(self, id_: str, body: bytes) -> Envelope:
-        """Send one request and return its answer. Raises one of ``RETRIED`` if the connection ends before."""
+    async def send_request(self, id_: str, body: bytes, payload: bytes = b"") -> Envelope:
+        """Send one request and return its answer. Raises one of ``RETRIED`` if the connection ends before.
+
+        ``payload``: what is no JSON, and goes with ``body`` in binary where the transport has that.
+        """
         raise ClientError("this transport takes no requests")
 
     async def release(self) -> None:
@@ -218,7 +221,7 @@ class Client:
             if self.reconnection.in_doubt:
                 self.reconnection.delivered()
             self.ledger.deliveries += 1
-            self.ledger.payload_bytes += len(bytes(envelope.data))
+            self.ledger.payload_bytes += len(bytes(envelope.data)) + len(envelope.payload)
             return envelope.type != "message" or self._messages.is_first(message)
         return True
 

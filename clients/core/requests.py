@@ -27,8 +27,9 @@ MAX_PENDING_REQUESTS: Final = 1000
 RETRY_PAUSE_S: Final = 0.05
 """Upper bound of the random pause before a request that was cut off is sent again."""
 
-Send = Callable[[str, bytes], Awaitable[Envelope]]
-"""Sends the request with an id and returns its answer. Raises one of ``RETRIED`` if the connection ends before."""
+Send = Callable[[str, bytes, bytes], Awaitable[Envelope]]
+"""Sends the request with an id, its body and its payload, and returns its answer. Raises one of ``RETRIED`` if the
+connection ends before."""
 
 
 class Requests:
@@ -56,11 +57,12 @@ class Requests:
             raise ClientError(f"{MAX_PENDING_REQUESTS} requests are pending already")
         self._instance = self._instance or secrets.token_hex(16)
         id_ = str(next(self._numbers))
-        body = encode_request(type_, id_, instance=self._instance, **fields)
+        payload = fields.get("payload", b"")
+        body = encode_request(type_, id_, instance=self._instance, **{**fields, "payload": None})
         wait_s = self._timeout_s + float(fields.get("ack_timeout_s") or 0)
         try:
             async with asyncio.timeout(wait_s):
-                answer = await self._send_until_answered(id_, body)
+                answer = await self._send_until_answered(id_, body, payload)
         except TimeoutError:
             reason = f"; {self._last_failure}" if self._last_failure else ""
             raise TimeoutError(f"no answer to {type_!r} within {wait_s:g} s{reason}") from None
@@ -90,11 +92,11 @@ class Requests:
             if not future.done():
                 future.set_exception(ConnectionResetError("the connection ended before the answer came"))
 
-    async def _send_until_answered(self, id_: str, body: bytes) -> Envelope:
+    async def _send_until_answered(self, id_: str, body: bytes, payload: bytes) -> Envelope:
         while True:
             await self.can_send.wait()
             try:
-                return await self._send(id_, body)
+                return await self._send(id_, body, payload)
             except RETRIED as error:
                 end_if_permanent(error, opened=True)
                 self._last_failure = words(error)

@@ -12,7 +12,7 @@ from clients.core.options import ClientOptions, target
 from clients.http.answers import JSON, check_answer, failure_of, is_passing, read_envelope, read_error
 from clients.http.headers import authorization
 from clients.http.stamped import OneConnection, new_session
-from feed.envelope import Envelope, decode_error
+from feed.envelope import Envelope, decode_error, with_payload
 
 SESSION_HEADER: Final = "pushmark-session"
 ANSWERED_PASSING: Final = frozenset({429, 504})
@@ -29,7 +29,9 @@ class HttpClient(Client):
         self.request_session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
 
-    async def send_request(self, id_: str, body: bytes) -> Envelope:
+    async def send_request(self, id_: str, body: bytes, payload: bytes = b"") -> Envelope:
+        if payload:
+            body = with_payload(body, payload)
         async with self._opening:  # of several requests at once, the first opens a session for all
             if not self.secret:
                 await self.open_session()

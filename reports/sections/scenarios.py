@@ -5,11 +5,34 @@ from typing import Final, NamedTuple
 from bench.results.catalogue import METRICS
 from bench.results.files import SCENARIO_FILE
 from bench.results.sweep import SweepResults, SweepTrial
-from reports.formats import NOT_MEASURED, counted, with_interval
-from reports.layout import Section, Table
+from feed.transports import BASELINE
+from reports.blocks import Blocks, first_arms
+from reports.formats import NOT_MEASURED, counted, parts, with_interval
+from reports.layout import Cell, FigureSpec, Section, Table
 from reports.statistics import estimate
 from reports.style import LOOKS
 from reports.table.run import RunFolder
+from reports.table.suits import RULES, Rule, Standing, Suits, judge
+
+NOTES: Final = (
+    "Whoever lost, repeated or mixed up something does not suit. Of the others, those are best for the user that none "
+    "is better than in what the user notices: seen by the last member, key to others, input to snapshot, notified, "
+    "staleness, token latency.",
+    "Cheapest: none of these moves fewer bytes, and then none takes less server CPU, which is that of these "
+    "implementations. What is equal, or not settled, is a tie.",
+)
+
+
+DRAWING: Final = "scenarios.draw_suits"
+
+
+class Judged(NamedTuple):
+    """One scenario's verdict."""
+
+    name: str
+    rule: Rule
+    suits: Suits
+    standings: list[Standing]
 
 
 class Asked(NamedTuple):
@@ -38,10 +61,62 @@ ASKED: Final = {
             "messages_out_of_order",
         ),
     ),
+    "collab": Asked(
+        "Collaborative editing: three who type in one document",
+        "How soon is a key visible to others, and do all end with the same text?",
+        (
+            "visible_ms_p50",
+            "visible_ms_p95",
+            "key_ack_ms_p50",
+            "wire_bytes_per_key",
+            "server_cpu_us_per_key",
+            "keys_lost",
+            "keys_repeated",
+            "documents_apart",
+            "characters_apart",
+        ),
+    ),
+    "game": Asked(
+        "Game: matches of 16, shown tick by tick",
+        "How soon does a player see what it did, and how many frames are late?",
+        (
+            "input_to_snapshot_ms_p50",
+            "input_to_snapshot_ms_p95",
+            "snapshot_ms_p50",
+            "late_frame_share",
+            "jitter_ms_p99",
+            "wire_bytes_per_s",
+            "sent_bytes_per_s",
+            "server_cpu_us_per_snapshot",
+            "inputs_unanswered",
+            "snapshots_lost",
+        ),
+    ),
+    "notifications": Asked(
+        "Notifications: one user at a time, most of them idle",
+        "How soon is a user notified, what does an idle one cost, and what does an absent one miss?",
+        (
+            "notification_ms_p50",
+            "notification_ms_p95",
+            "idle_bytes_per_user_hour",
+            "idle_cpu_us_per_user_hour",
+            "rss_bytes_per_connection",
+            "notifications_lost",
+            "notifications_repeated",
+            "notifications_missed",
+        ),
+    ),
     "ticker": Asked(
         "Ticker: quotes that change at their own rates",
         "How old is what a reader shows?",
-        ("staleness_ms_mean", "staleness_ms_p95", "stale_share", "quotes_per_s", "wire_bytes_per_s"),
+        (
+            "staleness_ms_mean",
+            "staleness_ms_p95",
+            "stale_share",
+            "quotes_per_s",
+            "wire_bytes_per_s",
+            "server_cpu_us_per_quote",
+        ),
     ),
     "tokens": Asked(
         "Tokens: an answer that comes a few bytes at a time",
@@ -69,7 +144,68 @@ def build(run: RunFolder) -> list[Section]:
     if results is None:
         return []
     measured = {one.section for one in results.trials}
-    return [scenario_section(results, name) for name in ASKED if name in measured]
+    sections = [scenario_section(results, name) for name in ASKED if name in measured]
+    return [verdict_section(results, [name for name in RULES if name in measured]), *sections]
+
+
+def verdict_section(results: SweepResults, names: list[str]) -> Section:
+    """Where each transport stands in each scenario, and what suits it, beside what the article recommends."""
+    arms = first_arms(results)
+    judged = []
+    for name in names:
+        rule, blocks = RULES[name], arms.get(name, Blocks({}))
+        found = judge(rule, blocks)
+        judged.append(Judged(name, rule, found, found.standings(rule, blocks)))
+    caption = "Which transport suits which use; framed: what the article recommends"
+    return Section(
+        "Which transport suits which use?",
+        f"The rule was set before the first run (decision 0017); {results.processor}",
+        [],
+        [_standings(judged), _article(judged)],
+        figures=[FigureSpec("suits", caption, DRAWING, judged)],
+    )
+
+
+def _standings(judged: list[Judged]) -> Table:
+    names = [name for name in LOOKS if name != BASELINE]
+    rows: list[list[str | Cell]] = []
+    for one in judged:
+        by_name = {of.transport: of for of in one.standings}
+        cells = [_standing(by_name.get(name)) for name in names]
+        rows.append([f"{title(one.name)}: {METRICS[one.rule.noticed].title}", *cells])
+    return Table("Scenario by transport", ["", *(LOOKS[name].name for name in names)], rows, list(NOTES), is_main=True)
+
+
+def _standing(of: Standing | None) -> str | Cell:
+    if of is None or of.noticed is None:
+        return NOT_MEASURED
+    value, interval = parts(of.noticed.value, of.noticed.low, of.noticed.high)
+    return Cell(value, interval, word=of.word)
+
+
+def _article(judged: list[Judged]) -> Table:
+    rows: list[list[str | Cell]] = [
+        [
+            title(one.name),
+            f"{LOOKS[one.rule.recommended].name} ({one.rule.words})",
+            Cell("", word=one.suits.word),
+            one.suits.why,
+            _names(one.suits.equal),
+            _names(one.suits.preferred),
+        ]
+        for one in judged
+    ]
+    head = ["", "the article says", "verdict", "why", "best for the user", "of them, cheapest"]
+    return Table("Against the article", head, rows, [], is_main=True)
+
+
+def title(name: str) -> str:
+    """A scenario's name in a few words."""
+    return ASKED[name].heading.partition(":")[0]
+
+
+def _names(transports: list[str]) -> str:
+    return ", ".join(LOOKS[name].name for name in transports) or NOT_MEASURED
 
 
 def scenario_section(results: SweepResults, name: str) -> Section:

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from bench.results.catalogue import BELOW_NOISE, METRICS
+from bench.results.catalogue import METRICS
+from bench.results.metric import BELOW_NOISE
 from bench.results.run import Plan, Results
 from feed.transports import POLLING
 from reports.blocks import Blocks, find

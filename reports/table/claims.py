@@ -37,7 +37,13 @@ class NotJudged(msgspec.Struct, frozen=True):
     reason: str
 
 
-Judged = ByWord | ByOrder | ByCheck | NotJudged
+class ByScenario(msgspec.Struct, frozen=True):
+    """In these scenarios the transport suits as ``reports.table.suits`` says."""
+
+    scenarios: tuple[str, ...]
+
+
+Judged = ByWord | ByOrder | ByCheck | ByScenario | NotJudged
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -53,7 +59,6 @@ BYTES: Final = "wire_bytes_per_event"
 COMPLEXITY: Final = NotJudged(
     "complexity is not a number; the report has the requirements and the shortest client's lines"
 )
-SCENARIO: Final = NotJudged("which solution suits which use is a question of scenarios, not of one feed")
 
 BURDENS: Final = frozenset({"asks_on_a_clock", "opens_connections"})
 """Capability checks whose *yes* is bad news for the user; the *yes* of every other check is good news."""
@@ -68,27 +73,31 @@ CLAIMS: Final = (
         "high resource use",
         ByOrder("server_cpu_us_per_event", ("long_polling", "sse", "websocket"), more=True),
     ),
-    Claim("polling", "use: simple updates", SCENARIO),
+    Claim("polling", "use: simple updates", NotJudged("no scenario is about simple updates")),
     Claim("long_polling", "latency: medium", ByWord(LATENCY, ("medium",))),
     Claim("long_polling", "bandwidth: medium", ByWord(BYTES, ("medium",))),
     Claim("long_polling", "complexity: medium", COMPLEXITY),
     Claim("long_polling", "held until data is ready", ByCheck("waits_for_data", True)),
     Claim("long_polling", "fewer requests than polling", ByOrder("requests_per_event", ("polling",), more=False)),
     Claim("long_polling", "frequent connection open and close", ByCheck("opens_connections", True)),
-    Claim("long_polling", "use: notifications", SCENARIO),
+    Claim("long_polling", "use: notifications", ByScenario(("notifications",))),
     Claim("sse", "latency: low", ByWord(LATENCY, ("low",))),
     Claim("sse", "bandwidth: low", ByWord(BYTES, ("low",))),
     Claim("sse", "complexity: low", COMPLEXITY),
     Claim("sse", "one-way", ByCheck("sends_where_it_receives", False)),
     Claim("sse", "plain HTTP: works through a proxy that forwards no Upgrade", ByCheck("passes_a_plain_proxy", True)),
     Claim("sse", "reconnects by itself in a browser", ByCheck("reconnects_in_a_browser", True)),
-    Claim("sse", "use: data streaming, data push", SCENARIO),
+    Claim("sse", "use: data streaming, data push", ByScenario(("tokens", "ticker"))),
     Claim("websocket", "latency: very low", ByWord(LATENCY, ("very low",))),
     Claim("websocket", "bandwidth: very low", ByWord(BYTES, ("very low",))),
     Claim("websocket", "complexity: high", COMPLEXITY),
     Claim("websocket", "full duplex", ByCheck("sends_where_it_receives", True)),
     Claim("websocket", "low latency", ByWord(LATENCY, ("very low", "low"))),
     Claim("websocket", "needs dedicated support on the way and in the server", ByCheck("passes_a_plain_proxy", False)),
-    Claim("websocket", "use: bidirectional, game sync", SCENARIO),
-    Claim("socketio", "use: chat, notifications, collaborative editing with OT or CRDT", SCENARIO),
+    Claim("websocket", "use: bidirectional, game sync", ByScenario(("game",))),
+    Claim(
+        "socketio",
+        "use: chat, notifications, collaborative editing with OT or CRDT",
+        ByScenario(("chat", "notifications", "collab")),
+    ),
 )

@@ -5,7 +5,8 @@ from typing import Final
 
 import msgspec
 
-from bench.results.catalogue import COST, METRICS
+from bench.results.catalogue import METRICS
+from bench.results.metric import COST
 from bench.results.run import Counts
 from feed.transports import BASELINE
 from reports.blocks import SERVER_CPU, Blocks, find

@@ -4,7 +4,9 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.results.capabilities import CapabilityResults
-from bench.results.files import CAPABILITIES_FILE, RUN_FILES, R, find, load, load_points, read
+from bench.results.files import CAPABILITIES_FILE, RUN_FILES, SCENARIO_FILE, R, find, load, load_points, read
+from bench.results.sweep import SweepResults
+from reports.blocks import Blocks, first_arms
 from reports.table.summary import Summary, judge, summarize
 from reports.table.verdicts import Line
 
@@ -37,4 +39,10 @@ class RunFolder:
     def verdicts(self) -> list[Line]:
         """On the article's claims, at every operating point."""
         capabilities = self.read(CAPABILITIES_FILE, CapabilityResults)
-        return judge(self.points, capabilities.checks if capabilities else None)
+        return judge(self.points, capabilities.checks if capabilities else None, self.scenarios)
+
+    @cached_property
+    def scenarios(self) -> dict[str, Blocks]:
+        """The valid trials of each scenario's first arm, of those that were measured."""
+        results = self.read(SCENARIO_FILE, SweepResults)
+        return {} if results is None else first_arms(results)

@@ -1,7 +1,7 @@
 """Everything that the report says about one operating point, from its results. Pure."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -86,9 +86,11 @@ def summarize(results: Results) -> Summary:
     )
 
 
-def judge(points: Sequence[Summary], checks: Sequence[CapabilityCheck] | None) -> list[Line]:
-    """A verdict on every claim of the article. ``checks``: ``None`` if no capability check was run."""
-    return judge_all([Measured(of.results.plan, of.blocks) for of in points], checks)
+def judge(
+    points: Sequence[Summary], checks: Sequence[CapabilityCheck] | None, scenarios: Mapping[str, Blocks]
+) -> list[Line]:
+    """A verdict on every claim of the article, as ``reports.table.verdicts.judge_all``."""
+    return judge_all([Measured(of.results.plan, of.blocks) for of in points], checks, scenarios)
 
 
 def _title(results: Results) -> str:
@@ -190,6 +192,20 @@ def _block_rules(least: int) -> list[str]:
     ]
 
 
+OF_SCENARIOS: Final = frozenset(
+    {
+        "scenario",
+        "scenario_options",
+        "scenario_begin_s",
+        "service_options",
+        "server_options",
+        "store",
+        "users",
+    }
+)
+"""Of a plan: what the table's trials have nothing of."""
+
+
 def _facts(results: Results) -> dict[str, dict[str, str]]:
     run = {
         "created": results.created_at,
@@ -201,7 +217,7 @@ def _facts(results: Results) -> dict[str, dict[str, str]]:
     plan = msgspec.to_builtins(results.plan)
     return {
         "Run": run,
-        "Plan": {name: _text(value) for name, value in plan.items()},
+        "Plan": {name: _text(value) for name, value in plan.items() if name not in OF_SCENARIOS},
         "Host": {name: _text(value) for name, value in _flat(results.host).items()},
         "Versions": dict(results.versions),
         "Options": {name: _text(value) for name, value in _flat(results.options).items()},

@@ -7,8 +7,9 @@ is judged by what its check saw (decisions 0010 and 0011).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -34,8 +35,9 @@ from reports.statistics import (
     estimate,
     new_run_blocks,
 )
+from reports.table import suits
 from reports.table.answer import prose
-from reports.table.claims import BURDENS, BYTES, CLAIMS, LATENCY, ByCheck, ByOrder, ByWord, Claim, Judged
+from reports.table.claims import BURDENS, BYTES, CLAIMS, LATENCY, ByCheck, ByOrder, ByScenario, ByWord, Claim, Judged
 from reports.table.ratings import BANDWIDTH_BOUNDS, HIGHEST, LATENCY_BOUNDS, rate
 
 HOLDS: Final = "holds"
@@ -54,7 +56,8 @@ VERDICT_RULES: Final = (
     f"another. Fewer than {MIN_BLOCKS} valid blocks give no verdict.",
     "Better means better for the user: less latency, fewer bytes and requests, less CPU, one more useful capability.",
     "Claims about capabilities were tried on real servers: yes or no, with what happened.",
-    "Complexity and use cases are not judged: complexity is not a number, and use cases are a question of scenarios.",
+    "Complexity is not judged, as it is not a number. Uses are judged by scenarios, where they were measured: agrees, "
+    "disagrees or tie (decision 0017).",
 )
 
 Bounds = tuple[tuple[float, str], ...]
@@ -85,10 +88,17 @@ class Measured(msgspec.Struct, frozen=True):
     blocks: Blocks
 
 
-def judge_all(points: Sequence[Measured], checks: Sequence[CapabilityCheck] | None) -> list[Line]:
-    """Every claim about a transport that was measured. ``checks``: ``None`` if none were run."""
+def judge_all(
+    points: Sequence[Measured],
+    checks: Sequence[CapabilityCheck] | None,
+    scenarios: Mapping[str, Blocks] = MappingProxyType({}),
+) -> list[Line]:
+    """Every claim about a transport that was measured. ``checks``: ``None`` if none were run.
+
+    ``scenarios``: those that were measured, and their valid trials.
+    """
     present = {name for of in points for name in of.blocks.trials}
-    return [_line(claim, points, checks) for claim in CLAIMS if claim.transport in present]
+    return [_line(claim, points, checks, scenarios) for claim in CLAIMS if claim.transport in present]
 
 
 def tally(lines: Sequence[Line]) -> dict[str, int]:
@@ -114,7 +124,12 @@ def tally_text(lines: Sequence[Line]) -> str:
     return f"{counted(sum(found.values()), 'verdict')} on the article's claims: {said}."
 
 
-def _line(claim: Claim, points: Sequence[Measured], checks: Sequence[CapabilityCheck] | None) -> Line:
+def _line(
+    claim: Claim,
+    points: Sequence[Measured],
+    checks: Sequence[CapabilityCheck] | None,
+    scenarios: Mapping[str, Blocks],
+) -> Line:
     by: Judged = claim.by
     if isinstance(by, ByWord | ByOrder) and (reason := _unfit(points)):
         return Line(claim, {of.plan.point: Judgement(UNJUDGED, reason) for of in points})
@@ -125,8 +140,19 @@ def _line(claim: Claim, points: Sequence[Measured], checks: Sequence[CapabilityC
             return Line(claim, {of.plan.point: _by_order(claim, by, of) for of in points})
         case ByCheck():
             return Line(claim, {}, _by_check(claim, by, checks))
+        case ByScenario():
+            return Line(claim, {}, _by_scenario(claim, by, scenarios))
         case _:
             return Line(claim, {}, Judgement(UNJUDGED, by.reason))
+
+
+def _by_scenario(claim: Claim, by: ByScenario, scenarios: Mapping[str, Blocks]) -> Judgement:
+    names = [name for name in by.scenarios if name in scenarios]
+    if not names:
+        return Judgement(UNJUDGED, "which solution suits which use is a question of scenarios, not of one feed")
+    found = [suits.judge(suits.RULES[name]._replace(recommended=claim.transport), scenarios[name]) for name in names]
+    said = "; ".join(f"{name}: {of.word}, {of.why}" for name, of in zip(names, found, strict=True))
+    return Judgement(" / ".join(dict.fromkeys(of.word for of in found)), said, f"python -m bench scenario {names[0]}")
 
 
 def _unfit(points: Sequence[Measured]) -> str:

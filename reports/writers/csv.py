@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bench.results.catalogue import METRICS
+from bench.results.metric import SCENARIO
 from bench.results.run import Counts, Results, Trial
 
 FIELDS: Final = (
@@ -27,13 +28,15 @@ FIELDS: Final = (
     "probes",
 )
 COUNTS: Final = tuple(Counts.__struct_fields__)
+METRIC_NAMES: Final = [name for name, metric in METRICS.items() if metric.group != SCENARIO]
+"""Those that a trial of the table can have."""
 
 
 def to_csv(points: Sequence[Results]) -> str:
     """All trials, whatever their status; what was not measured is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["point", *FIELDS, *COUNTS, *METRICS])
+    writer.writerow(["point", *FIELDS, *COUNTS, *METRIC_NAMES])
     writer.writerows([of.plan.point, *_row(trial)] for of in points for trial in of.trials)
     return text.getvalue()
 
@@ -43,4 +46,4 @@ def _row(trial: Trial) -> list[object]:
         name: "; ".join(getattr(trial, name)) for name in ("reasons", "notes")
     }
     counts = [getattr(trial.counts, field) if trial.counts else "" for field in COUNTS]
-    return [*given.values(), *counts, *(trial.values.get(name, "") for name in METRICS)]
+    return [*given.values(), *counts, *(trial.values.get(name, "") for name in METRIC_NAMES)]

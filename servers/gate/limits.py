@@ -93,12 +93,11 @@ class Limits:
         self._handshakes = _Buckets(
             "connections from this address", options.handshakes_per_address_hz, options.handshake_burst
         )
-        self._messages = _Buckets(
-            "requests on this connection", options.messages_per_connection_hz, options.message_burst
-        )
-        self._user_messages = _Buckets(
-            "requests of this user", options.messages_per_user_hz, options.user_message_burst
-        )
+        self._messages: dict[float, _Buckets] = {}
+        """Requests that a service adds to the limit of a connection -> the buckets of such connections ..."""
+        self._user_messages: dict[float, _Buckets] = {}
+        """... and of their users."""
+        self._allow(0.0)
 
     def admit(self, address: str, user: str) -> None:
         """Count a new connection; ``user`` is empty for an anonymous one.
@@ -120,27 +119,45 @@ class Limits:
             _take_one_off(self._by_user, user)
         self._sweep()
 
-    def message(self, connection_id: str, user: str, size: int) -> None:
-        """Count a request of ``size`` bytes. Raises ``Refusal`` with ``message_too_large`` or ``rate_limited``."""
+    def message(self, connection_id: str, user: str, size: int, more_hz: float = 0.0) -> None:
+        """Count a request of ``size`` bytes. Raises ``Refusal`` with ``message_too_large`` or ``rate_limited``.
+
+        ``more_hz``: by how much a service that the connection uses raises its limit (``Service.messages_hz``).
+        """
         if size > self.options.message_bytes:
             raise Refusal("message_too_large", f"{size} bytes: a request may have {self.options.message_bytes}")
-        self._messages.take(connection_id)
+        if more_hz not in self._messages:
+            self._allow(more_hz)
+        self._messages[more_hz].take(connection_id)
         if user:
-            self._user_messages.take(user)
+            self._user_messages[more_hz].take(user)
 
     def forget(self, connection_id: str) -> None:
-        """Free the bucket of a connection that has ended."""
-        self._messages.drop(connection_id)
+        """Free the buckets of a connection that has ended."""
+        for buckets in self._messages.values():
+            buckets.drop(connection_id)
         self._sweep()
 
     @property
     def kept(self) -> int:
         """Number of counters and buckets in memory."""
-        buckets = self._handshakes.size + self._messages.size + self._user_messages.size
-        return len(self._by_address) + len(self._by_user) + buckets
+        return len(self._by_address) + len(self._by_user) + sum(buckets.size for buckets in self._all)
+
+    @property
+    def _all(self) -> list["_Buckets"]:
+        return [self._handshakes, *self._messages.values(), *self._user_messages.values()]
+
+    def _allow(self, more_hz: float) -> None:
+        options = self.options
+        self._messages[more_hz] = _Buckets(
+            "requests on this connection", options.messages_per_connection_hz + more_hz, options.message_burst
+        )
+        self._user_messages[more_hz] = _Buckets(
+            "requests of this user", options.messages_per_user_hz + more_hz, options.user_message_burst
+        )
 
     def _sweep(self) -> None:
-        for buckets in (self._handshakes, self._messages, self._user_messages):
+        for buckets in self._all:
             buckets.sweep()
 
 

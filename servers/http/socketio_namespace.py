@@ -14,7 +14,7 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from feed.cursor import Cursor
 from feed.strict import JsonError, decode_strictly
-from feed.wire import Audience, Event
+from feed.wire import Audience, BinaryEvent, Event
 from servers.gate.admission import address_of
 from servers.gate.auth import Identity
 from servers.gate.errors import Refusal
@@ -121,11 +121,6 @@ class SocketIoNamespace:
         connection = self._namespace.connections.by_client.get(sid)
         return LEAVING if connection is None else self._namespace.requests.reject(connection, size_bytes, message)
 
-    def answer_binary(self, sid: str, size_bytes: int) -> bytes:
-        """The error for a binary message."""
-        connection = self._namespace.connections.by_client.get(sid)
-        return LEAVING if connection is None else self._namespace.requests.reject_binary(connection, size_bytes)
-
     def close(self) -> None:
         """Stop all tasks."""
         for task in tuple(self._tasks):
@@ -187,6 +182,14 @@ class Emitter:
         """``where`` as in the library's ``emit``: ``to`` a client, or ``room`` and ``skip_sid``."""
         await self._sio.emit(event, json.loads(envelope), namespace=self._name, **where)
 
+    async def send(self, event: Event, **where: Any) -> None:
+        """Emit an event as ``emit`` does; a payload becomes the binary attachment of its field."""
+        if isinstance(event, BinaryEvent):
+            body = {**json.loads(event.head), "payload": event.payload}
+            await self._sio.emit(event.type, body, namespace=self._name, **where)
+        else:
+            await self.emit(event.type, event.json, **where)
+
     async def notify(self, notice: Notice, to: str) -> None:
         """Emit a notice to a client or a room."""
         await self.emit(notice.type, notice.json, to=to)
@@ -246,7 +249,7 @@ class RoomPump:
             if notice is not None:
                 await self._emitter.notify(notice, client)
             for event in events:
-                await self._emitter.emit(event.type, event.json, to=client)
+                await self._emitter.send(event, to=client)
             await self._emitter.taken(client)
         if self._serves(connection):
             await self._emitter.enter_room(client, self._name)
@@ -264,7 +267,7 @@ class RoomPump:
         """One event to all clients in the room, or its ``skip`` to those that it is not meant for."""
         self._counters.deliveries += len(self._emitter.clients_in(self._name))
         skip = [] if event.audience is None else self._not_meant(event.audience)
-        await self._emitter.emit(event.type, event.json, room=self._name, skip_sid=skip)
+        await self._emitter.send(event, room=self._name, skip_sid=skip)
         for client in skip:
             await self._emitter.emit("skip", event.skipped.json, to=client)
 

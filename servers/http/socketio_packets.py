@@ -6,7 +6,7 @@ So a request is decoded once, strictly, from the bytes that were sent, as on eve
 
 import json
 import re
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
@@ -17,6 +17,7 @@ MAX_NAMESPACE_CHARACTERS: Final = 100
 """Longest name of a namespace in a packet, which answers repeat. Ours are shorter."""
 
 _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_FIELDS: Final = msgspec.json.Decoder(tuple[str, dict[str, msgspec.Raw]])
 _NAME: Final = msgspec.json.Decoder(str)
 _ARGUMENT: Final = re.compile(rf'\s*\[\s*"{REQUEST}"\s*,(.*)\]\s*', re.DOTALL)
 
@@ -60,6 +61,26 @@ def parse_packet(text: str) -> TextPacket:
     if len(packet.namespace or "") > MAX_NAMESPACE_CHARACTERS:
         raise PacketError(f"a namespace of {len(packet.namespace)} characters: allowed are {MAX_NAMESPACE_CHARACTERS}")
     return packet
+
+
+class _Placeholder(msgspec.Struct, forbid_unknown_fields=True):
+    """Stands in a packet for an attachment."""
+
+    is_placeholder: Literal[True] = msgspec.field(name="_placeholder")
+    num: Literal[0]
+
+
+_PLACEHOLDER: Final = msgspec.json.Decoder(_Placeholder)
+
+
+def with_attachment(text: str, payload: bytes) -> str:
+    """The JSON text of an event whose attachment is in its field ``payload`` as base64. Raises ``PacketError``."""
+    try:
+        name, fields = _FIELDS.decode(text)
+        _PLACEHOLDER.decode(fields["payload"])
+    except (ValueError, KeyError, RecursionError):
+        raise PacketError("an attachment is the field 'payload' of a request") from None
+    return msgspec.json.encode([name, {**fields, "payload": payload}]).decode()
 
 
 def request_of(text: str) -> bytes:

@@ -14,9 +14,12 @@ from socketio.packet import ACK, BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNEC
 from feed.envelope import decode_envelope
 from servers.gate.errors import Refusal
 from servers.http.engineio import Engine
-from servers.http.socketio_packets import Json, PacketError, TextPacket, parse_packet
+from servers.http.socketio_packets import Json, PacketError, TextPacket, parse_packet, with_attachment
 
 DEFAULT_NAMESPACE: Final = "/"
+UNANNOUNCED: Final = "a binary message that no event announced"
+NOT_FOLLOWED: Final = "the event before this packet announced an attachment, and none followed"
+NOT_ONE: Final = "a binary event has one attachment: the field 'payload' of its request"
 UNASKED: Final = "this server asks for no acknowledgements: a client may connect, disconnect, and send events"
 NOT_CONNECTED: Final = Refusal("bad_request", "not connected to this namespace: connect to it first").body
 LEAVING: Final = Refusal("closed", "this connection is ending").body
@@ -30,9 +33,6 @@ class Space(Protocol):
 
     def reject(self, sid: str, size_bytes: int, message: str) -> bytes:
         """The error for something that is no event."""
-
-    def answer_binary(self, sid: str, size_bytes: int) -> bytes:
-        """The answer to a binary message."""
 
 
 Answering = Callable[[Space, str], bytes]
@@ -52,6 +52,8 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
         self._closing: set[asyncio.Task[None]] = set()
         self._announced: dict[str, int] = {}
         """Engine.IO session -> binary messages that are still to come for an event that was answered."""
+        self._held: dict[str, TextPacket] = {}
+        """Engine.IO session -> an event whose attachment is still to come."""
 
     def end_unless_used(self, eio_sid: str) -> None:
         """Schedule the end of an Engine.IO session that is in no namespace by then."""
@@ -75,21 +77,29 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         self._announced.pop(eio_sid, None)
+        self._held.pop(eio_sid, None)
         await super()._handle_eio_disconnect(eio_sid, reason)
 
     async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
         if eio_sid not in self.environ:
             return  # it has ended, and the library would fail to find it
         if isinstance(data, bytes):
-            await self._handle_attachment(eio_sid, len(data))
+            await self._handle_attachment(eio_sid, data)
             return
         self._announced.pop(eio_sid, None)
+        if (held := self._held.pop(eio_sid, None)) is not None:
+            await self._answer(
+                eio_sid, held.namespace or DEFAULT_NAMESPACE, held.id, lambda at, sid: at.reject(sid, 0, NOT_FOLLOWED)
+            )
         try:
             packet = parse_packet(data)
         except PacketError as error:
             said, size = str(error), len(data)
             await self._answer(eio_sid, self._any_namespace(eio_sid), None, lambda at, sid: at.reject(sid, size, said))
             self.end(eio_sid)
+            return
+        if packet.packet_type == BINARY_EVENT and packet.attachment_count == 1:
+            self._held[eio_sid] = packet
             return
         if packet.attachment_count:
             self._announced[eio_sid] = packet.attachment_count
@@ -104,7 +114,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
         elif kind == EVENT:
             await self._handle_event(eio_sid, name, packet.id, packet.data or "null")
         elif kind == BINARY_EVENT:
-            await self._answer(eio_sid, name, packet.id, lambda at, sid: at.answer_binary(sid, size))
+            await self._answer(eio_sid, name, packet.id, lambda at, sid: at.reject(sid, size, NOT_ONE))
         else:
             await self._answer(eio_sid, name, None, lambda at, sid: at.reject(sid, size, UNASKED))
 
@@ -134,13 +144,26 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
         if id is not None or decode_envelope(body).type == "error":
             await self._say(eio_sid, namespace, id, body)
 
-    async def _handle_attachment(self, eio_sid: str, size: int) -> None:
-        """Take a binary message: an attachment of an event that was answered, or one on its own."""
-        name, announced = self._any_namespace(eio_sid), self._announced.get(eio_sid, 0)
-        if announced:
+    async def _handle_attachment(self, eio_sid: str, data: bytes) -> None:
+        """Take a binary message: the attachment of an event, one of an event that was answered, or one on its own."""
+        held, announced = self._held.pop(eio_sid, None), self._announced.get(eio_sid, 0)
+        if held is not None:
+            await self._handle_event_with(eio_sid, held, data)
+        elif announced:
             self._announced[eio_sid] = announced - 1
         else:
-            await self._answer(eio_sid, name, None, lambda at, sid: at.answer_binary(sid, size))
+            name, size = self._any_namespace(eio_sid), len(data)
+            await self._answer(eio_sid, name, None, lambda at, sid: at.reject(sid, size, UNANNOUNCED))
+
+    async def _handle_event_with(self, eio_sid: str, packet: TextPacket, payload: bytes) -> None:
+        name = packet.namespace or DEFAULT_NAMESPACE
+        try:
+            event = with_attachment(packet.data or "null", payload)
+        except PacketError as error:
+            said, size = str(error), len(payload)
+            await self._answer(eio_sid, name, packet.id, lambda at, sid: at.reject(sid, size, said))
+        else:
+            await self._handle_event(eio_sid, name, packet.id, event)
 
     def _any_namespace(self, eio_sid: str) -> str:
         """A namespace of the session, for answers that concern no namespace in particular."""

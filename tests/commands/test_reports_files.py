@@ -14,7 +14,6 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from bench.results.catalogue import METRICS
 from bench.results.files import RESULTS_FILE, save
 from bench.results.run import Counts, Results
 from feed.console.terminal import new_console
@@ -26,6 +25,7 @@ from reports.report import build
 from reports.sections.point import FIGURES
 from reports.style import INK, LOOKS, PAPER, on_top, text_colour, tint
 from reports.table.run import RunFolder
+from reports.writers.csv import METRIC_NAMES
 from reports.writers.terminal import show_short
 from tests.conftest import run_module
 from tests.helpers.fake_results import fake_results
@@ -150,9 +150,9 @@ def test_csv_has_one_row_per_trial_and_a_column_per_metric(rendered: Path) -> No
     with (rendered / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == [trial.id for trial in results.trials]
-    assert set(METRICS) <= rows[0].keys()
+    assert set(METRIC_NAMES) <= rows[0].keys()
     for row, trial in zip(rows, results.trials, strict=True):
-        assert {name: float(row[name]) for name in METRICS if row[name]} == trial.values
+        assert {name: float(row[name]) for name in METRIC_NAMES if row[name]} == trial.values
         assert row["reasons"] == "; ".join(trial.reasons)
 
 

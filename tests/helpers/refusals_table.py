@@ -196,7 +196,7 @@ TABLE: Final[dict[str, Row]] = {
             Cell(("request",), asking("call", service="members", data={"room": "staff"})),
             *(
                 Cell(("request",), asking("call", service=service, data={"op": "open", "room": "staff"}))
-                for service in ("chat", "tokens")
+                for service in ("chat", "collab", "game", "tokens")
             ),
         ),
     ),

@@ -4,7 +4,8 @@ import pytest
 
 from bench.generators.spec import Mark, Records
 from bench.machine.load import Machine
-from bench.results.catalogue import BELOW_NOISE, METRICS
+from bench.results.catalogue import METRICS
+from bench.results.metric import BELOW_NOISE
 from bench.results.run import Results
 from bench.run.progress import outcome
 from bench.run.standing import cell

@@ -68,6 +68,32 @@ def tries(limits: Limits, count: int, connection_id: str = "c", user: str = "") 
     return passed
 
 
+def test_a_service_raises_the_limit_of_those_who_use_it_and_of_no_others(clock: Clock) -> None:
+    """One message in 20 ms: 50 a second, where 10 are allowed, and 30 with a service that needs 20 more."""
+    limits = Limits(TINY)
+
+    def passed(connection_id: str, more_hz: float, user: str = "") -> int:
+        found = 0
+        for _ in range(200):
+            clock.now_s += 0.02
+            try:
+                limits.message(connection_id, user, 1, more_hz)
+            except Refusal as refusal:
+                assert refusal.code == "rate_limited"
+            else:
+                found += 1
+        return found
+
+    assert passed("plain", 0.0) == pytest.approx(4 * 10 + TINY.message_burst, abs=1)
+    assert passed("player", 20.0) == pytest.approx(4 * 30 + TINY.message_burst, abs=1)
+    assert passed("plain", 0.0) < 50
+    assert passed("user's", 20.0, user="ann") == pytest.approx(4 * 30 + TINY.message_burst, abs=1)
+    clock.now_s += LONGEST_FILL_S
+    limits.forget("player")
+    limits.forget("plain")
+    assert limits.kept <= 1, "the user's bucket is full, and goes at the next sweep"
+
+
 def refusal_of_admit(limits: Limits, address: str, user: str = "") -> Refusal:
     with pytest.raises(Refusal) as caught:
         limits.admit(address, user)

@@ -11,8 +11,18 @@ from hypothesis import strategies as st
 
 from bench.generators.scripts.registry import SCRIPTS
 from bench.results.catalogue import METRICS
+from bench.results.run import Idle
+from bench.scenarios.collab import differing
 from bench.scenarios.registry import SCENARIOS
-from bench.scenarios.scenario import Column, Recorded, Scenario, percentiles, scenario_trials
+from bench.scenarios.scenario import (
+    TRANSITS,
+    Column,
+    Recorded,
+    Scenario,
+    impossible,
+    percentiles,
+    scenario_trials,
+)
 from bench.scenarios.ticker import ages, due_by_instrument, mean_ns, quantile_ns
 from clients.core.ledger import Totals
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
@@ -210,7 +220,7 @@ def test_ticker_of_a_reader_that_misses_nothing_and_of_one_that_gets_nothing() -
 def test_a_trial_that_recorded_nothing_has_no_metric_that_needs_something(name: str) -> None:
     found = SCENARIOS[name].metrics(recorded(name, {}, 4))
     assert all(np.isfinite(value) for value in found.values())
-    assert not [metric for metric in found if "_ms_" in metric or "_per_" in metric]
+    assert not [of for of in found if "_ms_" in of or ("_per_" in of and not of.endswith("_per_user_hour"))]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=list(SCENARIOS))
@@ -218,7 +228,9 @@ def test_plans(scenario: Scenario) -> None:
     """Blocks of the first arm in shuffled orders, each further arm once, all with a name of their own."""
     trials = scenario_trials(scenario, "default", list(CONTENDERS), None, 1)
     first, *others = scenario.arms
-    assert [one.load for one in trials] == [arm for arm in [first] * 5 + others for _ in CONTENDERS]
+    assert [one.load for one in trials] == [
+        arm for arm in [first] * 5 + others for _ in scenario.arms[arm].transports or CONTENDERS
+    ]
     assert len({one.trial.id for one in trials}) == len(trials)
     assert len({tuple(one.trial.transport for one in trials[at : at + 5]) for at in range(0, 25, 5)}) > 1
     assert trials == scenario_trials(scenario, "default", list(CONTENDERS), None, 1)
@@ -244,8 +256,149 @@ def test_every_metric_of_a_scenario_is_in_the_catalogue() -> None:
             "typed": [(0, 0, at(1))],
             "typing": [(1, 0, at(2 + n)) for n in range(2000)],
         },
+        "collab": {
+            "typed": [(0, n, at(n), at(n + 40)) for n in range(1, 2000)],
+            "seen": [(1, n, at(n + 45)) for n in range(1, 2000)],
+        },
+        "game": {"input": [(0, n, at(n), 1) for n in range(2000)], "snapshot": snapshots({}) * 20},
+        "notifications": {
+            "sent": [(0, at(n), at(n + 40), n) for n in range(1, 2000)],
+            "seen": [(0, n, at(n + 20)) for n in range(1, 2000)],
+            "kept": [(2, 3, 3)],
+        },
         "ticker": {"began": [(0, START_NS)], "quote": [(0, 0, 1, at(500))]},
     }
     for name, scenario in SCENARIOS.items():
         found = scenario.metrics(recorded(name, rows[name], 2))
         assert found and set(found) <= set(METRICS), set(found) - set(METRICS)
+
+
+def game(rows: Mapping[str, Sequence[tuple[int, ...]]], players: int = 1) -> dict[str, float]:
+    """20 ticks a second: one is due every 50 ms."""
+    return SCENARIOS["game"].metrics(recorded("game", rows, players, tick_hz=20, plays_s=5.0))
+
+
+def snapshots(late_ms: Mapping[int, float], player: int = 0, without: Sequence[int] = ()) -> list[tuple[int, ...]]:
+    """100 ticks, each received 25 ms after it is due, or so much later; each applies the input of the same number."""
+    return [
+        (player, tick, at(50 * tick), tick, at(50 * tick + 25 + late_ms.get(tick, 0.0)))
+        for tick in range(100)
+        if tick not in without
+    ]
+
+
+def test_a_game_on_time() -> None:
+    inputs = [(0, n, at(50 * n - 30), 1) for n in range(1, 100)]
+    found = game({"input": inputs, "snapshot": snapshots({})})
+    assert found["input_to_snapshot_ms_p50"] == pytest.approx(55)
+    assert found["snapshot_ms_p50"] == pytest.approx(25)
+    assert found["jitter_ms_p50"] == pytest.approx(0)
+    assert (found["late_frame_share"], found["snapshots_lost"], found["inputs_unanswered"]) == (0, 0, 0)
+
+
+def test_late_frames_are_those_beyond_two_ticks_and_those_that_never_came() -> None:
+    """100 ms late is shown in time, 101 is not; the other player of the match has all ticks."""
+    found = game({"snapshot": [*snapshots({5: 100, 50: 101}, without=[7]), *snapshots({}, player=1)]}, players=2)
+    assert found["snapshots_lost"] == 1
+    assert found["late_frame_share"] == pytest.approx(2 / 200)
+
+
+def test_a_player_that_saw_nothing_has_lost_all() -> None:
+    found = game({"input": [(1, 1, at(1), 0)], "snapshot": snapshots({})}, players=2)
+    assert (found["snapshots_lost"], found["late_frame_share"], found["inputs_unanswered"]) == (100, 0.5, 1)
+
+
+def test_snapshots_that_come_in_pairs_have_jitter() -> None:
+    found = game({"snapshot": snapshots(dict.fromkeys(range(0, 100, 2), 50.0))})
+    assert found["jitter_ms_p50"] == pytest.approx(50)
+
+
+def notifications(rows: Mapping[str, Sequence[tuple[int, ...]]], **of: Any) -> dict[str, float]:
+    """Two users, idle for 4 s of which the measured part consists."""
+    found = recorded("notifications", rows, 2, idle_s=4.0)
+    plan = msgspec.structs.replace(found.plan, duration_s=found.plan.scenario_begin_s + 4)
+    return SCENARIOS["notifications"].metrics(found._replace(plan=plan, **of))
+
+
+NOTIFIED = {"sent": [(0, at(100), at(140), 1), (1, at(200), at(240), 1)], "seen": [(0, 1, at(121)), (1, 1, at(222))]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "problem", "count"),
+    [
+        ("sent", (1, at(300), at(340), 2), "notifications_lost", 1),
+        ("seen", (1, 1, at(400)), "notifications_repeated", 1),
+        ("kept", (2, 3, 1), "notifications_missed", 2),
+    ],
+)
+def test_notifications_lost_repeated_and_missed(kind: str, row: tuple[int, ...], problem: str, count: int) -> None:
+    problems = ("notifications_lost", "notifications_repeated", "notifications_missed")
+    assert [notifications(NOTIFIED)[name] for name in problems] == [0, 0, 0]
+    found = notifications({**NOTIFIED, kind: [*NOTIFIED.get(kind, []), row]})
+    assert {name: found[name] for name in problems} == {**dict.fromkeys(problems, 0), problem: count}
+
+
+def test_an_idle_user_costs_its_heartbeats_or_its_polls() -> None:
+    """1,000 bytes and 50 us by two users within 4 s; a poll each second makes that 5."""
+    streams = notifications(NOTIFIED, idle=Idle(150.0, 50.0, 6, 15.0))
+    assert streams["idle_bytes_per_user_hour"] == 150 * 240
+    assert streams["idle_cpu_us_per_user_hour"] == pytest.approx(50 / 2 / 4 * 3600)
+    polls = notifications(NOTIFIED, poll_interval_s=1.0, idle=Idle(900.0, 700.0, 6, 1.0))
+    assert polls["idle_bytes_per_user_hour"] == 1000 / 2 / 5 * 3600
+    assert polls["idle_cpu_us_per_user_hour"] == pytest.approx(50 / 2 / 5 * 3600)
+    assert "idle_bytes_per_user_hour" not in notifications(NOTIFIED)
+
+
+def final(writer: int, text: str) -> list[tuple[int, ...]]:
+    return [(writer, at, ord(character)) for at, character in enumerate(text)]
+
+
+def collab(rows: Mapping[str, Sequence[tuple[int, ...]]]) -> dict[str, float]:
+    """Two documents of two."""
+    return SCENARIOS["collab"].metrics(recorded("collab", rows, 4, writers=2))
+
+
+KEYS = {
+    "typed": [(0, 1, at(100), at(140)), (1, 2, at(200), at(241)), (2, 1, at(100), at(140))],
+    "seen": [(1, 1, at(145)), (0, 2, at(246)), (3, 1, at(145))],
+    "final": [row for writer, text in enumerate(("ab", "ab", "c", "c")) for row in final(writer, text)],
+}
+
+
+def test_documents_of_writers_who_have_all_keys() -> None:
+    found = collab(KEYS)
+    problems = ("keys_lost", "keys_repeated", "documents_apart", "characters_apart")
+    assert [found[name] for name in problems] == [0, 0, 0, 0]
+    assert found["wire_bytes_per_key"] == pytest.approx(1000 / 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "problem", "count"),
+    [
+        ("seen", KEYS["seen"][:-1], "keys_lost", 1),
+        ("seen", [*KEYS["seen"], KEYS["seen"][0]], "keys_repeated", 1),
+        ("final", [*KEYS["final"], (3, 1, ord("d"))], "documents_apart", 1),
+        ("final", [*KEYS["final"], (3, 1, ord("d"))], "characters_apart", 1),
+        ("final", KEYS["final"][:-1], "characters_apart", 1),
+    ],
+)
+def test_what_is_wrong_with_documents_is_counted(
+    kind: str, rows: list[tuple[int, ...]], problem: str, count: int
+) -> None:
+    assert collab({**KEYS, kind: rows})[problem] == count
+
+
+@given(st.text("abc", max_size=30), st.text("abc", max_size=30))
+def test_characters_apart_are_symmetric_in_size_and_none_between_equals(one: str, other: str) -> None:
+    assert differing(one, one) == 0
+    assert differing(one, other) >= abs(len(one) - len(other))
+    assert differing(one, "") == len(one)
+    assert (differing(one, other) == 0) == (one == other)
+
+
+def test_what_the_network_forbids_is_named() -> None:
+    """Two one-way transits of 20 ms from a writer to a reader, one from the server."""
+    assert impossible({"seen_by_all_ms_p50": 40.0, "token_latency_ms_p50": 20.0, "stale_share": 0.1}, 40.0) == []
+    (one,) = impossible({"seen_by_all_ms_p50": 39.0, "token_latency_ms_p50": 20.0}, 40.0)
+    assert "seen_by_all_ms_p50 is 39.0" in one and "takes 40 ms" in one
+    assert len(impossible(dict.fromkeys((f"{name}_p50" for name in TRANSITS), 1.0), 40.0)) == len(TRANSITS)

@@ -17,6 +17,7 @@ from feed.envelope import (
     decode_batch,
     decode_envelope,
     decode_error,
+    decode_packet,
     decode_stamp,
     decode_welcome,
     encode_envelope,
@@ -26,6 +27,7 @@ from feed.rooms import check_room
 from feed.wire import (
     HEARTBEAT_FRAME,
     MAX_SSE_LINE_BYTES,
+    BinaryEvent,
     Event,
     FrameDecoder,
     SseItem,
@@ -48,6 +50,11 @@ VALUES = st.recursive(
 )
 EVENTS = st.builds(Event, st.just("event"), CURSORS, ROOMS, VALUES.map(msgspec.json.encode))
 CUTS = st.lists(st.integers(0, 150), max_size=12)
+
+
+def _with_head_size(of: tuple[int, bytes]) -> bytes:
+    size, rest = of
+    return size.to_bytes(4, "big") + rest
 
 
 def pieces_of(stream: bytes, cuts: Iterable[int]) -> list[bytes]:
@@ -77,13 +84,38 @@ def test_every_encoding_of_an_event_is_the_same_envelope(cursor: Cursor, room: s
     assert (plain.type, plain.id, plain.room, plain.value()) == ("event", str(cursor), room, value)
     assert bytes(plain.data) == data, "the payload's bytes are what they were"
     assert event.seq == cursor.seq
-    assert decode_envelope(event.text) == plain
+    assert event.websocket_message == {"type": "websocket.send", "text": event.json.decode()}
     (frame,) = FrameDecoder().feed(event.frame)
     (block,) = SseParser().feed(event.sse)
     assert frame == block.data == event.json
     assert (block.event, block.last_event_id, block.comment) == ("message", event.id, False)
     assert block.end == len(event.sse)
     assert json.loads(event.json)["data"] == value
+
+
+@PURE
+@given(CURSORS, ROOMS, VALUES, st.binary(min_size=1, max_size=300))
+def test_a_payload_is_the_same_in_text_and_in_binary(cursor: Cursor, room: str, value: Any, payload: bytes) -> None:
+    event = BinaryEvent("snapshot", cursor, room, msgspec.json.encode(value), None, "", payload)
+    text, packet = decode_envelope(event.json), decode_packet(event.packet)
+    assert text == packet
+    assert (text.type, text.id, text.room, text.value(), text.payload) == (
+        "snapshot", str(cursor), room, value, payload,
+    )  # fmt: skip
+    assert event.websocket_message == {"type": "websocket.send", "bytes": event.packet}
+    assert event.websocket_frame == Frame(Opcode.BINARY, event.packet).serialize(mask=False)
+    (block,) = SseParser().feed(event.sse)
+    (frame,) = FrameDecoder().feed(event.frame)
+    assert block.data == frame == event.json
+    assert decode_batch(decode_envelope(encode_batch(cursor, room, "new", 0, [event])).data).events == [text]
+    assert decode_envelope(event.skipped.json).type == "skip"
+
+
+@PURE
+@given(st.binary(max_size=40) | st.tuples(st.integers(0, 60), st.binary(max_size=40)).map(_with_head_size))
+def test_what_is_no_binary_message_is_refused(message: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_packet(message)
 
 
 @PURE

@@ -126,7 +126,7 @@ REQUESTS: Final[dict[str, list[tuple[dict[str, Any], str]]]] = {
         *(({"service": "members", "data": {"room": room}}, "not_joined") for room in CLAIMS),
         *(
             ({"service": service, "data": {"op": "open", "room": room}}, "not_joined")
-            for service in ("chat", "tokens")
+            for service in ("chat", "collab", "game", "tokens")
             for room in CLAIMS
         ),
         ({"service": "connections"}, ""),

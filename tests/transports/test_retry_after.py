@@ -214,7 +214,7 @@ class Limited(Client):
             raise EOFError("a cut")
         await asyncio.Event().wait()
 
-    async def send_request(self, id_: str, body: bytes) -> Any:
+    async def send_request(self, id_: str, body: bytes, payload: bytes = b"") -> Any:
         self.asked += 1
         if 2 <= self.asked <= 3:
             return decode_envelope(encode_error("rate_limited", "slowly", id_, 77.0))

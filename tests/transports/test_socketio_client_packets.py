@@ -43,6 +43,30 @@ def test_packets_that_make_no_sense_end_a_socketio_connection(packet: bytes) -> 
     assert isinstance(error, GaveUpError) == (packet[:2] != b"44"), error
 
 
+ANNOUNCED = (
+    b'451-["snapshot",{"type":"snapshot","id":"x","room":"r","data":{},"payload":{"_placeholder":true,"num":0}}]'
+)
+BINARY = b"\x82\x03abc"
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [BINARY],
+        [encode_websocket_text(ANNOUNCED), encode_websocket_text(ANNOUNCED)],
+        [encode_websocket_text(ANNOUNCED), encode_websocket_text(b'42["event",{}]')],
+        [encode_websocket_text(b'452-["snapshot",{}]'), BINARY, BINARY],
+        [encode_websocket_text(b'451-["snapshot"]'), BINARY],
+        [encode_websocket_text(b'451-["snapshot",{"type":1}]'), BINARY],
+        [encode_websocket_text(b"461-[]"), BINARY],
+    ],
+    ids=["unannounced", "twice", "text_instead", "two", "no_argument", "no_envelope", "ack"],
+)
+def test_attachments_that_make_no_sense_end_a_socketio_connection(frames: list[bytes]) -> None:
+    error = run(flood("socketio", welcomed("socketio"), lambda: iter(frames)))
+    assert isinstance(error, GaveUpError), error
+
+
 def test_namespaces_that_nobody_asked_for_are_not_remembered() -> None:
     async def body() -> None:
         async def say(request: bytes, writer: asyncio.StreamWriter) -> None:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from feed.envelope import ErrorData, decode_envelope, decode_error
 from servers.http.socketio_packets import PacketError, parse_packet, request_of
+from servers.http.socketio_server import NOT_FOLLOWED, NOT_ONE, UNANNOUNCED
 from tests.conftest import Running, Start, run
 
 WEBSOCKET = "/socket.io/?EIO=4&transport=websocket"
 ECHO = '{"type":"call","id":"1","service":"echo","data":1}'
-BINARY = "binary messages are not taken here; send text"
 
 
 class Session:
@@ -87,10 +87,10 @@ ANSWERED = [
     ("4399[NaN]", "42", "no acknowledgements"),
     ('44{"message":"x"}', "42", "no acknowledgements"),
     ("461-1[]", "42", "no acknowledgements"),
-    ('451-7["request",{"_placeholder":true,"num":0}]', "437", BINARY),
-    ('450-7["request"]', "437", BINARY),
-    ('459999999999-["request"]', "42", BINARY),
-    ('451-/nowhere,7["request"]', "43/nowhere,7", "not connected"),
+    ('452-7["request",{"_placeholder":true,"num":0}]', "437", NOT_ONE),
+    ('450-7["request"]', "437", NOT_ONE),
+    ('459999999999-["request"]', "42", NOT_ONE),
+    ('452-/nowhere,7["request"]', "43/nowhere,7", "not connected"),
 ]
 """Packets, what stands before the answer, and what it says; the session goes on."""
 
@@ -154,28 +154,91 @@ def test_binary_messages_are_refused_by_name(share: Start) -> None:
             await session.connect()
             for message in (b"", b"\0\xff", ECHO.encode()):
                 await session.peer.send_bytes(message)
-                assert await session.error() == ("42", "bad_request", BINARY)
+                assert await session.error() == ("42", "bad_request", UNANNOUNCED)
             await session.peer.send_str('452-7["request",{"_placeholder":true,"num":0}]')
             for message in (b"one", b"two", b"three"):
                 await session.peer.send_bytes(message)
-            assert await session.error() == ("437", "bad_request", BINARY), "of the event and its two attachments"
-            assert await session.error() == ("42", "bad_request", BINARY), "of the third"
+            assert await session.error() == ("437", "bad_request", NOT_ONE), "of the event and its two attachments"
+            assert await session.error() == ("42", "bad_request", UNANNOUNCED), "of the third"
             await session.alive()
 
     run(body())
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        "{}",
+        '{"payload":"x"}',
+        '{"payload":{"_placeholder":true,"num":1}}',
+        '{"payload":{"_placeholder":false,"num":0}}',
+        '{"payload":{"_placeholder":true,"num":0,"more":1}}',
+        '{"data":{"_placeholder":true,"num":0}}',
+        "7",
+    ],
+)
+def test_an_attachment_is_the_payload_of_a_request_and_nothing_else(share: Start, request_: str) -> None:
+    server = share("socketio", "--source", "none")
+
+    async def body() -> None:
+        async with opened(server) as session:
+            await session.connect()
+            await session.peer.send_str(f'451-8["request",{request_}]')
+            await session.peer.send_bytes(b"bytes")
+            assert await session.error() == ("438", "bad_request", "an attachment is the field 'payload' of a request")
+            await session.alive()
+
+    run(body())
+
+
+def test_an_attachment_that_does_not_follow_is_named(share: Start) -> None:
+    """The packet that came in its place counts as well."""
+    server = share("socketio", "--source", "none")
+
+    async def body() -> None:
+        async with opened(server) as session:
+            await session.connect()
+            await session.peer.send_str('451-9["request",{"payload":{"_placeholder":true,"num":0}}]')
+            await session.peer.send_str("43[]")
+            assert await session.error() == ("439", "bad_request", NOT_FOLLOWED)
+            assert (await session.error())[1] == "bad_request"
+            await session.alive()
+
+    run(body())
+
+
+def test_a_service_that_takes_no_payload_says_so(share: Start) -> None:
+    server = share("socketio", "--source", "none")
+
+    async def body() -> None:
+        async with opened(server) as session:
+            await session.connect()
+            echo = '{"type":"call","id":"1","service":"echo","payload":{"_placeholder":true,"num":0}}'
+            await session.peer.send_str(f'451-3["request",{echo}]')
+            await session.peer.send_bytes(b"bytes")
+            assert await session.error() == ("433", "bad_request", "payload: service 'echo' takes none")
+
+    run(body())
+
+
 @pytest.mark.parametrize("served", ["websocket", "websocket:tuned"])
-def test_binary_frames_and_empty_ones_are_refused_by_name(share: Start, served: str) -> None:
+def test_binary_frames_that_are_no_request_are_refused_by_name(share: Start, served: str) -> None:
     server = share(served, "--source", "none")
 
     async def body() -> None:
         async with aiohttp.ClientSession() as client, client.ws_connect(server.url + "/ws") as peer:
             await peer.receive_str()
-            for message in (b"", b"\0\xff", ECHO.encode()):
+            size = len(ECHO)
+            for message, words in (
+                (b"", "a binary message of 0 bytes"),
+                (b"\0\xff", "a binary message of 2 bytes"),
+                (ECHO.encode(), f"in a binary message of {size}"),
+                (b'\0\0\0\x0f{"type":"call"}bytes', "missing required field"),
+                (size.to_bytes(4, "big") + ECHO.encode() + b"bytes", "payload: service 'echo' takes none"),
+            ):
                 await peer.send_bytes(message)
                 error = decode_error(decode_envelope(await peer.receive_str()).data)
-                assert (error.code, error.message) == ("bad_request", BINARY)
+                assert error.code == "bad_request" and words in error.message
             await peer.send_str("")
             error = decode_error(decode_envelope(await peer.receive_str()).data)
             assert error.code == "bad_request" and "not JSON" in error.message

@@ -6,7 +6,7 @@ mean is said by ``FIELDS``, and what they amount to is calculated when the trial
 
 import random
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
@@ -33,6 +33,10 @@ class Stage(NamedTuple):
     clients: Mapping[int, Client]
     """Subscriber -> its client, of those in this process."""
     timer: Timer
+    subscribers: int
+    """Of all processes."""
+    connect: Callable[[int], Client]
+    """A client for somebody beyond the subscribers, as theirs but for its user; nothing of it is recorded."""
 
 
 class Script:
@@ -61,3 +65,6 @@ class Script:
 
     def take(self, index: int, envelope: Envelope, receive_ns: int) -> None:
         """The subscriber has received something, notices left out."""
+
+    def finish(self) -> None:
+        """The trial is over, and everything has come that comes: record what stands at the end."""
