@@ -1,16 +1,18 @@
-"""Figures of the scenarios: which transport suits which use."""
+"""Figures of the scenarios: which transport suits which use, and for each its two most telling numbers."""
 
 from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter
 
 from bench.results.catalogue import METRICS
 from feed.transports import BASELINE
 from reports.figures.panels import new_figure
 from reports.formats import number
-from reports.sections.scenarios import Judged, title
+from reports.sections.scenarios import Judged, Mark, Picture, title
 from reports.style import CAUTION, FAINT, INK, LOOKS, PAPER, RULE, text_colour
 from reports.table.suits import EQUAL_FOR_USER, FAILS, PREFERRED, WORSE_FOR_USER, Standing
 
@@ -70,3 +72,51 @@ def _cell(axes: Axes, column: int, row: int, one: Judged, of: Standing | None) -
     axes.text(y=row + 0.34, s=of.word or "no verdict", fontsize=13, color=colour, **centre)
     said = f"{number(of.noticed.value)} {METRICS[one.rule.noticed].unit}"
     axes.text(y=row + 0.7, s=said, fontsize=11, color=INK, **centre)
+
+
+MARKERS: Final = ("o", "s", "^", "D", "v", "P")
+"""By arm; the first is filled."""
+LOG_FROM: Final = 20.0
+"""Values that differ by more than so many times stand on a logarithmic axis."""
+
+
+def draw_scenario(picture: Picture) -> Figure | None:
+    """Two metrics of a scenario, by transport: the first arm with its interval, further arms as single trials."""
+    panels = {metric: marks for metric, marks in picture.panels.items() if marks}
+    if not panels:
+        return None
+    figure = new_figure(picture.heading)
+    for axes, (metric, marks) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        _panel(axes, metric, marks)
+    handles = [
+        Line2D([], [], color=INK, linestyle="", marker=MARKERS[arm], markersize=10, fillstyle="none" if arm else "full")
+        for arm in range(len(picture.arms))
+    ]
+    figure.legend(handles, picture.arms, loc="outside lower center", ncols=2, frameon=False, fontsize=13)
+    return figure
+
+
+def _panel(axes: Axes, metric: str, marks: list[Mark]) -> None:
+    names = [name for name in LOOKS if any(mark.transport == name for mark in marks)]
+    for mark in marks:
+        of, colour = mark.value, LOOKS[mark.transport].colour
+        row = names.index(mark.transport) + 0.12 * mark.arm
+        if of.low is not None and of.high is not None:
+            axes.plot([of.low, of.high], [row, row], color=colour, linewidth=3)
+        shown: dict[str, Any] = {
+            "marker": MARKERS[mark.arm],
+            "markersize": 10,
+            "fillstyle": "none" if mark.arm else "full",
+        }
+        axes.plot(of.value, row, color=colour, linestyle="", **shown)
+    values = [mark.value.value for mark in marks]
+    if min(values) > 0 and max(values) / min(values) > LOG_FROM:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    else:
+        axes.set_xlim(left=0)
+    axes.set_ylim(len(names) - 0.3, -0.5)
+    axes.set_yticks(range(len(names)), [LOOKS[name].name for name in names])
+    for label, name in zip(axes.get_yticklabels(), names, strict=True):
+        label.set_color(text_colour(LOOKS[name].colour))
+    axes.set_xlabel(METRICS[metric].title)

@@ -9,7 +9,7 @@ from feed.transports import BASELINE
 from reports.blocks import Blocks, first_arms
 from reports.formats import NOT_MEASURED, counted, parts, with_interval
 from reports.layout import Cell, FigureSpec, Section, Table
-from reports.statistics import estimate
+from reports.statistics import Estimate, estimate
 from reports.style import LOOKS
 from reports.table.run import RunFolder
 from reports.table.suits import RULES, Rule, Standing, Suits, judge
@@ -41,6 +41,25 @@ class Asked(NamedTuple):
     heading: str
     question: str
     metrics: tuple[str, ...]
+    drawn: tuple[str, str]
+    """The two of them that its figure has."""
+
+
+class Mark(NamedTuple):
+    """A number in a scenario's figure."""
+
+    transport: str
+    arm: int
+    """Its place among the arms; the first has blocks."""
+    value: Estimate
+
+
+class Picture(NamedTuple):
+    """A scenario's figure: by metric, all transports and arms."""
+
+    heading: str
+    arms: list[str]
+    panels: dict[str, list[Mark]]
 
 
 ASKED: Final = {
@@ -60,6 +79,7 @@ ASKED: Final = {
             "messages_repeated",
             "messages_out_of_order",
         ),
+        ("seen_by_all_ms_p95", "wire_bytes_per_message"),
     ),
     "collab": Asked(
         "Collaborative editing: three who type in one document",
@@ -75,6 +95,7 @@ ASKED: Final = {
             "documents_apart",
             "characters_apart",
         ),
+        ("visible_ms_p95", "characters_apart"),
     ),
     "game": Asked(
         "Game: matches of 16, shown tick by tick",
@@ -91,6 +112,7 @@ ASKED: Final = {
             "inputs_unanswered",
             "snapshots_lost",
         ),
+        ("input_to_snapshot_ms_p95", "late_frame_share"),
     ),
     "notifications": Asked(
         "Notifications: one user at a time, most of them idle",
@@ -105,6 +127,7 @@ ASKED: Final = {
             "notifications_repeated",
             "notifications_missed",
         ),
+        ("notification_ms_p50", "idle_bytes_per_user_hour"),
     ),
     "ticker": Asked(
         "Ticker: quotes that change at their own rates",
@@ -117,6 +140,7 @@ ASKED: Final = {
             "wire_bytes_per_s",
             "server_cpu_us_per_quote",
         ),
+        ("staleness_ms_mean", "wire_bytes_per_s"),
     ),
     "tokens": Asked(
         "Tokens: an answer that comes a few bytes at a time",
@@ -133,6 +157,7 @@ ASKED: Final = {
             "tokens_lost",
             "tokens_repeated",
         ),
+        ("inter_token_ms_p99", "wire_bytes_per_token"),
     ),
 }
 """By scenario, in the order of the report."""
@@ -227,7 +252,18 @@ def scenario_section(results: SweepResults, name: str) -> Section:
         f"trip, seed {results.seed}; {results.processor}"
     )
     tables = [_table(asked, arm, [one for one in valid if one.load == arm], arm == arms[0]) for arm in arms]
-    return Section(asked.heading, title, cautions, [table for table in tables if table.rows])
+    caption = f"{asked.heading}; lines are 95 % intervals, hollow marks single trials"
+    picture = Picture(asked.heading, arms, {metric: _marks(metric, arms, valid) for metric in asked.drawn})
+    figure = FigureSpec(f"scenario_{name}", caption, "scenarios.draw_scenario", picture)
+    return Section(asked.heading, title, cautions, [table for table in tables if table.rows], figures=[figure])
+
+
+def _marks(metric: str, arms: list[str], trials: list[SweepTrial]) -> list[Mark]:
+    found: dict[tuple[str, int], list[float]] = {}
+    for one in trials:
+        if metric in one.trial.values:
+            found.setdefault((one.trial.transport, arms.index(one.load)), []).append(one.trial.values[metric])
+    return [Mark(name, arm, estimate(values)) for (name, arm), values in found.items()]
 
 
 def _table(asked: Asked, arm: str, trials: list[SweepTrial], is_first: bool) -> Table:

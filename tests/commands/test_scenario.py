@@ -57,6 +57,8 @@ def test_smoke(tmp_path: Path, name: str, transports: Sequence[str]) -> None:
     render_as_valid(out, trials, lambda: save(results, out, SCENARIO_FILE))
     page = (out / "report.md").read_text()
     assert ASKED[name].heading in page and "its numbers settle nothing" in page
+    for figure in ("suits", f"scenario_{name}"):
+        assert (out / "figures" / f"{figure}.png").stat().st_size > 10_000
 
 
 @pytest.mark.long
