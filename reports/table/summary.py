@@ -1,6 +1,7 @@
 """Everything that the report says about one operating point, from its results. Pure."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -87,7 +88,9 @@ def summarize(results: Results) -> Summary:
 
 
 def judge(
-    points: Sequence[Summary], checks: Sequence[CapabilityCheck] | None, scenarios: Mapping[str, Blocks]
+    points: Sequence[Summary],
+    checks: Sequence[CapabilityCheck] | None,
+    scenarios: Mapping[str, Blocks] = MappingProxyType({}),
 ) -> list[Line]:
     """A verdict on every claim of the article, as ``reports.table.verdicts.judge_all``."""
     return judge_all([Measured(of.results.plan, of.blocks) for of in points], checks, scenarios)

@@ -3,33 +3,38 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 import pytest
 
+from bench.machine.host import placement
 from bench.results.files import SCENARIO_FILE, read, save
-from bench.results.sweep import SweepResults
+from bench.results.sweep import SweepResults, SweepTrial
 from bench.scenarios.registry import SCENARIOS
-from bench.scenarios.scenario import impossible
+from bench.scenarios.scenario import impossible, scenario_trials
+from bench.sweeps.resume import continued, interrupted_run
+from bench.sweeps.sweep import Sweep, new_sweep
+from bench.trial.conduct import blank
 from feed.transports import CONTENDERS
 from reports.sections.scenarios import ASKED
 from reports.table.suits import RULES
 from tests.conftest import invoke, planned_count, render_as_valid, run_module
 
-TWO = {
-    "chat": ("socketio", "polling"),
-    "collab": ("websocket", "long_polling"),
-    "game": ("websocket", "polling"),
-    "notifications": ("sse", "polling"),
-    "ticker": ("long_polling", "sse"),
-    "tokens": ("socketio", "long_polling"),
+EACH = {
+    "chat": "socketio",
+    "collab": "websocket",
+    "game": "polling",
+    "notifications": "sse",
+    "ticker": "long_polling",
+    "tokens": "websocket",
 }
-"""Scenario -> transports in which it runs on every day: each of them in some, and services over all elsewhere."""
+"""Scenario -> the transport over which it runs on every day; services are tested over all of them elsewhere."""
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "transports"),
     [
-        *TWO.items(),
+        *((name, (transport,)) for name, transport in EACH.items()),
         *(pytest.param(name, CONTENDERS, marks=pytest.mark.nightly, id=f"{name}-all") for name in SCENARIOS),
     ],
 )
@@ -61,28 +66,43 @@ def test_smoke(tmp_path: Path, name: str, transports: Sequence[str]) -> None:
         assert (out / "figures" / f"{figure}.png").stat().st_size > 10_000
 
 
-@pytest.mark.long
-def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
-    arguments = ("bench", "scenario", "ticker", "--preset", "smoke", "--transports", "sse,websocket", "--out")
-    run_module(*arguments, str(tmp_path / "run"))
-    path = tmp_path / "run" / SCENARIO_FILE
-    whole = read(path, SweepResults)
-    first = whole.trials[0]
-    whole.trials, whole.finished = [first], False
-    save(whole, path.parent, SCENARIO_FILE)
-    refused = invoke(*arguments, str(path.parent), "--seed", "2")
-    assert refused.returncode == 2 and "other seed, loads" in refused.stderr
-    done = run_module(*arguments, str(path.parent))
-    again = read(path, SweepResults)
-    assert again.finished and again.trials[0] == first, done.stdout + done.stderr
-    assert {one.trial.transport for one in again.trials} == {"sse", "websocket"}
-    assert "1 trial" in done.stdout
-    refused = invoke(*arguments, str(path.parent))
-    assert refused.returncode == 2 and "exists" in refused.stderr
+def interrupted(folder: Path, measured: int) -> tuple[Sweep, SweepResults]:
+    """FAKE: a run of which so many trials are there, and what it had planned."""
+    planned = scenario_trials(SCENARIOS["ticker"], "smoke", list(CONTENDERS), None, 1)
+    sweep = Sweep(SCENARIO_FILE, "smoke", 1, planned, continues=True)
+    results = new_sweep(sweep, ["python", "-m", "bench", "scenario", "ticker"], placement([0, 1]))
+    results.trials = [SweepTrial(of.section, of.load, blank(of.plan, of.trial, 1, "now")) for of in planned[:measured]]
+    save(results, folder, SCENARIO_FILE)
+    return sweep, new_sweep(sweep, ["python"], placement([0, 1]))
+
+
+def test_an_interrupted_run_goes_on_with_what_is_missing(tmp_path: Path) -> None:
+    sweep, now = interrupted(tmp_path, 2)
+    earlier = interrupted_run(tmp_path, SCENARIO_FILE)
+    assert earlier is not None
+    results, missing = continued(earlier, now, sweep.planned)
+    assert results is earlier and len(results.trials) == 2 and missing == sweep.planned[2:]
+
+
+def test_an_interrupted_run_is_not_mixed_with_another(tmp_path: Path) -> None:
+    sweep, now = interrupted(tmp_path, 2)
+    earlier = read(tmp_path / SCENARIO_FILE, SweepResults)
+    now.seed, now.host = 2, {**now.host, "cpu_model": "another"}
+    with pytest.raises(click.UsageError, match="other seed, processor"):
+        continued(earlier, now, sweep.planned)
+    sweep, now = interrupted(tmp_path, len(sweep.planned))
+    with pytest.raises(click.UsageError, match="nothing is missing"):
+        continued(read(tmp_path / SCENARIO_FILE, SweepResults), now, sweep.planned)
+    earlier.finished = True
+    save(earlier, tmp_path, SCENARIO_FILE)
+    assert interrupted_run(tmp_path, SCENARIO_FILE) is None, "a finished one is left alone"
+    (tmp_path / SCENARIO_FILE).write_text("{}")
+    with pytest.raises(click.UsageError, match=SCENARIO_FILE):
+        interrupted_run(tmp_path, SCENARIO_FILE)
 
 
 def test_every_scenario_has_its_section_and_its_test() -> None:
-    assert list(ASKED) == list(SCENARIOS) == list(TWO)
+    assert list(ASKED) == list(SCENARIOS) == list(EACH)
 
 
 def test_an_unknown_scenario_is_refused_with_all_that_there_are() -> None:

@@ -245,7 +245,7 @@ def test_the_words_an_interval_spans_are_those_of_its_ends_and_between(low: floa
 
 
 def test_the_tally_counts_judgements() -> None:
-    found = tally(judge([summarize(fake_results())], None, {}))
+    found = tally(judge([summarize(fake_results())], None))
     assert found[HOLDS] >= 3 and found[BETTER_THAN_CLAIMED] >= 2 and UNJUDGED not in found
 
 

@@ -15,8 +15,9 @@ from clients.control import Control
 from feed.envelope import decode_envelope, decode_error
 from servers.gate.errors import Refusal
 from servers.http.engineio import MAX_PACKETS, check_payload
+from servers.http.socketio_server import UNANNOUNCED
 from tests.conftest import Running, Start, run, until
-from tests.transports.test_socketio_packets import BINARY, ECHO, taken_apart
+from tests.transports.test_socketio_packets import ECHO, taken_apart
 
 POLLING = "/socket.io/?EIO=4&transport=polling"
 
@@ -104,7 +105,7 @@ def test_polling_takes_and_answers_what_a_websocket_does(share: Start) -> None:
             await poll_for(client, url, '438[{"type":"ack"')
             async with client.post(url, data=b"bAP8=") as sent:
                 assert sent.status == 200
-            assert taken_apart(await poll_for(client, url, '42["error"'))[2] == BINARY
+            assert taken_apart(await poll_for(client, url, '42["error"'))[2] == UNANNOUNCED
             held = asyncio.ensure_future(client.get(url))
             await asyncio.sleep(0)  # it is under way on the open connection: the next request needs another one
             async with client.post(url, data=b"1\x1e42[]\x1e3") as closed:
