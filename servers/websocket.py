@@ -35,8 +35,8 @@ from servers.platform.namespace import Namespace
 from servers.platform.replies import Reply
 
 SERVICE_RESTART = 1012
-MAX_UNSENT = 100
-"""Answers of one connection that wait to be known or to be sent."""
+MAX_UNSENT = 200
+"""Answers of one connection that wait to be known or to be sent: twice as many as requests may wait."""
 
 
 def build(context: Context) -> Listener:
