@@ -132,8 +132,11 @@ def decode_packet(message: bytes) -> Envelope:
 
 
 def with_payload(head: bytes, payload: bytes) -> bytes:
-    """The same as text: the object with its payload in base64."""
-    return b"".join((head.rstrip()[:-1], b',"payload":"', base64.b64encode(payload), b'"}'))
+    """The same as text: the object with its payload in base64. Raises ``msgspec.DecodeError`` for no such head."""
+    inner = head.strip(b" \t\r\n")
+    if not (inner.startswith(b"{") and inner.endswith(b"}")) or not inner[1:-1].strip(b" \t\r\n"):
+        raise msgspec.DecodeError("the head of a binary message is a JSON object")
+    return b"".join((inner[:-1], b',"payload":"', base64.b64encode(payload), b'"}'))
 
 
 def decode_stamp(data: msgspec.Raw) -> Stamp:

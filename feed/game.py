@@ -40,7 +40,7 @@ class Shown(NamedTuple):
 NOWHERE: Final = Shown(0, 0, 0)
 
 
-class Snapshot(msgspec.Struct, array_like=True, frozen=True):
+class Snapshot(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """A match after a tick: all players, or, after tick ``base``, those who changed and those who are gone.
 
     ``players``: number, x, y, n; differences if there is a ``base``, and then of a player that is new from zero.

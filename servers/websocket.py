@@ -35,6 +35,8 @@ from servers.platform.namespace import Namespace
 from servers.platform.replies import Reply
 
 SERVICE_RESTART = 1012
+MAX_UNSENT = 200
+"""Answers of one connection that wait to be known or to be sent: twice as many as requests may wait."""
 
 
 def build(context: Context) -> Listener:
@@ -150,6 +152,7 @@ class RequestLoop:
                     await self._send(reply)
                 else:
                     self._start(self._send_later(reply))
+                    await self._until_some_are_sent()
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -163,10 +166,11 @@ class RequestLoop:
         requests, text = self.namespace.requests, message.get("text")
         if text is not None:
             return requests.handle(self.connection, text.encode())
+        size = len(message["bytes"])
         try:
-            return requests.handle(self.connection, with_payload(*split_packet(message["bytes"])))
+            return requests.handle(self.connection, with_payload(*split_packet(message["bytes"])), size)
         except msgspec.DecodeError as error:
-            return requests.reject(self.connection, len(message["bytes"]), str(error))
+            return requests.reject(self.connection, size, str(error))
 
     async def _send_and_close(self, refusal: Refusal) -> None:
         await self._send(refusal.body)
@@ -175,6 +179,12 @@ class RequestLoop:
 
     async def _send_later(self, reply: asyncio.Task[bytes]) -> None:
         await self._send(await asyncio.shield(reply))  # a repeated request may wait for the same reply
+
+    async def _until_some_are_sent(self) -> None:
+        """A client that does not take its answers is asked for no more requests."""
+        running = [task for task in self._tasks if not task.done()]
+        if len(running) >= MAX_UNSENT:
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 
     async def _send(self, body: bytes) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):

@@ -93,11 +93,14 @@ class Limits:
         self._handshakes = _Buckets(
             "connections from this address", options.handshakes_per_address_hz, options.handshake_burst
         )
-        self._messages: dict[float, _Buckets] = {}
-        """Requests that a service adds to the limit of a connection -> the buckets of such connections ..."""
-        self._user_messages: dict[float, _Buckets] = {}
-        """... and of their users."""
-        self._allow(0.0)
+        self._messages = _Buckets(
+            "requests on this connection", options.messages_per_connection_hz, options.message_burst
+        )
+        self._user_messages = _Buckets(
+            "requests of this user", options.messages_per_user_hz, options.user_message_burst
+        )
+        self._more: dict[float, _Buckets] = {}
+        """Requests per second that a service adds -> what is beyond the limits, of connections and of users."""
 
     def admit(self, address: str, user: str) -> None:
         """Count a new connection; ``user`` is empty for an anonymous one.
@@ -126,15 +129,13 @@ class Limits:
         """
         if size > self.options.message_bytes:
             raise Refusal("message_too_large", f"{size} bytes: a request may have {self.options.message_bytes}")
-        if more_hz not in self._messages:
-            self._allow(more_hz)
-        self._messages[more_hz].take(connection_id)
+        self._take(self._messages, connection_id, more_hz)
         if user:
-            self._user_messages[more_hz].take(user)
+            self._take(self._user_messages, user, more_hz)
 
     def forget(self, connection_id: str) -> None:
         """Free the buckets of a connection that has ended."""
-        for buckets in self._messages.values():
+        for buckets in (self._messages, *self._more.values()):
             buckets.drop(connection_id)
         self._sweep()
 
@@ -145,16 +146,19 @@ class Limits:
 
     @property
     def _all(self) -> list["_Buckets"]:
-        return [self._handshakes, *self._messages.values(), *self._user_messages.values()]
+        return [self._handshakes, self._messages, self._user_messages, *self._more.values()]
 
-    def _allow(self, more_hz: float) -> None:
-        options = self.options
-        self._messages[more_hz] = _Buckets(
-            "requests on this connection", options.messages_per_connection_hz + more_hz, options.message_burst
-        )
-        self._user_messages[more_hz] = _Buckets(
-            "requests of this user", options.messages_per_user_hz + more_hz, options.user_message_burst
-        )
+    def _take(self, buckets: "_Buckets", key: str, more_hz: float) -> None:
+        """A token of the limit's, or else one of those that a service adds for a second."""
+        try:
+            buckets.take(key)
+        except Refusal:
+            if not more_hz:
+                raise
+            if more_hz not in self._more:
+                what = f"requests, {more_hz:g} per second of them beyond the limit"
+                self._more[more_hz] = _Buckets(what, more_hz, math.ceil(more_hz))
+            self._more[more_hz].take(key)
 
     def _sweep(self) -> None:
         for buckets in self._all:

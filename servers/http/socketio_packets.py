@@ -13,6 +13,8 @@ from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
 
 REQUEST: Final = "request"
 """Name of the only event that clients send."""
+MAX_ATTACHMENTS: Final = 10
+"""Attachments that a packet may announce; an event has one, and the others are passed over."""
 MAX_NAMESPACE_CHARACTERS: Final = 100
 """Longest name of a namespace in a packet, which answers repeat. Ours are shorter."""
 
@@ -58,6 +60,8 @@ def parse_packet(text: str) -> TextPacket:
         raise PacketError(f"{text[:20]!r} is no Socket.IO packet: a type from 0 to 6, an id of at most 100 digits")
     if packet.attachment_count and packet.packet_type not in (BINARY_EVENT, BINARY_ACK):
         raise PacketError(f"{text[:20]!r} announces attachments: only binary packets have some")
+    if packet.attachment_count > MAX_ATTACHMENTS:
+        raise PacketError(f"{packet.attachment_count} attachments: a packet may announce {MAX_ATTACHMENTS}")
     if len(packet.namespace or "") > MAX_NAMESPACE_CHARACTERS:
         raise PacketError(f"a namespace of {len(packet.namespace)} characters: allowed are {MAX_NAMESPACE_CHARACTERS}")
     return packet

@@ -68,15 +68,16 @@ class RequestHandler:
         self._replies = ReplyCache(time.monotonic)
         self._waiting = 0
 
-    def handle(self, connection: Connection, body: bytes) -> Reply:
+    def handle(self, connection: Connection, body: bytes, size_bytes: int = 0) -> Reply:
         """Carry out one request: the ack or error to send back, or a task that will have it. Never raises.
 
+        ``size_bytes``: of the message that it came in, if that was not this body.
         A connection that goes on after as many refusals over a limit as are allowed is ended.
         """
         if (ended := connection.ended) is not None:
             return self._refuse(Refusal(ended.code, ended.message, ended.retry_after_s, id_of(body)))
         try:
-            self._count(connection, len(body))
+            self._count(connection, size_bytes or len(body))
             request = decode_request(body)
         except Refusal as refusal:
             if refusal.code == "rate_limited":
@@ -172,6 +173,8 @@ class RequestHandler:
             raise Refusal("unknown_service", f"there is no service {request.service!r}: there are {known}")
         if request.payload and not service.takes_payload:
             raise Refusal("bad_request", f"payload: service {request.service!r} takes none")
+        if service.takes_payload:
+            self._check_waiting(connection)  # before anything is done, as its answer may be a coroutine that has begun
         with _failures_of(request.service):
             if service.takes_payload:
                 answer = service.call_with_payload(connection, request.data, request.payload)
@@ -202,6 +205,7 @@ class RequestHandler:
         try:
             reply = await done
             self.acknowledged += 1
+            self._replies.settle(key, reply)
             return reply
         except Refusal as refusal:
             self._replies.forget(key)

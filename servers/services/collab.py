@@ -5,6 +5,7 @@ and ``awareness`` to show its cursor. Updates and awareness are payloads, and ar
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Coroutine
 from typing import Any, ClassVar, Final, Literal, assert_never
@@ -18,12 +19,17 @@ from servers.platform.connections import Connection
 from servers.platform.membership import require_member
 from servers.platform.service import Service, ServiceContext, decoded
 from servers.services.documents import ENGINES, MERGED_AT, Document, UpdateError
-from servers.store.contract import MAX_PAGE
+from servers.store.contract import MAX_PAGE, StoreError
 
 MAX_DOCUMENTS: Final = 200
 """Documents of a namespace in memory."""
 MAX_AWARENESS_BYTES: Final = 4096
+MAX_SHOWN: Final = 20
+"""Members of a document whose awareness is kept for those who come later: those who showed it last."""
 BUSY_RETRY_S: Final = 1.0
+
+
+_log: Final = logging.getLogger("pushmark")
 
 
 class Ask(msgspec.Struct, frozen=True, tag_field="op", tag=str.lower, forbid_unknown_fields=True):
@@ -93,7 +99,13 @@ class Collab(Service):
         if editing is None:
             return
         editing.awareness.pop(connection.client, None)
-        if self.context.shared.store is not None and not editing.pending and room not in self.context.members:
+        self._let_go(room)
+
+    def _let_go(self, room: str) -> None:
+        """Keep a document that nobody edits in the store alone, once all of it is there."""
+        editing = self._editings.get(room)
+        unused = editing is not None and not editing.pending and room not in self.context.members
+        if unused and self.context.shared.store is not None:
             del self._editings[room]
 
     def call_with_payload(
@@ -157,18 +169,31 @@ class Collab(Service):
         finally:
             editing.pending -= 1
         editing.unmerged += 1
-        # Nothing may wait to be written: it would be in the whole, and come again after it.
-        if editing.unmerged >= MERGED_AT and not editing.pending:
-            editing.unmerged = 0
-            whole = msgspec.msgpack.encode(Kept(True, editing.document.whole()))
-            await self.store.replace(log, kept.seq, "", whole)
+        # What waits to be written is in the whole, and comes again after it: twice is once for a CRDT only.
+        if editing.unmerged >= MERGED_AT and (editing.engine == "crdt" or not editing.pending):
+            await self._merge(editing, log, kept.seq)
+        self._let_go(room)
         return {"update": number}
+
+    async def _merge(self, editing: Editing, log: str, upto: int) -> None:
+        """Replace the stored updates by one. They stay where that fails, and it is tried again after as many more."""
+        editing.unmerged, editing.pending = 0, editing.pending + 1
+        whole = msgspec.msgpack.encode(Kept(True, editing.document.whole()))
+        try:
+            await self.store.replace(log, upto, "", whole)
+        except StoreError as error:
+            _log.warning("document not merged", extra={"log": log, "error": str(error)})
+        finally:
+            editing.pending -= 1
 
     def _show(self, connection: Connection, editing: Editing, room: str, payload: bytes) -> dict[str, Any]:
         if not 1 <= len(payload) <= MAX_AWARENESS_BYTES:
             text = f"payload: {len(payload)} bytes of awareness; allowed are 1 to {MAX_AWARENESS_BYTES}"
             raise Refusal("bad_request", text)
+        editing.awareness.pop(connection.client, None)
         editing.awareness[connection.client] = payload
+        if len(editing.awareness) > MAX_SHOWN:
+            del editing.awareness[next(iter(editing.awareness))]
         self._tell(connection, room, "awareness", {"from": connection.client}, payload)
         return {}
 
@@ -193,6 +218,7 @@ class Collab(Service):
             if self.context.shared.store is not None:
                 await self._restore(editing, self._log(engine, room))
             self._editings[room] = editing
+            asyncio.get_running_loop().call_soon(self._let_go, room)  # its asker may have left meanwhile
             return editing
         finally:
             del self._loading[room]
@@ -206,15 +232,15 @@ class Collab(Service):
                     editing.document.restore(kept.parts)
                     editing.unmerged = 0
                 else:
-                    editing.document.apply(kept.parts[0])
+                    editing.document.replay(kept.parts[0])
                     editing.unmerged += 1
             seq = records[-1].seq
 
     def _make_room(self) -> None:
-        """Let go of the oldest document that nobody edits. Raises ``Refusal``."""
+        """Let go of the oldest document that nobody edits and nothing waits for. Raises ``Refusal``."""
         if len(self._editings) + len(self._loading) < MAX_DOCUMENTS:
             return
-        unused = (room for room in self._editings if room not in self.context.members)
+        unused = (room for room, of in self._editings.items() if room not in self.context.members and not of.pending)
         oldest = next(unused, None)
         if oldest is None:
             raise Refusal("too_many_requests", f"{MAX_DOCUMENTS} documents are being edited already", BUSY_RETRY_S)

@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 import msgspec
 from pycrdt import Doc, get_state, get_update, merge_updates
 
-MAX_BYTES: Final = 4 << 20
-"""Of one document."""
+MAX_BYTES: Final = 400 << 10
+"""Of one document: as a whole, in base64, it fits into a message of 1 MiB, which clients take."""
 MERGED_AT: Final = 500
 """So many updates are kept one by one, and then merged."""
 MAX_PARTS: Final = 20
@@ -42,6 +42,9 @@ class Document(Protocol):
 
     def apply(self, update: bytes) -> bytes:
         """Apply a client's update. Returns it as others get it. Raises ``UpdateError``."""
+
+    def replay(self, update: bytes) -> None:
+        """Apply what ``apply`` gave once, whatever the bounds are."""
 
     def missing(self, vector: bytes) -> list[bytes]:
         """The updates that somebody with such a vector lacks. Raises ``UpdateError``."""
@@ -70,17 +73,23 @@ class Crdt:
     def apply(self, update: bytes) -> bytes:
         try:
             clean = merge_updates(_counted(update))  # written anew, so that nothing else comes with it
-        except ValueError:
+            Doc().apply_update(clean)
+        except (ValueError, RuntimeError):
             raise UpdateError("the payload is no update of Yjs (version 1)") from None
+        if self.size + len(clean) > MAX_BYTES:
+            self.whole()
         if self.size + len(clean) > MAX_BYTES:
             raise UpdateError(f"the document would have more than {MAX_BYTES} bytes")
         if len(self._parts) >= MAX_PARTS:
             raise UpdateError(f"the document has fallen into {MAX_PARTS} parts that cannot be merged, and is closed")
-        self._recent.append(clean)
-        self.size += len(clean)
+        self.replay(clean)
+        return clean
+
+    def replay(self, update: bytes) -> None:
+        self._recent.append(update)
+        self.size += len(update)
         if len(self._recent) >= MERGED_AT:
             self.whole()
-        return clean
 
     def missing(self, vector: bytes) -> list[bytes]:
         try:
@@ -111,7 +120,10 @@ def shortened(update: bytes) -> bytes:
     what is missing. All show in what its update has or deletes; then the update stays as it is.
     """
     document: Doc[Any] = Doc()
-    document.apply_update(update)
+    try:
+        document.apply_update(update)
+    except RuntimeError:  # it may be more than the sum of updates that each can be applied
+        return update
     shorter, has = document.get_update(), get_state(update)
     same = get_state(shorter) == has and get_update(shorter, has) == get_update(update, has)
     return shorter if same else update
@@ -147,7 +159,7 @@ def _merged(updates: list[bytes]) -> list[bytes]:
     return parts
 
 
-class Edit(msgspec.Struct, array_like=True, frozen=True):
+class Edit(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """One naive edit, in UTF-16 code units, as browsers count."""
 
     position: int
@@ -192,22 +204,29 @@ class Naive:
         """A position beyond the end is the end."""
         try:
             edit = _EDIT.decode(update)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):
             raise UpdateError("the payload is no edit: [position, deleted, inserted] in MessagePack") from None
         if edit.position < 0 or edit.deleted < 0:
             raise UpdateError("position and deleted are 0 or more")
         inserted = edit.inserted.encode("utf-16-le", "surrogatepass")
         if len(self._units) + len(inserted) > MAX_BYTES:
             raise UpdateError(f"the document would have more than {MAX_BYTES} bytes")
+        self._apply(edit)
+        return update
+
+    def replay(self, update: bytes) -> None:
+        self._apply(_EDIT.decode(update))
+
+    def _apply(self, edit: Edit) -> None:
+        inserted = edit.inserted.encode("utf-16-le", "surrogatepass")
         start, end = 2 * edit.position, 2 * (edit.position + edit.deleted)
         self._units = self._units[:start] + inserted + self._units[end:]
         self._version += 1
-        return update
 
     def missing(self, vector: bytes) -> list[bytes]:
         try:
             known = _VERSION.decode(vector) if vector else -1
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):
             raise UpdateError("the vector is no version: a number in MessagePack") from None
         return [] if known == self._version else self.whole()
 

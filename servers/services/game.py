@@ -5,6 +5,7 @@ match as it is. After each tick the room gets a ``snapshot``, whose payload is M
 """
 
 import asyncio
+import logging
 from typing import Annotated, Any, ClassVar, Final, Literal, assert_never
 
 import msgspec
@@ -25,6 +26,8 @@ FULL_EVERY_S: Final = 1.0
 MAX_BEHIND_S: Final = 1.0
 """A match that is further behind its ticks does not hurry through them: its ticks are that much later from then on."""
 MAX_COUNT: Final = 2**31 - 1
+
+_log: Final = logging.getLogger("pushmark")
 
 Axis = Annotated[int, msgspec.Meta(ge=-STICK, le=STICK)]
 
@@ -105,10 +108,15 @@ class Game(Service):
     def left(self, connection: Connection, room: str, reason: str) -> None:
         """A player that is gone is in no snapshot from the next tick on."""
         running = self._matches.get(room)
-        if running is None or connection.client not in running.numbers:
-            return
-        running.match.leave(running.numbers.pop(connection.client))
-        if not any(connection.client in of.numbers for of in self._matches.values()):
+        if running is not None and connection.client in running.numbers:
+            running.match.leave(running.numbers[connection.client])
+            self._release(running, connection.client)
+
+    def _release(self, running: Running, client: str) -> None:
+        """The client does not play there any more; who plays nowhere needs no more requests than others."""
+        del running.numbers[client]
+        connection = self.context.connections.by_client.get(client)
+        if connection is not None and not any(client in of.numbers for of in self._matches.values()):
             connection.more_messages_hz = 0.0
 
     def call(self, connection: Connection, data: msgspec.Raw) -> dict[str, Any]:
@@ -164,15 +172,21 @@ class Game(Service):
         """Simulate and show each tick when it is due, until nobody plays."""
         match = running.match
         full_every = round(FULL_EVERY_S * match.tick_hz)
-        while running.numbers:
-            await self.timer.sleep_until(running.due_ns(match.tick + 1))
-            behind_ns = now_ns() - running.due_ns(match.tick + 1)
-            if behind_ns > MAX_BEHIND_S * NS_PER_S:
-                running.start_ns += behind_ns
-            match.step()
-            full = running.snapshots == "full" or match.tick % full_every == 1
-            self._show(running, match.snapshot(full))
-        del self._matches[running.room]
+        try:
+            while running.numbers:
+                await self.timer.sleep_until(running.due_ns(match.tick + 1))
+                behind_ns = now_ns() - running.due_ns(match.tick + 1)
+                if behind_ns > MAX_BEHIND_S * NS_PER_S:
+                    running.start_ns += behind_ns
+                match.step()
+                full = running.snapshots == "full" or match.tick % full_every == 1
+                self._show(running, match.snapshot(full))
+        except Exception:
+            _log.exception("match failed", extra={"room": running.room})
+        finally:
+            del self._matches[running.room]
+            for client in tuple(running.numbers):
+                self._release(running, client)
 
     def _show(self, running: Running, payload: bytes) -> None:
         if running.room in self.context.members and not self.context.hub.closing:

@@ -166,6 +166,34 @@ def test_updates_that_cannot_be_merged_stay_beside_each_other(monkeypatch: pytes
         server.apply(Editor().edit(0, 0, "one more"))
 
 
+POISON = bytes.fromhex("0102050004010174017804000500017900")
+"""An item whose parent is a text: merging takes it, and no document does."""
+
+
+def test_an_update_that_no_document_takes_is_refused_and_one_that_was_kept_harms_nobody() -> None:
+    server, editor = Crdt(), Editor()
+    mine = server.apply(editor.edit(0, 0, "mine"))
+    with pytest.raises(UpdateError, match="no update"):
+        server.apply(POISON)
+    assert server.whole() == [mine]
+    server.replay(merge_updates(POISON))
+    assert server.missing(b"") and server.vector
+    server.apply(editor.edit(4, 0, "!"))
+
+
+def test_what_was_kept_is_restored_though_it_takes_more_than_the_bound_before_it_is_merged() -> None:
+    """Pasted and deleted again: the document is small, and its log is not."""
+    server, editor, log = Crdt(), Editor(), []
+    for _ in range(30):
+        for update in (editor.edit(0, 0, "x" * 40_000), editor.edit(0, 40_000, "")):
+            log.append(server.apply(update))
+    assert sum(map(len, log)) > 2 * MAX_BYTES > server.size
+    again = Crdt()
+    for update in log:
+        again.replay(update)
+    assert again.missing(b"") == server.missing(b"")
+
+
 def test_a_vector_that_is_none_is_refused() -> None:
     server = Crdt()
     server.apply(Editor().edit(0, 0, "text"))
@@ -227,7 +255,18 @@ def test_two_who_type_at_once_get_different_documents() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [b"", b"\xc1", edit(-1, 0, "x"), edit(0, -1, "x"), msgspec.msgpack.encode([0, 0]), TORN[0]]
+    "payload",
+    [
+        b"",
+        b"\xc1",
+        edit(-1, 0, "x"),
+        edit(0, -1, "x"),
+        msgspec.msgpack.encode([0, 0]),
+        msgspec.msgpack.encode([0, 0, "x", "more"]),
+        b"\x93\x00\x00\xa1\xff",
+        b"\x94\x00\x00\xa0" + b"\x91" * 40_000,
+        TORN[0],
+    ],
 )
 def test_what_is_no_edit_is_refused(payload: bytes) -> None:
     with pytest.raises(UpdateError, match=r"edit|0 or more"):

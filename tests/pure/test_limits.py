@@ -85,9 +85,11 @@ def test_a_service_raises_the_limit_of_those_who_use_it_and_of_no_others(clock: 
         return found
 
     assert passed("plain", 0.0) == pytest.approx(4 * 10 + TINY.message_burst, abs=1)
-    assert passed("player", 20.0) == pytest.approx(4 * 30 + TINY.message_burst, abs=1)
+    both = 4 * (10 + 20) + TINY.message_burst + 20
+    assert both - 5 <= passed("player", 20.0) <= both, "a second of what is added may come at once"
+    assert passed("player", 0.0) == pytest.approx(4 * 10, abs=1), "its own limit is used up first: no second one"
     assert passed("plain", 0.0) < 50
-    assert passed("user's", 20.0, user="ann") == pytest.approx(4 * 30 + TINY.message_burst, abs=1)
+    assert passed("user's", 20.0, user="ann") < both + 1
     clock.now_s += LONGEST_FILL_S
     limits.forget("player")
     limits.forget("plain")

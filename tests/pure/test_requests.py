@@ -213,3 +213,28 @@ def test_a_room_that_was_dropped_comes_back_with_another_epoch() -> None:
     assert "tea" not in hub.rooms and "feed" in hub.rooms
     again = hub.ensure("tea")
     assert again.ring.resume(cursor).verdict == "gap"
+
+
+def test_replies_are_bounded_in_bytes_those_of_tasks_once_they_have_come() -> None:
+    async def body() -> None:
+        replies = ReplyCache(lambda: 0.0, max_bytes=100)
+
+        def kept() -> list[int]:
+            return [n for n in range(6) if replies.find(("c", str(n)), b"request") is not None]
+
+        for n in range(4):
+            replies.keep(("c", str(n)), b"request", b"x" * 40)
+        assert kept() == [2, 3]
+        task = asyncio.ensure_future(asyncio.sleep(0, b"x" * 40))
+        replies.keep(("c", "4"), b"request", task)
+        assert kept() == [2, 3, 4], "nothing has come yet"
+        replies.settle(("c", "4"), await task)
+        assert kept() == [3, 4] and replies.find(("c", "4"), b"request") == b"x" * 40
+        replies.forget(("c", "3"))
+        replies.settle(("c", "unknown"), b"x" * 400)
+        replies.keep(("c", "5"), b"request", b"x" * 60)
+        assert kept() == [4, 5]
+        replies.keep(("c", "1"), b"request", b"x" * 101)
+        assert kept() == [], "larger than all may be"
+
+    asyncio.run(body())

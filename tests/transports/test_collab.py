@@ -12,7 +12,7 @@ from clients.core.errors import RequestError
 from servers.services.collab import MAX_AWARENESS_BYTES
 from servers.services.documents import MERGED_AT
 from tests.conftest import Start, run, until
-from tests.helpers.crew import Crew
+from tests.helpers.crew import Crew, token
 from tests.helpers.editors import Editor, Writer, ask, writers
 
 QUIET = ("--source", "none")
@@ -94,6 +94,34 @@ def test_a_document_outlives_its_server(start: Start, upstream: str, tmp_path: P
             assert other.look() == text, "from the store again, as nobody was there"
 
     run(read())
+
+
+def test_an_update_that_is_refused_is_shown_to_nobody(start: Start, upstream: str, tmp_path: Path) -> None:
+    """A hundred requests of its connection wait for their answers."""
+    server = start(
+        upstream, *QUIET, "--auth", "dev", "--store", str(tmp_path / "kept.db"), "--limit", "message_burst=200"
+    )
+
+    async def body() -> None:
+        async with Crew() as crew:
+            ann, bob = [Writer(await crew.join(server, token=token(user)), "doc") for user in ("ann", "bob")]
+            for one in (ann, bob):
+                await one.member.client.join("doc")
+                await one.open()
+            waiting = [
+                asyncio.ensure_future(ann.member.client.request("publish", user="ann", data=n, ack_timeout_s=4.0))
+                for n in range(100)
+            ]
+            await until(lambda: len(ann.member.of("message")) == 100, "all wait")
+            update = ann.editor.edit(0, 0, "text")
+            with pytest.raises(RequestError, match="too_many_requests"):
+                await ask(ann.member, "update", "doc", update)
+            await asyncio.gather(*waiting, return_exceptions=True)
+            assert bob.look() == ""
+            await ask(ann.member, "update", "doc", update)
+            await until(lambda: bob.look() == "text", "shown once it was taken")
+
+    run(body())
 
 
 def test_cursors_are_shown_and_gone_with_their_member(share: Start, upstream: str) -> None:

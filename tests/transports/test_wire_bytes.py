@@ -42,10 +42,12 @@ def test_the_ledger_agrees_with_the_capture(start: Start, transport: str, keep_a
     else:
         assert totals.requests - totals.opened in (0, 1), "the last one may have been given up before it connected"
     measured = totals.stream_bytes + totals.header_bytes
-    # A kernel that is late sends something again, which is no new payload for the receiver.
-    on_the_wire = wire_bytes(segments) - repeated_bytes(segments)
-    assert on_the_wire > EVENTS * 256
-    assert measured == pytest.approx(on_the_wire, rel=0.01), (totals, len(segments))
+    # A kernel that is late sends something again, which is no new payload for the receiver; or the capture has segments
+    # in another order, which looks the same.
+    most = wire_bytes(segments)
+    least = most - repeated_bytes(segments)
+    assert least > EVENTS * 256
+    assert 0.99 * least <= measured <= 1.01 * most, (totals, len(segments), least, most)
 
 
 async def _exchange(transport: str, url: str, control_url: str, keep_alive: bool) -> Totals:
