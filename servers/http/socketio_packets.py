@@ -12,7 +12,7 @@ import msgspec
 from socketio.packet import BINARY_ACK, BINARY_EVENT, Packet
 
 REQUEST: Final = "request"
-"""Name of the only event that clients send."""
+"""Name of the event that clients send; ``servers.http.socketio_article`` has others."""
 MAX_ATTACHMENTS: Final = 10
 """Attachments that a packet may announce; an event has one, and the others are passed over."""
 MAX_NAMESPACE_CHARACTERS: Final = 100
@@ -87,18 +87,20 @@ def with_attachment(text: str, payload: bytes) -> str:
     return msgspec.json.encode([name, {**fields, "payload": payload}]).decode()
 
 
-def request_of(text: str) -> bytes:
-    """The request in the JSON text of an event, not decoded. Raises ``PacketError``."""
+def event_of(text: str) -> tuple[str, list[msgspec.Raw]]:
+    """The name and the arguments in the JSON text of an event, not decoded. Raises ``PacketError``."""
     try:
         name, *arguments = _PARTS.decode(text)
-        event = _NAME.decode(name)
+        return _NAME.decode(name), arguments
     except (ValueError, RecursionError):
         argument = _ARGUMENT.fullmatch(text)
         if argument is None:
             raise PacketError(f'not an event: expected is ["{REQUEST}", {{...}}]') from None
-        return argument[1].encode()  # decoding it will say what is wrong
-    if event != REQUEST:
-        raise PacketError(f"event {event[:40]!r}: the only one allowed is {REQUEST!r}")
+        return REQUEST, [msgspec.Raw(argument[1].encode())]  # decoding it will say what is wrong
+
+
+def only(event: str, arguments: list[msgspec.Raw]) -> bytes:
+    """The one argument of an event. Raises ``PacketError``."""
     if len(arguments) != 1:
-        raise PacketError(f"{len(arguments)} arguments: {REQUEST!r} has one, an object")
+        raise PacketError(f"{len(arguments)} arguments: {event!r} has one")
     return bytes(arguments[0])

@@ -28,8 +28,8 @@ LEAVING: Final = Refusal("closed", "this connection is ending").body
 class Space(Protocol):
     """One namespace, as it answers its clients; ``sid`` names the client."""
 
-    async def answer(self, sid: str, event: str) -> bytes:
-        """The answer to an event, given as its JSON text."""
+    async def answer(self, sid: str, event: str, acknowledged: bool) -> bytes:
+        """The answer to an event, given as its JSON text; an envelope if it needs not be ``acknowledged``."""
 
     def reject(self, sid: str, size_bytes: int, message: str) -> bytes:
         """The error for something that is no event."""
@@ -140,7 +140,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]  # the library has no 
     async def _handle_event_internal(
         self, server: "Server", sid: str, eio_sid: str, data: str, namespace: str, id: int | None
     ) -> None:
-        body = await self.spaces[namespace].answer(sid, data)
+        body = await self.spaces[namespace].answer(sid, data, id is not None)
         if id is not None or decode_envelope(body).type == "error":
             await self._say(eio_sid, namespace, id, body)
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,39 @@ def test_socket_io_client(start: Start) -> None:
     assert said(lines, "joined") == ["ann"]
     assert said(lines, "message")[0]["data"]["data"] == {"text": "hi"}
     assert said(lines, "disconnected") in (["io server disconnect"], ["transport close"]), lines
+
+
+@pytest.mark.usefixtures("modules")
+def test_socket_io_client_in_the_words_of_the_article(start: Start, tmp_path: Path) -> None:
+    """Two users meet, talk and edit by the article's event names alone; none is told what it did itself."""
+    store = ("--store", str(tmp_path / "chat.db"))
+    server = start("socketio", "--auth", "dev", *store, "--source", "none", "--allow-origin", "http://app.example")
+    arguments = [str(NODE), str(FOLDER / "article.mjs"), server.url, token("ann"), token("bob")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, (lines, done.stderr)
+    joined, posted, empty, nowhere = said(lines, "answer")
+    message = said(lines, "chat:message")[0]
+    assert joined == {"success": True} and posted == {"success": True, "messageId": message["id"]}
+    assert not empty["success"] and "text" in empty["error"]
+    assert nowhere == {"success": False, "error": "join room 'nowhere' first"}
+    assert message == message | {"roomId": "tea", "userId": "ann", "content": "hello"} and message["timestamp"] > 0
+    told = {line["what"]: line["detail"] for line in lines if line["what"].startswith(("room:", "typing:"))}
+    assert told == {
+        "room:user-joined": {"roomId": "tea", "userId": "bob"},
+        "typing:user": {"roomId": "tea", "userId": "ann"},
+        "typing:stopped": {"roomId": "tea", "userId": "ann"},
+        "room:user-left": {"roomId": "tea", "userId": "bob"},
+    }
+    assert not said(lines, "ann hears of herself")
+    new = {"content": "", "version": 0}
+    assert said(lines, "doc:sync") == [new, new, {"content": "ave", "version": 2}]
+    assert said(lines, "doc:operation") == [
+        {"userId": "bob", "type": "insert", "position": 0, "text": "brave"},
+        {"userId": "ann", "type": "delete", "position": 0, "length": 2},
+    ]
+    assert said(lines, "doc:cursor") == [{"position": 3, "userId": "ann"}]
+    assert "doc:operation" in said(lines, "error")[0]["data"]["message"]
 
 
 @pytest.mark.usefixtures("modules")
@@ -159,24 +193,46 @@ def test_curl_with_authentication(start: Start) -> None:
 def test_an_example_misses_nothing(start: Start, example: Path) -> None:
     """The shortest clients receive in order and without holes, also across a cut, which the relay makes."""
     transport = example.stem.removesuffix("_client")
+    scheme = "ws" if transport == "websocket" else "http"
+    lines = _across_a_cut(start, transport, lambda port: [sys.executable, str(example), f"{scheme}://127.0.0.1:{port}"])
+    numbers = [_number(line) for line in lines]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+@pytest.mark.usefixtures("modules")
+def test_the_articles_native_client_put_right_misses_nothing(start: Start) -> None:
+    """Nor does what it publishes itself come twice or not at all, though it is sent again after the cut."""
+    lines = _across_a_cut(
+        start,
+        "websocket",
+        lambda port: [str(NODE), str(FOLDER / "websocket_client.mjs"), f"ws://127.0.0.1:{port}"],
+    )
+    told = [json.loads(line) for line in lines]
+    numbers = [_number(line) for line in lines if '"id"' in line]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    (joined,) = [one for one in told if "joined" in one]
+    assert len(joined["client"]) == 16
+    published = [one["said"] for one in told if "said" in one]
+    assert published == list(range(10, 10 * len(published) + 1, 10)) and len(published) > 10
+
+
+def _across_a_cut(start: Start, transport: str, command: Callable[[int], list[str]]) -> list[str]:
+    """What a client prints that receives through a relay, by its port, which is killed and comes back."""
     server = start(transport, "--source", "synthetic", "--rate-hz", "50", "--history", "100000")
     relay = start("relay", "--to", f"127.0.0.1:{server.port}", "--rtt-ms", "0")
-    scheme = "ws" if transport == "websocket" else "http"
-    arguments = [sys.executable, str(example), f"{scheme}://127.0.0.1:{relay.port}"]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(relay.port), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        numbers = [_number(process.stdout.readline()) for _ in range(20)]
+        lines = [process.stdout.readline() for _ in range(20)]
         relay.process.kill()
         relay.process.wait()
         again = ("--to", f"127.0.0.1:{server.port}", "--rtt-ms", "0", "--port", str(relay.port))
         start("relay", *again, free_port=False)
-        numbers += [_number(process.stdout.readline()) for _ in range(150)]
+        return lines + [process.stdout.readline() for _ in range(150)]
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
-    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 def _number(line: str) -> int:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feed.envelope import ErrorData, decode_envelope, decode_error
-from servers.http.socketio_packets import PacketError, parse_packet, request_of
+from servers.http.socketio_packets import PacketError, event_of, only, parse_packet
 from servers.http.socketio_server import NOT_FOLLOWED, NOT_ONE, UNANNOUNCED
 from tests.conftest import Running, Start, run
 
@@ -310,7 +310,7 @@ def test_what_is_wrong_with_an_auth_payload_is_said(share: Start) -> None:
 def test_any_text_is_a_packet_or_a_packet_error(text: str) -> None:
     try:
         packet = parse_packet(text)
-        request_of(packet.data or "null")
+        only(*event_of(packet.data or "null"))
     except PacketError as error:
         assert str(error).encode()
 
@@ -320,7 +320,7 @@ def test_a_request_is_cut_out_of_its_event_as_it_was_sent(argument: str, before:
     spaces = re.sub(r"[^ \t\r\n]", " ", before)
     text = f'[{spaces}"request",{argument}]{spaces}'
     try:
-        request = request_of(text)
+        request = only(*event_of(text))
     except PacketError:
         parts = msgspec.json.decode(text, type=list[msgspec.Raw])
         assert len(parts) != 2
