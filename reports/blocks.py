@@ -77,12 +77,16 @@ class Blocks(msgspec.Struct, frozen=True):
 
 
 def first_arms(results: SweepResults) -> dict[str, Blocks]:
-    """The valid trials of the first load of each section; of several valid attempts the last counts."""
+    """The valid trials of the first load of each section; of several valid attempts the last counts.
+
+    A transport that was tried and has no valid trial is there with none.
+    """
     first: dict[str, str] = {}
     found: dict[str, dict[str, dict[int, Trial]]] = {}
-    for section, load, trial in [(of.section, of.load, of.trial) for of in results.trials]:
-        if load == first.setdefault(section, load) and trial.status == "ok":
-            found.setdefault(section, {}).setdefault(trial.transport, {})[trial.block] = trial
+    for section, load, trial in [(one.section, one.load, one.trial) for one in results.trials]:
+        if load == first.setdefault(section, load):
+            of = found.setdefault(section, {}).setdefault(trial.transport, {})
+            of.update({trial.block: trial} if trial.status == "ok" else {})
     return {section: Blocks({name: of[name] for name in LOOKS if name in of}) for section, of in found.items()}
 
 

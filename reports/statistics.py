@@ -60,6 +60,7 @@ MARGINS: Final[dict[str, Margin]] = {
     "latency": Margin(0.05, absolute=0.5),  # ms
     "bytes": Margin(0.02),
     "cpu": Margin(0.10),
+    "staleness": Margin(0.10),  # it grows with the square of the latency: 5 % of that
 }
 """Margins by the name that ``bench.results.catalogue.METRICS`` refers to. They were set before the first full run."""
 

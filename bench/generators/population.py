@@ -42,6 +42,8 @@ class Population:
         self.gc_pauses = GcPauses()
         self._samples: array[int] = array("q")
         self._repeats: array[int] = array("q")
+        self._left_out = 0
+        """What clients left out because it had come before, in whichever room."""
         self._clients: dict[int, Client] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._sending = Sending(self._clients, self.shared.timer, self.failures)
@@ -105,6 +107,7 @@ class Population:
             "gaps": sum(client.session.gaps for client in clients),
             "missed": sum(client.session.missed for client in clients),
             "reconnects": sum(client.reconnects for client in clients) - self._ramp_reconnects,
+            "left_out": self._left_out,
         }
 
     def fail_unconnected(self) -> None:
@@ -162,6 +165,7 @@ class Population:
         gc.enable()
 
     def _note_repeat(self, index: int, envelope: Envelope) -> None:
+        self._left_out += 1
         if envelope.type == "event" and len(self._repeats) < MAX_REPEATS * len(REPEAT_FIELDS):
             self._repeats.extend((index, decode_stamp(envelope.data).n))
 
@@ -220,7 +224,8 @@ class Population:
     def _script_of(self, spec: LoadSpec) -> Script | None:
         if spec.script is None:
             return None
-        stage = Stage(spec.script, spec.seed, self._clients, self.shared.timer, spec.subscribers, self._new_client)
+        timer, cut = self.shared.timer, self.shared.ledger.cut
+        stage = Stage(spec.script, spec.seed, self._clients, timer, spec.subscribers, self._new_client, cut)
         return SCRIPTS[spec.script.name](stage)
 
     async def _enter(self, index: int) -> None:

@@ -58,8 +58,8 @@ class Sending:
     async def _act(self, script: Script, index: int, start_ns: int) -> None:
         try:
             await script.act(index, start_ns)
-        except (ClientError, TimeoutError) as error:
-            self.failures.append(f"subscriber {index}: {type(error).__name__} {error}")
+        except* (ClientError, TimeoutError) as group:
+            self.failures.extend(f"subscriber {index}: {type(error).__name__} {error}" for error in group.exceptions)
 
     async def _request(self, load: RequestLoad, due: Due, due_ns: int) -> None:
         sample = RequestSample(load.kind, due.room, due.n, due_ns, now_ns())

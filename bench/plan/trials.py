@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -12,6 +12,10 @@ from bench.results.run import Plan, Trial
 from feed.instruments.clock import NS_PER_S
 from feed.schedule import Schedule, dues
 from feed.transports import POLLING
+
+
+TRIAL_SEED: Final = "the trial's seed"
+"""Value of a service's option that stands for ``service_seed``: each block has its own."""
 
 
 class TrialPlan(NamedTuple):
@@ -32,6 +36,11 @@ class TrialPlan(NamedTuple):
     """With TLS and a throw-away certificate."""
     gc: str = "default"
     """The server's garbage collector: ``default`` or ``tuned``."""
+
+
+def service_seed(seed: int) -> int:
+    """A trial's seed as services take it, which is not negative."""
+    return seed % 2**32
 
 
 class Planned(NamedTuple):

@@ -26,7 +26,7 @@ class Metric(msgspec.Struct, frozen=True):
     meaning: str
     """One sentence, for the reader to whom the label does not say enough."""
     margin: str = ""
-    """Which margin of ``reports.statistics`` applies when it is compared: latency, bytes or cpu; empty is none."""
+    """Which of ``reports.statistics.MARGINS`` applies when it is compared; empty: it never is."""
     decimals: int = 1
     """Digits after the point where a trial's number is shown as it is measured."""
     compared: bool = False

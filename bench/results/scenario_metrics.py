@@ -51,9 +51,10 @@ _COLLAB: Final = {
     **_percentiles("key_ack_ms", "key to ack", "from the instant a key is due to its acknowledgement"),
     "wire_bytes_per_key": _bytes("B", "bytes per key", "bytes moved both ways by all writers per key"),
     "server_cpu_us_per_key": _cpu("server CPU per key", "server CPU, the store's included, per key"),
+    "keys_unacknowledged": _count("keys refused", "keys that were refused or not answered"),
     "keys_lost": _count("keys lost", "acknowledged keys that another writer never got"),
     "keys_repeated": _count("keys repeated", "keys that a writer got again"),
-    "documents_apart": _count("documents apart", "documents whose writers ended with different texts"),
+    "documents_apart": _count("documents apart", "documents whose writers ended with different texts, or with none"),
     "characters_apart": _count("characters apart", "characters lost or displaced between writers' texts"),
 }
 _GAME: Final = {
@@ -75,7 +76,9 @@ _GAME: Final = {
     "sent_bytes_per_s": _bytes("B/s", "bytes up per player", "TCP payload that a player sent per second"),
     "server_cpu_us_per_snapshot": _cpu("server CPU per snapshot", "server CPU per snapshot and player"),
     "inputs_unanswered": _count("inputs refused", "inputs that were refused or not answered"),
+    "inputs_unshown": _count("inputs not shown", "inputs that no snapshot of their player shows within a second"),
     "snapshots_lost": _count("snapshots lost", "ticks that a player never saw"),
+    "snapshots_repeated": _count("snapshots repeated", "snapshots that came again"),
 }
 _NOTIFICATIONS: Final = {
     **_percentiles("notification_ms", "notified", "from the instant a notification is due to its user", "latency"),
@@ -83,6 +86,7 @@ _NOTIFICATIONS: Final = {
     "idle_cpu_us_per_user_hour": Metric(
         "µs/h", "server CPU per idle user-hour", SCENARIO, "server CPU for an idle user", "cpu", 0, less_idle=True
     ),
+    "notifications_unacknowledged": _count("not acknowledged", "notifications without an answer"),
     "notifications_lost": _count("notifications lost", "stored notifications that a connected user never got"),
     "notifications_repeated": _count("notifications repeated", "notifications that a user got again"),
     "notifications_missed": _count("missed by the absent", "notifications that a user who was away did not find"),
@@ -93,7 +97,7 @@ _TICKER: Final = {
         "staleness, mean",
         SCENARIO,
         "time since what is shown is not the newest, mean over instruments and time",
-        "latency",
+        "staleness",
     ),
     "staleness_ms_p95": Metric("ms", "staleness, p95", SCENARIO, "the same, not exceeded for 95 % of the time"),
     "stale_share": Metric(
@@ -113,9 +117,15 @@ _TOKENS: Final = {
         "", "tokens per read", SCENARIO, "tokens that came in one read of the socket, mean", decimals=2
     ),
     "wire_bytes_per_token": _bytes("B", "bytes per token", "bytes moved both ways per token that was delivered"),
+    "wire_bytes_per_silent_minute": _bytes(
+        "B", "bytes in a silent minute", "bytes moved both ways by a reader in a minute without a token"
+    ),
     "server_cpu_us_per_token": _cpu("server CPU per token", "server CPU per token that was delivered"),
     "tokens_lost": _count("tokens lost", "tokens that a reader never got"),
     "tokens_repeated": _count("tokens repeated", "tokens that a reader got again"),
 }
-SCENARIO_METRICS: Final = {**_CHAT, **_COLLAB, **_GAME, **_NOTIFICATIONS, **_TICKER, **_TOKENS}
+_ALL: Final = {
+    "connections_broken": _count("connections broken", "connections that broke, and were made again"),
+}
+SCENARIO_METRICS: Final = {**_CHAT, **_COLLAB, **_GAME, **_NOTIFICATIONS, **_TICKER, **_TOKENS, **_ALL}
 """By name, in the order of the scenarios."""

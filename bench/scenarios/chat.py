@@ -1,5 +1,6 @@
 """Chat: rooms of people who write now and then. How soon is a message stored, and seen by all? Pure."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ def metrics(found: Recorded) -> dict[str, float]:
     due_ns = dict(zip(zip(sent["room"][acked], sent["seq"][acked], strict=True), sent["due_ns"][acked], strict=True))
     readers = found.option("room_size")
     last_ns: dict[tuple[int, int], int] = {}
+    seen_by: Counter[tuple[int, int]] = Counter()
     copies: set[tuple[int, int, int]] = set()
     out_of_order = 0
     newest: dict[int, int] = {}
@@ -32,14 +34,15 @@ def metrics(found: Recorded) -> dict[str, float]:
         last_ns[message] = max(last_ns.get(message, 0), receive_ns)
         out_of_order += seq < newest.get(subscriber, 0)
         newest[subscriber] = max(seq, newest.get(subscriber, 0))
+        seen_by[message] += (subscriber, room, seq) not in copies
         copies.add((subscriber, room, seq))
-    seen_by_all = [message for message in due_ns if message in last_ns]
+    seen_by_all = [message for message in due_ns if seen_by[message] == readers]
     acks_ms = (sent["acked_ns"][acked] - sent["due_ns"][acked]) / NS_PER_MS
     spreads_ms = np.array([(last_ns[of] - due_ns[of]) / NS_PER_MS for of in seen_by_all])
     counted = {
         "messages_unacknowledged": float(np.count_nonzero(~acked)),
         "messages_lost": float(len(due_ns) * readers - sum((room, seq) in due_ns for _, room, seq in copies)),
-        "messages_repeated": float(len(seen["seq"]) - len(copies)),
+        "messages_repeated": float(len(seen["seq"]) - len(copies) + found.left_out),
         "messages_out_of_order": float(out_of_order),
     }
     if not len(copies):
@@ -55,14 +58,20 @@ def metrics(found: Recorded) -> dict[str, float]:
 
 
 def _typing_ms(found: Recorded) -> np.ndarray:
-    """From the start of typing until another member is told: each writer's turns in their order."""
+    """From the instant typing is due to begin until others are told: for each turn the mean over those who are.
+
+    Notices bear no number: a reader's first one of a writer is of that writer's first turn, and so on. Where a reader
+    has not one for each turn, none of them count.
+    """
     typed, told = found.rows[TYPED], found.rows[TYPING]
     lags: list[float] = []
     for writer in np.unique(typed["subscriber"]).tolist():
-        begun = np.sort(typed["sent_ns"][typed["subscriber"] == writer])
+        due_ns = np.sort(typed["due_ns"][typed["subscriber"] == writer])
         mine = (told["writer"] == writer) & (told["subscriber"] != writer)
-        turns = np.searchsorted(begun, told["receive_ns"][mine], side="right") - 1
-        lags += ((told["receive_ns"][mine][turns >= 0] - begun[turns[turns >= 0]]) / NS_PER_MS).tolist()
+        readers = [told["receive_ns"][mine & (told["subscriber"] == reader)] for reader in np.unique(told["subscriber"][mine])]
+        whole = [np.sort(receive_ns) for receive_ns in readers if len(receive_ns) == len(due_ns)]
+        if whole:
+            lags += ((np.mean(whole, axis=0) - due_ns) / NS_PER_MS).tolist()
     return np.array(lags)
 
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import click
+import msgspec
 from click.core import ParameterSource
 
 from bench.machine.host import placement
@@ -58,7 +59,8 @@ def scenario(
     wanted = list(SCENARIOS.values()) if name == ALL else [SCENARIOS[name]]
     names = transports or list(CONTENDERS)
     planned = [one for each in wanted for one in scenario_trials(each, preset, names, blocks, seed)]
-    idle_of = idle_plan(names, seed) if any(each.needs_idle for each in wanted) else None
+    # Whoever is idle here has a token and a session, which each poll carries.
+    idle_of = msgspec.structs.replace(idle_plan(names, seed), users=1) if any(of.needs_idle for of in wanted) else None
     run_sweep(Sweep(SCENARIO_FILE, preset, seed, planned, idle_of, evaluate, continues=True), out)
 
 

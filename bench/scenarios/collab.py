@@ -20,7 +20,8 @@ def duration_s(options: Mapping[str, Any]) -> float:
 
 def metrics(found: Recorded) -> dict[str, float]:
     """Of all keys that were acknowledged, and all other writers of the document."""
-    typed, seen = found.rows[TYPED], found.rows[SEEN]
+    every, seen = found.rows[TYPED], found.rows[SEEN]
+    typed = {field: column[every["update"] > 0] for field, column in every.items()}
     writers = found.option("writers")
     due_ns = dict(zip(zip(typed["subscriber"] // writers, typed["update"], strict=True), typed["due_ns"], strict=True))
     keys = list(zip(seen["subscriber"] // writers, seen["update"], strict=True))
@@ -28,8 +29,9 @@ def metrics(found: Recorded) -> dict[str, float]:
     lags_ns = [at - due_ns[key] for key, at in zip(keys, seen["receive_ns"], strict=True) if key in due_ns]
     expected = len(due_ns) * (writers - 1)
     counted = {
+        "keys_unacknowledged": float(len(every["update"]) - len(due_ns)),
         "keys_lost": float(expected - sum((who // writers, update) in due_ns for who, update in copies)),
-        "keys_repeated": float(len(keys) - len(copies)),
+        "keys_repeated": float(len(keys) - len(copies) + found.left_out),
         **_differences(found),
     }
     if not len(due_ns):
@@ -44,14 +46,14 @@ def metrics(found: Recorded) -> dict[str, float]:
 
 
 def _differences(found: Recorded) -> dict[str, float]:
-    """How many documents ended with different texts, and how many characters of their writers' texts differ."""
+    """How many documents ended with different texts, or with none, and by how many characters they differ."""
     texts = texts_of(found)
     writers = found.option("writers")
     documents = [
         [texts.get(writer, "") for writer in range(first, first + writers)]
         for first in range(0, found.plan.subscribers, writers)
     ]
-    apart = [copies for copies in documents if len(set(copies)) > 1]
+    apart = [copies for copies in documents if len(set(copies)) > 1 or not copies[0]]
     return {
         "documents_apart": float(len(apart)),
         "characters_apart": float(sum(differing(copies[0], other) for copies in apart for other in copies[1:])),

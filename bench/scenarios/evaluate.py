@@ -4,7 +4,7 @@ import numpy as np
 
 from bench.generators.scripts.registry import SCRIPTS
 from bench.generators.spec import Records
-from bench.plan.trials import TrialPlan
+from bench.plan.trials import TrialPlan, service_seed
 from bench.results.run import Plan, Trial
 from bench.scenarios.registry import SCENARIOS
 from bench.scenarios.scenario import Column, Recorded, impossible
@@ -40,14 +40,16 @@ def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Mea
         busy_ns / 1000,
         interval_s,
         idle and idle.of_block(trial.block),
+        service_seed(trial.seed),
+        sum(process.counts["left_out"] for process in records),
     )
-    record.metrics = {**common, **SCENARIOS[plan.scenario].metrics(found)}
+    # A connection that breaks is no reason to measure again: what it loses counts.
+    broken = {"connections_broken": float(sum(process.counts["reconnects"] for process in records))}
+    record.metrics = {**common, **broken, **SCENARIOS[plan.scenario].metrics(found)}
     record.details |= {"server_stats": gauges.server_stats, "relay_stats": gauges.relay_stats}
-    broken = sum(process.counts["reconnects"] for process in records)
     record.reasons = [
         *validity.reasons(record.metrics, 0),
         *impossible(record.metrics, trial.rtt_ms),
-        *([f"{broken} connections broke"] if broken and not plan.scenario_options.get("cut_share") else []),
         *context.relay_reasons.get(trial.rtt_ms, ()),
     ]
     if record.reasons:

@@ -14,12 +14,13 @@ from feed.instruments.clock import NS_PER_MS, NS_PER_S
 BUFFER_TICKS: Final = 2
 """A snapshot is shown so long after the fastest one's way (Source's ``cl_interp``: 100 ms at 20 Hz)."""
 LONGEST_NS: Final = 2**62
-DRAIN_S: Final = 0.5
-"""Until the snapshots of the last ticks are there, lost segments sent again included."""
+SHOWN_WITHIN_S: Final = 1.0
+"""An input that is shown later counts as not shown."""
 
 
 def duration_s(options: Mapping[str, Any]) -> float:
-    return float(options["plays_s"] + DRAIN_S)
+    """As long as they play, so that bytes and CPU are those of play."""
+    return float(options["plays_s"])
 
 
 def metrics(found: Recorded) -> dict[str, float]:
@@ -29,9 +30,15 @@ def metrics(found: Recorded) -> dict[str, float]:
     inputs, snapshots = found.rows[INPUT], found.rows[SNAPSHOT]
     measured = (snapshots["due_ns"] >= begin_ns) & (snapshots["due_ns"] < end_ns)
     received = {field: column[measured] for field, column in snapshots.items()}
-    counted = {"inputs_unanswered": float(np.count_nonzero(inputs["answered"] == 0))}
+    counted = {
+        "inputs_unanswered": float(np.count_nonzero(inputs["answered"] == 0)),
+        "inputs_unshown": float(_unshown(inputs, snapshots, end_ns)),
+        "snapshots_repeated": float(found.left_out),
+    }
     if not len(received["tick"]):
         return counted
+    until_ns = end_ns + round(found.poll_interval_s * NS_PER_S)
+    came = np.count_nonzero((snapshots["receive_ns"] >= begin_ns) & (snapshots["receive_ns"] < until_ns))
     tick_ns, players = NS_PER_S / found.option("tick_hz"), range(found.plan.subscribers)
     match_of = received["subscriber"] // MAX_PLAYERS
     # A tick that somebody in the match has seen was there for all.
@@ -53,7 +60,7 @@ def metrics(found: Recorded) -> dict[str, float]:
         **percentiles("input_to_snapshot_ms", echoes_ms(inputs, snapshots, begin_ns)),
         "wire_bytes_per_s": (found.moved.stream_bytes + found.moved.header_bytes) / found.window_s / len(players),
         "sent_bytes_per_s": found.moved.sent_bytes / found.window_s / len(players),
-        "server_cpu_us_per_snapshot": found.server_busy_us / len(received["tick"]),
+        "server_cpu_us_per_snapshot": found.server_busy_us / max(1, came),
     }
 
 
@@ -68,6 +75,16 @@ def echoes_ms(inputs: Mapping[str, Column], snapshots: Mapping[str, Column], beg
         shown = first < len(applied)
         found.append((receive_ns[first[shown]] - inputs["due_ns"][asked][shown]) / NS_PER_MS)
     return np.concatenate(found) if found else np.array([])
+
+
+def _unshown(inputs: Mapping[str, Column], snapshots: Mapping[str, Column], end_ns: int) -> int:
+    """How many inputs, but for the last ones, no snapshot of their player shows."""
+    count = 0
+    for player in np.unique(inputs["subscriber"]).tolist():
+        asked = (inputs["subscriber"] == player) & (inputs["due_ns"] < end_ns - SHOWN_WITHIN_S * NS_PER_S)
+        newest = snapshots["own_n"][snapshots["subscriber"] == player].max(initial=0)
+        count += int(np.count_nonzero(inputs["n"][asked] > newest))
+    return count
 
 
 GAME: Final = Scenario(

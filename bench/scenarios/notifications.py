@@ -23,7 +23,9 @@ def duration_s(options: Mapping[str, Any]) -> float:
 
 def metrics(found: Recorded) -> dict[str, float]:
     """Of all users. What an idle user moves is what its transport does by itself (``Recorded.idle``), or its polls."""
-    sent, seen, kept = found.rows[SENT], found.rows[SEEN], found.rows[KEPT]
+    every, seen, kept = found.rows[SENT], found.rows[SEEN], found.rows[KEPT]
+    there = (every["recipient"] < found.plan.subscribers) & (every["seq"] > 0)
+    sent = {field: column[there] for field, column in every.items()}
     received = Counter(zip(seen["subscriber"].tolist(), seen["seq"].tolist(), strict=True))
     first_ns: dict[tuple[int, int], int] = {}
     for user, seq, receive_ns in zip(*seen.values(), strict=True):
@@ -32,11 +34,12 @@ def metrics(found: Recorded) -> dict[str, float]:
     latencies_ms = [(first_ns[of] - due) / NS_PER_MS for of, due in due_ns.items() if of in first_ns]
     return {
         **percentiles("notification_ms", np.array(latencies_ms)),
+        "notifications_unacknowledged": float(np.count_nonzero(every["seq"] == 0)),
         "notifications_lost": float(sum(of not in received for of in due_ns)),
-        "notifications_repeated": float(sum(count - 1 for count in received.values())),
-        "notifications_missed": float(np.sum(kept["sent"] - kept["found"])) if len(kept["sent"]) else 0.0,
+        "notifications_repeated": float(sum(count - 1 for count in received.values()) + found.left_out),
+        "notifications_missed": float(found.option("away") * found.option("kept") - np.sum(kept["found"])),
         **_idle_bytes(found),
-        "idle_cpu_us_per_user_hour": found.server_busy_us / found.plan.subscribers / found.window_s * HOUR_S,
+        **_idle_cpu(found),
     }
 
 
@@ -50,6 +53,13 @@ def _idle_bytes(found: Recorded) -> dict[str, float]:
     else:
         return {}
     return {"idle_bytes_per_user_hour": per_hour}
+
+
+def _idle_cpu(found: Recorded) -> dict[str, float]:
+    """Of polls alone: no heartbeat and no end of a hold comes in the measured part, so that nothing is measured."""
+    if not found.poll_interval_s:
+        return {}
+    return {"idle_cpu_us_per_user_hour": found.server_busy_us / found.plan.subscribers / found.window_s * HOUR_S}
 
 
 NOTIFICATIONS: Final = Scenario(

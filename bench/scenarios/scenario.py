@@ -27,6 +27,8 @@ TRANSITS: Final = {
     "token_latency_ms": 1,
 }
 """Latency -> how often it crosses the network at least, one way: a trial with a shorter one is invalid."""
+MAX_RERUNS: Final = 10
+"""Invalid trials that a run measures again in all, of some 200 if all scenarios are measured."""
 LEAST_BEYOND: Final = 10
 """A percentile is given only with as many values above it."""
 
@@ -73,6 +75,10 @@ class Recorded(NamedTuple):
     """0 for what does not poll at an interval."""
     idle: Idle | None = None
     """The transport's idle cycle."""
+    seed: int = 1
+    """Of the server's services, where they have one."""
+    left_out: int = 0
+    """What came again, and clients did not hand on."""
 
     @property
     def window_s(self) -> float:
@@ -100,7 +106,7 @@ class Scenario(NamedTuple):
     store: bool = False
     """Does the server need one?"""
     service_options: Callable[[Mapping[str, Any]], dict[str, str]] = lambda options: {}
-    """Options of the server's services, for such options of the script."""
+    """Options of the server's services, for such options of the script; ``TRIAL_SEED`` stands for its own."""
     begin_s: float = 0.0
     """When the measured part begins."""
     users: int = 0
@@ -142,6 +148,7 @@ def _block(scenario: Scenario, size: Size, arm: str, transports: list[str], bloc
         probes=values["subscribers"],
         scenario_begin_s=scenario.begin_s,
         users=scenario.users and scenario.users + values["subscribers"],
+        max_reruns=MAX_RERUNS,
     )
     place = list(scenario.arms).index(arm) + 1
     trial_seed = seed * 10_000 + block

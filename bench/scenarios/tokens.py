@@ -46,7 +46,11 @@ def metrics(found: Recorded) -> dict[str, float]:
         first_ms.append((received_ns[0] - asked_ns[room]) / NS_PER_MS)
         gaps_ms.append(np.diff(np.sort(received_ns)) / NS_PER_MS)
         latencies_ms.append((received_ns - due_ns) / NS_PER_MS)
-    every = {"tokens_lost": float(found.plan.subscribers * expected - delivered), "tokens_repeated": float(repeated)}
+    every = {
+        "tokens_lost": float(found.plan.subscribers * expected - delivered),
+        "tokens_repeated": float(repeated + found.left_out),
+        **_silence(found),
+    }
     if not delivered or not first_ms:
         return every
     return {
@@ -60,6 +64,13 @@ def metrics(found: Recorded) -> dict[str, float]:
     }
 
 
+def _silence(found: Recorded) -> dict[str, float]:
+    """What a reader's connection moves by itself while the model says nothing for a minute."""
+    if found.idle is None:
+        return {}
+    return {"wire_bytes_per_silent_minute": found.idle.cycle_bytes / found.idle.period_s * 60}
+
+
 TOKENS: Final = Scenario(
     name="tokens",
     options={
@@ -70,11 +81,13 @@ TOKENS: Final = Scenario(
         "first_delay_s": 0.5,
         "batch_tokens": 1,
         "batch_s": 0.0,
+        "cut_share": 0.0,
     },
     arms={
         "one by one": Arm(),
         "by 5": Arm({"batch_tokens": 5}),
         "by 50 ms": Arm({"batch_tokens": 4096, "batch_s": 0.05}),
+        "cut at 40 %": Arm({"cut_share": 0.4}),
     },
     sizes={
         "default": Size(5, {"subscribers": 20}, {}, with_arms=True),
@@ -82,4 +95,5 @@ TOKENS: Final = Scenario(
     },
     duration_s=duration_s,
     metrics=metrics,
+    needs_idle=True,
 )

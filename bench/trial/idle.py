@@ -12,12 +12,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import msgspec
 
 from bench.machine.servers import serving
 from bench.results.run import Idle, IdleRepeat, Plan
+from bench.trial.users import make_key, make_tokens
 from clients.core.client import Client, new_client, new_shared
 from clients.core.ledger import Totals
 from clients.core.options import ClientOptions
@@ -60,11 +62,15 @@ async def _idle(plan: Plan, transport: str, core: int, folder: Path) -> Idle:
         if not missing:
             break
         try:
-            async with serving(
-                transport, core, folder / "logs" / f"idle-{transport}.log", heartbeat_s=PERIOD_S
-            ) as server:
-                measuring = [_repeat(plan, transport, server.ready["url"], number) for number in range(missing)]
-                repeats = judged([*repeats, *await asyncio.gather(*measuring)])
+            with TemporaryDirectory(prefix="pushmark-") as scratch:
+                key = make_key(Path(scratch)) if plan.users else None
+                tokens = make_tokens(key, missing) if key else [""] * missing
+                auth = {"auth": "jwt", "jwt_key_file": key} if key else {}
+                log = folder / "logs" / f"idle-{transport}.log"
+                async with serving(transport, core, log, heartbeat_s=PERIOD_S, **auth) as server:
+                    url = server.ready["url"]
+                    measuring = [_repeat(plan, transport, url, *each) for each in enumerate(tokens)]
+                    repeats = judged([*repeats, *await asyncio.gather(*measuring)])
         except Exception as error:  # whatever fails, the other transports keep their cycles
             failure = _words(error)
     return summary(repeats, _period_s(plan, transport), failure)
@@ -111,14 +117,16 @@ def summary(repeats: list[IdleRepeat], period_s: float, failure: str) -> Idle:
     )
 
 
-async def _repeat(plan: Plan, transport: str, url: str, number: int) -> IdleRepeat:
-    """The cycles of one subscriber on a connection of its own."""
+async def _repeat(plan: Plan, transport: str, url: str, number: int, token: str) -> IdleRepeat:
+    """The cycles of one subscriber on a connection of its own; one with a token has a session as well."""
     await asyncio.sleep(number * STAGGER_S)
     shared = new_shared(plan.seed)
     try:
-        options = ClientOptions(headers=plan.headers, poll_interval_s=PERIOD_S, hold_s=PERIOD_S)
+        options = ClientOptions(headers=plan.headers, poll_interval_s=PERIOD_S, hold_s=PERIOD_S, token=token)
         client = new_client(transport, url, options, shared)
         async with _receiving(client), asyncio.timeout(TIMEOUT_S):
+            if token:
+                await client.request("call", service="echo")
             readings = [await _after_cycles(client, transport, 2)]
             for _ in range(CYCLES):
                 readings.append(await _after_cycles(client, transport, 1))

@@ -15,7 +15,7 @@ from bench.machine.ports import free_port
 from bench.machine.processes import Child, read_process, start, together
 from bench.machine.servers import address_behind, start_relay, start_server
 from bench.plan.timing import drain_s, settle_s
-from bench.plan.trials import TrialPlan, schedule_of, warmup_of
+from bench.plan.trials import TRIAL_SEED, TrialPlan, schedule_of, service_seed, warmup_of
 from bench.results.run import Plan
 from bench.trial.channel import GeneratorChannel
 from bench.trial.context import IdleCpu, RunContext, TrialProcesses
@@ -133,7 +133,9 @@ async def _start_server(
         tls_key=certificate and certificate.key,
         gc=trial.gc,
         store=scratch / "store.db" if plan.store else None,
-        service_option=[f"{name}={value}" for name, value in plan.service_options.items()],
+        service_option=[
+            f"{name}={service_seed(trial.seed) if value == TRIAL_SEED else value}" for name, value in plan.service_options.items()
+        ],
         auth="jwt" if key else None,
         jwt_key_file=key,
         **others,

@@ -212,9 +212,7 @@ class Client:
         if self.state is not State.OPEN:
             self._opened(envelope)
         if verdict is Verdict.DUPLICATE:
-            for listener in self.duplicate_listeners:
-                listener(envelope)
-            return False
+            return self._leave_out(envelope)
         if envelope.type == "skip":
             return False
         if verdict is not Verdict.NOTICE:
@@ -222,8 +220,14 @@ class Client:
                 self.reconnection.delivered()
             self.ledger.deliveries += 1
             self.ledger.payload_bytes += len(bytes(envelope.data)) + len(envelope.payload)
-            return envelope.type != "message" or self._messages.is_first(message)
+            if envelope.type == "message" and not self._messages.is_first(message):
+                return self._leave_out(envelope)
         return True
+
+    def _leave_out(self, envelope: Envelope) -> bool:
+        for listener in self.duplicate_listeners:
+            listener(envelope)
+        return False
 
     def _opened(self, envelope: Envelope) -> None:
         welcome = decode_welcome(envelope.data)

@@ -11,7 +11,7 @@ import socket
 from collections import deque
 from contextlib import suppress
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, cast
 
 from clients.core.sightings import Sightings
 from feed.instruments.clock import NS_PER_MS, now_ns
@@ -66,15 +66,16 @@ class Stamped(Protocol):
 class Meter:
     """The counters of one connection."""
 
-    __slots__ = ("_final", "_last", "_ledger", "_loop", "_protocol", "_sock", "answered")
+    __slots__ = ("_final", "_last", "_ledger", "_loop", "_protocol", "_sock", "_transport", "answered")
 
     def __init__(
-        self, ledger: "Ledger", sock: socket.socket, loop: asyncio.AbstractEventLoop, protocol: Stamped
+        self, ledger: "Ledger", sock: socket.socket, transport: asyncio.BaseTransport, protocol: Stamped
     ) -> None:
         self._ledger = ledger
+        self._transport = transport
         self._protocol = protocol
         self._sock = sock
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
         self._final: TcpInfo | None = None
         self._last = read_tcp_info(sock)
         self.answered = False
@@ -104,6 +105,10 @@ class Meter:
         if not self.answered:
             self.answered = True
             self._ledger.setup_bytes += self.read().wire_bytes
+
+    def cut(self) -> None:
+        """End the connection at once, without a goodbye."""
+        cast("asyncio.Transport", self._transport).abort()
 
     def lost(self) -> None:
         """End the sending side and count what still comes. Call in ``connection_lost``."""
@@ -160,7 +165,7 @@ class Ledger:
         sock = transport.get_extra_info("socket")
         if transport.get_extra_info("sslcontext") is not None:
             sock = sock.dup()
-        meter = Meter(self, sock, asyncio.get_running_loop(), protocol)
+        meter = Meter(self, sock, transport, protocol)
         self._live.add(meter)
         self.ports.append(sock.getsockname()[1])
         self.opened += 1
@@ -200,6 +205,11 @@ class Ledger:
     def stamps(self) -> list[tuple[int, int]]:
         """``Meter.stamps`` of live connections, of at most ``MOST_STAMPS``."""
         return [pair for meter in islice(self._live, MOST_STAMPS) if (pair := meter.stamps()) is not None]
+
+    def cut(self) -> None:
+        """End all connections at once; their clients come back by themselves."""
+        for meter in tuple(self._live):
+            meter.cut()
 
     async def settle(self) -> None:
         """Wait until every ended connection is counted, at most twice ``LINGER_S``."""

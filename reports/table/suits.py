@@ -15,7 +15,7 @@ import msgspec
 
 from bench.results.catalogue import METRICS
 from reports.blocks import Blocks
-from reports.formats import listed, number
+from reports.formats import counted, listed, number
 from reports.statistics import MARGINS, MIN_BLOCKS, WORSE, Comparison, Estimate, compare
 from reports.table.answer import prose
 
@@ -39,6 +39,7 @@ class Rule(NamedTuple):
     """The metric that the scenario's user notices."""
     bytes: str
     cpu: str
+    """Empty: not judged."""
     recommended: str
     """The article's transport."""
     words: str
@@ -55,7 +56,7 @@ RULES: Final = {
         "chat",
     ),
     "collab": Rule(
-        ("keys_lost", "keys_repeated", "documents_apart"),
+        ("keys_unacknowledged", "keys_lost", "keys_repeated", "documents_apart"),
         "visible_ms_p50",
         "wire_bytes_per_key",
         "server_cpu_us_per_key",
@@ -63,7 +64,7 @@ RULES: Final = {
         "collaborative editing with OT or CRDT",
     ),
     "game": Rule(
-        ("inputs_unanswered", "snapshots_lost"),
+        ("inputs_unanswered", "inputs_unshown", "snapshots_lost", "snapshots_repeated"),
         "input_to_snapshot_ms_p50",
         "wire_bytes_per_s",
         "server_cpu_us_per_snapshot",
@@ -71,10 +72,10 @@ RULES: Final = {
         "game sync",
     ),
     "notifications": Rule(
-        ("notifications_lost", "notifications_repeated", "notifications_missed"),
+        ("notifications_unacknowledged", "notifications_lost", "notifications_repeated", "notifications_missed"),
         "notification_ms_p50",
         "idle_bytes_per_user_hour",
-        "idle_cpu_us_per_user_hour",
+        "",
         "socketio",
         "notifications",
     ),
@@ -113,6 +114,8 @@ class Suits(msgspec.Struct, frozen=True):
     word: str
     """Does the article agree?"""
     why: str
+    short: dict[str, int] = {}
+    """Transport -> its valid blocks, of those with too few to be compared."""
 
     def standings(self, rule: Rule, blocks: Blocks) -> list[Standing]:
         """Every contender, in the order of every table."""
@@ -121,7 +124,7 @@ class Suits(msgspec.Struct, frozen=True):
     def _word(self, name: str) -> str:
         if name in self.broken:
             return FAILS
-        if not self.equal:
+        if name in self.short:
             return ""
         if name in self.preferred:
             return PREFERRED
@@ -131,18 +134,17 @@ class Suits(msgspec.Struct, frozen=True):
 def judge(rule: Rule, blocks: Blocks) -> Suits:
     """Apply the rule to the valid trials of the scenario's first arm."""
     broken = {name: of for name in blocks.contenders if (of := _broken(rule, blocks, name))}
-    fit = [name for name in blocks.contenders if name not in broken and blocks.values(name, rule.noticed)]
-    fewest = min((len(blocks.values(name, rule.noticed)) for name in fit), default=0)
-    if fewest < MIN_BLOCKS:
-        return Suits(broken, [], [], NO_VERDICT, f"fewer than {MIN_BLOCKS} valid blocks")
+    counts = {name: len(blocks.values(name, rule.noticed)) for name in blocks.contenders if name not in broken}
+    short = {name: count for name, count in counts.items() if count < MIN_BLOCKS}
+    fit = [name for name in counts if name not in short]
     noticed = _compared(blocks, rule.noticed, fit)
-    equal = _unbeaten(fit, noticed)
-    by_bytes = _compared(blocks, rule.bytes, equal)
-    preferred = _unbeaten(equal, by_bytes)
-    by_cpu = _compared(blocks, rule.cpu, preferred)
-    preferred = _unbeaten(preferred, by_cpu)
-    found = Suits(broken, equal, preferred, "", "")
-    word, why = _article(rule, found, [(rule.noticed, noticed), (rule.bytes, by_bytes), (rule.cpu, by_cpu)])
+    equal = preferred = _unbeaten(fit, noticed)
+    steps = [(rule.noticed, noticed)]
+    for metric in filter(None, (rule.bytes, rule.cpu)):
+        steps.append((metric, _compared(blocks, metric, preferred)))
+        preferred = _unbeaten(preferred, steps[-1][1])
+    found = Suits(broken, equal, preferred, "", "", short)
+    word, why = _article(rule, found, steps)
     return msgspec.structs.replace(found, word=word, why=why)
 
 
@@ -168,17 +170,24 @@ def _beats(name: str, comparisons: Sequence[Comparison]) -> Comparison | None:
 
 
 def _article(rule: Rule, found: Suits, steps: Sequence[tuple[str, Sequence[Comparison]]]) -> tuple[str, str]:
-    """The verdict on the article's recommendation, and the sentence why."""
+    """The verdict on the article's recommendation, and the sentence why.
+
+    It disagrees whatever others would have shown; to agree, all must have been compared.
+    """
     name = rule.recommended
     if name in found.broken:
         return DISAGREES, f"{prose(name)}: {found.broken[name]}"
-    if name not in found.equal and not any(_beats(name, of) for _, of in steps[:1]):
+    beaten = [(metric, lost) for metric, of in steps if (lost := _beats(name, of)) is not None]
+    if beaten and beaten[0][0] == rule.noticed:
+        return DISAGREES, _sentence(METRICS[rule.noticed].label, beaten[0][1])
+    if found.short:
+        few = [f"{prose(of)} has {counted(count, 'valid block')}" for of, count in found.short.items()]
+        return NO_VERDICT, f"{listed(few)}; {MIN_BLOCKS} are needed"
+    if name not in found.equal:
         return NO_VERDICT, f"{prose(name)} was not measured"
-    for metric, comparisons in steps:
-        lost = _beats(name, comparisons)
-        if lost is not None:
-            word = DISAGREES if metric == rule.noticed else TIE
-            return word, _sentence(METRICS[metric].label, lost)
+    if beaten:
+        metric, lost = beaten[0]
+        return TIE, _sentence(METRICS[metric].label, lost)
     if found.preferred == [name]:
         return AGREES, "nothing is better for the user, moves fewer bytes or takes less CPU"
     others = listed([prose(other) for other in found.preferred if other != name])

@@ -77,6 +77,7 @@ def test_what_a_verdict_needs() -> None:
         "latency": (0.05, 0.5),
         "bytes": (0.02, 0),
         "cpu": (0.1, 0),
+        "staleness": (0.1, 0),
     }
     assert (blocks.APART_DEVIATIONS, blocks.APART_MARGINS, blocks.APART_BLOCKS) == (8, 2, 4)
     assert (samples.MAX_SHUFFLES, samples.SAME, spread.LEAST_RUNS) == (4096, 1e-12, 3)

@@ -28,6 +28,7 @@ from clients.core.ledger import Totals
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
 from feed.ticker import TickerOptions
 from feed.transports import CONTENDERS
+from reports.table.suits import RULES
 
 START_NS = 1_000 * NS_PER_S
 MOVED = Totals(stream_bytes=900, header_bytes=100)
@@ -100,6 +101,12 @@ def test_an_answer_that_was_not_begun_has_lost_all_of_its_readers_tokens() -> No
     assert tokens(rows, subscribers=4, readers=2)["tokens_lost"] == 8
 
 
+def test_a_silent_minute_is_what_the_transport_moves_by_itself() -> None:
+    asked = {"tokens": 4, "rate_hz": 100.0, "first_delay_s": 0.1}
+    found = recorded("tokens", {}, 1, **asked)._replace(idle=Idle(200.0, 50.0, 6, 15.0))
+    assert SCENARIOS["tokens"].metrics(found)["wire_bytes_per_silent_minute"] == 800
+
+
 def chat(rows: Mapping[str, Sequence[tuple[int, ...]]]) -> dict[str, float]:
     """A room of two."""
     return SCENARIOS["chat"].metrics(recorded("chat", rows, 2, room_size=2))
@@ -142,6 +149,21 @@ def test_a_message_without_an_acknowledgement_is_counted_and_not_called_lost() -
     found = chat({"sent": [*SENT[:2], (0, 0, at(300), 0, 0)], "seen": SEEN[:4]})
     assert found["messages_unacknowledged"] == 1
     assert found["messages_lost"] == 0
+
+
+def test_a_message_that_not_all_have_is_lost_and_not_seen_by_all() -> None:
+    """Its last reader would otherwise be the last but one of those who should have it."""
+    sent = [(0, 0, at(100 * n), at(100 * n + 40), n) for n in range(1, 41)]
+    seen = [(0, 0, n, at(100 * n + 50)) for n in range(1, 41)] + [(1, 0, n, at(100 * n + 60)) for n in range(1, 31)]
+    found = chat({"sent": sent, "seen": seen})
+    assert found["messages_lost"] == 10 and found["seen_by_all_ms_p50"] == pytest.approx(60)
+
+
+def test_a_reader_that_was_not_told_of_each_turn_of_typing_does_not_count() -> None:
+    """Its notices could not be told apart: the second would be taken for the first."""
+    typed = [(0, 0, at(1_000 * n)) for n in range(40)]
+    told = [(1, 0, at(1_000 * n + 45)) for n in range(40)] + [(2, 0, at(1_000 * n + 5)) for n in range(1, 40)]
+    assert chat({"sent": SENT, "seen": SEEN, "typed": typed, "typing": told})["typing_ms_p50"] == pytest.approx(45)
 
 
 def test_typing_is_told_from_the_turn_before_it() -> None:
@@ -264,7 +286,7 @@ def test_every_metric_of_a_scenario_is_in_the_catalogue() -> None:
         "notifications": {
             "sent": [(0, at(n), at(n + 40), n) for n in range(1, 2000)],
             "seen": [(0, n, at(n + 20)) for n in range(1, 2000)],
-            "kept": [(2, 3, 3)],
+            "kept": [(2, 3)],
         },
         "ticker": {"began": [(0, START_NS)], "quote": [(0, 0, 1, at(500))]},
     }
@@ -305,7 +327,32 @@ def test_late_frames_are_those_beyond_two_ticks_and_those_that_never_came() -> N
 
 def test_a_player_that_saw_nothing_has_lost_all() -> None:
     found = game({"input": [(1, 1, at(1), 0)], "snapshot": snapshots({})}, players=2)
+    assert found["inputs_unshown"] == 1
     assert (found["snapshots_lost"], found["late_frame_share"], found["inputs_unanswered"]) == (100, 0.5, 1)
+
+
+def test_inputs_that_are_answered_and_never_shown_are_counted_but_for_the_last_second() -> None:
+    """The player's snapshots show its input 40 from then on."""
+    inputs = [(0, n, at(50 * n - 30), 1) for n in range(1, 100)]
+    shown = [(player, tick, due, min(n, 40), came) for player, tick, due, n, came in snapshots({})]
+    assert game({"input": inputs, "snapshot": shown})["inputs_unshown"] == 80 - 40
+
+
+def test_cpu_and_bytes_are_divided_by_what_came_while_they_were_counted() -> None:
+    """Of 100 snapshots, 8 come after the end; a poll that brings them within its interval is part of the window."""
+    late = snapshots(dict.fromkeys(range(92, 100), 500.0))
+    recorded_ = recorded("game", {"snapshot": late}, 1, tick_hz=20, plays_s=5.0)
+    metrics = SCENARIOS["game"].metrics
+    assert metrics(recorded_)["server_cpu_us_per_snapshot"] == pytest.approx(50 / 92)
+    assert metrics(recorded_._replace(poll_interval_s=1.0))["server_cpu_us_per_snapshot"] == pytest.approx(50 / 100)
+
+
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "ticker"])
+def test_what_clients_left_out_is_repeated(name: str) -> None:
+    """Clients hand nothing on twice, so what a server sends twice shows there alone."""
+    (repeated,) = [metric for metric in RULES[name].never if metric.endswith("_repeated")]
+    empty = recorded(name, {}, 4)
+    assert SCENARIOS[name].metrics(empty._replace(left_out=3))[repeated] == 3
 
 
 def test_snapshots_that_come_in_pairs_have_jitter() -> None:
@@ -320,21 +367,30 @@ def notifications(rows: Mapping[str, Sequence[tuple[int, ...]]], **of: Any) -> d
     return SCENARIOS["notifications"].metrics(found._replace(plan=plan, **of))
 
 
-NOTIFIED = {"sent": [(0, at(100), at(140), 1), (1, at(200), at(240), 1)], "seen": [(0, 1, at(121)), (1, 1, at(222))]}
+NOTIFIED = {
+    "sent": [(0, at(100), at(140), 1), (1, at(200), at(240), 1), (2, at(300), at(340), 3)],
+    "seen": [(0, 1, at(121)), (1, 1, at(222))],
+    "kept": [(2, 3), (3, 3)],
+}
 
 
 @pytest.mark.parametrize(
-    ("kind", "row", "problem", "count"),
+    ("kind", "rows", "problem", "count"),
     [
-        ("sent", (1, at(300), at(340), 2), "notifications_lost", 1),
-        ("seen", (1, 1, at(400)), "notifications_repeated", 1),
-        ("kept", (2, 3, 1), "notifications_missed", 2),
+        ("sent", [*NOTIFIED["sent"], (1, at(300), at(340), 2)], "notifications_lost", 1),
+        ("sent", [*NOTIFIED["sent"], (1, at(300), 0, 0)], "notifications_unacknowledged", 1),
+        ("seen", [*NOTIFIED["seen"], (1, 1, at(400))], "notifications_repeated", 1),
+        ("kept", [(2, 3), (3, 1)], "notifications_missed", 2),
+        ("kept", [(2, 3)], "notifications_missed", 3),
     ],
 )
-def test_notifications_lost_repeated_and_missed(kind: str, row: tuple[int, ...], problem: str, count: int) -> None:
-    problems = ("notifications_lost", "notifications_repeated", "notifications_missed")
-    assert [notifications(NOTIFIED)[name] for name in problems] == [0, 0, 0]
-    found = notifications({**NOTIFIED, kind: [*NOTIFIED.get(kind, []), row]})
+def test_what_is_wrong_with_notifications_is_counted(
+    kind: str, rows: list[tuple[int, ...]], problem: str, count: int
+) -> None:
+    """One who was away, and never came back, has missed all."""
+    problems = RULES["notifications"].never
+    assert [notifications(NOTIFIED)[name] for name in problems] == [0, 0, 0, 0]
+    found = notifications({**NOTIFIED, kind: rows})
     assert {name: found[name] for name in problems} == {**dict.fromkeys(problems, 0), problem: count}
 
 
@@ -342,7 +398,7 @@ def test_an_idle_user_costs_its_heartbeats_or_its_polls() -> None:
     """1,000 bytes and 50 us by two users within 4 s; a poll each second makes that 5."""
     streams = notifications(NOTIFIED, idle=Idle(150.0, 50.0, 6, 15.0))
     assert streams["idle_bytes_per_user_hour"] == 150 * 240
-    assert streams["idle_cpu_us_per_user_hour"] == pytest.approx(50 / 2 / 4 * 3600)
+    assert "idle_cpu_us_per_user_hour" not in streams, "no heartbeat comes within 4 s"
     polls = notifications(NOTIFIED, poll_interval_s=1.0, idle=Idle(900.0, 700.0, 6, 1.0))
     assert polls["idle_bytes_per_user_hour"] == 1000 / 2 / 5 * 3600
     assert polls["idle_cpu_us_per_user_hour"] == pytest.approx(50 / 2 / 5 * 3600)
@@ -367,8 +423,8 @@ KEYS = {
 
 def test_documents_of_writers_who_have_all_keys() -> None:
     found = collab(KEYS)
-    problems = ("keys_lost", "keys_repeated", "documents_apart", "characters_apart")
-    assert [found[name] for name in problems] == [0, 0, 0, 0]
+    problems = (*RULES["collab"].never, "characters_apart")
+    assert [found[name] for name in problems] == [0, 0, 0, 0, 0]
     assert found["wire_bytes_per_key"] == pytest.approx(1000 / 3)
 
 
@@ -380,6 +436,8 @@ def test_documents_of_writers_who_have_all_keys() -> None:
         ("final", [*KEYS["final"], (3, 1, ord("d"))], "documents_apart", 1),
         ("final", [*KEYS["final"], (3, 1, ord("d"))], "characters_apart", 1),
         ("final", KEYS["final"][:-1], "characters_apart", 1),
+        ("final", [], "documents_apart", 2),
+        ("typed", [*KEYS["typed"], (0, 0, at(100), 0)], "keys_unacknowledged", 1),
     ],
 )
 def test_what_is_wrong_with_documents_is_counted(

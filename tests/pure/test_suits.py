@@ -99,6 +99,47 @@ def test_fewer_than_five_blocks_give_no_verdict() -> None:
     assert (found.word, found.preferred) == (NO_VERDICT, []) and "5" in found.why
 
 
+def with_fewer(found: Blocks, name: str, count: int) -> Blocks:
+    found.trials[name] = dict(list(found.trials[name].items())[:count])
+    return found
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_nothing_is_best_while_another_was_hardly_measured(count: int) -> None:
+    """It may be the better one. The words of the others stand."""
+    levels = {"sse": (25.0, 200.0, 30.0), "websocket": (50.0, 300.0, 60.0), "polling": (500.0, 100.0, 10.0)}
+    found = with_fewer(blocks(**levels), "polling", count)
+    suits = judge(RULE, found)
+    assert (suits.word, suits.preferred, suits.short) == (NO_VERDICT, ["sse"], {"polling": count})
+    assert f"polling has {count} valid blocks" in suits.why
+    assert {of.transport: of.word for of in suits.standings(RULE, found)} == {
+        "sse": "best",
+        "websocket": "worse",
+        "polling": "",
+    }
+
+
+def test_what_already_speaks_against_the_recommended_one_needs_nothing_more() -> None:
+    """Another is better, or it lost something: the third, whatever it would show, cannot change that."""
+    levels = {"sse": (40.0, 200.0, 30.0), "websocket": (25.0, 300.0, 60.0), "polling": (500.0, 100.0, 10.0)}
+    assert judge(RULE, with_fewer(blocks(**levels), "polling", 4)).word == DISAGREES
+    lost = with_count(with_fewer(blocks(**levels), "polling", 4), "sse", RULE.never[0])
+    assert judge(RULE, lost).word == DISAGREES
+
+
+def test_where_all_lost_something_the_recommended_one_did_too() -> None:
+    found = blocks(sse=(25, 200, 30), websocket=(50, 300, 60))
+    for name in ("sse", "websocket"):
+        with_count(found, name, RULE.never[0])
+    suits = judge(RULE, found)
+    assert (suits.word, suits.preferred) == (DISAGREES, []) and "SSE: " in suits.why
+
+
+def test_a_metric_that_is_not_judged_decides_nothing() -> None:
+    found = judge(RULE._replace(cpu=""), blocks(sse=(25, 200, 50), websocket=(25, 201, 30)))
+    assert (found.preferred, found.word) == (["sse", "websocket"], TIE)
+
+
 def test_the_baseline_is_no_contender_and_an_absent_recommendation_is_said() -> None:
     found = judge(RULE, blocks(websocket=(25, 250, 30), raw=(21, 100, 5)))
     assert found.preferred == ["websocket"]
@@ -116,7 +157,8 @@ def test_what_is_not_settled_is_a_tie() -> None:
 def test_every_scenario_has_its_rule_of_metrics_with_margins() -> None:
     assert list(RULES) == list(SCENARIOS)
     for rule in RULES.values():
-        assert {METRICS[name].margin for name in (rule.noticed, rule.bytes, rule.cpu)} <= set(MARGINS)
+        judged = [name for name in (rule.noticed, rule.bytes, rule.cpu) if name]
+        assert {METRICS[name].margin for name in judged} <= set(MARGINS) and len(judged) >= 2
         assert all(METRICS[name].unit == "" for name in rule.never)
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from bench.generators.scripts.script import Script
+from bench.generators.scripts.script import Script, Stage
 from clients.core.errors import ClientError
 from feed.envelope import Envelope
 from feed.instruments.clock import NS_PER_S, now_ns
@@ -41,9 +41,14 @@ class Chat(Script):
     FIELDS: ClassVar = {
         SENT: ("subscriber", "room", "due_ns", "acked_ns", "seq"),
         SEEN: ("subscriber", "room", "seq", "receive_ns"),
-        TYPED: ("subscriber", "room", "sent_ns"),
+        TYPED: ("subscriber", "room", "due_ns"),
         TYPING: ("subscriber", "writer", "receive_ns"),
     }
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self._typing: set[int] = set()
+        """Who is typing: a member whose next post is due before the last one is sent does not begin anew."""
 
     async def enter(self, index: int) -> None:
         await self.stage.clients[index].join(self._name(index))
@@ -72,18 +77,22 @@ class Chat(Script):
         text = "x" * self.option("text_bytes")
         data = {"op": "send", "room": room, "key": f"{self.stage.seed}-{index}-{n}", "text": text}
         acked_ns = seq = 0
+        types = self.option("types_s") > 0 and index not in self._typing
         try:
-            if self.option("types_s"):
-                self.rows[TYPED].extend((index, self._room(index), now_ns()))
+            if types:
+                self._typing.add(index)
+                self.rows[TYPED].extend((index, self._room(index), due_ns - round(self.option("types_s") * NS_PER_S)))
                 await client.request("typing", room=room, active=True)
-                await self.stage.timer.sleep_until(due_ns)
+            await self.stage.timer.sleep_until(due_ns)
             seq = (await client.request("call", service="chat", data=data))["seq"]
             acked_ns = now_ns()
-            if self.option("types_s"):
+            if types:
                 await client.request("typing", room=room, active=False)
+                self._typing.discard(index)
         except (ClientError, TimeoutError):
             pass  # a post without an acknowledgement is kept as one
-        self.rows[SENT].extend((index, self._room(index), due_ns, acked_ns, seq))
+        finally:
+            self.rows[SENT].extend((index, self._room(index), due_ns, acked_ns, seq))
 
     def _room(self, index: int) -> int:
         return int(index // self.option("room_size"))

@@ -8,6 +8,7 @@ import msgspec
 
 from bench.generators.scripts.editors import EDITORS, Editor
 from bench.generators.scripts.script import Script, Stage
+from clients.core.errors import ClientError
 from feed.envelope import Envelope
 from feed.instruments.clock import NS_PER_S, now_ns
 
@@ -82,8 +83,14 @@ class Collab(Script):
 
     async def _send(self, index: int, update: bytes, due_ns: int) -> None:
         data = {"op": "update", "room": self._room(index)}
-        answer = await self.stage.clients[index].request("call", service="collab", data=data, payload=update)
-        self.rows[TYPED].extend((index, answer["update"], due_ns, now_ns()))
+        acked_ns = number = 0
+        try:
+            answer = await self.stage.clients[index].request("call", service="collab", data=data, payload=update)
+            acked_ns, number = now_ns(), answer["update"]
+        except (ClientError, TimeoutError):
+            pass  # a key without an acknowledgement is kept as one
+        finally:
+            self.rows[TYPED].extend((index, number, due_ns, acked_ns))
 
     def _room(self, index: int) -> str:
         return f"doc-{index // self.option('writers')}"

@@ -49,16 +49,14 @@ class Game(Script):
         await self._seen[index].wait()
 
     async def act(self, index: int, start_ns: int) -> None:
-        """Open loop: each input is sent when it is due, at the player's own phase of a tick."""
+        """Open loop: one input within each tick, at any instant of it, so that no phase is that of the whole trial."""
         draw, period_ns = self.draw(index), NS_PER_S / self.option("tick_hz")
-        due_ns, n = start_ns + draw.random() * period_ns, 0
         async with asyncio.TaskGroup() as inputs:
-            while due_ns < start_ns + self.option("plays_s") * NS_PER_S:
-                await self.stage.timer.sleep_until(round(due_ns))
-                n += 1
+            for n in range(round(self.option("plays_s") * self.option("tick_hz"))):
+                due_ns = round(start_ns + (n + draw.random()) * period_ns)
+                await self.stage.timer.sleep_until(due_ns)
                 stick = {"dx": draw.randint(-STICK, STICK), "dy": draw.randint(-STICK, STICK)}
-                inputs.create_task(self._steer(index, n, round(due_ns), stick))
-                due_ns += period_ns
+                inputs.create_task(self._steer(index, n + 1, due_ns, stick))
 
     def take(self, index: int, envelope: Envelope, receive_ns: int) -> None:
         view = self._views[index]
@@ -71,12 +69,14 @@ class Game(Script):
     async def _steer(self, index: int, n: int, due_ns: int, stick: dict[str, Any]) -> None:
         """For the next tick, whichever it is when the input comes."""
         data = {"op": "input", "room": self._room(index), "n": n, "tick": 0, **stick}
-        answered = 1
+        answered = 0
         try:
             await self.stage.clients[index].request("call", service="game", data=data)
+            answered = 1
         except (ClientError, TimeoutError):
-            answered = 0  # is counted
-        self.rows[INPUT].extend((index, n, due_ns, answered))
+            pass  # is counted
+        finally:
+            self.rows[INPUT].extend((index, n, due_ns, answered))
 
     def _room(self, index: int) -> str:
         return f"match-{index // MAX_PLAYERS}"

@@ -37,6 +37,8 @@ class Stage(NamedTuple):
     """Of all processes."""
     connect: Callable[[int], Client]
     """A client for somebody beyond the subscribers, as theirs but for its user; nothing of it is recorded."""
+    cut: Callable[[], None]
+    """End all connections of this process at once."""
 
 
 class Script:

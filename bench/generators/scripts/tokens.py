@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from bench.generators.scripts.script import Script
+from clients.core.errors import ClientError
 from feed.envelope import Envelope
 from feed.instruments.clock import NS_PER_S, now_ns
 
@@ -21,7 +22,10 @@ _DECODER: Final = msgspec.json.Decoder(_Token)
 
 
 class Tokens(Script):
-    """Options: ``readers`` of each answer, ``asked_within_s``, and those of the request ``start``."""
+    """Options: ``readers`` of each answer, ``asked_within_s``, and those of the request ``start``.
+
+    With a ``cut_share`` over 0 all connections are cut once, when so much of the answers is there.
+    """
 
     FIELDS: ClassVar = {
         ANSWER: ("subscriber", "asked_ns", "start_ns"),
@@ -32,18 +36,28 @@ class Tokens(Script):
         await self.stage.clients[index].join(self._room(index))
 
     async def act(self, index: int, start_ns: int) -> None:
+        if self.option("cut_share") and index == min(self.stage.clients):
+            self.stage.timer.call_at(start_ns + round(self._cut_s() * NS_PER_S), self.stage.cut)
         if index % self.option("readers"):
             return
         within_s = self.option("asked_within_s")
         await self.stage.timer.sleep_until(start_ns + round(self.draw(index).random() * within_s * NS_PER_S))
         asked_ns = now_ns()
-        started = await self.stage.clients[index].request("call", service="tokens", data=self._start(index))
+        try:
+            started = await self.stage.clients[index].request("call", service="tokens", data=self._start(index))
+        except (ClientError, TimeoutError):
+            return  # its tokens count as lost
         self.rows[ANSWER].extend((index, asked_ns, started["start_ns"]))
 
     def take(self, index: int, envelope: Envelope, receive_ns: int) -> None:
         if envelope.type == TOKEN:
             token = _DECODER.decode(envelope.data)
             self.rows[TOKEN].extend((index, token.n, token.count, receive_ns))
+
+    def _cut_s(self) -> float:
+        """Of the answers that are asked for half-way through the time in which they are."""
+        answer_s = self.option("first_delay_s") + self.option("cut_share") * self.option("tokens") / self.option("rate_hz")
+        return float(self.option("asked_within_s") / 2 + answer_s)
 
     def _room(self, index: int) -> str:
         return f"answer-{index // self.option('readers')}"
