@@ -13,7 +13,6 @@ from feed.instruments.clock import NS_PER_S
 from feed.schedule import Schedule, dues
 from feed.transports import POLLING
 
-
 TRIAL_SEED: Final = "the trial's seed"
 """Value of a service's option that stands for ``service_seed``: each block has its own."""
 

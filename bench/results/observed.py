@@ -1,6 +1,6 @@
 """What a trial observed on the wire, in /proc and in its own processes, next to what its plan says. Plain data.
 
-``bench.trial.plausible`` makes each difference from the plan a reason why the trial is invalid.
+``bench.trial.plausible`` and ``planned`` make each difference from the plan a reason why the trial is invalid.
 """
 
 import msgspec
@@ -33,6 +33,8 @@ class Excess(msgspec.Struct, frozen=True):
     """What chance alone may add to that share, on either side: few pollers, few requests."""
     sent_bytes_per_request: float | None = None
     """Bytes that pollers sent for each request, beyond its line and the headers that they say they sent."""
+    head_bytes_per_answer: float | None = None
+    """Bytes of a poll's answer before its body, as they are: nothing is subtracted."""
 
 
 class RelayCheck(msgspec.Struct):
@@ -58,6 +60,8 @@ class Observed(msgspec.Struct):
     """The smallest latency; no delivery can take less than one transit."""
     impossible: int = 0
     """Deliveries that took less than that."""
+    subscribers: int | None = None
+    """How many there were, of which each had a number of its own."""
     stamp_after_kernel_ms: float | None = None
     """Median of the clients' receive stamps minus the kernel's, which are right to a tick, ..."""
     tick_ms: float | None = None
@@ -90,6 +94,8 @@ class Observed(msgspec.Struct):
     """The server's garbage collector as it was, at the end."""
     server: Process | None = None
     relay: Process | None = None
+    begin_pids: list[int] = []
+    """The processes that were read as server and relay when the measured part began."""
     idle_pid: int | None = None
     """The process whose CPU was taken for that of the idle server ..."""
     idle_share: float | None = None

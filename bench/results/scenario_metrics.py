@@ -86,7 +86,7 @@ _NOTIFICATIONS: Final = {
     "idle_cpu_us_per_user_hour": Metric(
         "µs/h", "server CPU per idle user-hour", SCENARIO, "server CPU for an idle user", "cpu", 0, less_idle=True
     ),
-    "notifications_unacknowledged": _count("not acknowledged", "notifications without an answer"),
+    "notifications_unacknowledged": _count("notifications refused", "notifications that were refused or not answered"),
     "notifications_lost": _count("notifications lost", "stored notifications that a connected user never got"),
     "notifications_repeated": _count("notifications repeated", "notifications that a user got again"),
     "notifications_missed": _count("missed by the absent", "notifications that a user who was away did not find"),

@@ -68,7 +68,9 @@ def _typing_ms(found: Recorded) -> np.ndarray:
     for writer in np.unique(typed["subscriber"]).tolist():
         due_ns = np.sort(typed["due_ns"][typed["subscriber"] == writer])
         mine = (told["writer"] == writer) & (told["subscriber"] != writer)
-        readers = [told["receive_ns"][mine & (told["subscriber"] == reader)] for reader in np.unique(told["subscriber"][mine])]
+        readers = [
+            told["receive_ns"][mine & (told["subscriber"] == reader)] for reader in np.unique(told["subscriber"][mine])
+        ]
         whole = [np.sort(receive_ns) for receive_ns in readers if len(receive_ns) == len(due_ns)]
         if whole:
             lags += ((np.mean(whole, axis=0) - due_ns) / NS_PER_MS).tolist()

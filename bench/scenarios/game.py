@@ -39,7 +39,7 @@ def metrics(found: Recorded) -> dict[str, float]:
         return counted
     until_ns = end_ns + round(found.poll_interval_s * NS_PER_S)
     came = np.count_nonzero((snapshots["receive_ns"] >= begin_ns) & (snapshots["receive_ns"] < until_ns))
-    tick_ns, players = NS_PER_S / found.option("tick_hz"), range(found.plan.subscribers)
+    tick_ns, players = NS_PER_S / int(found.option("tick_hz")), range(found.plan.subscribers)
     match_of = received["subscriber"] // MAX_PLAYERS
     # A tick that somebody in the match has seen was there for all.
     shown = [len(np.unique(received["tick"][match_of == player // MAX_PLAYERS])) for player in players]
@@ -60,7 +60,7 @@ def metrics(found: Recorded) -> dict[str, float]:
         **percentiles("input_to_snapshot_ms", echoes_ms(inputs, snapshots, begin_ns)),
         "wire_bytes_per_s": (found.moved.stream_bytes + found.moved.header_bytes) / found.window_s / len(players),
         "sent_bytes_per_s": found.moved.sent_bytes / found.window_s / len(players),
-        "server_cpu_us_per_snapshot": found.server_busy_us / max(1, came),
+        "server_cpu_us_per_snapshot": found.server_busy_us / max(1, int(came)),
     }
 
 

@@ -27,8 +27,8 @@ TRANSITS: Final = {
     "token_latency_ms": 1,
 }
 """Latency -> how often it crosses the network at least, one way: a trial with a shorter one is invalid."""
-MAX_RERUNS: Final = 10
-"""Invalid trials that a run measures again in all, of some 200 if all scenarios are measured."""
+RERUNS_PER_BLOCK: Final = 2
+"""Invalid trials that a run measures again in all, for each block of a scenario: 10 by default, of up to 200."""
 LEAST_BEYOND: Final = 10
 """A percentile is given only with as many values above it."""
 
@@ -148,7 +148,7 @@ def _block(scenario: Scenario, size: Size, arm: str, transports: list[str], bloc
         probes=values["subscribers"],
         scenario_begin_s=scenario.begin_s,
         users=scenario.users and scenario.users + values["subscribers"],
-        max_reruns=MAX_RERUNS,
+        max_reruns=RERUNS_PER_BLOCK * size.blocks,
     )
     place = list(scenario.arms).index(arm) + 1
     trial_seed = seed * 10_000 + block

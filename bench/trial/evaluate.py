@@ -12,10 +12,12 @@ from bench.results.catalogue import METRICS
 from bench.results.metric import BELOW_NOISE
 from bench.results.run import Plan, Trial
 from bench.trial import metrics, validity
+from bench.trial.case import Case
 from bench.trial.channel import TrialError, UnfitError
 from bench.trial.context import RunContext
 from bench.trial.observe import observe
-from bench.trial.plausible import Case, implausible
+from bench.trial.planned import unplanned
+from bench.trial.plausible import implausible
 from feed.transports import TRANSPORTS
 
 SAMPLES_FOLDER: Final = "samples"
@@ -68,9 +70,11 @@ def evaluate(context: RunContext, trial: TrialPlan, record: Trial, measured: Mea
     record.observed = observe(plan, trial, idle, records, gauges, samples)
     if trial.purpose == "cost":
         record.notes += drop_cut_bytes(record.metrics, records)
+    case = Case(plan, trial, idle, record.metrics, record.observed, record.details)
     record.reasons = [
         *_reasons(plan, trial, record, measured),
-        *implausible(Case(plan, trial, idle, record.metrics, record.observed, record.details)),
+        *implausible(case),
+        *unplanned(case),
         *context.relay_reasons.get(trial.rtt_ms, ()),
     ]
     if record.reasons:

@@ -134,4 +134,5 @@ def _of_polls(plan: Plan, trial: TrialPlan, idle: Idle, span: Span, expected: Ex
         requests_share=moved.requests / requests - 1,
         requests_chance=chance,
         sent_bytes_per_request=moved.sent_bytes / asked - line - span.header_bytes,
+        head_bytes_per_answer=(moved.stream_bytes - moved.sent_bytes - moved.body_bytes) / max(1, moved.answers),
     )

@@ -30,6 +30,7 @@ def observe(
         server_collector=gauges.server_stats.get("collector", {}),
         server=gauges.end.server,
         relay=gauges.end.relay,
+        begin_pids=[process.pid for process in (gauges.begin.server, gauges.begin.relay) if process is not None],
         idle_pid=gauges.idle_pid,
         idle_share=gauges.server_idle_share,
     )
@@ -45,6 +46,7 @@ def _add_facts(found: Observed, plan: Plan, trial: TrialPlan, records: list[Reco
     """What the generator's processes saw."""
     facts = [record.facts for record in records if record.facts is not None]
     heartbeats = [count for of in facts for count in of.heartbeats]
+    found.subscribers = len({one for record in records for one in (*record.probes, *record.loads)})
     found.codings = sorted({coding for of in facts for coding in of.codings})
     found.requests = {name: _sent(headers) for of in reversed(facts) for name, headers in of.requests.items()}
     found.heartbeats_most, found.heartbeats_least = max(heartbeats, default=None), min(heartbeats, default=None)

@@ -1,17 +1,15 @@
-"""What no honest trial shows: the impossible, and facts that differ from the plan. Pure (docs/method.md has the table).
+"""What no honest trial shows: the impossible, and what theory does not allow. Pure (docs/method.md has the table).
 
 Each reason makes a trial invalid. The bounds come from honest trials; decision 0013 has the data.
 """
 
-import gc
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator
+from typing import Final
 
 from bench.plan.trials import TrialPlan
-from bench.results.observed import Observed, Process
-from bench.results.run import Idle, Plan
-from bench.theory.latency import Conditions, poll_cycle_s
+from bench.theory.latency import Conditions, poll_cycle_s, predict_latency
+from bench.trial.case import JUDGED_BY_THEORY, Case, Range
 from feed.transports import POLLING, TRANSPORTS
 
 NEVER_NEGATIVE: Final = (
@@ -29,19 +27,6 @@ NEVER_NEGATIVE: Final = (
     "generator_cpu_share",
 )
 SHARES: Final = ("server_user_share", "steal_share", "other_load_share")
-JUDGED_BY_THEORY: Final = ("main", "curve", "loopback", "sensitivity", "aa")
-"""Purposes of trials whose load is low enough for theory; in others, requests wait and segments merge."""
-
-
-class Range(NamedTuple):
-    """Allowed values, both ends included."""
-
-    low: float
-    high: float
-
-    def __contains__(self, value: object) -> bool:
-        return isinstance(value, float | int) and self.low <= value <= self.high
-
 
 FRAMING_B: Final = Range(-3.0, 3.0)
 """Bytes per event above what theory predicts."""
@@ -53,12 +38,20 @@ MERGED_S: Final = 0.01
 TCP_IP: Final = {"polling": Range(-0.25, 0.25), "long_polling": Range(-0.20, 0.35)}
 REQUESTS: Final = {"polling": Range(-0.20, 0.06), "long_polling": Range(-0.75, 0.15)}
 """Shares above what theory predicts, as all shares here."""
+HEAD_B: Final = {"polling": Range(147, 155), "long_polling": Range(147, 155)}
+"""Of an answer, with the digits of its length."""
+EARLIEST_MS: Final = 3.0
+"""How much later than one transit the first delivery of a stream or a held poll may be, of a trial's hundreds."""
+POLLED_DEVIATIONS: Final = 4.0
+POLLED_SLACK_MS: Final = 20.0
+"""How far the median of polls may be from the middle of an interval: so many of its standard deviations, by chance."""
 EARLY_TICKS: Final = 1.5
 LATE_TICKS: Final = 1.0
 LATE_MS: Final = 2.0
 """Receive times are at most 1.5 of the kernel's ticks before its own, and a tick and 2 ms after it."""
 LEAST_RECORDED: Final = 0.33
 PERIOD_SHARE: Final = 0.05
+POLL_PERIOD_SHARE: Final = 0.03
 PERIOD_SLACK_S: Final = 0.005
 """How far periods may be from the plan's: their mean, and what a busy loop does to a short one."""
 KUIPER: Final = 3.0
@@ -86,6 +79,8 @@ IDLE_STREAM_B: Final = {
 }
 """Header set (if a cycle has requests) and transport -> bytes of an idle cycle, TCP/IP headers left out."""
 IDLE_SLACK_B: Final = 3.0
+IDLE_TCP_IP_B: Final = {"polling": 260, "long_polling": 260, "sse": 104, "websocket": 156, "socketio": 156, "raw": 104}
+"""TCP and IP headers of an idle cycle: two segments for a comment and its acknowledgement, one more for a pong."""
 PACE: Final = Range(0.75, 1.7)
 """Of idle cycles, against the short period that was asked for. One stall in seven cycles makes 0.8 or 1.5."""
 SETUP_B: Final = {
@@ -97,28 +92,20 @@ SETUP_B: Final = {
     "raw": Range(485, 545),
 }
 """Bytes from a connection's SYN to its first answer, with a browser's headers."""
-IDLE_SHARE: Final = Range(0.0005, 0.03)
-"""Share of a core that a server without connections takes."""
-COLLECTOR_THRESHOLDS: Final = {"default": list(gc.get_threshold()), "tuned": [50_000, 10, 10]}
-"""Of the server, which the same Python runs (its own begin with 700 or, from 3.13 on, with 2,000). Whether it is on,
-and has frozen objects, is in ``bench.trial.validity``."""
-
-
-class Case(NamedTuple):
-    """One trial to judge."""
-
-    plan: Plan
-    trial: TrialPlan
-    idle: Idle | None
-    metrics: Mapping[str, float]
-    observed: Observed
-    details: Mapping[str, Any]
-    """The ready lines of ``server`` and ``relay``."""
 
 
 def implausible(case: Case) -> list[str]:
     """Why nothing honest measures this; empty if it is plausible."""
-    rules = (_impossible, _stamps, _unpredicted, _wire, _setup, _heartbeats, _polls, _collectors, _processes, _policies)
+    rules = (
+        _impossible,
+        _late,
+        _stamps,
+        _unpredicted,
+        _wire,
+        _setup,
+        _heartbeats,
+        _polls,
+    )
     return [reason for rule in rules for reason in rule(case)]
 
 
@@ -138,6 +125,32 @@ def _impossible(case: Case) -> Iterator[str]:
     payload = metrics.get("payload_bytes_per_event", case.plan.payload_bytes)
     if payload != case.plan.payload_bytes:
         yield f"events had {payload:.2f} B of payload; planned are {case.plan.payload_bytes}"
+
+
+def _late(case: Case) -> Iterator[str]:
+    """Latency, from above. Under a load that takes the server to its limit, all are late."""
+    plan, trial, seen = case.plan, case.trial, case.observed
+    if not _is_quiet(case):
+        return
+    if trial.transport != POLLING:
+        latest_ms = trial.rtt_ms / 2 + EARLIEST_MS
+        if seen.earliest_ms is not None and seen.earliest_ms > latest_ms:
+            yield f"the fastest of all deliveries took {seen.earliest_ms:.1f} ms; allowed are {latest_ms:g}"
+        return
+    of = Conditions(trial.rtt_ms, 1.0, trial.poll_interval_s, plan.hold_s)
+    found, middle_ms = case.metrics.get("latency_ms_p50"), float(predict_latency(POLLING, of).quantile_ms(0.5))
+    # The median of n values that are uniform over the interval deviates by the interval over twice the root of n.
+    by_chance_ms = 1000 * poll_cycle_s(of) / 2 / math.sqrt(max(1, plan.measured_events))
+    allowed = POLLED_DEVIATIONS * by_chance_ms + POLLED_SLACK_MS
+    if found is not None and abs(found - middle_ms) > allowed:
+        yield f"the median latency of polls is {found:.0f} ms; by theory {middle_ms:.0f}, give or take {allowed:.0f}"
+
+
+def _is_quiet(case: Case) -> bool:
+    """Is the load so low, and the network so plain, that theory holds to the millisecond?"""
+    plan, trial = case.plan, case.trial
+    plain = not (plan.jitter_ms or plan.bandwidth_mbit_s or plan.loss)
+    return trial.purpose in JUDGED_BY_THEORY and plain and (trial.transport != POLLING or _fits(trial))
 
 
 def _stamps(case: Case) -> Iterator[str]:
@@ -165,9 +178,10 @@ def _unpredicted(case: Case) -> Iterator[str]:
         yield _off("framing", beyond.framing_bytes_per_event, "B per event", FRAMING_B)
     if beyond.sent_bytes_per_request is not None and beyond.sent_bytes_per_request not in SENT_B:
         yield _off("what pollers sent", beyond.sent_bytes_per_request, "B per request", SENT_B)
-    if case.trial.purpose not in JUDGED_BY_THEORY or plan.jitter_ms or plan.bandwidth_mbit_s or plan.loss:
-        return
-    if name == POLLING and not _fits(case.trial):
+    head, allowed_head = beyond.head_bytes_per_answer, HEAD_B.get(name)
+    if head is not None and allowed_head is not None and head not in allowed_head:
+        yield f"answers have a head of {head:.1f} B; allowed are {allowed_head.low:g} to {allowed_head.high:g}"
+    if not _is_quiet(case):
         return
     chance, fewest = beyond.requests_chance, -MERGED_S * plan.rate_hz / plan.rooms
     for what, share, allowed in (
@@ -207,6 +221,10 @@ def _wire(case: Case) -> Iterator[str]:
     planned = IDLE_STREAM_B.get((headers, trial.transport))
     if case.idle is not None and planned and abs(case.idle.cycle_stream_bytes - planned) > IDLE_SLACK_B:
         yield f"an idle cycle has {case.idle.cycle_stream_bytes:.1f} B without TCP/IP; it has {planned} by its format"
+    if case.idle is not None:
+        headers_b, usual_b = case.idle.cycle_bytes - case.idle.cycle_stream_bytes, IDLE_TCP_IP_B[trial.transport]
+        if abs(headers_b - usual_b) > IDLE_SLACK_B:
+            yield f"an idle cycle has {headers_b:.1f} B of TCP/IP; it has {usual_b} by its segments"
     if case.idle is not None and case.idle.pace is not None and case.idle.pace not in PACE:
         yield (
             f"idle cycles came at {case.idle.pace:.2f} times the period asked for; allowed are {PACE.low:g} to "
@@ -242,8 +260,8 @@ def _heartbeats(case: Case) -> Iterator[str]:
         yield f"heartbeats came every {seen.heartbeat_period_s:.3g} s; planned is every {planned_s:g} s"
 
 
-def _near(period_s: float, planned_s: float) -> bool:
-    return abs(period_s - planned_s) <= PERIOD_SHARE * planned_s + PERIOD_SLACK_S
+def _near(period_s: float, planned_s: float, share: float = PERIOD_SHARE) -> bool:
+    return abs(period_s - planned_s) <= share * planned_s + PERIOD_SLACK_S
 
 
 def _polls(case: Case) -> Iterator[str]:
@@ -253,7 +271,9 @@ def _polls(case: Case) -> Iterator[str]:
     if trial.transport == POLLING and seen.poll_period_s is not None:
         planned_s = poll_cycle_s(Conditions(trial.rtt_ms, 1.0, trial.poll_interval_s, plan.hold_s))
         too_seldom = seen.poll_period_s > planned_s and light and _fits(trial)
-        if not _near(seen.poll_period_s, planned_s) and (too_seldom or seen.poll_period_s < planned_s):
+        if not _near(seen.poll_period_s, planned_s, POLL_PERIOD_SHARE) and (
+            too_seldom or seen.poll_period_s < planned_s
+        ):
             yield f"polls came every {seen.poll_period_s:.3g} s; planned is every {planned_s:g} s"
     if light and seen.poll_kuiper is not None and seen.poll_kuiper > KUIPER:
         yield f"pollers are in step: Kuiper's statistic of their phases is {seen.poll_kuiper:.1f}, allowed {KUIPER:g}"
@@ -262,59 +282,3 @@ def _polls(case: Case) -> Iterator[str]:
         yield f"long polls asked to be held for {asked} s; planned is {plan.hold_s:g} s"
     if seen.empty_early_s is not None and seen.empty_early_s > HOLD_EARLY_S:
         yield f"a hold ended {seen.empty_early_s:.1f} s sooner than asked, allowed {HOLD_EARLY_S:g}"
-
-
-def _collectors(case: Case) -> Iterator[str]:
-    """Garbage collection of the generator and the server."""
-    if case.observed.generator_collects:
-        yield "the generator's garbage collector was on in the measured part; planned is off"
-    found, planned = case.observed.server_collector.get("thresholds"), COLLECTOR_THRESHOLDS[case.trial.gc]
-    if found is not None and found != planned:
-        yield f"the server collects garbage at the thresholds {found}; planned are {planned}"
-
-
-def _processes(case: Case) -> Iterator[str]:
-    """Whose CPU was read, and what serves."""
-    seen, trial = case.observed, case.trial
-    yield from _is(case, "server", seen.server, trial.transport)
-    if trial.rtt_ms:
-        yield from _is(case, "relay", seen.relay, "relay")
-    ready = case.details.get("server") or {}
-    if seen.idle_pid is not None and seen.idle_pid != ready.get("pid"):
-        yield f"the CPU of the idle server was read of process {seen.idle_pid}; the server is {ready.get('pid')}"
-    if seen.idle_share is not None and seen.idle_share not in IDLE_SHARE:
-        yield (
-            f"the idle server used {seen.idle_share:.2%} of a core; allowed are {IDLE_SHARE.low:.2%} to "
-            f"{IDLE_SHARE.high:.0%}"
-        )
-    options = _options(case, "server")
-    if options.get("heartbeat_s", case.plan.heartbeat_s) != case.plan.heartbeat_s:
-        yield f"the server has heartbeats every {options['heartbeat_s']} s; planned is every {case.plan.heartbeat_s} s"
-
-
-def _policies(case: Case) -> Iterator[str]:
-    """Probes that have a process of their own run before all others, where the relay may too."""
-    processes, allowed = case.details.get("scheduling", []), _options(case, "relay").get("scheduling")
-    probes = [policy for kind, policy in processes if kind == "probes"]
-    if allowed and len(processes) > len(probes) and any(policy != allowed for policy in probes):
-        yield f"the probes' process has the scheduling policy {probes[0]!r}; the relay's is {allowed!r}"
-
-
-def _is(case: Case, name: str, process: Process | None, transport: str) -> Iterator[str]:
-    """Is this process the one whose ready line was read, and does it serve what was asked?"""
-    ready = case.details.get(name) or {}
-    if process is None:
-        return
-    said = ready.get("pid"), ready.get("transport")
-    words = process.command.split()
-    if said != (process.pid, transport) or "servers" not in words or transport not in words:
-        yield (
-            f"the {name}'s CPU was read of process {process.pid} ({process.command[:80]}); the {name} is {said[0]}, "
-            f"serving {said[1]}"
-        )
-
-
-def _options(case: Case, name: str) -> dict[str, Any]:
-    ready = case.details.get(name) or {}
-    found: dict[str, Any] = ready.get("options", {})
-    return found

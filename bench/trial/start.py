@@ -134,7 +134,8 @@ async def _start_server(
         gc=trial.gc,
         store=scratch / "store.db" if plan.store else None,
         service_option=[
-            f"{name}={service_seed(trial.seed) if value == TRIAL_SEED else value}" for name, value in plan.service_options.items()
+            f"{name}={service_seed(trial.seed) if value == TRIAL_SEED else value}"
+            for name, value in plan.service_options.items()
         ],
         auth="jwt" if key else None,
         jwt_key_file=key,

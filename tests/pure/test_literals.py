@@ -6,7 +6,7 @@ from bench.capture import ground_truth
 from bench.generators import window
 from bench.plan import timing
 from bench.results.catalogue import PERCENTILES
-from bench.trial import drift, idle, metrics, observe, path, plausible, validity
+from bench.trial import case, drift, idle, metrics, observe, path, plausible, validity
 from reports import blocks, samples, spread, statistics
 from reports.table import quiet, ratings
 from tests.conftest import ROOT
@@ -58,7 +58,7 @@ def test_what_no_honest_trial_shows() -> None:
         "generator_cpu_share",
     }
     assert plausible.SHARES == ("server_user_share", "steal_share", "other_load_share")
-    assert plausible.JUDGED_BY_THEORY == ("main", "curve", "loopback", "sensitivity", "aa")
+    assert case.JUDGED_BY_THEORY == ("main", "curve", "loopback", "sensitivity", "aa")
     assert (observe.SAME_READ_NS, validity.CUT_SHARE, window.EDGE) == (500_000, 0.05, 0.9)
     assert (ground_truth.BYTES_TOLERANCE, ground_truth.USER_SHARE) == (0.01, 0.2)
     assert (ground_truth.CLOCK_DRIFT_US, ground_truth.STAMP_SLACK_MS) == (100, 0.05)

@@ -12,10 +12,9 @@ from bench.machine.load import Machine
 from bench.results.observed import Observed
 from bench.trial.metrics import Gauges, Reading, Samples
 from bench.trial.observe import kuiper, observe, poll_period_s
-from bench.trial.plausible import implausible
 from clients.core.sightings import Beats, Sightings
 from feed.instruments.clock import NS_PER_MS, NS_PER_S
-from tests.pure.test_plausible import PLAN, honest, trial_of
+from tests.pure.test_plausible import PLAN, honest, implausible, trial_of
 
 
 def test_seeded_phases_never_look_in_step() -> None:
@@ -76,7 +75,8 @@ def observed(shift_ms: float = 0.0, socket_shift_ms: float = 0.0, collects: bool
 
 
 def judged(seen: Observed) -> list[str]:
-    return implausible(honest("websocket")._replace(observed=seen))
+    plan = msgspec.structs.replace(PLAN, subscribers=seen.subscribers or 0)
+    return implausible(honest("websocket")._replace(observed=seen, plan=plan))
 
 
 def test_receive_times_are_held_against_schedule_and_kernel() -> None:

@@ -12,8 +12,8 @@ from bench.plan.presets import make_plan
 from bench.plan.trials import TrialPlan, trials
 from bench.results.observed import Excess, Observed, Process, SentRequest
 from bench.results.run import Idle, Plan
-from bench.trial import plausible
-from bench.trial.plausible import Case, Range, implausible
+from bench.trial import planned, plausible
+from bench.trial.case import Case, Range
 from feed.transports import POLLS, TRANSPORTS
 
 PLAN = make_plan("default", "sparse")
@@ -30,8 +30,18 @@ def trial_of(transport: str, plan: Plan = PLAN) -> TrialPlan:
     return found
 
 
+SOCKET = {"congestion_control": "cubic", "mss_bytes": 1460}
+NETWORK = {"rtt_ms": 40.0, "jitter_ms": 0.0, "bandwidth_mbit_s": 0.0, "loss": 0.0}
+
+
 def ready(pid: int, transport: str) -> dict[str, Any]:
-    return {"pid": pid, "transport": transport, "options": {"heartbeat_s": 15.0}}
+    options = {"network": NETWORK} if transport == "relay" else {"heartbeat_s": 15.0}
+    return {"pid": pid, "transport": transport, "options": options, "socket": SOCKET}
+
+
+def implausible(case: Case) -> list[str]:
+    """Every reason, whichever module has it."""
+    return [*plausible.implausible(case), *planned.unplanned(case)]
 
 
 def honest(transport: str) -> Case:
@@ -42,7 +52,15 @@ def honest(transport: str) -> Case:
         stamp_after_kernel_ms=0.6,
         tick_ms=4.0,
         stamps_recorded=1.0,
-        excess=Excess(-0.2 if poll else 0.0, 0.01, -0.02 if poll else None, 0.01, 0.03 if poll else None),
+        subscribers=200,
+        excess=Excess(
+            -0.2 if poll else 0.0,
+            0.01,
+            -0.02 if poll else None,
+            0.01,
+            0.03 if poll else None,
+            plausible.HEAD_B[transport].low if poll else None,
+        ),
         requests={request: SentRequest(["x"] * SIZE[request][0], SIZE[request][1])} if request else {},
         heartbeats_most=None if poll else 0,
         heartbeats_least=None if poll else 0,
@@ -55,17 +73,19 @@ def honest(transport: str) -> Case:
         server_collector={"enabled": True, "thresholds": FRESH_THRESHOLDS, "frozen_objects": 0},
         server=Process(11, f"python -m servers {transport} --port 0"),
         relay=Process(12, "python -m servers relay --port 0"),
+        begin_pids=[11, 12],
         idle_pid=11,
         idle_share=0.005,
     )
     stream_bytes = {"polling": 743, "long_polling": 760, "sse": 13, "websocket": 16, "socketio": 10, "raw": 4}
-    idle = Idle(stream_bytes[transport] + 156, stream_bytes[transport], 6, 15.0)
+    idle = Idle(stream_bytes[transport] + plausible.IDLE_TCP_IP_B[transport], stream_bytes[transport], 6, 15.0)
     setup = {"polling": 1211, "long_polling": 1230, "sse": 1456, "websocket": 1224, "socketio": 3065, "raw": 513}
     metrics = {
         "payload_bytes_per_event": 256.0,
         "framing_bytes_per_event": 61.0,
         "server_user_share": 0.7,
         "setup_bytes_per_connection": float(setup[transport]),
+        "latency_ms_p50": 520.0 if transport == "polling" else 21.0,
     }
     return Case(
         PLAN, trial_of(transport), idle, metrics, seen, {"server": ready(11, transport), "relay": ready(12, "relay")}
@@ -147,6 +167,16 @@ FACTS: list[tuple[str, str, dict[str, Any], str]] = [
     ("idle CPU of the relay", "raw", {"idle_pid": 12}, "idle server was read of process 12"),
     ("a busy server taken for idle", "sse", {"idle_share": 0.2}, "the idle server used 20.00% of a core"),
     ("no CPU read of the idle server", "sse", {"idle_share": 0.0}, "the idle server used 0.00% of a core"),
+    ("relay read at first", "sse", {"begin_pids": [12, 12]}, "processes [12, 12] at the beginning"),
+    ("fewer subscribers", "sse", {"subscribers": 190}, "there were 190 subscribers; planned are 200"),
+    ("relay 5 ms slow on one way", "raw", {"earliest_ms": 25.4}, "the fastest of all deliveries took 25.4 ms"),
+    ("held polls stamped late", "long_polling", {"earliest_ms": 220.0}, "the fastest of all deliveries took 220.0 ms"),
+    (
+        "a header in answers with events",
+        "polling",
+        {"excess": Excess(head_bytes_per_answer=plausible.HEAD_B["polling"].high + 190)},
+        "answers have a head of",
+    ),
 ]
 
 
@@ -185,9 +215,61 @@ def test_an_idle_cycle_of_another_format_is_named(transport: str, more: int) -> 
     """A header in each answer, a longer comment, no masking, compressed polls: the prediction would follow them."""
     case = honest(transport)
     assert case.idle is not None
-    idle = msgspec.structs.replace(case.idle, cycle_stream_bytes=case.idle.cycle_stream_bytes + more)
+    found = {"cycle_bytes": case.idle.cycle_bytes + more, "cycle_stream_bytes": case.idle.cycle_stream_bytes + more}
+    idle = msgspec.structs.replace(case.idle, **found)
     (reason,) = implausible(case._replace(idle=idle))
     assert "an idle cycle has" in reason
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_acknowledgement_more_in_each_idle_cycle_is_named(transport: str) -> None:
+    case = honest(transport)
+    assert case.idle is not None
+    idle = msgspec.structs.replace(case.idle, cycle_bytes=case.idle.cycle_bytes + 52)
+    (reason,) = implausible(case._replace(idle=idle))
+    assert "of TCP/IP; it has" in reason
+
+
+@pytest.mark.parametrize(
+    ("metrics", "names"),
+    [
+        ({"server_cpu_us_per_event": 750.0}, True),
+        ({"server_cpu_us_per_event": 250.0}, True),
+        ({"server_cpu_us_per_event": 540.0}, False),
+        ({"server_cpu_us_per_event": -20.0, "server_cpu_share": 0.0047}, False),
+    ],
+)
+def test_idle_cpu_that_was_not_subtracted_or_twice_is_named(metrics: dict[str, float], names: bool) -> None:
+    case = honest("sse")
+    usual = {"server_cpu_us_per_event": 500.0, "received_events_per_s": 20.0, "server_cpu_share": 0.015}
+    found = implausible(case._replace(metrics={**case.metrics, **usual, **metrics}))
+    assert [reason.startswith("the deliveries cost") for reason in found] == [True] * names
+
+
+@pytest.mark.parametrize(("p50_ms", "reasons"), [(520, 0), (400, 0), (640, 0), (720, 1), (320, 1)])
+def test_polls_whose_median_is_not_the_middle_of_an_interval_are_named(p50_ms: float, reasons: int) -> None:
+    """210 events: 4 standard deviations are 138 ms. A fifth of a second late is seen, and a fifth early."""
+    case = honest("polling")
+    found = implausible(case._replace(metrics={**case.metrics, "latency_ms_p50": p50_ms}))
+    assert len(found) == reasons and all("median latency of polls" in reason for reason in found)
+
+
+@pytest.mark.parametrize("name", NETWORK)
+def test_a_relay_with_another_network_than_planned_is_named(name: str) -> None:
+    case = honest("sse")
+    options = {"network": {**NETWORK, name: 50.0}}
+    relay = {**case.details["relay"], "options": options}
+    (reason,) = implausible(case._replace(details={**case.details, "relay": relay}))
+    assert f"{name} 50.0; planned is {NETWORK[name]:g}" in reason
+
+
+@pytest.mark.parametrize("who", ["server", "relay"])
+@pytest.mark.parametrize(("name", "value"), [("congestion_control", "bbr"), ("mss_bytes", 65483)])
+def test_sockets_that_send_otherwise_than_planned_are_named(who: str, name: str, value: object) -> None:
+    case = honest("sse")
+    other = {**case.details[who], "socket": {**SOCKET, name: value}}
+    (reason,) = implausible(case._replace(details={**case.details, who: other}))
+    assert reason.startswith(f"the {who}'s") and str(value) in reason
 
 
 @pytest.mark.parametrize(("pace", "reasons"), [(0.5, 1), (0.8, 0), (1.0, 0), (1.5, 0), (2.0, 1), (None, 0)])
@@ -224,7 +306,7 @@ def test_another_server_than_asked_for_is_named() -> None:
 
 def test_probes_that_run_behind_the_load_are_named_where_they_need_not() -> None:
     case = honest("sse")
-    relay = {**case.details["relay"], "options": {"scheduling": "fifo"}}
+    relay = {**case.details["relay"], "options": {"scheduling": "fifo", "network": NETWORK}}
 
     def with_policies(*processes: list[str], **details: Any) -> list[str]:
         return implausible(case._replace(details={**case.details, "relay": relay, "scheduling": processes, **details}))
@@ -292,10 +374,14 @@ def test_the_bounds_are_these() -> None:
     assert {"polling": Range(-0.20, 0.06), "long_polling": Range(-0.75, 0.15)} == plausible.REQUESTS
     assert (plausible.EARLY_TICKS, plausible.LATE_TICKS, plausible.LATE_MS) == (1.5, 1.0, 2.0)
     assert (plausible.LEAST_RECORDED, plausible.MERGED_S) == (0.33, 0.01)
-    assert (plausible.PERIOD_SHARE, plausible.PERIOD_SLACK_S) == (0.05, 0.005)
+    assert (plausible.PERIOD_SHARE, plausible.POLL_PERIOD_SHARE, plausible.PERIOD_SLACK_S) == (0.05, 0.03, 0.005)
+    assert (plausible.EARLIEST_MS, plausible.POLLED_DEVIATIONS, plausible.POLLED_SLACK_MS) == (3.0, 4.0, 20.0)
+    assert (planned.BUSY_SHARE, planned.BUSY_OFF) == (0.0005, 0.05)
+    tcp_ip = {"polling": 260, "long_polling": 260, "sse": 104, "websocket": 156, "socketio": 156, "raw": 104}
+    assert tcp_ip == plausible.IDLE_TCP_IP_B
     assert (plausible.KUIPER, plausible.HOLD_EARLY_S, plausible.IDLE_SLACK_B) == (3.0, 0.2, 3.0)
     assert Range(0.75, 1.7) == plausible.PACE
-    assert Range(0.0005, 0.03) == plausible.IDLE_SHARE
+    assert Range(0.0005, 0.03) == planned.IDLE_SHARE
     assert {name: (of.low, of.high) for name, of in plausible.SETUP_B.items()} == {
         "polling": (1180, 1240),
         "long_polling": (1200, 1260),
@@ -304,7 +390,7 @@ def test_the_bounds_are_these() -> None:
         "socketio": (2840, 3200),
         "raw": (485, 545),
     }
-    assert plausible.COLLECTOR_THRESHOLDS == {"default": FRESH_THRESHOLDS, "tuned": [50_000, 10, 10]}
+    assert planned.COLLECTOR_THRESHOLDS == {"default": FRESH_THRESHOLDS, "tuned": [50_000, 10, 10]}
     assert {name: size for (kind, name), size in plausible.REQUEST_HEADERS.items() if kind == "browser"} == {
         **SIZE,
         "GET /socket.io/": (12, 427),

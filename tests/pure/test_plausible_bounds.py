@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from bench.results.observed import Excess, Process, SentRequest
-from bench.trial.plausible import REQUEST_HEADERS, Case, implausible
-from tests.pure.test_plausible import PLAN, honest
+from bench.trial.case import Case
+from bench.trial.plausible import REQUEST_HEADERS
+from tests.pure.test_plausible import NETWORK, PLAN, honest, implausible
 
 
 def seen(case: Case, **changes: Any) -> list[str]:
@@ -30,8 +31,9 @@ AT: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("polling", {"excess": Excess(0.0, 0.0, 0.11, 0.05)}, {"excess": Excess(0.0, 0.0, 0.111, 0.05)}),
     ("polling", {"excess": Excess(sent_bytes_per_request=-3.0)}, {"excess": Excess(sent_bytes_per_request=-3.001)}),
     ("polling", {"poll_kuiper": 3.0}, {"poll_kuiper": 3.001}),
-    ("polling", {"poll_period_s": 0.9451}, {"poll_period_s": 0.9449}),
-    ("polling", {"poll_period_s": 1.055}, {"poll_period_s": 1.0551}),
+    ("polling", {"poll_period_s": 0.9651}, {"poll_period_s": 0.9649}),
+    ("polling", {"poll_period_s": 1.035}, {"poll_period_s": 1.0351}),
+    ("sse", {"earliest_ms": 23.0}, {"earliest_ms": 23.001}),
     ("long_polling", {"empty_early_s": 0.2}, {"empty_early_s": 0.201}),
     ("raw", {"heartbeat_period_s": 15.7549}, {"heartbeat_period_s": 15.7551}),
     ("raw", {"heartbeat_period_s": 14.2451}, {"heartbeat_period_s": 14.2449}),
@@ -74,7 +76,9 @@ def test_an_idle_cycle_may_be_off_by_its_slack(more: float) -> None:
 def test_what_a_network_adds_is_not_predicted(network: dict[str, float]) -> None:
     case = honest("polling")
     assert len(seen(case, excess=Excess(0.0, 0.9, 0.9))) == 2
-    assert seen(case._replace(plan=msgspec.structs.replace(PLAN, **network)), excess=Excess(0.0, 0.9, 0.9)) == []
+    relay = {**case.details["relay"], "options": {"network": {**NETWORK, **network}}}
+    other = case._replace(plan=msgspec.structs.replace(PLAN, **network), details={**case.details, "relay": relay})
+    assert seen(other, excess=Excess(0.0, 0.9, 0.9)) == []
     cost = case._replace(trial=case.trial._replace(purpose="cost"))
     assert seen(cost, excess=Excess(0.0, 0.9, 0.9)) == []
 

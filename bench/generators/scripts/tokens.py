@@ -56,7 +56,9 @@ class Tokens(Script):
 
     def _cut_s(self) -> float:
         """Of the answers that are asked for half-way through the time in which they are."""
-        answer_s = self.option("first_delay_s") + self.option("cut_share") * self.option("tokens") / self.option("rate_hz")
+        answer_s = self.option("first_delay_s") + self.option("cut_share") * self.option("tokens") / self.option(
+            "rate_hz"
+        )
         return float(self.option("asked_within_s") / 2 + answer_s)
 
     def _room(self, index: int) -> str:
