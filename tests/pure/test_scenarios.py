@@ -3,51 +3,27 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.generators.scripts.registry import SCRIPTS
 from bench.results.catalogue import METRICS
 from bench.results.run import Idle
-from bench.scenarios.collab import differing
 from bench.scenarios.registry import SCENARIOS
 from bench.scenarios.scenario import (
     TRANSITS,
-    Column,
-    Recorded,
     Scenario,
     impossible,
     percentiles,
     scenario_trials,
 )
 from bench.scenarios.ticker import ages, due_by_instrument, mean_ns, quantile_ns
-from clients.core.ledger import Totals
-from feed.instruments.clock import NS_PER_MS, NS_PER_S
+from feed.instruments.clock import NS_PER_S
 from feed.ticker import TickerOptions
 from feed.transports import CONTENDERS
-from reports.table.suits import RULES
-
-START_NS = 1_000 * NS_PER_S
-MOVED = Totals(stream_bytes=900, header_bytes=100)
-
-
-def recorded(name: str, rows: Mapping[str, Sequence[tuple[int, ...]]], subscribers: int, **options: Any) -> Recorded:
-    """Rows by kind, as they would come from a trial of so many subscribers."""
-    plan = scenario_trials(SCENARIOS[name], "smoke", ["sse"], None, 1)[0].plan
-    options = {**plan.scenario_options, **options}
-    plan = msgspec.structs.replace(plan, subscribers=subscribers, scenario_options=options)
-    columns: dict[str, dict[str, Column]] = {}
-    for kind, fields in SCRIPTS[name].FIELDS.items():
-        table = np.array(rows.get(kind, ()), dtype=np.int64).reshape(-1, len(fields))
-        columns[kind] = {field: table[:, place] for place, field in enumerate(fields)}
-    return Recorded(plan, START_NS, columns, MOVED, server_busy_us=50.0)
-
-
-def at(ms: float) -> int:
-    return START_NS + round(ms * NS_PER_MS)
+from tests.helpers.recorded import START_NS, at, recorded
+from tests.pure.test_scenario_game import snapshots
 
 
 def tokens(rows: Mapping[str, Sequence[tuple[int, ...]]], subscribers: int = 1, **options: Any) -> dict[str, float]:
@@ -293,165 +269,6 @@ def test_every_metric_of_a_scenario_is_in_the_catalogue() -> None:
     for name, scenario in SCENARIOS.items():
         found = scenario.metrics(recorded(name, rows[name], 2))
         assert found and set(found) <= set(METRICS), set(found) - set(METRICS)
-
-
-def game(rows: Mapping[str, Sequence[tuple[int, ...]]], players: int = 1) -> dict[str, float]:
-    """20 ticks a second: one is due every 50 ms."""
-    return SCENARIOS["game"].metrics(recorded("game", rows, players, tick_hz=20, plays_s=5.0))
-
-
-def snapshots(late_ms: Mapping[int, float], player: int = 0, without: Sequence[int] = ()) -> list[tuple[int, ...]]:
-    """100 ticks, each received 25 ms after it is due, or so much later; each applies the input of the same number."""
-    return [
-        (player, tick, at(50 * tick), tick, at(50 * tick + 25 + late_ms.get(tick, 0.0)))
-        for tick in range(100)
-        if tick not in without
-    ]
-
-
-def test_a_game_on_time() -> None:
-    inputs = [(0, n, at(50 * n - 30), 1) for n in range(1, 100)]
-    found = game({"input": inputs, "snapshot": snapshots({})})
-    assert found["input_to_snapshot_ms_p50"] == pytest.approx(55)
-    assert found["snapshot_ms_p50"] == pytest.approx(25)
-    assert found["jitter_ms_p50"] == pytest.approx(0)
-    assert (found["late_frame_share"], found["snapshots_lost"], found["inputs_unanswered"]) == (0, 0, 0)
-
-
-def test_late_frames_are_those_beyond_two_ticks_and_those_that_never_came() -> None:
-    """100 ms late is shown in time, 101 is not; the other player of the match has all ticks."""
-    found = game({"snapshot": [*snapshots({5: 100, 50: 101}, without=[7]), *snapshots({}, player=1)]}, players=2)
-    assert found["snapshots_lost"] == 1
-    assert found["late_frame_share"] == pytest.approx(2 / 200)
-
-
-def test_a_player_that_saw_nothing_has_lost_all() -> None:
-    found = game({"input": [(1, 1, at(1), 0)], "snapshot": snapshots({})}, players=2)
-    assert found["inputs_unshown"] == 1
-    assert (found["snapshots_lost"], found["late_frame_share"], found["inputs_unanswered"]) == (100, 0.5, 1)
-
-
-def test_inputs_that_are_answered_and_never_shown_are_counted_but_for_the_last_second() -> None:
-    """The player's snapshots show its input 40 from then on."""
-    inputs = [(0, n, at(50 * n - 30), 1) for n in range(1, 100)]
-    shown = [(player, tick, due, min(n, 40), came) for player, tick, due, n, came in snapshots({})]
-    assert game({"input": inputs, "snapshot": shown})["inputs_unshown"] == 80 - 40
-
-
-def test_cpu_and_bytes_are_divided_by_what_came_while_they_were_counted() -> None:
-    """Of 100 snapshots, 8 come after the end; a poll that brings them within its interval is part of the window."""
-    late = snapshots(dict.fromkeys(range(92, 100), 500.0))
-    recorded_ = recorded("game", {"snapshot": late}, 1, tick_hz=20, plays_s=5.0)
-    metrics = SCENARIOS["game"].metrics
-    assert metrics(recorded_)["server_cpu_us_per_snapshot"] == pytest.approx(50 / 92)
-    assert metrics(recorded_._replace(poll_interval_s=1.0))["server_cpu_us_per_snapshot"] == pytest.approx(50 / 100)
-
-
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "ticker"])
-def test_what_clients_left_out_is_repeated(name: str) -> None:
-    """Clients hand nothing on twice, so what a server sends twice shows there alone."""
-    (repeated,) = [metric for metric in RULES[name].never if metric.endswith("_repeated")]
-    empty = recorded(name, {}, 4)
-    assert SCENARIOS[name].metrics(empty._replace(left_out=3))[repeated] == 3
-
-
-def test_snapshots_that_come_in_pairs_have_jitter() -> None:
-    found = game({"snapshot": snapshots(dict.fromkeys(range(0, 100, 2), 50.0))})
-    assert found["jitter_ms_p50"] == pytest.approx(50)
-
-
-def notifications(rows: Mapping[str, Sequence[tuple[int, ...]]], **of: Any) -> dict[str, float]:
-    """Two users, idle for 4 s of which the measured part consists."""
-    found = recorded("notifications", rows, 2, idle_s=4.0)
-    plan = msgspec.structs.replace(found.plan, duration_s=found.plan.scenario_begin_s + 4)
-    return SCENARIOS["notifications"].metrics(found._replace(plan=plan, **of))
-
-
-NOTIFIED = {
-    "sent": [(0, at(100), at(140), 1), (1, at(200), at(240), 1), (2, at(300), at(340), 3)],
-    "seen": [(0, 1, at(121)), (1, 1, at(222))],
-    "kept": [(2, 3), (3, 3)],
-}
-
-
-@pytest.mark.parametrize(
-    ("kind", "rows", "problem", "count"),
-    [
-        ("sent", [*NOTIFIED["sent"], (1, at(300), at(340), 2)], "notifications_lost", 1),
-        ("sent", [*NOTIFIED["sent"], (1, at(300), 0, 0)], "notifications_unacknowledged", 1),
-        ("seen", [*NOTIFIED["seen"], (1, 1, at(400))], "notifications_repeated", 1),
-        ("kept", [(2, 3), (3, 1)], "notifications_missed", 2),
-        ("kept", [(2, 3)], "notifications_missed", 3),
-    ],
-)
-def test_what_is_wrong_with_notifications_is_counted(
-    kind: str, rows: list[tuple[int, ...]], problem: str, count: int
-) -> None:
-    """One who was away, and never came back, has missed all."""
-    problems = RULES["notifications"].never
-    assert [notifications(NOTIFIED)[name] for name in problems] == [0, 0, 0, 0]
-    found = notifications({**NOTIFIED, kind: rows})
-    assert {name: found[name] for name in problems} == {**dict.fromkeys(problems, 0), problem: count}
-
-
-def test_an_idle_user_costs_its_heartbeats_or_its_polls() -> None:
-    """1,000 bytes and 50 us by two users within 4 s; a poll each second makes that 5."""
-    streams = notifications(NOTIFIED, idle=Idle(150.0, 50.0, 6, 15.0))
-    assert streams["idle_bytes_per_user_hour"] == 150 * 240
-    assert "idle_cpu_us_per_user_hour" not in streams, "no heartbeat comes within 4 s"
-    polls = notifications(NOTIFIED, poll_interval_s=1.0, idle=Idle(900.0, 700.0, 6, 1.0))
-    assert polls["idle_bytes_per_user_hour"] == 1000 / 2 / 5 * 3600
-    assert polls["idle_cpu_us_per_user_hour"] == pytest.approx(50 / 2 / 5 * 3600)
-    assert "idle_bytes_per_user_hour" not in notifications(NOTIFIED)
-
-
-def final(writer: int, text: str) -> list[tuple[int, ...]]:
-    return [(writer, at, ord(character)) for at, character in enumerate(text)]
-
-
-def collab(rows: Mapping[str, Sequence[tuple[int, ...]]]) -> dict[str, float]:
-    """Two documents of two."""
-    return SCENARIOS["collab"].metrics(recorded("collab", rows, 4, writers=2))
-
-
-KEYS = {
-    "typed": [(0, 1, at(100), at(140)), (1, 2, at(200), at(241)), (2, 1, at(100), at(140))],
-    "seen": [(1, 1, at(145)), (0, 2, at(246)), (3, 1, at(145))],
-    "final": [row for writer, text in enumerate(("ab", "ab", "c", "c")) for row in final(writer, text)],
-}
-
-
-def test_documents_of_writers_who_have_all_keys() -> None:
-    found = collab(KEYS)
-    problems = (*RULES["collab"].never, "characters_apart")
-    assert [found[name] for name in problems] == [0, 0, 0, 0, 0]
-    assert found["wire_bytes_per_key"] == pytest.approx(1000 / 3)
-
-
-@pytest.mark.parametrize(
-    ("kind", "rows", "problem", "count"),
-    [
-        ("seen", KEYS["seen"][:-1], "keys_lost", 1),
-        ("seen", [*KEYS["seen"], KEYS["seen"][0]], "keys_repeated", 1),
-        ("final", [*KEYS["final"], (3, 1, ord("d"))], "documents_apart", 1),
-        ("final", [*KEYS["final"], (3, 1, ord("d"))], "characters_apart", 1),
-        ("final", KEYS["final"][:-1], "characters_apart", 1),
-        ("final", [], "documents_apart", 2),
-        ("typed", [*KEYS["typed"], (0, 0, at(100), 0)], "keys_unacknowledged", 1),
-    ],
-)
-def test_what_is_wrong_with_documents_is_counted(
-    kind: str, rows: list[tuple[int, ...]], problem: str, count: int
-) -> None:
-    assert collab({**KEYS, kind: rows})[problem] == count
-
-
-@given(st.text("abc", max_size=30), st.text("abc", max_size=30))
-def test_characters_apart_are_symmetric_in_size_and_none_between_equals(one: str, other: str) -> None:
-    assert differing(one, one) == 0
-    assert differing(one, other) >= abs(len(one) - len(other))
-    assert differing(one, "") == len(one)
-    assert (differing(one, other) == 0) == (one == other)
 
 
 def test_what_the_network_forbids_is_named() -> None:
