@@ -221,8 +221,9 @@ def _wire(case: Case) -> Iterator[str]:
     planned = IDLE_STREAM_B.get((headers, trial.transport))
     if case.idle is not None and planned and abs(case.idle.cycle_stream_bytes - planned) > IDLE_SLACK_B:
         yield f"an idle cycle has {case.idle.cycle_stream_bytes:.1f} B without TCP/IP; it has {planned} by its format"
-    if case.idle is not None:
-        headers_b, usual_b = case.idle.cycle_bytes - case.idle.cycle_stream_bytes, IDLE_TCP_IP_B[trial.transport]
+    usual_b = IDLE_TCP_IP_B.get(trial.transport)
+    if case.idle is not None and usual_b is not None:
+        headers_b = case.idle.cycle_bytes - case.idle.cycle_stream_bytes
         if abs(headers_b - usual_b) > IDLE_SLACK_B:
             yield f"an idle cycle has {headers_b:.1f} B of TCP/IP; it has {usual_b} by its segments"
     if case.idle is not None and case.idle.pace is not None and case.idle.pace not in PACE:
