@@ -88,7 +88,7 @@ def _cpu(case: Case) -> Iterator[str]:
 
 def _network(case: Case) -> Iterator[str]:
     """What the trial's own relay models, and how the sockets of server and relay send."""
-    plan, relay = case.plan, case.options("relay").get("network", {})
+    plan, relay = case.plan, case.options("relay").get("network") or {}
     planned = {
         "rtt_ms": case.trial.rtt_ms,
         "jitter_ms": plan.jitter_ms,

@@ -6,7 +6,7 @@ import pytest
 from bench.plan.trials import TrialPlan, schedule_of
 from bench.results.observed import Excess
 from bench.results.run import Idle
-from bench.theory.bytes import EPOCH, FRAMING, beyond_envelopes, commas
+from bench.theory.bytes import EPOCH, FRAMING, beyond_envelopes, commas, relay_bytes
 from bench.theory.latency import Conditions, requests_per_event
 from bench.trial.excess import Position, Span, excess, expect
 from clients.core.ledger import Totals
@@ -163,3 +163,80 @@ def test_long_polls_are_as_many_as_theory_says_and_chance_is_that_of_few() -> No
     assert excess(SMALL, trial, Idle(1020, 760, 6, 25.0), span._replace(moved=headers)).tcp_ip_share == pytest.approx(
         0.5
     )
+
+
+def polled(answers: int, per_answer: int, head: int = 151, more_bodies: int = 0) -> Span:
+    """Answers with so many events each and none empty; every number as theory has it."""
+    plan = msgspec.structs.replace(SMALL, rooms=1)
+    trial = trial_of("polling", plan)
+    expected = expect(plan, trial, [Position(index, 998) for index in range(6)])
+    n = answers * per_answer
+    bodies = answers * (expected.empty_answer + commas(per_answer)) + n * expected.envelope + more_bodies
+    line = len("/poll") + expected.query + len("GET ? HTTP/1.1\r\n\r\n") + 427
+    cycle = 260 + beyond_envelopes(per_answer, expected.envelope) - commas(per_answer) + relay_bytes(40.0)
+    totals = Totals(
+        stream_bytes=round(answers * (line + head) + bodies),
+        header_bytes=round(answers * cycle),
+        requests=answers,
+        deliveries=n,
+        answers=answers,
+        body_bytes=round(bodies),
+        sent_bytes=round(answers * line),
+    )
+    return Span(totals, 10.0, 427, [Position(index, 998) for index in range(6)])
+
+
+def excess_of(span: Span, transport: str = "polling", interval_s: float = 1.0, payload_bytes: int = 256) -> Excess:
+    plan = msgspec.structs.replace(SMALL, rooms=1, payload_bytes=payload_bytes)
+    trial = trial_of(transport, plan)._replace(poll_interval_s=interval_s)
+    return excess(plan, trial, Idle(1003, 743, 6, 1.0), span)
+
+
+@pytest.mark.parametrize(("answers", "per_answer"), [(1, 1), (60, 1), (60, 3), (1, 5)])
+def test_polls_that_are_as_theory_has_them_exceed_it_in_nothing(answers: int, per_answer: int) -> None:
+    """Also a single request with a single answer, and answers with several events."""
+    found = excess_of(polled(answers, per_answer))
+    assert found.framing_bytes_per_event == pytest.approx(0, abs=0.51 / answers / per_answer)
+    assert found.sent_bytes_per_request == pytest.approx(0, abs=0.51 / answers)
+    assert found.tcp_ip_share == pytest.approx(0, abs=0.01 / answers)
+    assert found.head_bytes_per_answer == pytest.approx(151, abs=0.51 / answers)
+
+
+def test_the_head_of_an_answer_is_what_is_neither_sent_nor_body() -> None:
+    assert excess_of(polled(60, 1, head=341)).head_bytes_per_answer == pytest.approx(341, abs=0.1)
+    padded = excess_of(polled(60, 1, more_bodies=600))
+    assert padded.head_bytes_per_answer == pytest.approx(151, abs=0.1)
+    assert padded.framing_bytes_per_event == pytest.approx(10, abs=0.1)
+
+
+def test_polls_at_half_the_interval_are_twice_as_many() -> None:
+    span = polled(120, 1)
+    assert excess_of(span, interval_s=0.5).requests_share == pytest.approx(0)
+    assert excess_of(span).requests_share == pytest.approx(1)
+
+
+def test_tcp_ip_of_polls_is_predicted_only_for_events_that_fit_into_a_segment() -> None:
+    plan = msgspec.structs.replace(SMALL, rooms=1)
+    positions = [Position(index, 998) for index in range(6)]
+    around = round(expect(plan, trial_of("polling", plan), positions).envelope) - plan.payload_bytes
+    for more, fits in ((0, True), (1, False)):
+        found = excess_of(polled(60, 1), payload_bytes=1448 - around + more)
+        assert (found.tcp_ip_share is not None) is fits
+
+
+def test_chance_is_that_of_one_request_where_fewer_are_predicted() -> None:
+    span = polled(1, 1)
+    plan = msgspec.structs.replace(SMALL, rooms=1)
+    of = Conditions(plan.rtt_ms, 1 / 6 / 10.0, 1.0, plan.hold_s)
+    predicted = requests_per_event("long_polling", of)
+    found = excess_of(span, "long_polling")
+    assert found.requests_chance == pytest.approx(2 / max(1.0, predicted) ** 0.5) and predicted < 4
+
+
+def test_a_cursor_in_the_middle_has_the_digits_of_the_middle() -> None:
+    """99, while a third of the way back there are three digits."""
+    trial = trial_of("polling", SMALL)
+    count = sum(due.room == 0 for due in dues(schedule_of(SMALL, trial)))
+    found = expect(SMALL, trial, [Position(0, 99 + count // 2)])
+    assert count // 2 > count // 3 + 1
+    assert found.query == len(f"room={room_name(0)}&since={Cursor(EPOCH, 99)}")

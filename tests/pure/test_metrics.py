@@ -15,6 +15,7 @@ from bench.trial.metrics import (
     Samples,
     byte_metrics,
     cost_metrics,
+    independent_events,
     latency_metrics,
     measured_samples,
     probe_percentiles,
@@ -105,6 +106,15 @@ def test_a_delivery_of_another_room_has_its_own_schedule() -> None:
     assert wrong_dues(samples, part, 2, 999) == 3
 
 
+def test_events_without_a_probe_are_not_independent() -> None:
+    """Both probes are in room 0; and nothing of a room without events is measured."""
+    processes = delivered()
+    assert independent_events(processes, PART, 2) == EVENTS
+    part = Window(0, 20, [Due(10, 0, n) for n in range(3)])
+    strangers = [records(1, [], [(1, n, 10, 20) for n in range(-3, 3)])]
+    assert not len(measured_samples(strangers, part, 2).n)
+
+
 def marks(begin: Totals, end: Totals, final: Totals, cpu_ns: int = 0, at_ns: int = 10**9) -> Records:
     """FAKE: from 0.5 s on, for ``at_ns``."""
     return Records(
@@ -112,8 +122,8 @@ def marks(begin: Totals, end: Totals, final: Totals, cpu_ns: int = 0, at_ns: int
         [],
         [],
         b"",
-        Mark(begin._asdict(), 100, 10**9 // 2),
-        Mark(end._asdict(), 100 + cpu_ns, 10**9 // 2 + at_ns),
+        Mark(begin._asdict(), 10**9, 10**9 // 2),
+        Mark(end._asdict(), 10**9 + cpu_ns, 10**9 // 2 + at_ns),
         Mark(final._asdict(), 0, 0),
         {},
         [],

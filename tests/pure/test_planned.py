@@ -15,13 +15,24 @@ from tests.pure.test_plausible import NETWORK, SOCKET, honest, implausible, read
         ({"server_cpu_us_per_event": 250.0}, True),
         ({"server_cpu_us_per_event": 540.0}, False),
         ({"server_cpu_us_per_event": -20.0, "server_cpu_share": 0.0047}, False),
+        ({"server_cpu_us_per_event": 500.0, "server_cpu_share": 0.0}, True),
+        ({"server_cpu_us_per_event": 500.0, "server_cpu_share": -0.01}, False),
     ],
 )
 def test_idle_cpu_that_was_not_subtracted_or_twice_is_named(metrics: dict[str, float], names: bool) -> None:
     case = honest("sse")
     usual = {"server_cpu_us_per_event": 500.0, "received_events_per_s": 20.0, "server_cpu_share": 0.015}
     found = implausible(case._replace(metrics={**case.metrics, **usual, **metrics}))
-    assert [reason.startswith("the deliveries cost") for reason in found] == [True] * names
+    assert [reason for reason in found if reason.startswith("the deliveries cost")] == found[-1:] * names
+    assert len(found) == names or metrics["server_cpu_share"] < 0
+
+
+@pytest.mark.parametrize("left_out", ["server_cpu_us_per_event", "received_events_per_s", "server_cpu_share"])
+def test_cpu_that_was_not_measured_is_not_judged(left_out: str) -> None:
+    case = honest("sse")
+    wrong = {"server_cpu_us_per_event": 5000.0, "received_events_per_s": 20.0, "server_cpu_share": 0.015}
+    del wrong[left_out]
+    assert implausible(case._replace(metrics={**case.metrics, **wrong})) == []
 
 
 @pytest.mark.parametrize("name", NETWORK)

@@ -1,0 +1,45 @@
+"""Which trials count, by transport and block."""
+
+import msgspec
+import pytest
+
+from bench.results.sweep import SweepResults, SweepTrial
+from reports.blocks import Blocks, first_arms
+from tests.helpers.fake_results import fake_results, fake_trial
+
+
+def test_percentiles_are_those_that_every_block_has() -> None:
+    """In the order of their numbers, not of their texts."""
+    curves = [{"5": 1.0, "50": 20.0, "95": 40.0, "99": 80.0}, {"5": 1.0, "50": 20.0, "95": 44.0}]
+    trials = {
+        block: msgspec.structs.replace(fake_trial("sse", block), latency_ms=of) for block, of in enumerate(curves, 1)
+    }
+    found = Blocks({"sse": trials}).percentiles("sse")
+    assert list(found) == [5.0, 50.0, 95.0]
+    assert found[50.0].value == pytest.approx(20) and found[95.0].value == pytest.approx((40 * 44) ** 0.5)
+    assert Blocks({"sse": {}}).percentiles("sse") == {}
+
+
+def test_the_first_arm_of_a_section_is_its_first_load_and_the_last_valid_attempt_counts() -> None:
+    """A transport whose trials are all invalid is there, with none."""
+
+    def one(section: str, load: str, name: str, status: str, attempt: int = 1) -> SweepTrial:
+        changed = {"status": status, "attempt": attempt, "transport": name}
+        return SweepTrial(section, load, msgspec.structs.replace(fake_trial(name, 1), **changed))
+
+    trials = [
+        one("chat", "usual", "sse", "invalid"),
+        one("chat", "usual", "sse", "ok", 2),
+        one("chat", "usual", "polling", "failed"),
+        one("chat", "more", "websocket", "ok"),
+        one("game", "fast", "websocket", "ok"),
+    ]
+    shared = {
+        name: getattr(fake_results(), name) for name in ("schema_version", "pushmark_version", "created_at", "command")
+    }
+    shared |= {name: getattr(fake_results(), name) for name in ("host", "versions", "options")}
+    found = first_arms(SweepResults(**shared, finished=True, preset="default", seed=1, loads={}, trials=trials))
+    assert list(found) == ["chat", "game"]
+    assert {name: list(of) for name, of in found["chat"].trials.items()} == {"polling": [], "sse": [1]}
+    assert found["chat"].trials["sse"][1].attempt == 2
+    assert list(found["game"].trials) == ["websocket"]

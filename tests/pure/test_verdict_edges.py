@@ -1,0 +1,114 @@
+"""Verdicts at their edges: what was not measured, what hangs on one block, and the words that are then said."""
+
+import msgspec
+
+from bench.results.run import Results
+from reports.blocks import main_blocks
+from reports.formats import number, with_interval
+from reports.statistics import estimate
+from reports.table.claims import CLAIMS
+from reports.table.verdicts import (
+    BETTER_THAN_CLAIMED,
+    HOLDS,
+    OPEN,
+    UNJUDGED,
+    WORSE_THAN_CLAIMED,
+    Judgement,
+    Measured,
+    judge_all,
+    tally_text,
+)
+from tests.commands.test_verdicts import changed, word
+from tests.helpers.fake_results import fake_results
+
+LATENCY, BYTES = "latency_ms_p50", "wire_bytes_per_event"
+
+
+def without(results: Results, transport: str, metric: str) -> Results:
+    for trial in results.trials:
+        if trial.transport == transport:
+            trial.metrics.pop(metric, None)
+            trial.latency_ms = {} if metric == LATENCY else trial.latency_ms
+    return results
+
+
+def test_a_word_that_was_not_measured_is_not_judged() -> None:
+    assert word(without(fake_results(), "sse", BYTES), "sse", "bandwidth: low") == Judgement(UNJUDGED, "not measured")
+    missing = fake_results()
+    missing.trials = [trial for trial in missing.trials if trial.transport != "sse"]
+    of = Measured(missing.plan, main_blocks(missing))
+    absent = next(claim for claim in CLAIMS if (claim.transport, claim.words) == ("sse", "bandwidth: low"))
+    other = Measured(fake_results().plan, main_blocks(fake_results()))
+    (line,) = [line for line in judge_all([of, other], None) if line.claim == absent]
+    assert line.points["sparse"].word != "" and len(line.points) == 1
+
+
+def test_without_delay_there_is_no_transit_to_count_in() -> None:
+    found = word(fake_results(rtt_ms=0.0), "polling", "latency: high")
+    assert found == Judgement(UNJUDGED, "no network delay, so no one-way transit to count in")
+
+
+def test_an_order_that_was_not_measured_side_by_side_is_not_judged() -> None:
+    cpu = "server_cpu_us_per_event"
+    expected = Judgement(UNJUDGED, "not measured side by side")
+    assert word(without(fake_results(), "sse", cpu), "polling", "high resource use") == expected
+    assert word(without(fake_results(), "polling", cpu), "polling", "high resource use") == expected
+    apart = fake_results()
+    for trial in apart.trials:
+        if (trial.transport == "polling") == (trial.block > 2):
+            trial.metrics.pop(cpu, None)
+    assert word(apart, "polling", "high resource use") == expected, "each in blocks in which the others are not"
+
+
+def test_the_evidence_is_the_number_in_both_units() -> None:
+    values = [30.0, 30.5, 29.5, 30.2, 29.8]
+    found = word(changed(fake_results(), "sse", LATENCY, values), "sse", "latency: low")
+    of = estimate(values)
+    assert found.evidence == f"{with_interval(of)} ms, {number(of.value / 20)} one-way transits: low"
+    assert found.word == HOLDS
+
+
+def test_too_few_blocks_name_the_command_that_measures_more() -> None:
+    found = word(fake_results(blocks=4), "sse", "latency: low")
+    assert found.word == UNJUDGED and found.command.startswith("python -m bench cell sse/latency_ms_p50")
+
+
+def test_a_word_that_hangs_on_one_block_says_so() -> None:
+    """Without the fifth block it would be another."""
+    values = [30.0, 30.0, 30.1, 29.9, 90.0]
+    found = word(changed(fake_results(), "sse", LATENCY, values), "sse", "latency: low")
+    assert (
+        found.word == OPEN
+        and "; " in found.evidence
+        and "block 5" in found.evidence
+        and "block 4" not in found.evidence
+    )
+
+
+def test_where_bare_tcp_misses_the_word_as_well_the_number_stays() -> None:
+    """The sentence about the baseline follows the evidence, and does not replace it."""
+    results = changed(fake_results(), "websocket", BYTES, [600.0, 601.0, 599.0, 600.5, 600.0])
+    results = changed(results, "raw", BYTES, [500.0, 501.0, 499.0, 500.5, 500.0])
+    found = word(results, "websocket", "bandwidth: very low")
+    assert found.word == WORSE_THAN_CLAIMED
+    assert found.evidence.startswith("600") and "(bare TCP as well: 1.95 × payload)" in found.evidence
+    fine = changed(results, "raw", BYTES, [300.0] * 5)
+    again = word(fine, "websocket", "bandwidth: very low")
+    assert "bare TCP" not in again.evidence and "XX" not in again.evidence
+
+
+def test_as_good_as_claimed_is_not_better_than_claimed() -> None:
+    """The best of the claimed words is the one that it has."""
+    found = word(changed(fake_results(), "sse", LATENCY, [21.0, 21.1, 20.9, 21.0, 21.0]), "sse", "latency: low")
+    assert found.word == BETTER_THAN_CLAIMED
+    worse = word(changed(fake_results(), "websocket", LATENCY, [30.0] * 4 + [30.1]), "websocket", "latency: very low")
+    assert worse.word == WORSE_THAN_CLAIMED
+
+
+def test_nothing_judged_has_no_tally() -> None:
+    results = fake_results(blocks=1)
+    lines = [
+        msgspec.structs.replace(line, functional=None)
+        for line in judge_all([Measured(results.plan, main_blocks(results))], None)
+    ]
+    assert tally_text([line for line in lines if line.points]) == ""
