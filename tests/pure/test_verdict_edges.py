@@ -1,12 +1,17 @@
 """Verdicts at their edges: what was not measured, what hangs on one block, and the words that are then said."""
 
-import msgspec
+from typing import Any
 
+import msgspec
+import pytest
+
+from bench.results.capabilities import CapabilityCheck
 from bench.results.run import Results
 from reports.blocks import main_blocks
 from reports.formats import number, with_interval
 from reports.statistics import estimate
-from reports.table.claims import CLAIMS
+from reports.table.claims import BURDENS, CLAIMS, ByCheck, ByOrder, ByWord
+from reports.table.ratings import LATENCY_BOUNDS
 from reports.table.verdicts import (
     BETTER_THAN_CLAIMED,
     HOLDS,
@@ -16,6 +21,7 @@ from reports.table.verdicts import (
     Judgement,
     Measured,
     judge_all,
+    spanned,
     tally_text,
 )
 from tests.commands.test_verdicts import changed, word
@@ -112,3 +118,64 @@ def test_nothing_judged_has_no_tally() -> None:
         for line in judge_all([Measured(results.plan, main_blocks(results))], None)
     ]
     assert tally_text([line for line in lines if line.points]) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"loss": 0.01}, "loss is modelled"), ({"inject_fault": {"sse": "drop"}}, "a fault was injected into a server")],
+)
+def test_a_run_that_is_unfit_judges_no_number(changes: dict[str, Any], reason: str) -> None:
+    results = fake_results()
+    plan = msgspec.structs.replace(results.plan, **changes)
+    lines = judge_all([Measured(plan, main_blocks(results))], None)
+    numbers = [line for line in lines if isinstance(line.claim.by, ByWord | ByOrder)]
+    assert numbers and all(line.points == {"sparse": Judgement(UNJUDGED, reason)} for line in numbers)
+    assert [line.claim for line in numbers] == [of for of in CLAIMS if isinstance(of.by, ByWord | ByOrder)]
+
+
+@pytest.mark.parametrize(("holds", "word_"), [(True, None), (False, None), (None, OPEN)])
+def test_a_capability_is_judged_with_its_evidence_and_command(holds: bool | None, word_: str | None) -> None:
+    results = fake_results()
+    of = Measured(results.plan, main_blocks(results))
+    claims = [claim for claim in CLAIMS if isinstance(claim.by, ByCheck)]
+    for claim in claims:
+        assert isinstance(claim.by, ByCheck)
+        command = f"python -m bench capabilities --transports {claim.transport}"
+        tried = CapabilityCheck(claim.transport, claim.by.check, holds, "seen so")
+        (found,) = [line.functional for line in judge_all([of], [tried]) if line.claim == claim]
+        assert found is not None and (found.evidence, found.command) == ("seen so", command)
+        refuted = BETTER_THAN_CLAIMED if holds != (claim.by.check in BURDENS) else WORSE_THAN_CLAIMED
+        assert found.word == (word_ or (HOLDS if holds == claim.by.answer else refuted))
+        (absent,) = [line.functional for line in judge_all([of], []) if line.claim == claim]
+        assert absent == Judgement(UNJUDGED, "not tried in this run", command)
+
+
+@pytest.mark.parametrize(
+    ("sse", "expected", "ending"),
+    [
+        (99.0, HOLDS, "; SSE: hangs on each of 4 blocks and a permutation test does not confirm it (p = 0.12)"),
+        (60.2, HOLDS, " × WebSocket"),
+    ],
+)
+def test_an_order_says_what_hangs_on_a_block_and_the_command(sse: float, expected: str, ending: str) -> None:
+    """One block of a rival is nearly as dear, or none is."""
+    cpu = "server_cpu_us_per_event"
+    results = changed(fake_results(), "polling", cpu, [100.0, 101.0, 99.0, 100.0, 100.5])
+    for rival, values in (("long_polling", [60.0] * 4), ("sse", [60.0, 61.0, 60.5, 60.0]), ("websocket", [50.0] * 4)):
+        results = changed(results, rival, cpu, [*values, sse if rival == "sse" else values[0]])
+    found = word(results, "polling", "high resource use")
+    assert found.word == expected
+    assert found.evidence.startswith("polling 1.67") and found.evidence.endswith(ending)
+    assert found.evidence.count("; ") == ending.count("; ") and "new run" not in found.evidence
+    assert found.command == f"python -m bench cell polling/{cpu} --point sparse --seed {results.plan.seed + 1}"
+
+
+def test_an_order_below_the_noise_is_a_difference() -> None:
+    cpu = "server_cpu_us_per_event"
+    results = changed(fake_results(), "polling", cpu, [900.0, 901.0, 899.0, 900.0, 900.5])
+    results = changed(results, "sse", cpu, [-1.0, 2.0, 1.0, 0.5, 1.5])
+    assert "more than SSE" in word(results, "polling", "high resource use").evidence
+
+
+def test_a_single_number_reaches_one_word() -> None:
+    assert spanned(estimate([30.0]), 20.0, LATENCY_BOUNDS) == ["low"]
