@@ -135,38 +135,57 @@ class RoomPump:
         # With counters of its own: an event that it takes is delivered as often as there are clients in the room.
         self._reader = Reader(room, None, Counters())
         self._reader.__enter__()
+        self._emitted = self._reader.seq
+        """The newest event that was emitted, or is being emitted."""
+        self._is_emitting = False
+        self._moved = asyncio.Event()
 
     async def run(self) -> None:
         """Emit everything to the room, until the server stops."""
         with suppress(HubClosedError):
             while True:
                 events, notice = await self._reader.next(1)
+                self._is_emitting, self._emitted = True, self._reader.seq
                 if notice is not None:
                     await self._emitter.notify(notice, self._name)
                 for event in events:
                     await self._emit(event)
+                self._is_emitting = False
+                self._moved.set()
+                self._moved.clear()
 
     async def catch_up(self, connection: SocketIoConnection, subscription: Subscription) -> None:
-        """Send a client the welcome and what lies between its cursor and the pump; then the pump sends the rest."""
+        """Send a client the welcome and what lies between its cursor and the pump; then the pump sends the rest.
+
+        It enters the room between two events: in the middle of one it would get that twice, or not at all.
+        """
         client = connection.client
         first, article = self._name == connection.first, connection.by_article
         await self._emitter.notify(subscription.welcome(client if first else ""), client)
-        while subscription.seq < self._reader.seq and self._serves(connection):
-            behind = min(CATCH_UP_EVENTS, self._reader.seq - subscription.seq)
-            events, notice = subscription.take(behind)
-            if notice is not None:
-                await self._emitter.notify(notice, client)
-            for event in events:
-                if article:
-                    await self._tell(event, [], to=client)
-                else:
-                    await self._emitter.send(event, to=client)
-            await self._emitter.taken(client)
-        if self._serves(connection):
-            await self._emitter.enter_room(client, article_room(self._name) if article else self._name)
+        while self._serves(connection):
+            if subscription.seq < self._emitted:
+                await self._send_past(client, subscription, article)
+            elif subscription.seq > self._emitted or self._is_emitting:
+                await self._moved.wait()
+            else:
+                await self._emitter.enter_room(client, article_room(self._name) if article else self._name)
+                return
+
+    async def _send_past(self, client: str, subscription: Subscription, article: bool) -> None:
+        behind = min(CATCH_UP_EVENTS, self._emitted - subscription.seq)
+        events, notice = subscription.take(behind)
+        if notice is not None:
+            await self._emitter.notify(notice, client)
+        for event in events:
+            if article:
+                await self._tell(event, [], to=client)
+            else:
+                await self._emitter.send(event, to=client)
+        await self._emitter.taken(client)
 
     def close(self) -> None:
         """Send nothing more."""
+        self._moved.set()  # who waits for it looks whether it is served still
         self.task.cancel()
         self._reader.__exit__()
 

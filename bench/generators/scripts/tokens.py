@@ -1,10 +1,11 @@
 """Readers of answers that come token by token (``servers.services.tokens``): the first of each room asks for it."""
 
+import asyncio
 from typing import ClassVar, Final
 
 import msgspec
 
-from bench.generators.scripts.script import Script
+from bench.generators.scripts.script import Script, Stage
 from clients.core.errors import ClientError
 from feed.envelope import Envelope
 from feed.instruments.clock import NS_PER_S, now_ns
@@ -32,14 +33,33 @@ class Tokens(Script):
         TOKEN: ("subscriber", "n", "count", "receive_ns"),
     }
 
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self._to_ask: set[int] = set()
+        self._all_asked = asyncio.Event()
+
     async def enter(self, index: int) -> None:
+        if index % self.option("readers") == 0:
+            self._to_ask.add(index)
         await self.stage.clients[index].join(self._room(index))
 
     async def act(self, index: int, start_ns: int) -> None:
+        if index % self.option("readers") == 0:
+            await self._ask(index, start_ns)
+            self._to_ask.discard(index)
+            if not self._to_ask:
+                self._all_asked.set()
         if self.option("cut_share") and index == min(self.stage.clients):
-            self.stage.timer.call_at(start_ns + round(self._cut_s() * NS_PER_S), self.stage.cut)
-        if index % self.option("readers"):
-            return
+            await self.stage.timer.sleep_until(start_ns + round(self._cut_s() * NS_PER_S))
+            await self._all_asked.wait()  # a question that is cut on its way is asked by nobody
+            self.stage.cut()
+
+    def take(self, index: int, envelope: Envelope, receive_ns: int) -> None:
+        if envelope.type == TOKEN:
+            token = _DECODER.decode(envelope.data)
+            self.rows[TOKEN].extend((index, token.n, token.count, receive_ns))
+
+    async def _ask(self, index: int, start_ns: int) -> None:
         within_s = self.option("asked_within_s")
         await self.stage.timer.sleep_until(start_ns + round(self.draw(index).random() * within_s * NS_PER_S))
         asked_ns = now_ns()
@@ -48,11 +68,6 @@ class Tokens(Script):
         except (ClientError, TimeoutError):
             return  # its tokens count as lost
         self.rows[ANSWER].extend((index, asked_ns, started["start_ns"]))
-
-    def take(self, index: int, envelope: Envelope, receive_ns: int) -> None:
-        if envelope.type == TOKEN:
-            token = _DECODER.decode(envelope.data)
-            self.rows[TOKEN].extend((index, token.n, token.count, receive_ns))
 
     def _cut_s(self) -> float:
         """Of the answers that are asked for half-way through the time in which they are."""
