@@ -125,6 +125,9 @@ def test_reasons_say_what_was_seen_and_what_is_allowed() -> None:
     assert seen(sse, life_s=50.0, heartbeats_most=9, heartbeats_least=2) == [
         "streams had 2 to 9 heartbeats in 50.0 s; one every 15 s makes 2 to 3"
     ]
+    assert seen(sse, life_s=12.5, heartbeats_most=1, heartbeats_least=0) == [
+        "streams had 0 to 1 heartbeats in 12.5 s; one every 15 s makes 0 to 0"
+    ]
     assert seen(held, holds_s=[5.0, 12.5]) == ["long polls asked to be held for 5, 12.5 s; planned is 25 s"]
     assert seen(polling, generator_collects=True) == [
         "the generator's garbage collector was on in the measured part; planned is off"

@@ -232,3 +232,11 @@ def test_a_drift_is_of_interest_and_sure_from_the_bounds_on(monkeypatch: pytest.
     assert drift(latency_ms, dues) == pytest.approx(0.1)
     monkeypatch.setattr(drift_module, "Z", abs(rank_z(latency_ms[:30], latency_ms[30:])))
     assert drift(latency_ms, dues) == pytest.approx(0.1)
+
+
+def test_the_deliveries_of_an_event_count_by_their_mean() -> None:
+    """Two of each, 0.3 ms later in the second half: of interest as a share, and not in ms."""
+    due_ns = np.repeat(np.arange(40), 2)
+    later = np.where(due_ns < 20, 1.0, 1.3)
+    assert drift(later, due_ns) == 0.0
+    assert drift(later * 10, due_ns) == pytest.approx(0.3)

@@ -7,10 +7,10 @@ import pytest
 
 from bench.results.capabilities import CapabilityCheck
 from bench.results.run import Results
-from reports.blocks import main_blocks
+from reports.blocks import Blocks, main_blocks
 from reports.formats import number, with_interval
 from reports.statistics import estimate
-from reports.table.claims import BURDENS, CLAIMS, ByCheck, ByOrder, ByWord
+from reports.table.claims import BURDENS, CLAIMS, ByCheck, ByOrder, ByScenario, ByWord
 from reports.table.ratings import LATENCY_BOUNDS
 from reports.table.verdicts import (
     BETTER_THAN_CLAIMED,
@@ -40,13 +40,19 @@ def without(results: Results, transport: str, metric: str) -> Results:
 
 def test_a_word_that_was_not_measured_is_not_judged() -> None:
     assert word(without(fake_results(), "sse", BYTES), "sse", "bandwidth: low") == Judgement(UNJUDGED, "not measured")
-    missing = fake_results()
-    missing.trials = [trial for trial in missing.trials if trial.transport != "sse"]
+    missing = not_planned(fake_results(), "sse")
     of = Measured(missing.plan, main_blocks(missing))
+    other = Measured(msgspec.structs.replace(fake_results().plan, point="broadcast"), main_blocks(fake_results()))
     absent = next(claim for claim in CLAIMS if (claim.transport, claim.words) == ("sse", "bandwidth: low"))
-    other = Measured(fake_results().plan, main_blocks(fake_results()))
     (line,) = [line for line in judge_all([of, other], None) if line.claim == absent]
-    assert line.points["sparse"].word != "" and len(line.points) == 1
+    assert line.points["sparse"] == Judgement(UNJUDGED, "not measured")
+    assert line.points["broadcast"].word != UNJUDGED
+
+
+def not_planned(results: Results, transport: str) -> Results:
+    names = [name for name in results.plan.transports if name != transport]
+    trials = [trial for trial in results.trials if trial.transport != transport]
+    return msgspec.structs.replace(results, plan=msgspec.structs.replace(results.plan, transports=names), trials=trials)
 
 
 def test_without_delay_there_is_no_transit_to_count_in() -> None:
@@ -59,6 +65,12 @@ def test_an_order_that_was_not_measured_side_by_side_is_not_judged() -> None:
     expected = Judgement(UNJUDGED, "not measured side by side")
     assert word(without(fake_results(), "sse", cpu), "polling", "high resource use") == expected
     assert word(without(fake_results(), "polling", cpu), "polling", "high resource use") == expected
+    assert word(not_planned(fake_results(), "sse"), "polling", "high resource use") == expected
+    absent = not_planned(fake_results(), "polling")
+    points = [Measured(absent.plan, main_blocks(absent)), Measured(fake_results().plan, main_blocks(fake_results()))]
+    points[1] = msgspec.structs.replace(points[1], plan=msgspec.structs.replace(points[1].plan, point="broadcast"))
+    (line,) = [of for of in judge_all(points, None) if of.claim.words == "high resource use"]
+    assert line.points["sparse"] == expected
     apart = fake_results()
     for trial in apart.trials:
         if (trial.transport == "polling") == (trial.block > 2):
@@ -179,3 +191,43 @@ def test_an_order_below_the_noise_is_a_difference() -> None:
 
 def test_a_single_number_reaches_one_word() -> None:
     assert spanned(estimate([30.0]), 20.0, LATENCY_BOUNDS) == ["low"]
+
+
+def test_claims_without_numbers_have_one_judgement_and_no_points() -> None:
+    results = fake_results()
+    lines = judge_all([Measured(results.plan, main_blocks(results))], [])
+    functional = [line for line in lines if line.functional is not None]
+    assert functional and all(line.points == {} for line in functional)
+    uses = [line.functional for line in lines if isinstance(line.claim.by, ByScenario)]
+    said = "which solution suits which use is a question of scenarios, not of one feed"
+    assert uses and all(of == Judgement(UNJUDGED, said) for of in uses)
+
+
+def test_a_use_of_two_scenarios_has_both_in_its_evidence() -> None:
+    results = fake_results()
+    scenarios = {name: Blocks({"sse": {}}) for name in ("tokens", "ticker")}
+    lines = judge_all([Measured(results.plan, main_blocks(results))], None, scenarios)
+    (line,) = [of for of in lines if of.claim.words == "use: data streaming, data push"]
+    assert line.functional is not None and isinstance(line.claim.by, ByScenario)
+    few = "no verdict, SSE has 0 valid blocks; 5 are needed"
+    assert len(line.claim.by.scenarios) == 2
+    assert line.functional.evidence == "; ".join(f"{name}: {few}" for name in line.claim.by.scenarios)
+
+
+def test_an_order_that_is_refuted_needs_no_new_run() -> None:
+    """Though the pair with SSE is not settled."""
+    cpu = "server_cpu_us_per_event"
+    results = changed(fake_results(), "polling", cpu, [100.0, 101.0, 99.0, 100.0, 100.5])
+    for rival, values in (("long_polling", [200.0] * 5), ("sse", [80.0, 82, 79, 81, 99]), ("websocket", [50.0] * 5)):
+        results = changed(results, rival, cpu, [float(value) for value in values])
+    found = word(results, "polling", "high resource use")
+    assert found.word == BETTER_THAN_CLAIMED and "new run" not in found.evidence
+
+
+def test_an_order_that_a_large_run_left_open_says_nothing_of_another() -> None:
+    cpu = "server_cpu_us_per_event"
+    results = changed(fake_results(blocks=10), "polling", cpu, [100.0] * 10)
+    for rival in ("long_polling", "sse", "websocket"):
+        results = changed(results, rival, cpu, [80.0, 99.0] * 5)
+    found = word(results, "polling", "high resource use")
+    assert found.word == OPEN and "new run" not in found.evidence and "XX" not in found.evidence
