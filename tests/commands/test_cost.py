@@ -333,7 +333,10 @@ def test_the_smoke_preset_end_to_end(tmp_path: Path) -> None:
     summary = summarize_cost(results)
     assert (len(summary.per_event), len(summary.low_rate)) == (8, 3)
     assert {trial.gc for trial in trials if trial.variant == ""} == {"default", "tuned"}
-    assert all(trial.metrics["segments_per_event"] > 0 for trial in trials)
+    uncut = [trial for trial in trials if not any("cut" in note for note in trial.notes)]
+    assert uncut and all(trial.metrics["segments_per_event"] > 0 for trial in uncut), (
+        "an edge may cut some next to others"
+    )
     assert (tmp_path / "figures").is_dir()
 
 
