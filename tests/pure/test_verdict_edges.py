@@ -101,6 +101,7 @@ def test_a_word_that_hangs_on_one_block_says_so() -> None:
         and "block 5" in found.evidence
         and "block 4" not in found.evidence
     )
+    assert "XX" not in found.evidence
 
 
 def test_where_bare_tcp_misses_the_word_as_well_the_number_stays() -> None:
