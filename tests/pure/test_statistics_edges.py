@@ -17,7 +17,7 @@ def test_one_degree_of_freedom_is_enough_for_a_level_and_none_is_not() -> None:
     """With one, Student's distribution is Cauchy's."""
     assert Moments(1.0, 0.5, 1).tail(1.0) == pytest.approx(2 * (0.5 - math.atan(2) / math.pi))
     assert Moments(1.0, math.nan, 0).tail(1.0) == math.inf
-    with pytest.raises(ValueError, match="^no values to average$"):
+    with pytest.raises(ValueError, match=r"^no values to average$"):
         moments([])
 
 
