@@ -86,7 +86,8 @@ def first_arms(results: SweepResults) -> dict[str, Blocks]:
     for section, load, trial in [(one.section, one.load, one.trial) for one in results.trials]:
         if load == first.setdefault(section, load):
             of = found.setdefault(section, {}).setdefault(trial.transport, {})
-            of.update({trial.block: trial} if trial.status == "ok" else {})
+            if trial.status == "ok":
+                of[trial.block] = trial
     return {section: Blocks({name: of[name] for name in LOOKS if name in of}) for section, of in found.items()}
 
 

@@ -21,10 +21,10 @@ LEGEND_COLUMNS = 4
 """More entries of a legend than this stand in several lines, and smaller."""
 MANY_LOADS = 4
 """The labels of more loads than this are slanted."""
-LONGEST_WHISKER = 1.4
+LONGEST_WHISKER = 1.6
 """A number stands to the right of its interval, but at most at this multiple of the longest bar: two blocks can have
 an interval of any width."""
-ROOM = 1.7
+ROOM = 1.95
 """The axis ends at this multiple of the longest bar, which leaves room for its number."""
 
 

@@ -38,7 +38,7 @@ class _Room(msgspec.Struct, frozen=True):
 
 
 class _Post(msgspec.Struct, frozen=True):
-    roomId: str  # noqa: N815
+    roomId: str  # noqa: N815  # the article's name
     content: str = ""
     text: str = ""
     message: str = ""

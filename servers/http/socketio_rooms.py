@@ -25,8 +25,8 @@ CATCH_UP_EVENTS: Final = 64
 """How many past events are handed to a client's queue at once."""
 
 
-class Space(Protocol):
-    """The namespace of a client."""
+class Home(Protocol):
+    """The namespace that a client is in."""
 
     def begin(self, connection: "SocketIoConnection", room: Room, since: Cursor | None) -> None:
         """Send a room to a client from a cursor on."""
@@ -43,7 +43,7 @@ class SocketIoConnection(Connection):
 
     __slots__ = ("_space", "by_article", "first", "starts")
 
-    def __init__(self, identity: Identity, address: str, sid: str, space: Space, first: str) -> None:
+    def __init__(self, identity: Identity, address: str, sid: str, space: Home, first: str) -> None:
         super().__init__(identity, address, sid)
         self._space = space
         self.first = first

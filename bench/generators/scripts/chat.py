@@ -88,10 +88,11 @@ class Chat(Script):
             acked_ns = now_ns()
             if types:
                 await client.request("typing", room=room, active=False)
-                self._typing.discard(index)
         except (ClientError, TimeoutError):
             pass  # a post without an acknowledgement is kept as one
         finally:
+            if types:
+                self._typing.discard(index)
             self.rows[SENT].extend((index, self._room(index), due_ns, acked_ns, seq))
 
     def _room(self, index: int) -> int:
